@@ -1,0 +1,40 @@
+# make demo   install into .venv, then run the main job on the embedded data set
+# make test   install what the tests need into .venv, then run them
+# make check  style, types and the house rules
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check data-test slow-test clean
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "lowland needs Python 3.11 or newer; say which with PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.demo $@
+
+demo: $(VENV)/.demo
+	$(BIN)/lowland compare --task financial-demo --methods full lora flat-lora --seeds 42 43 44 --out runs
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+slow-test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

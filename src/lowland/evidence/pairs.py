@@ -1,0 +1,283 @@
+"""One method against a reference, trained with the same seeds and asked the same test examples."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from lowland.evidence.intervals import (
+    check_predictions,
+    detectable_difference,
+    paired_interval,
+)
+
+_EXACT_SEEDS = 14  # 2^14 sign patterns take well under a second; beyond that they are sampled
+_SAMPLED_PATTERNS = 2**_EXACT_SEEDS - 1
+_METRIC_WORDS = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """Result of :func:`permutation_p`.
+
+    Attributes:
+        p: two-sided p-value.
+        smallest_p: the least that so many seeds can reach, 2 / 2^S.
+        exact: True if all 2^S sign patterns were counted, False if they were sampled.
+    """
+
+    p: float
+    smallest_p: float
+    exact: bool
+
+
+def permutation_p(differences: npt.ArrayLike, *, seed: int = 0) -> Permutation:
+    """Sign-flip permutation test of S paired differences, two-sided, about their mean.
+
+    If method and reference were exchangeable within each seed, every pattern of signs would be
+    equally likely; p is the share of the 2^S patterns whose mean lies at least as far from 0.
+    Three seeds cannot give less than 0.25. It speaks about the seeds on this test set only, not
+    about other examples.
+
+    Source: R. A. Fisher, "The Design of Experiments", 1935, section 21;
+    ``scipy.stats.permutation_test``.
+
+    Args:
+        differences: (S,) method minus reference, one a seed.
+        seed: of the sampling, used beyond 14 seeds only.
+
+    Raises:
+        ValueError: not a vector of one or more finite numbers.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    if d.ndim != 1 or d.size == 0 or not np.isfinite(d).all():
+        raise ValueError(f"differences has shape {d.shape}; expected (S,) with S of 1 or more, all finite.")
+    smallest = 2.0 / 2.0**d.size
+    if d.size == 1:
+        return Permutation(p=1.0, smallest_p=smallest, exact=True)
+    exact = d.size <= _EXACT_SEEDS
+    found = stats.permutation_test(
+        (d,),
+        _mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**_EXACT_SEEDS if exact else _SAMPLED_PATTERNS,
+        batch=4096,
+        rng=np.random.default_rng(seed),
+    )
+    return Permutation(p=float(found.pvalue), smallest_p=smallest, exact=exact)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Result of :func:`mcnemar`.
+
+    Attributes:
+        only_method: examples that the method alone got right.
+        only_reference: examples that the reference alone got right.
+        p: exact two-sided p-value.
+    """
+
+    only_method: int
+    only_reference: int
+    p: float
+
+
+def mcnemar(labels: npt.ArrayLike, predicted: npt.ArrayLike, predicted_reference: npt.ArrayLike) -> McNemar:
+    """McNemar's exact test: of the examples that one run alone got right, do both runs hold half?
+
+    ``p = P(|X - n/2| >= |b - n/2|)`` with X binomial(n, 1/2), b examples right in the method
+    alone and n right in exactly one; p is 1 where n is 0. It compares two trained models, not two
+    methods: it knows nothing of other seeds.
+
+    Source: Q. McNemar, "Note on the sampling error of the difference between correlated
+    proportions or percentages", Psychometrika 12, 1947; ``scipy.stats.binomtest``.
+
+    Args:
+        labels: (N,) true classes.
+        predicted: (N,) classes that the method's run predicted.
+        predicted_reference: (N,) classes that the reference's run predicted.
+
+    Raises:
+        ValueError: shapes that do not fit, or an empty array.
+    """
+    shapes = [np.shape(labels), np.shape(predicted), np.shape(predicted_reference)]
+    if len(shapes[0]) != 1 or shapes[0][0] == 0 or len(set(shapes)) != 1:
+        raise ValueError(
+            "labels, predicted and predicted_reference have shapes "
+            f"{shapes[0]}, {shapes[1]} and {shapes[2]}; expected (N,) thrice, N of 1 or more."
+        )
+    right = np.asarray(predicted) == np.asarray(labels)
+    right_reference = np.asarray(predicted_reference) == np.asarray(labels)
+    b = int((right & ~right_reference).sum())
+    c = int((right_reference & ~right).sum())
+    p = float(stats.binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
+    return McNemar(only_method=b, only_reference=c, p=p)
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """All that the records show about one method against a reference, in one metric.
+
+    Differences are method minus reference, as shares (0.01 is one percentage point).
+
+    Attributes:
+        method: name of the method.
+        reference: name of the reference.
+        metric: ``accuracy``, ``macro_f1`` or ``weighted_f1``.
+        seeds: the S seeds, in the order of ``per_seed`` and ``mcnemar``.
+        n_examples: number of test examples.
+        difference: mean over seeds.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        level: of the interval, 0 to 1.
+        per_seed: the S differences.
+        standard_error: of ``difference``.
+        df: degrees of freedom that belong to the interval.
+        over_seeds: False with one seed: the interval is over examples alone.
+        permutation: the sign-flip test over seeds.
+        mcnemar: one exact test a seed, of correctness whatever the metric.
+        detectable: the smallest true difference that would be found four times in five.
+        identical: True if both predicted the same class for every example and seed.
+    """
+
+    method: str
+    reference: str
+    metric: str
+    seeds: tuple[int, ...]
+    n_examples: int
+    difference: float
+    low: float
+    high: float
+    level: float
+    per_seed: tuple[float, ...]
+    standard_error: float
+    df: float
+    over_seeds: bool
+    permutation: Permutation
+    mcnemar: tuple[McNemar, ...]
+    detectable: float
+    identical: bool
+
+    def sentence(self) -> str:
+        """Say in one or two plain sentences what the interval allows, and no more."""
+        if self.identical:
+            return (
+                f"The predictions of {self.method} and {self.reference} are identical on all "
+                f"{self.n_examples} test examples{self._of_seeds()}.{self._caveat()}"
+            )
+        word = _METRIC_WORDS[self.metric]
+        if self.low == self.high == 0:
+            return (
+                f"{self.method} and {self.reference} have the same {word}{self._of_seeds()}, "
+                "though not the same predictions; what other examples would show cannot be told "
+                f"from these {self.n_examples} test examples.{self._caveat()}"
+            )
+        if self.low <= 0 <= self.high:
+            return self._undecided(word)
+        sign = 1.0 if self.difference > 0 else -1.0
+        ends = sorted([sign * self.low, sign * self.high])
+        told = _points([abs(self.difference), *ends])
+        return (
+            f"{self.method} is {'better' if sign > 0 else 'worse'} than {self.reference} in {word} "
+            f"by {told[0]} points ({self._basis(told[1], told[2])})."
+            f"{self._caveat()}"
+        )
+
+    def _undecided(self, word: str) -> str:
+        told = _points([self.difference, self.low, self.high])
+        sign = "" if told[0].startswith("-") else "+"
+        runs = "these runs" if self.over_seeds else "this run of each"
+        return (
+            f"No difference in {word} between {self.method} and {self.reference} can be told from "
+            f"{runs}: {sign}{told[0]} points ({self._basis(told[1], told[2])}). "
+            f"A true difference of {_points([self.detectable])[0]} points would be found four "
+            "times in five, and a smaller one may well go unseen"
+            f"{'' if self.over_seeds else '; other seeds may differ'}."
+        )
+
+    def _basis(self, low: str, high: str) -> str:
+        over = "" if self.over_seeds else " over test examples alone"
+        count = f"{len(self.seeds)} seeds" if self.over_seeds else "1 seed"
+        return (
+            f"{100 * self.level:g} % interval {low} to {high}{over}, {count}, {self.n_examples} test examples"
+        )
+
+    def _caveat(self) -> str:
+        return "" if self.over_seeds else " Other seeds may differ."
+
+    def _of_seeds(self) -> str:
+        return f" in all {len(self.seeds)} seeds" if self.over_seeds else " with 1 seed"
+
+
+def compare_pairs(
+    labels: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    predicted_reference: npt.ArrayLike,
+    *,
+    method: str,
+    reference: str,
+    seeds: Sequence[int],
+    metric: str = "accuracy",
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> PairedComparison:
+    """Gather interval, tests and detectable difference of one method against a reference.
+
+    Args:
+        labels: (N,) true classes.
+        predicted: (S, N) the method's predicted classes, one row a seed.
+        predicted_reference: (S, N) the reference's, rows in the same order.
+        method: name of the method, for the sentence.
+        reference: name of the reference, for the sentence.
+        seeds: the S different seeds of the runs, in the order of the rows.
+        metric: ``accuracy``, ``macro_f1`` or ``weighted_f1``.
+        level: of the interval, 0 to 1.
+        resamples: how many resamples of the examples.
+        seed: of the resampling (not of the runs).
+
+    Raises:
+        ValueError: as :func:`paired_interval`, or seeds that do not number S or repeat.
+    """
+    truth, ours, theirs = check_predictions(labels, predicted, predicted_reference)
+    run_seeds = tuple(int(s) for s in seeds)
+    if len(run_seeds) != len(ours) or len(set(run_seeds)) != len(run_seeds):
+        raise ValueError(f"seeds is {run_seeds}; expected {len(ours)} different ones, one a row.")
+    interval = paired_interval(
+        truth, ours, theirs, metric=metric, level=level, resamples=resamples, seed=seed
+    )
+    return PairedComparison(
+        method=method,
+        reference=reference,
+        metric=metric,
+        seeds=run_seeds,
+        n_examples=truth.size,
+        difference=interval.difference,
+        low=interval.low,
+        high=interval.high,
+        level=level,
+        per_seed=interval.per_seed,
+        standard_error=interval.standard_error,
+        df=interval.df,
+        over_seeds=interval.over_seeds,
+        permutation=permutation_p(interval.per_seed, seed=seed),
+        mcnemar=tuple(mcnemar(truth, a, b) for a, b in zip(ours, theirs, strict=True)),
+        detectable=detectable_difference(interval.standard_error, interval.df, level=level),
+        identical=bool(np.array_equal(ours, theirs)),
+    )
+
+
+def _mean(values: npt.NDArray[np.float64], axis: int = 0) -> npt.NDArray[np.float64]:
+    return np.asarray(values.mean(axis=axis))
+
+
+def _points(shares: list[float]) -> list[str]:
+    """Write shares as points: one decimal, or as many as keep the smallest from reading 0."""
+    smallest = min((abs(100 * x) for x in shares if abs(x) > 1e-9), default=1.0)
+    decimals = max(1, -math.floor(math.log10(smallest)))
+    texts = [f"{100 * x:.{decimals}f}" for x in shares]
+    return [t.lstrip("-") if float(t) == 0 else t for t in texts]

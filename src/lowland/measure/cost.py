@@ -1,0 +1,68 @@
+"""What a run cost: seconds, and peak memory."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+import torch
+
+
+class Meter:
+    """Measures the block that it surrounds.
+
+    Attributes:
+        seconds: wall-clock time of the block.
+        peak_bytes: the largest memory while it ran: on CUDA what torch allocated, else the process's resident set
+            with the program itself and its libraries, read from the kernel, which resets its high-water mark at the
+            start of the block. 0 where the system does not tell (other than Linux).
+
+    Example:
+        >>> with Meter() as meter:
+        ...     trainer.train()
+        >>> meter.seconds, meter.peak_bytes
+    """
+
+    seconds = 0.0
+    peak_bytes = 0
+
+    def __enter__(self) -> Self:
+        gc.collect()
+        _trim()
+        _reset_peak()
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.seconds = time.perf_counter() - self._start
+        self.peak_bytes = _peak()
+
+
+def _trim() -> None:
+    """Give memory that earlier runs freed back to the system, so that it is not counted again."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _reset_peak() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    elif sys.platform == "linux":
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
+        except OSError:
+            return  # not allowed in some containers: the peak is then the process's own
+
+
+def _peak() -> int:
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    if sys.platform != "linux":
+        return 0
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

@@ -1,0 +1,292 @@
+"""What is asked of a study: the fields of a recipe, and every mistake in them told at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from lowland.mistakes import Mistake, one_of
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def _asked(default: Any, kind: Callable[[Any], Any], words: str, check: str = "") -> Any:
+    """A recipe's field: its default, how its value is read, its help text, the range it must lie in."""
+    metadata = {"kind": kind, "help": words, "check": check}
+    if isinstance(default, Mapping):
+        return field(default_factory=lambda: MappingProxyType(dict(default)), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a text")
+    return value
+
+
+def _maybe_text(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _whole(value: Any) -> int:
+    number = float(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+        raise ValueError("a whole number")
+    return int(number)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("a number")
+    return float(value)  # a string, too: YAML 1.1 reads 5e-4 as one
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def _some(kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def read(value: Any) -> tuple[Any, ...]:
+        values = value if isinstance(value, list | tuple) else [value]
+        return tuple(kind(one) for one in values)
+
+    return read
+
+
+def _overrides(value: Any) -> Mapping[str, Mapping[str, Any]]:
+    if not isinstance(value, Mapping) or not all(isinstance(row, Mapping) for row in value.values()):
+        raise ValueError("a mapping such as {full: {lr: 5e-5}}")
+    return MappingProxyType({str(name): MappingProxyType(dict(row)) for name, row in value.items()})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is asked of a study. Every field is an option of the command line and a key of a recipe file.
+
+    Make one with `read_recipe`, which reports all mistakes at once.
+    """
+
+    task: str = _asked("financial-demo", _text, "the task; `lowland tasks` lists them")
+    data: str | None = _asked(
+        None,
+        _maybe_text,
+        "a file of data: .csv, .tsv, .jsonl, .parquet, or a data set's original file",
+    )
+    test_data: str | None = _asked(
+        None, _maybe_text, "a file that holds the test set, in the same form as `data`"
+    )
+    text_column: str = _asked("text", _text, "the column with the text (task classification)")
+    label_column: str = _asked("label", _text, "the column with the label (task classification)")
+    split_column: str | None = _asked(
+        None, _maybe_text, "a column that says train, validation or test (task classification)"
+    )
+    validation_share: float = _asked(0.1, _number, "share of the texts held out for validation", "in (0, 1)")
+    test_share: float = _asked(0.2, _number, "share of the texts held out for the test", "in (0, 1)")
+    split_seed: int = _asked(
+        0, _whole, "seed of the splits, the same for all methods and seeds", "at least 0"
+    )
+    model: str = _asked(DEFAULT_MODEL, _text, "a model of the Hugging Face hub, or a folder")
+    revision: str | None = _asked(None, _maybe_text, "revision of a model of the hub")
+    methods: tuple[str, ...] = _asked(
+        ("full", "lora", "flat-lora"),
+        _some(_text),
+        "the methods; `lowland methods` lists them",
+        "not empty",
+    )
+    seeds: tuple[int, ...] = _asked(
+        (42, 43, 44), _some(_whole), "the seeds; each method is trained once with each", "not empty"
+    )
+    epochs: int = _asked(3, _whole, "passes over the training data", "at least 1")
+    batch_size: int = _asked(32, _whole, "examples a forward pass", "at least 1")
+    accumulation: int = _asked(1, _whole, "forward passes an optimizer step", "at least 1")
+    lr: float = _asked(5e-4, _number, "peak learning rate of AdamW (overrides: full has 5e-5)", "above 0")
+    weight_decay: float = _asked(0.01, _number, "weight decay of AdamW", "at least 0")
+    warmup: float = _asked(
+        0.06,
+        _number,
+        "share of the steps in which the learning rate rises to its peak",
+        "in [0, 1)",
+    )
+    max_length: int = _asked(128, _whole, "tokens a text at the most; the rest is cut off", "at least 1")
+    rank: int = _asked(8, _whole, "rank r of the adapters", "at least 1")
+    alpha: float = _asked(16.0, _number, "the adapters are scaled by alpha / rank", "above 0")
+    dropout: float = _asked(0.0, _number, "dropout on the adapters' input", "in [0, 1)")
+    targets: tuple[str, ...] = _asked(
+        ("all-linear",),
+        _some(_text),
+        "layers to adapt: all-linear, or names or patterns",
+        "not empty",
+    )
+    rslora: bool = _asked(False, _truth, "scale by alpha / sqrt(rank) instead (rsLoRA)")
+    rho: float = _asked(0.05, _number, "strength of Flat-LoRA's noise at the end of training", "at least 0")
+    keep_weights: bool = _asked(
+        True, _truth, "keep what was learned in the run's folder; `lowland predict` needs it"
+    )
+    overrides: Mapping[str, Mapping[str, Any]] = _asked(
+        {"full": {"lr": 5e-5}}, _overrides, "fields that differ for a method (full: lr 5e-5)"
+    )
+    out: str = _asked("runs", _text, "folder of the runs; a run found there is not run again")
+
+
+TRAINING = ("epochs", "batch_size", "accumulation", "lr", "weight_decay", "warmup")
+"""Fields that every method takes, and an override may change for one."""
+
+_RANGES: Mapping[str, Callable[[Any], bool]] = {
+    "": lambda value: True,
+    "not empty": lambda value: len(value) > 0,
+    "at least 0": lambda value: value >= 0,
+    "at least 1": lambda value: value >= 1,
+    "above 0": lambda value: value > 0,
+    "in (0, 1)": lambda value: 0 < value < 1,
+    "in [0, 1)": lambda value: 0 <= value < 1,
+}
+
+
+def read_recipe(
+    given: Mapping[str, Any], *, tasks: Collection[str], methods: Mapping[str, Collection[str]]
+) -> Recipe:
+    """The recipe that a mapping asks for; fields that it leaves out take their defaults.
+
+    Args:
+        given: values by field, as a YAML file or the command line has them.
+        tasks: the names of the tasks there are.
+        methods: for each method there is, the fields beside `TRAINING` that it uses.
+
+    Raises:
+        Mistake: naming every mistake there is, not only the first.
+    """
+    known = {one.name: one for one in dataclasses.fields(Recipe)}
+    problems = [one_of("field", name, known) for name in given if name not in known]
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in known:
+            try:
+                values[name] = read_field(name, value)
+            except Mistake as mistake:
+                problems += mistake.problems
+    recipe = Recipe(**values)
+    problems += _names(recipe, tasks, methods) + _overridden(recipe, methods) + _together(recipe)
+    if problems:
+        raise Mistake(*problems)
+    return recipe
+
+
+def read_field(name: str, value: Any) -> Any:
+    """The value of one field, read and held against its range; raises `Mistake`."""
+    about = next(one for one in dataclasses.fields(Recipe) if one.name == name).metadata
+    try:
+        read = about["kind"](value)
+    except (ValueError, TypeError, OverflowError) as error:
+        wanted = "a number" if "could not convert" in str(error) else error
+        raise Mistake(f"{name} is {value!r}; it must be {wanted}") from None
+    if isinstance(read, float) and not math.isfinite(read):
+        raise Mistake(f"{name} is {read}; it must be a finite number")
+    if not _RANGES[about["check"]](read):
+        raise Mistake(f"{name} is {value!r}; it must be {about['check']}")
+    return read
+
+
+def _names(recipe: Recipe, tasks: Collection[str], methods: Mapping[str, Collection[str]]) -> list[str]:
+    problems = [] if recipe.task in tasks else [one_of("task", recipe.task, tasks)]
+    problems += [one_of("method", name, methods) for name in recipe.methods if name not in methods]
+    for what, values in (("methods", recipe.methods), ("seeds", recipe.seeds)):
+        twice = sorted({str(one) for one in values if values.count(one) > 1})
+        problems += [f"{what} names {one} more than once; once is enough" for one in twice]
+    return problems
+
+
+def _overridden(recipe: Recipe, methods: Mapping[str, Collection[str]]) -> list[str]:
+    problems = []
+    for method, row in recipe.overrides.items():
+        if method not in methods:
+            problems.append(one_of("method in overrides:", method, methods))
+            continue
+        allowed = [*TRAINING, *methods[method]]
+        for name, value in row.items():
+            if name not in allowed:
+                problems.append(one_of(f"field in the overrides of {method}:", name, allowed))
+                continue
+            try:
+                read_field(name, value)
+            except Mistake as mistake:
+                problems += [f"overrides of {method}: {problem}" for problem in mistake.problems]
+    return problems
+
+
+def _together(recipe: Recipe) -> list[str]:
+    if recipe.validation_share + recipe.test_share >= 1:
+        return [
+            f"validation_share {recipe.validation_share} and test_share {recipe.test_share} leave nothing"
+            " to train on; together they must be under 1"
+        ]
+    return []
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What is asked of one run: a method, a seed, and the fields of the recipe that bear on them.
+
+    `data` holds the task's fields, `training` those of `TRAINING`, `options` those that the method uses; what the
+    method does not use is left out, so that a sweep over `rho` does not train LoRA anew.
+    """
+
+    task: str
+    model: str
+    method: str
+    seed: int
+    data: Mapping[str, Any]
+    training: Mapping[str, Any]
+    options: Mapping[str, Any]
+    max_length: int = 128
+    revision: str | None = None
+    keep_weights: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values that JSON can hold."""
+        return {one.name: _plain(getattr(self, one.name)) for one in dataclasses.fields(self)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+DATA = (
+    "data", "test_data", "text_column", "label_column", "split_column",
+    "validation_share", "test_share", "split_seed",
+)  # fmt: skip
+
+
+def run_spec(recipe: Recipe, method: str, seed: int, options: Collection[str]) -> RunSpec:
+    """What the recipe asks of one run, its overrides for the method applied.
+
+    Args:
+        recipe: of the study.
+        method: its name in the table of methods.
+        seed: of the run.
+        options: the fields that the method uses beside `TRAINING`.
+    """
+    changed = {name: read_field(name, value) for name, value in recipe.overrides.get(method, {}).items()}
+
+    def pick(names: Collection[str]) -> Mapping[str, Any]:
+        return MappingProxyType({name: changed.get(name, getattr(recipe, name)) for name in names})
+
+    return RunSpec(
+        task=recipe.task,
+        model=recipe.model,
+        method=method,
+        seed=seed,
+        data=pick(DATA),
+        training=pick(TRAINING),
+        options=pick(options),
+        max_length=recipe.max_length,
+        revision=recipe.revision,
+        keep_weights=recipe.keep_weights,
+    )

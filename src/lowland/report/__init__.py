@@ -1,0 +1,1 @@
+"""What a person reads: from records and evidence to words and tables."""

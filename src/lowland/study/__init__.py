@@ -1,0 +1,1 @@
+"""Studies: methods x tasks x seeds -> records."""

@@ -1,0 +1,247 @@
+"""One training run, on Hugging Face's Trainer: from what was asked to a record, predictions and a history."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import Dataset, Sampler
+from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from lowland.lora import count_parameters, lora_layers, save_adapter
+from lowland.measure import Meter
+from lowland.recipe import RunSpec
+from lowland.rng import stream_seed
+from lowland.tasks.classification import TRAIN, VALIDATION, Split, TextData, score
+from lowland.train.methods import METHODS
+from lowland.train.models import ModelSource, load_classifier, load_tokenizer
+
+
+class Diverged(RuntimeError):
+    """The training loss, or what the model answers, is no finite number."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came out of one training run.
+
+    Attributes:
+        scores: by test set.
+        validation: scores after the last epoch.
+        predictions: a row a test example (`lowland.records.PREDICTION_COLUMNS`, `p_<label>`).
+        history: the Trainer's log.
+        parameters: trainable, total, share.
+        cost: seconds and peak memory.
+        model_class: of Hugging Face's.
+    """
+
+    scores: dict[str, dict[str, float]]
+    validation: dict[str, float]
+    predictions: pd.DataFrame
+    history: list[dict[str, Any]]
+    parameters: dict[str, float]
+    cost: dict[str, float]
+    model_class: str
+
+
+class Encoded(Dataset[dict[str, Any]]):
+    """A split as token ids; padding is left to the collator, batch by batch."""
+
+    def __init__(self, split: Split, tokenizer: Any, max_length: int) -> None:
+        self.tokens = tokenizer(list(split.texts), truncation=True, max_length=max_length)
+        self.labels = split.labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        one = {name: values[index] for name, values in self.tokens.items()}
+        return {**one, "labels": int(self.labels[index])}
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each text."""
+        return [len(ids) for ids in self.tokens["input_ids"]]
+
+
+class PairedTrainer(Trainer):
+    """A Trainer whose order of the data is a named stream: the same seed gives the same batches to every method."""
+
+    def __init__(self, *args: Any, order_seed: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.order = torch.Generator().manual_seed(order_seed)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        assert isinstance(self.train_dataset, Encoded)
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedSampler(batch, lengths=self.train_dataset.lengths, generator=self.order)
+
+
+def train(
+    spec: RunSpec,
+    data: TextData,
+    source: ModelSource,
+    folder: Path | None = None,
+    callbacks: list[TrainerCallback] | None = None,
+) -> Trained:
+    """Train one model and evaluate it once on the test sets.
+
+    The global generators (Python, NumPy, torch) are as they were afterwards.
+
+    Args:
+        spec: what is asked.
+        data: of the task.
+        source: of the model.
+        folder: where to leave what was learned, `adapter/` or `model/`; None leaves nothing.
+        callbacks: more of the Trainer's, to show progress.
+
+    Raises:
+        Mistake: if the method does not fit the model.
+        Diverged: if the loss or the answers are not finite.
+    """
+    method = METHODS[spec.method]
+    tokenizer = load_tokenizer(source.folder)
+    with untouched_generators():
+        torch.manual_seed(stream_seed(spec.seed, "head"))
+        model = load_classifier(source.folder, data.label_names, tokenizer)
+        method.adapt(model, spec)
+        encoded = {name: Encoded(split, tokenizer, spec.max_length) for name, split in data.splits.items()}
+        with TemporaryDirectory() as scratch:
+            trainer = PairedTrainer(
+                model,
+                _arguments(spec, scratch, len(encoded[TRAIN])),
+                train_dataset=encoded[TRAIN],
+                eval_dataset=encoded[VALIDATION],
+                data_collator=DataCollatorWithPadding(tokenizer),
+                compute_metrics=lambda answer: score(answer.label_ids, answer.predictions.argmax(-1)),
+                callbacks=[*method.perturb(spec), StopOnDivergence(), *(callbacks or [])],
+                order_seed=stream_seed(spec.seed, "order"),
+            )
+            _quiet(trainer)
+            with Meter() as training:
+                trainer.train()
+            with Meter() as testing:
+                answers = {name: _answer(trainer, encoded[name]) for name in data.test_sets}
+    if folder is not None:
+        keep(model, tokenizer, spec, folder)
+    counts = count_parameters(model)
+    return Trained(
+        scores={name: score(data.splits[name].labels, one.argmax(-1)) for name, one in answers.items()},
+        validation=_last_validation(trainer.state.log_history),
+        predictions=_table(data, answers),
+        history=trainer.state.log_history,
+        parameters={
+            "trainable": counts.trainable,
+            "total": counts.total,
+            "share": counts.share,
+        },
+        cost={
+            "train_seconds": training.seconds,
+            "test_seconds": testing.seconds,
+            "peak_bytes": training.peak_bytes,
+        },
+        model_class=type(model).__name__,
+    )
+
+
+def keep(model: Any, tokenizer: Any, spec: RunSpec, folder: Path) -> None:
+    """Leave what was learned in a run's folder: the adapter and head, or for full fine-tuning the whole model."""
+    if any(True for _ in lora_layers(model)):
+        save_adapter(model, folder / "adapter", base_model=spec.model)
+    else:
+        model.save_pretrained(folder / "model")
+        tokenizer.save_pretrained(folder / "model")
+
+
+class StopOnDivergence(TrainerCallback):
+    """Ends a run whose loss is no number any more: what follows could only waste time."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Look at every loss that is logged."""
+        for name in ("loss", "eval_loss"):
+            if logs and not np.isfinite(logs.get(name, 0.0)):
+                raise Diverged(f"{name} is {logs[name]} at step {state.global_step}; a smaller lr may help")
+
+
+@contextmanager
+def untouched_generators() -> Iterator[None]:
+    """Leave the global generators as they were: the Trainer and Hugging Face's models draw from them."""
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def _arguments(spec: RunSpec, scratch: str, examples: int) -> TrainingArguments:
+    asked = spec.training
+    batches = -(-examples // asked["batch_size"])
+    steps = -(-batches // asked["accumulation"]) * asked["epochs"]
+    return TrainingArguments(
+        output_dir=scratch,
+        num_train_epochs=asked["epochs"],
+        per_device_train_batch_size=asked["batch_size"],
+        per_device_eval_batch_size=2 * asked["batch_size"],
+        gradient_accumulation_steps=asked["accumulation"],
+        learning_rate=asked["lr"],
+        weight_decay=asked["weight_decay"],
+        warmup_steps=round(asked["warmup"] * steps),
+        seed=stream_seed(spec.seed, "dropout") % 2**32,  # the Trainer seeds the global generators with it
+        eval_strategy="epoch",
+        save_strategy="no",
+        logging_steps=10,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _quiet(trainer: Trainer) -> None:
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+
+
+def _answer(trainer: Trainer, encoded: Encoded) -> np.ndarray:
+    """Logits (n, labels) in float64."""
+    logits = np.asarray(trainer.predict(encoded).predictions, dtype=np.float64)
+    if not np.isfinite(logits).all():
+        raise Diverged("the trained model answers with numbers that are not finite; a smaller lr may help")
+    return logits
+
+
+def _last_validation(history: list[dict[str, Any]]) -> dict[str, float]:
+    last = [entry for entry in history if "eval_accuracy" in entry][-1]
+    return {name: last[f"eval_{name}"] for name in ("accuracy", "macro_f1", "weighted_f1", "loss")}
+
+
+def _table(data: TextData, answers: dict[str, np.ndarray]) -> pd.DataFrame:
+    names = np.array(data.label_names, dtype=object)
+    parts = []
+    for name, logits in answers.items():
+        split = data.splits[name]
+        probabilities = torch.from_numpy(logits).softmax(-1).numpy()
+        columns = {
+            "split": name,
+            "example": split.examples,
+            "category": list(split.categories),
+            "label": names[split.labels],
+            "predicted": names[logits.argmax(-1)],
+        }
+        columns |= {f"p_{label}": probabilities[:, i] for i, label in enumerate(names)}
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)

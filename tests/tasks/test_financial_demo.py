@@ -1,0 +1,200 @@
+"""What the data card of financial-demo promises, checked on the CSV and on its banks."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import importlib.util
+import itertools
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "src" / "lowland" / "tasks" / "data"
+BANKS = ROOT / "datasets" / "financial_demo"
+SPLITS = ("train", "validation", "test", "shifted")
+LABELS = {"negative", "neutral", "positive"}
+CATEGORIES = {"plain", "numeric-context", "jargon", "forward-looking", "mixed-signal", "negation"}
+SLOT = re.compile(r"\{(\w+)\}")
+PAIRS = list(itertools.permutations(SPLITS, 2))
+
+Row = dict[str, str]
+Bank = dict[str, Any]
+
+
+def load(path: Path) -> ModuleType:
+    """Import a script by its path; scripts are no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their module up here
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    with (DATA / "financial_demo.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def banks() -> dict[str, Bank]:
+    paths = {split: BANKS / f"{split}.yaml" for split in SPLITS}
+    return {split: yaml.safe_load(path.read_text("utf-8")) for split, path in paths.items()}
+
+
+@pytest.fixture(scope="module")
+def make() -> ModuleType:
+    return load(BANKS / "make.py")
+
+
+def of(rows: list[Row], split: str) -> list[Row]:
+    return [row for row in rows if row["split"] == split]
+
+
+def templates(bank: Bank) -> list[str]:
+    cells = bank["templates"].values()
+    return [text for labels in cells for texts in labels.values() for text in texts]
+
+
+@functools.cache
+def words(template: str) -> frozenset[str]:
+    """The words of a template outside its slots."""
+    return frozenset(re.findall(r"[a-z']+", SLOT.sub(" ", template.lower())))
+
+
+def phrase_in(phrase: str, text: str) -> bool:
+    """Whether ``phrase`` occurs in ``text`` as whole words, in any case."""
+    return re.search(rf"(?<!\w){re.escape(phrase.lower())}(?!\w)", text.lower()) is not None
+
+
+def test_file_is_utf8_with_line_feeds_and_four_columns(rows: list[Row]) -> None:
+    raw = (DATA / "financial_demo.csv").read_bytes()
+    assert b"\r" not in raw
+    assert raw.endswith(b"\n")
+    assert raw.decode("utf-8").splitlines()[0] == "text,label,split,category"
+    assert all(None not in row and all(row.values()) for row in rows)
+
+
+def test_sizes_of_the_splits(rows: list[Row]) -> None:
+    sizes = Counter(row["split"] for row in rows)
+    assert set(sizes) == set(SPLITS)
+    assert len(rows) >= 1500
+    assert 800 <= sizes["train"] <= 1000  # the demo trains nine models on it
+    assert sizes["validation"] >= 120
+    assert sizes["test"] >= 400
+    assert sizes["shifted"] >= 200
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_classes_are_balanced_in_every_category(rows: list[Row], split: str) -> None:
+    part = of(rows, split)
+    cells = Counter((row["category"], row["label"]) for row in part)
+    assert {category for category, _ in cells} == CATEGORIES
+    assert {label for _, label in cells} == LABELS
+    assert len(cells) == len(CATEGORIES) * len(LABELS)
+    assert max(cells.values()) <= 1.25 * min(cells.values())
+
+
+def test_every_category_of_test_has_fifty_sentences(rows: list[Row]) -> None:
+    sizes = Counter(row["category"] for row in of(rows, "test"))
+    assert min(sizes.values()) >= 50
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_sentences_are_short(rows: list[Row], split: str) -> None:
+    lengths = [len(row["text"].split()) for row in of(rows, split)]
+    assert max(lengths) <= 45
+    assert 15 <= sum(lengths) / len(lengths) <= 25
+
+
+def test_no_slot_is_left_open_and_no_text_occurs_twice(rows: list[Row]) -> None:
+    assert not [row["text"] for row in rows if re.search(r"[{}\[\]|]|  | ,", row["text"])]
+    counts = Counter(re.sub(r"\W+", " ", row["text"].lower()).strip() for row in rows)
+    assert [text for text, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize(("source", "other"), PAIRS)
+def test_no_filler_of_a_split_occurs_in_another(
+    rows: list[Row], banks: dict[str, Bank], source: str, other: str
+) -> None:
+    text = "\n".join(row["text"] for row in of(rows, other))
+    fillers = [filler for fillers in banks[source]["fillers"].values() for filler in fillers]
+    assert [filler for filler in fillers if phrase_in(filler, text)] == []
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_list_of_fillers_has_a_slot(banks: dict[str, Bank], split: str) -> None:
+    slots = {slot.rstrip("2") for text in templates(banks[split]) for slot in SLOT.findall(text)}
+    assert set(banks[split]["fillers"]) <= slots
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(SPLITS, 2)))
+def test_no_template_of_a_split_resembles_one_of_another(
+    banks: dict[str, Bank], first: str, second: str
+) -> None:
+    """Fewer than half of the words of any two templates are shared (0.42 is the most measured)."""
+    alike = [
+        (one, two)
+        for one, two in itertools.product(templates(banks[first]), templates(banks[second]))
+        if 2 * len(words(one) & words(two)) >= len(words(one) | words(two))
+    ]
+    assert alike == []
+
+
+def test_there_are_enough_templates(banks: dict[str, Bank]) -> None:
+    counts = {split: len(set(templates(bank))) for split, bank in banks.items()}
+    for split, least in {"train": 120, "validation": 35, "test": 90, "shifted": 60}.items():
+        assert counts[split] >= least
+    assert banks["train"]["sentences_per_template"] <= 8
+    assert banks["test"]["sentences_per_template"] <= 5
+
+
+def test_banks_give_the_csv_byte_for_byte(make: ModuleType) -> None:
+    assert make.make_csv() == (DATA / "financial_demo.csv").read_bytes()
+
+
+def test_check_finds_a_changed_file(
+    make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = tmp_path / "financial_demo.csv"
+    changed.write_bytes(make.make_csv().replace(b",positive,", b",neutral,", 1))
+    monkeypatch.setattr(make, "CSV_PATH", changed)
+    assert make.main(["--check"]) == 1
+    assert make.main([]) == 0
+    assert make.main(["--check"]) == 0
+
+
+def test_numbers_drawn_together_are_ordered(make: ModuleType) -> None:
+    for name, kind in make.KINDS.items():
+        for seed in range(300):
+            drawn = make.draw_numbers(kind, make.random.Random(seed))
+            assert float(drawn["lo"]) < float(drawn["mid"]) < float(drawn["hi"]), (name, seed)
+
+
+def test_a_template_with_too_few_slots_is_refused(make: ModuleType) -> None:
+    template = make.Template("train", "plain", "neutral", "The same words each time.")
+    with pytest.raises(ValueError, match="add a slot or a choice"):
+        make.expand(template, {"fillers": {}, "sentences_per_template": 2})
+
+
+def test_data_card_gives_the_sizes(rows: list[Row]) -> None:
+    card = (DATA / "financial_demo.md").read_text(encoding="utf-8")
+    for split in SPLITS:
+        assert re.search(rf"\| {split} \| {len(of(rows, split))} \|", card), split
+
+
+def test_word_counts_do_not_solve_the_test_split(rows: list[Row]) -> None:
+    baseline = load(ROOT / "benchmarks" / "financial_demo_baseline.py")
+    result = baseline.run(rows)
+    assert result["best_test_accuracy"] < baseline.LIMIT == 0.85
+    assert result["scores"]["majority"]["test"]["accuracy"] < 0.4
