@@ -154,7 +154,7 @@ def _hold_out(table: pd.DataFrame, name: str, share: float, seed: int, source: s
     alike = _alike(rows["text"])
     first = rows.groupby(alike)["label"].first()
     count = first.value_counts()
-    few = [f"{label} has {number}" for label, number in count.astype(int).to_dict().items() if number < 4]
+    few = [f"{label} has {number}" for label, number in zip(count.index.astype(str), count) if number < 4]
     if few:
         raise Mistake(
             f"{source}: {', '.join(few)} different texts; at least 4 a label are needed to split them into"

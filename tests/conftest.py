@@ -1,0 +1,128 @@
+"""What the tests share: tiny models from configs, and a small table of texts."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test waits for a hub
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+)
+
+GOOD, BAD, FILL = ("rises", "gains", "wins"), ("falls", "loses", "fails"), ("the firm", "its unit", "a bank")
+
+
+@pytest.fixture()
+def bert() -> BertForSequenceClassification:
+    """A BERT classifier of 2 layers, 16 wide, with three classes; dropout as usual."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return BertForSequenceClassification(bert_config(num_labels=3)).eval()
+
+
+@pytest.fixture()
+def gpt2() -> GPT2LMHeadModel:
+    """A GPT-2 of 2 layers, 16 wide: its linear layers are Conv1D."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = GPT2Config(vocab_size=64, n_positions=32, n_embd=16, n_layer=2, n_head=2)
+        return GPT2LMHeadModel(config).eval()
+
+
+@pytest.fixture()
+def tokens() -> torch.Tensor:
+    """Token ids (3, 7)."""
+    return torch.randint(5, 60, (3, 7), generator=torch.Generator().manual_seed(1))
+
+
+def bert_config(**changes: int) -> BertConfig:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    return BertConfig(vocab_size=64, max_position_embeddings=40, **{**sizes, **changes})
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a whole tiny encoder and its tokenizer, as the hub would give it."""
+    folder = tmp_path_factory.mktemp("model") / "tiny-bert"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *{w: 0 for t in (*GOOD, *BAD, *FILL) for w in t.split()}, "again"]
+    raw = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    raw.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]", model_max_length=40)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(bert_config(), add_pooling_layer=True).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def table_of(copies: int = 12) -> pd.DataFrame:
+    """Texts with two labels that a tiny model can learn, each text once."""
+    rows = [
+        (f"{who} {verb} {'again ' * n}".strip(), label)
+        for verbs, label in ((GOOD, "good"), (BAD, "bad"))
+        for verb in verbs
+        for who in FILL
+        for n in range(copies)
+    ]
+    return pd.DataFrame(rows, columns=["text", "label"])
+
+
+@pytest.fixture()
+def texts(tmp_path: Path) -> Path:
+    """`table_of` as a CSV file."""
+    path = tmp_path / "texts.csv"
+    table_of().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture()
+def lowland(tmp_path: Path, tiny_model: Path, texts: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple]:
+    """Runs a command line in this process on the tiny model: (exit code, stdout, stderr)."""
+    from lowland.cli import main
+
+    def run(verb: str, *options: str, small: bool = True) -> tuple[int, str, str]:
+        given = [verb, *options]
+        if small and verb in ("compare", "train"):
+            for name, value in (("--task", "classification"), ("--data", texts), ("--model", tiny_model)):
+                given += [] if name in options else [name, str(value)]
+            for name, value in (("--epochs", 2), ("--lr", 0.01), ("--rank", 4), ("--out", tmp_path / "runs")):
+                given += [] if name in options else [name, str(value)]
+        try:
+            code = main(given)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """A file of the public data sets; the test skips, naming it, where it is not there."""
+
+    def find(name: str) -> Path:
+        root = os.environ.get("LOWLAND_DATA")
+        path = Path(root or ".") / name
+        if root is None or not path.is_file():
+            pytest.skip(f"{name} is missing; put the folder that holds it into LOWLAND_DATA")
+        return path
+
+    return find
