@@ -26,9 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 a run failed, 2 a mistake in what was given, 130 interrupted.
     """
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # spinning threads starve each other on a busy machine
     given = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in given
     given = [one for one in given if one != "--debug"]

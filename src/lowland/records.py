@@ -22,7 +22,8 @@ from lowland.mistakes import Mistake
 
 RECORD_VERSION = 1
 
-PREDICTION_COLUMNS = ("split", "example", "category", "label", "predicted")
+PREDICTION_COLUMNS = ("split", "example", "group", "category", "label", "predicted")
+"""`example` is a row number of the source; examples of one `group` are no independent evidence."""
 
 
 @dataclass(frozen=True)

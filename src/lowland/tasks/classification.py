@@ -26,12 +26,15 @@ class Split:
         texts: n of them.
         labels: (n,) indices into the task's label names.
         examples: (n,) row numbers in the source: the same example has the same number in every run.
+        groups: n of them; examples of one group are alike (copies, or made from one template), and so no
+            independent evidence.
         categories: n of them; empty strings where the data has none.
     """
 
     texts: tuple[str, ...]
     labels: np.ndarray
     examples: np.ndarray
+    groups: tuple[str, ...]
     categories: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -84,7 +87,7 @@ def make_splits(task: str, table: pd.DataFrame, source: str, data: Mapping[str, 
 
     Args:
         task: its name.
-        table: columns text, label, and perhaps split and category.
+        table: columns text, label, and perhaps split, group and category.
         source: where it came from.
         data: the task's fields of the recipe.
 
@@ -101,6 +104,8 @@ def make_splits(task: str, table: pd.DataFrame, source: str, data: Mapping[str, 
         table = _hold_out(table, VALIDATION, validation_share, seed, source)
     table, dropped = _without_leaks(table)
     _check_splits(table, source)
+    if "group" not in table.columns:
+        table["group"] = _alike(table["text"]).groupby(_alike(table["text"])).ngroup().astype(str)
     label_names = tuple(sorted(set(table["label"])))
     index = {name: number for number, name in enumerate(label_names)}
     splits = {
@@ -108,6 +113,7 @@ def make_splits(task: str, table: pd.DataFrame, source: str, data: Mapping[str, 
             texts=tuple(rows["text"]),
             labels=rows["label"].map(index).to_numpy(dtype=np.int64),
             examples=rows.index.to_numpy(dtype=np.int64),
+            groups=tuple(rows["group"]),
             categories=tuple(rows["category"]) if "category" in rows else ("",) * len(rows),
         )
         for name, rows in table.groupby("split", sort=True)

@@ -238,6 +238,7 @@ def _table(data: TextData, answers: dict[str, np.ndarray]) -> pd.DataFrame:
         columns = {
             "split": name,
             "example": split.examples,
+            "group": list(split.groups),
             "category": list(split.categories),
             "label": names[split.labels],
             "predicted": names[logits.argmax(-1)],
