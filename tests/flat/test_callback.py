@@ -41,7 +41,7 @@ class Watch(TrainerCallback):
 
     def _note(self, layer: nn.Module, inputs: object) -> None:
         noisy = getattr(layer, "noisy", False)
-        self.seen.append((layer.training, layer._noise.seed if noisy else None))
+        self.seen.append((layer.training, layer._noise.window.offsets if noisy else None))
 
 
 def run(model: nn.Module, folder: Path, *callbacks: TrainerCallback, **options: object) -> nn.Module:
@@ -58,7 +58,11 @@ def run(model: nn.Module, folder: Path, *callbacks: TrainerCallback, **options: 
         **options,
     }
     trainer = Trainer(
-        model, TrainingArguments(**arguments), train_dataset=Rows(), eval_dataset=Rows(), callbacks=list(callbacks)
+        model,
+        TrainingArguments(**arguments),
+        train_dataset=Rows(),
+        eval_dataset=Rows(),
+        callbacks=list(callbacks),
     )
     trainer.train()
     return model

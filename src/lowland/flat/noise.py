@@ -5,8 +5,8 @@ With W' = W + s·BA (out, in), the noise of Flat-LoRA (Li et al., 2025) is
     eps_ij ~ N(0, sigma² / n · ‖W'_i‖²),    n = in_features, row i = one output unit,
 
 so a layer adds about sigma times its output's own size, whatever its width. Each optimizer step has one draw, a pure
-function of (seed, step, layer name): it is drawn in the forward pass and drawn again in the backward pass, and there
-is nothing to keep and nothing to subtract.
+function of (seed, step, layer name): it is read from a bank (`bank.py`) in the forward pass and again in the backward
+pass, and there is nothing to keep and nothing to subtract.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lowland.flat.bank import Window, window
 from lowland.flat.schedule import cosine_ramp
 from lowland.lora import LoRALinear, lora_layers
 from lowland.mistakes import Mistake
@@ -42,21 +43,26 @@ class Gate:
 
 @dataclass
 class LayerNoise:
-    """One layer's noise of one optimizer step: eps = scale · E, with E standard normal from the seed.
+    """One layer's noise of one optimizer step: eps = scale · E, with E standard normal from the bank.
 
     Attributes:
-        scale: c (out, 1) with c_i = sigma / sqrt(n) · ‖W'_i‖.
-        seed: of E.
+        scale: (out, 1), ± sigma / sqrt(n) · ‖W'_i‖; the sign is that of the row of E.
+        window: where E lies in the bank.
     """
 
     scale: Tensor
-    seed: int
+    window: Window
+
+    def added_to(self, weight: Tensor) -> Tensor:
+        """W + eps (out, in), a new tensor, summed in float32 at least and rounded once to the dtype of W."""
+        rows = self.window.rows
+        pairs = zip(weight.split(rows), self.scale.split(rows), self.window.blocks(weight), strict=True)
+        parts = [torch.addcmul(block, scale, normal) for block, scale, normal in pairs]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).to(weight.dtype)
 
     def draw(self, like: Tensor) -> Tensor:
-        """Eps (out, in) for a weight of that shape, on its device, in float32 at least."""
-        generator = torch.Generator(like.device).manual_seed(self.seed)
-        normal = torch.randn(like.shape, generator=generator, device=like.device)
-        return self.scale * normal
+        """eps (out, in) alone, in float32 at least."""
+        return self.added_to(torch.zeros_like(like, dtype=self.scale.dtype))
 
 
 class NoisyLinear(torch.autograd.Function):
@@ -64,20 +70,16 @@ class NoisyLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, noise: LayerNoise) -> Tensor:
-        """X (..., in) -> y (..., out)."""
+        """x (..., in) -> y (..., out)."""
         ctx.noise = noise
         ctx.save_for_backward(weight)
-        return F.linear(x, _perturbed(weight, noise), bias)
+        return F.linear(x, noise.added_to(weight), bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         """G (..., out) -> dX (..., in), with eps drawn again."""
         (weight,) = ctx.saved_tensors
-        return grad @ _perturbed(weight, ctx.noise).to(grad.dtype), None, None, None
-
-
-def _perturbed(weight: Tensor, noise: LayerNoise) -> Tensor:
-    return (weight + noise.draw(weight)).to(weight.dtype)
+        return grad @ ctx.noise.added_to(weight).to(grad.dtype), None, None, None
 
 
 class FlatLoRALinear(LoRALinear):
@@ -97,7 +99,7 @@ class FlatLoRALinear(LoRALinear):
         return self._noise is not None and self.training and gradients and not self.merged
 
     def forward(self, x: Tensor) -> Tensor:
-        """Y (..., out) for x (..., in)."""
+        """y (..., out) for x (..., in)."""
         if not self.noisy:
             return super().forward(x)
         y = NoisyLinear.apply(x, self.weight, self.bias, self._noise)
@@ -136,9 +138,11 @@ class Noise:
             if sigma == 0:
                 layer._noise = None
                 continue
-            norms = (layer.weight + layer.delta()).float().norm(dim=1, keepdim=True)  # (out, 1)
-            scale = sigma / math.sqrt(layer.in_features) * norms
-            layer._noise = LayerNoise(scale, stream_seed(self.seed, "noise", step, name))
+            weight = layer.weight
+            place = window(weight.shape, weight.device, stream_seed(self.seed, "noise", step, name))
+            dtype = torch.promote_types(weight.dtype, torch.float32)
+            norms = (weight.to(dtype) + layer.delta(dtype)).norm(dim=1, keepdim=True)  # (out, 1)
+            layer._noise = LayerNoise(sigma / math.sqrt(layer.in_features) * place.signs * norms, place)
 
     def end_step(self) -> None:
         """Take the noise away until the next step begins."""

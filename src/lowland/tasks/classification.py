@@ -160,7 +160,7 @@ def _hold_out(table: pd.DataFrame, name: str, share: float, seed: int, source: s
     alike = _alike(rows["text"])
     first = rows.groupby(alike)["label"].first()
     count = first.value_counts()
-    few = [f"{label} has {number}" for label, number in zip(count.index.astype(str), count) if number < 4]
+    few = [f"{label} has {number}" for label, number in count.items() if number < 4]
     if few:
         raise Mistake(
             f"{source}: {', '.join(few)} different texts; at least 4 a label are needed to split them into"
@@ -190,16 +190,16 @@ def _without_leaks(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 
 def _check_splits(table: pd.DataFrame, source: str) -> None:
-    held = {name: set(rows["label"]) for name, rows in table.groupby("split")}
+    held = {str(name): set(rows["label"]) for name, rows in table.groupby("split")}
     problems = [
-        f"{source} has no rows for the split '{name}'; its splits are {', '.join(map(str, held))}"
+        f"{source} has no rows for the split '{name}'; its splits are {', '.join(held)}"
         for name in (TRAIN, TEST)
         if name not in held
     ]
     for name, labels in held.items():
         unseen = sorted(labels - held.get(TRAIN, labels))
         problems += [
-            f"{source}: label {label!r} is in the split '{name}', but not in 'train';"
+            f"{source}: label '{label!s}' is in the split '{name}', but not in 'train';"
             " a label must be trained on before it can be tested"
             for label in unseen
         ]

@@ -89,6 +89,7 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
     Raises:
         Mistake: if the folder holds no model that can classify sequences.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
     try:
@@ -99,7 +100,7 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
             label2id={name: number for number, name in enumerate(label_names)},
             ignore_mismatched_sizes=True,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise Mistake(f"{folder} holds no model that can classify sequences ({_first_line(error)})") from None
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id

