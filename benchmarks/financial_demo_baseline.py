@@ -34,7 +34,7 @@ Row = dict[str, str]
 
 
 def read_rows(path: Path = CSV_PATH) -> list[Row]:
-    """Read the data set: a dict with ``text``, ``label``, ``split`` and ``category`` a sentence."""
+    """Read the data set: a dict with ``text``, ``label``, ``split``, ``category`` and ``group`` a sentence."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 

@@ -6,7 +6,9 @@ is right where
     mean + difficulty(example) + taste(method, example) + start(seed, example)
          + luck(method, seed) + chance(method, seed, example)  >  0
 
-with normal terms whose variances sum to 1, so that the true difference is known. Candidates for
+with normal terms whose variances sum to 1, so that the true difference is known. In the clustered
+world four examples make a group (sentences of one template) and share difficulty and taste: there
+the interval that resamples groups stands beside the one that resamples examples. Candidates for
 the interval are compared by coverage and mean width; ``weighted t`` is the library's own rule.
 
 Run: ``python benchmarks/interval_coverage.py [--trials 1000] [--out coverage.json]``
@@ -35,23 +37,26 @@ Bounds = tuple[Array, Array]
 LEVEL = 0.95
 PRIORS = (0.5, 0.3, 0.2)
 # Variances of difficulty, taste and start. "usual" methods disagree on about 10 % of examples,
-# "near" ones on about 1.5 %, and "seeds only" methods differ in nothing but chance.
+# "near" ones on about 1.5 %, and "seeds only" methods differ in nothing but chance. In "clustered"
+# taste is large: what resampling examples misses grows with what a group shares of the difference.
 KINDS = {
     "usual": (0.80, 0.04, 0.04),
     "seeds only": (0.84, 0.0, 0.04),
     "near": (0.995, 0.001, 0.001),
+    "clustered": (0.60, 0.30, 0.02),
 }
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One world: accuracies of method and reference, and sd over seeds of their difference."""
+    """One world: accuracies of method and reference, sd over seeds of their difference, examples a group."""
 
     kind: str
     seeds: int
     examples: int
     seed_sd: float
     accuracies: tuple[float, float]
+    group_size: int = 1
 
 
 @dataclass(frozen=True)
@@ -95,11 +100,15 @@ def draw(world: Setting, trials: int, rng: np.random.Generator) -> npt.NDArray[n
     def normal(variance: float, *shape: int) -> Array:
         return rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(max(variance, 0)))
 
-    shared = normal(difficulty, trials, 1, n) + normal(start, trials, s, n)
+    def of_groups(variance: float) -> Array:
+        drawn = normal(variance, trials, 1, n // world.group_size)
+        return drawn.repeat(world.group_size, axis=-1)
+
+    shared = of_groups(difficulty) + normal(start, trials, s, n)
     right = [
         shared
         + np.float32(stats.norm.ppf(share))
-        + normal(taste, trials, 1, n)
+        + of_groups(taste)
         + normal(luck, trials, s, 1)
         + normal(chance, trials, s, n)
         > 0
@@ -198,6 +207,22 @@ def f1_rows(world: Setting, metric: str, trials: int, rng: np.random.Generator) 
     return score(world, metric, first - second, {"A + B, weighted t": (low, high)})
 
 
+def clustered_rows(world: Setting, trials: int, rng: np.random.Generator) -> list[Row]:
+    """Coverage of the library's own function, in accuracy, by what it resamples."""
+    groups = np.arange(world.examples) // world.group_size
+    resampled = {"A + B, weighted t": None, "weighted t over groups": groups}
+    bounds: dict[str, list[tuple[float, float]]] = {rule: [] for rule in resampled}
+    labels = np.ones(world.examples, int)
+    for _ in range(trials):
+        ours, theirs = draw(world, 1, rng)[:, 0]
+        for rule, these in resampled.items():
+            found = paired_interval(labels, ours, theirs, groups=these, resamples=400)
+            bounds[rule].append((found.low, found.high))
+    truth = world.accuracies[0] - world.accuracies[1]
+    arrays = {rule: np.array(pairs).T for rule, pairs in bounds.items()}
+    return score(world, "accuracy", truth, {rule: (low, high) for rule, (low, high) in arrays.items()})
+
+
 def measure(trials: int, f1_trials: int, resamples: int, seed: int) -> list[Row]:
     """Run every setting; progress goes to stderr."""
     rng = np.random.default_rng(seed)
@@ -213,7 +238,7 @@ def measure(trials: int, f1_trials: int, resamples: int, seed: int) -> list[Row]
     for s, sd, pair in itertools.product((3, 10), (0.0, 0.02), ((0.85, 0.85), (0.88, 0.85))):
         metric = "macro_f1" if s == 3 else "weighted_f1"
         rows += f1_rows(Setting("usual", s, 300, sd, pair), metric, f1_trials, rng)
-    return rows
+    return rows + clustered_rows(Setting("clustered", 3, 432, 0.0, (0.85, 0.85), 4), trials, rng)
 
 
 def table(rows: list[Row]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test waits for a hub
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +28,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+torch.set_num_threads(1)  # the models here are tiny
+gc.freeze()  # what the imports made need not be looked through at every collection
+
 GOOD, BAD, FILL = ("rises", "gains", "wins"), ("falls", "loses", "fails"), ("the firm", "its unit", "a bank")
 
 
-@pytest.fixture()
+@pytest.fixture
 def bert() -> BertForSequenceClassification:
     """A BERT classifier of 2 layers, 16 wide, with three classes; dropout as usual."""
     with torch.random.fork_rng():
@@ -37,7 +42,7 @@ def bert() -> BertForSequenceClassification:
         return BertForSequenceClassification(bert_config(num_labels=3)).eval()
 
 
-@pytest.fixture()
+@pytest.fixture
 def gpt2() -> GPT2LMHeadModel:
     """A GPT-2 of 2 layers, 16 wide: its linear layers are Conv1D."""
     with torch.random.fork_rng():
@@ -46,7 +51,7 @@ def gpt2() -> GPT2LMHeadModel:
         return GPT2LMHeadModel(config).eval()
 
 
-@pytest.fixture()
+@pytest.fixture
 def tokens() -> torch.Tensor:
     """Token ids (3, 7)."""
     return torch.randint(5, 60, (3, 7), generator=torch.Generator().manual_seed(1))
@@ -61,10 +66,19 @@ def bert_config(**changes: int) -> BertConfig:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a whole tiny encoder and its tokenizer, as the hub would give it."""
     folder = tmp_path_factory.mktemp("model") / "tiny-bert"
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *{w: 0 for t in (*GOOD, *BAD, *FILL) for w in t.split()}, "again"]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        *{w: 0 for t in (*GOOD, *BAD, *FILL) for w in t.split()},
+        "again",
+    ]
     raw = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     raw.pre_tokenizer = Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]", model_max_length=40)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="[PAD]", unk_token="[UNK]", model_max_length=40
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         BertModel(bert_config(), add_pooling_layer=True).save_pretrained(folder)
@@ -84,7 +98,7 @@ def table_of(copies: int = 12) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["text", "label"])
 
 
-@pytest.fixture()
+@pytest.fixture
 def texts(tmp_path: Path) -> Path:
     """`table_of` as a CSV file."""
     path = tmp_path / "texts.csv"
@@ -92,8 +106,10 @@ def texts(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture()
-def lowland(tmp_path: Path, tiny_model: Path, texts: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple]:
+@pytest.fixture
+def lowland(
+    tmp_path: Path, tiny_model: Path, texts: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple]:
     """Runs a command line in this process on the tiny model: (exit code, stdout, stderr)."""
     from lowland.cli import main
 

@@ -3,7 +3,8 @@
 Run ``python datasets/financial_demo/make.py`` after a change to a ``*.yaml`` bank, and with
 ``--check`` to learn (exit code 1) whether the CSV on disk differs from what the banks give. The
 same banks give the same bytes everywhere: each template draws from its own stream, seeded by its
-own text, so mending one template leaves the sentences of the others alone.
+own text, so mending one template leaves the sentences of the others alone. Sentences of one template
+share a ``group``, its number in the bank: a template put between others renumbers those after it.
 
 Slots of a template
     ``{company}``, ``{sector}`` ...: a filler listed in the same file; ``{company2}``: another one.
@@ -159,14 +160,17 @@ def expand(template: Template, bank: dict[str, Any], tries: int = 400) -> list[s
     )
 
 
-def make_rows() -> list[tuple[str, str, str, str]]:
-    """Make all rows ``(text, label, split, category)``; each split is shuffled by a fixed seed."""
-    rows: list[tuple[str, str, str, str]] = []
+def make_rows() -> list[tuple[str, str, str, str, str]]:
+    """Make all rows ``(text, label, split, category, group)``; each split is shuffled by a fixed seed.
+
+    A group is a template: ``test-017`` is the 17th of its bank, in the order of `templates_of`.
+    """
+    rows: list[tuple[str, str, str, str, str]] = []
     for split in SPLITS:
         bank = read_bank(split)
         part = [
-            (sentence, template.label, split, template.category)
-            for template in templates_of(bank)
+            (sentence, template.label, split, template.category, f"{split}-{number:03d}")
+            for number, template in enumerate(templates_of(bank), start=1)
             for sentence in expand(template, bank)
         ]
         random.Random(f"0/{split}").shuffle(part)
@@ -175,10 +179,10 @@ def make_rows() -> list[tuple[str, str, str, str]]:
 
 
 def make_csv() -> bytes:
-    """Return the bytes of the CSV: UTF-8, line feeds, header ``text,label,split,category``."""
+    """Return the bytes of the CSV: UTF-8, line feeds, header ``text,label,split,category,group``."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("text", "label", "split", "category"))
+    writer.writerow(("text", "label", "split", "category", "group"))
     writer.writerows(make_rows())
     return out.getvalue().encode("utf-8")
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from lowland import __version__
 from lowland.mistakes import Mistake
 from lowland.recipe import Recipe, read_recipe
 
+OPTIONS = {*(one.name for one in dataclasses.fields(Recipe)), "method", "seed", "fresh"}
+"""What a recipe file may hold: `lowland train` has method and seed where `lowland compare` has several of both."""
 ABOUT = "Fine-tune with low-rank adapters that come to rest on flat land, and prove whether it helped."
 
 
@@ -45,9 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(given: list[str]) -> int:
     parser, recipes = _parser()
     verb = given[0] if given else ""
-    defaults, unknown = _take_config(given, recipes[verb]) if verb in recipes else ({}, {})
+    unknown: Mapping[str, Any] = {}
     if verb in recipes:
-        recipes[verb].set_defaults(defaults)
+        known, unknown = _take_config(given)
+        recipes[verb].set_defaults(
+            {name: known[name] for name in known if name in recipes[verb].get_defaults()}
+        )
     asked = parser.parse_args(given)
     if asked.subcommand is None:
         parser.print_help()
@@ -128,9 +133,17 @@ VERBS: Mapping[str, Callable[[Namespace, Mapping[str, Any]], int]] = {
 }
 
 
+class Help(DefaultHelpFormatter):
+    """Leaves out the type where jsonargparse knows none: `read_recipe` reads those values."""
+
+    def _get_type_str(self, action: Any) -> str | None:
+        told: str | None = super()._get_type_str(action)
+        return None if told == "Any" else told
+
+
 def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     """The parser of the whole command line, and those of the verbs that take a recipe."""
-    parser = ArgumentParser(prog="lowland", description=ABOUT, version=__version__)
+    parser = ArgumentParser(prog="lowland", description=ABOUT, version=__version__, formatter_class=Help)
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     verbs = parser.add_subcommands(required=False, dest="subcommand", metavar="VERB")
     recipes = {}
@@ -189,23 +202,22 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _take_config(given: list[str], parser: ArgumentParser) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Take `--config FILE` out of the arguments: its known fields, as defaults, and its unknown ones.
+def _take_config(given: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Take `--config FILE` out of the arguments: the recipe's fields as options know them, and unknown ones.
 
     jsonargparse would stop at the first field that it does not know; `read_recipe` names them all.
     """
-    known: dict[str, Any] = {}
-    unknown: dict[str, Any] = {}
-    while (
-        at := next((i for i, one in enumerate(given) if one.split("=")[0] == "--config"), None)
-    ) is not None:
-        _, _, value = given.pop(at).partition("=")
-        if not value and at < len(given):
-            value = given.pop(at)
-        names = {action.dest for action in parser._actions}
-        for name, one in _read_yaml(Path(value)).items():
-            (known if name in names else unknown)[name] = one
-    return known, unknown
+    read: dict[str, Any] = {}
+    while "--config" in (names := [one.partition("=")[0] for one in given]):
+        at = names.index("--config")
+        value = given.pop(at).partition("=")[2] or (given.pop(at) if at < len(given) else "")
+        read |= _read_yaml(Path(value))
+    recipe = Recipe()
+    known = {name: value for name, value in read.items() if name in OPTIONS}
+    for name, value in known.items():
+        if isinstance(getattr(recipe, name, None), tuple) and not isinstance(value, list):
+            known[name] = [value]
+    return known, {name: value for name, value in read.items() if name not in OPTIONS}
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

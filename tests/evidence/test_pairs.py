@@ -148,6 +148,122 @@ def test_identical_predictions_have_zero_width_at_zero_and_say_so(metric, seeds)
     assert "identical" in found.sentence()
 
 
+# --- examples that are alike ---------------------------------------------------------------
+
+
+def clustered(rng, *, seeds=3, groups=100, size=4):
+    """Labels, two predictions and groups: a group shares most of what tells the methods apart; the truth is 0."""
+
+    def of_groups(sd):
+        return np.repeat(rng.normal(0, sd, groups), size)  # (N,)
+
+    hard = of_groups(0.6)
+    ours, theirs = (
+        1 + hard + of_groups(0.8) + rng.normal(0, 0.3, (seeds, groups * size)) > 0 for _ in range(2)
+    )
+    return np.ones(groups * size, int), ours.astype(int), theirs.astype(int), np.arange(groups * size) // size
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_examples_that_are_groups_of_one_give_the_interval_without_groups_to_the_bit(metric):
+    labels, ours, theirs = study(6)
+    without = paired_interval(labels, ours, theirs, metric=metric)
+    for groups in (np.arange(60), [f"text {60 - i}" for i in range(60)], [(i % 2, i) for i in range(60)]):
+        assert paired_interval(labels, ours, theirs, metric=metric, groups=groups) == without
+    assert compare(labels, ours, theirs, groups=range(60)) == compare(labels, ours, theirs)
+
+
+def test_interval_without_groups_follows_resamples_of_examples():
+    """What the interval was before there were groups, drawn here by hand."""
+    labels, ours, theirs = study(6)
+    drawn = np.random.default_rng(3).integers(60, size=(200, 60))  # (R, N)
+    d = (ours == labels).astype(float) - (theirs == labels)  # (S, N)
+    a, b = d.mean(axis=1).var(ddof=1) / 3, d[:, drawn].mean(axis=(0, 2)).var(ddof=1)
+    found = paired_interval(labels, ours, theirs, resamples=200, seed=3)
+    assert found.standard_error == pytest.approx(np.sqrt(a + b), rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("lay", [lambda x: np.repeat(x, 4, axis=-1), lambda x: np.tile(x, 4)])
+def test_copies_grouped_together_add_no_evidence(metric, seeds, lay):
+    """Four copies of each example, a group of each: the interval of the examples without copies."""
+    labels, ours, theirs = study(8, seeds=seeds)
+    once = paired_interval(labels, ours, theirs, metric=metric)
+    copied = lay(labels), lay(ours), lay(theirs)
+    assert paired_interval(*copied, metric=metric, groups=lay(np.arange(60))) == once
+    assert paired_interval(*copied, metric=metric).standard_error < once.standard_error
+
+
+@pytest.mark.parametrize("metric", sorted(METRICS))
+def test_groups_of_unequal_size_are_drawn_whole(metric):
+    """Oracle: the drawn groups' examples laid end to end and given to scikit-learn, one seed."""
+    labels, ours, theirs = study(5, seeds=1, examples=30)
+    groups = np.random.default_rng(0).permutation(np.repeat(list("abcde"), [1, 2, 3, 10, 14]))
+    names = list(dict.fromkeys(groups))  # numbered in order of appearance
+    score = {
+        "accuracy": accuracy_score,
+        "macro_f1": lambda y, p: f1_score(y, p, average="macro", zero_division=0),
+        "weighted_f1": lambda y, p: f1_score(y, p, average="weighted", zero_division=0),
+    }[metric]
+    gaps = []
+    for drawn in np.random.default_rng(1).integers(5, size=(50, 5)):
+        rows = np.concatenate([np.flatnonzero(groups == names[g]) for g in drawn])
+        gaps.append(score(labels[rows], ours[0, rows]) - score(labels[rows], theirs[0, rows]))
+    found = paired_interval(labels, ours, theirs, metric=metric, groups=groups, resamples=50, seed=1)
+    assert found.standard_error == pytest.approx(np.std(gaps, ddof=1))
+    assert found.df == 4
+    half = stats.t.ppf(0.975, 4) * found.standard_error
+    assert found.high - found.low == pytest.approx(2 * half)
+
+
+def test_interval_covers_where_groups_are_alike_only_if_it_knows_the_groups():
+    rng = np.random.default_rng(5)
+    hits = {True: 0, False: 0}
+    for _ in range(300):
+        labels, ours, theirs, groups = clustered(rng)
+        for known in hits:
+            given = groups if known else None
+            found = paired_interval(labels, ours, theirs, groups=given, resamples=100)
+            hits[known] += found.low <= 0 <= found.high
+    assert hits[False] / 300 < 0.90
+    assert hits[True] / 300 >= 0.92
+
+
+def test_sentence_names_the_groups_where_examples_share_them():
+    labels, ours, theirs, groups = clustered(np.random.default_rng(0))
+    found = compare(labels, ours, theirs, groups=groups)
+    assert (found.n_examples, found.n_groups) == (400, 100)
+    alone = paired_interval(labels, ours, theirs, groups=groups, resamples=200)
+    assert (found.low, found.high, found.df) == (alone.low, alone.high, alone.df)
+    assert "3 seeds, 400 test examples in 100 groups)" in found.sentence()
+    assert "groups" not in compare(labels, ours, theirs).sentence()
+    same = compare(labels, ours, ours, groups=groups)
+    assert "identical on all 400 test examples in 100 groups in all 3 seeds" in same.sentence()
+    wrong, other = np.full((3, 400), 2), np.full((3, 400), 3)
+    assert (
+        "from these 400 test examples in 100 groups."
+        in compare(labels, wrong, other, groups=groups).sentence()
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (["news"] * 60, "puts all 60 examples into one group, 'news'; expected 2 groups or more"),
+        (range(59), "groups has 59 labels; expected 60, one an example"),
+        ([None, *range(59)], "groups lacks 1 of 60 labels"),
+        ([float("nan")] * 2 + [*range(58)], "groups lacks 2 of 60 labels"),
+        (np.zeros((60, 2)), r"groups holds one ndarray an example; expected \(N,\) hashable labels"),
+    ],
+)
+def test_groups_that_do_not_fit_are_named(groups, message):
+    with pytest.raises(ValueError, match=message):
+        paired_interval(*study(0), groups=groups)
+    with pytest.raises(ValueError, match=message):
+        compare(*study(0), groups=groups)
+
+
 # --- the tests over seeds and over examples ------------------------------------------------
 
 
@@ -266,7 +382,7 @@ def test_sentence_claims_no_more_than_the_interval(data_seed, seeds, share, refe
 
 
 def with_numbers(**changes):
-    return dataclasses.replace(compare(*study(0)), n_examples=420, **changes)
+    return dataclasses.replace(compare(*study(0)), **{"n_examples": 420, "n_groups": 420, **changes})
 
 
 def test_sentence_to_the_letter():
@@ -279,6 +395,11 @@ def test_sentence_to_the_letter():
     assert worse.sentence() == (
         "flat-lora is worse than lora in macro F1 by 1.2 points "
         "(95 % interval 0.3 to 2.1, 3 seeds, 420 test examples)."
+    )
+    alike = with_numbers(difference=0.012, low=0.003, high=0.021, n_examples=432, n_groups=108)
+    assert alike.sentence() == (
+        "flat-lora is better than lora in accuracy by 1.2 points "
+        "(95 % interval 0.3 to 2.1, 3 seeds, 432 test examples in 108 groups)."
     )
     open_question = with_numbers(difference=0.003, low=-0.012, high=0.018, detectable=0.021)
     assert open_question.sentence() == (

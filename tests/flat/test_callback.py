@@ -76,7 +76,7 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.fixture()
+@pytest.fixture
 def adapted(bert: nn.Module) -> nn.Module:
     return add_lora(bert, LoRAConfig(r=4, dropout=0.1, modules_to_save=("classifier",)))
 

@@ -158,7 +158,7 @@ def test_gradient_checkpointing_meets_the_same_noise(reentrant: bool) -> None:
             self.inner = model
 
         def forward(self, x: Tensor) -> Tensor:
-            if not checkpointed:
+            if not self.checkpointed:
                 return self.inner(x)
             return checkpoint(self.inner, x, use_reentrant=reentrant)
 
@@ -166,7 +166,7 @@ def test_gradient_checkpointing_meets_the_same_noise(reentrant: bool) -> None:
     gradients = []
     with flat.arm(whole, rho=0.5, total_steps=2) as noise:
         noise.begin_step(1)
-        for checkpointed in (False, True):
+        for whole.checkpointed in (False, True):
             whole.zero_grad()
             whole(x).sum().backward()
             gradients.append([one.grad.clone() for one in whole.parameters() if one.requires_grad])
@@ -233,10 +233,15 @@ def test_the_weight_and_the_global_generator_stay_as_they_are() -> None:
 def test_an_exception_in_mid_step_leaves_no_trace() -> None:
     model, x = small(), torch.randn(4, 10)
     clean, weight = model(x), model[0].weight.clone()
-    with pytest.raises(KeyboardInterrupt), flat.arm(model, rho=0.5, total_steps=2) as noise:
-        noise.begin_step(1)
-        model(x)
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with flat.arm(model, rho=0.5, total_steps=2) as noise:
+            noise.begin_step(1)
+            model(x)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert torch.equal(model[0].weight, weight)
     assert torch.equal(model(x), clean)
 

@@ -40,7 +40,9 @@ def test_round_trip(base: nn.Module, tokens: torch.Tensor, tmp_path: Path) -> No
     assert not torch.equal(again(tokens).logits, base(tokens).logits)
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft calls what is deprecated
+@pytest.mark.filterwarnings(
+    "ignore:`is_gradient_checkpointing`:FutureWarning"
+)  # peft calls what is deprecated
 @pytest.mark.parametrize("rslora", [False, True])
 def test_peft_reads_it(base: nn.Module, tokens: torch.Tensor, tmp_path: Path, rslora: bool) -> None:
     model = learned(base, rslora=rslora)
@@ -76,7 +78,9 @@ def damaged(folder: Path, how: str) -> None:
         ("fewer layers", "which the model has not"),
     ],
 )
-def test_a_bad_file_is_refused_and_the_model_stays(bert: nn.Module, tmp_path: Path, how: str, words: str) -> None:
+def test_a_bad_file_is_refused_and_the_model_stays(
+    bert: nn.Module, tmp_path: Path, how: str, words: str
+) -> None:
     folder = save_adapter(learned(bert), tmp_path / "adapter")
     damaged(folder, how)
     before = {name: one.clone() for name, one in bert.state_dict().items()}

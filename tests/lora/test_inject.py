@@ -35,7 +35,9 @@ class Block(nn.Module):
 class PlainGPT2(nn.Module):
     """A GPT-2 with separate query, key and value and an output head of its own."""
 
-    def __init__(self, width: int = 768, layers: int = 12, words: int = 50_257, positions: int = 1024) -> None:
+    def __init__(
+        self, width: int = 768, layers: int = 12, words: int = 50_257, positions: int = 1024
+    ) -> None:
         super().__init__()
         self.wte, self.wpe = nn.Embedding(words, width), nn.Embedding(positions, width)
         self.blocks = nn.ModuleList(Block(width) for _ in range(layers))

@@ -77,11 +77,11 @@ def phrase_in(phrase: str, text: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(phrase.lower())}(?!\w)", text.lower()) is not None
 
 
-def test_file_is_utf8_with_line_feeds_and_four_columns(rows: list[Row]) -> None:
+def test_file_is_utf8_with_line_feeds_and_five_columns(rows: list[Row]) -> None:
     raw = (DATA / "financial_demo.csv").read_bytes()
     assert b"\r" not in raw
     assert raw.endswith(b"\n")
-    assert raw.decode("utf-8").splitlines()[0] == "text,label,split,category"
+    assert raw.decode("utf-8").splitlines()[0] == "text,label,split,category,group"
     assert all(None not in row and all(row.values()) for row in rows)
 
 
@@ -159,6 +159,31 @@ def test_there_are_enough_templates(banks: dict[str, Bank]) -> None:
     assert banks["test"]["sentences_per_template"] <= 5
 
 
+def test_a_group_never_spans_two_splits_labels_or_categories(rows: list[Row]) -> None:
+    for column in ("split", "label", "category"):
+        pairs = {(row["group"], row[column]) for row in rows}
+        assert len(pairs) == len({row["group"] for row in rows}), column
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_group_holds_the_sentences_of_one_template(
+    rows: list[Row], banks: dict[str, Bank], make: ModuleType, split: str
+) -> None:
+    bank = banks[split]
+    groups: dict[str, set[str]] = {}
+    for row in of(rows, split):
+        groups.setdefault(row["group"], set()).add(row["text"])
+    in_order = [
+        make.Template(split, category, label, text)
+        for category in make.CATEGORIES
+        for label in make.LABELS
+        for text in bank["templates"][category][label]
+    ]
+    assert len(groups) == len(in_order)
+    for number, template in enumerate(in_order, start=1):
+        assert groups[f"{split}-{number:03d}"] == set(make.expand(template, bank))
+
+
 def test_banks_give_the_csv_byte_for_byte(make: ModuleType) -> None:
     assert make.make_csv() == (DATA / "financial_demo.csv").read_bytes()
 
@@ -190,7 +215,10 @@ def test_a_template_with_too_few_slots_is_refused(make: ModuleType) -> None:
 def test_data_card_gives_the_sizes(rows: list[Row]) -> None:
     card = (DATA / "financial_demo.md").read_text(encoding="utf-8")
     for split in SPLITS:
-        assert re.search(rf"\| {split} \| {len(of(rows, split))} \|", card), split
+        size, groups = len(of(rows, split)), len({row["group"] for row in of(rows, split)})
+        assert re.search(rf"^\| {split} \| {size} \| {size // 3} \| {groups} \|", card, re.M), split
+    for column in rows[0]:
+        assert f"`{column}`" in card
 
 
 def test_word_counts_do_not_solve_the_test_split(rows: list[Row]) -> None:

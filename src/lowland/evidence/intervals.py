@@ -1,5 +1,6 @@
 """The interval of a paired difference, and the least difference that the design could have seen."""
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,21 +43,28 @@ def paired_interval(
     predicted_reference: npt.ArrayLike,
     *,
     metric: str = "accuracy",
+    groups: Iterable[Hashable] | None = None,
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> PairedInterval:
     """Method minus reference in a metric, with an interval over seeds and test examples.
 
-    With ``d_s`` the difference of seed s on all N examples, and ``d*`` the mean difference on a
-    resample of the examples (the same resample for both methods and for all seeds)::
+    The N examples fall into G groups; examples of one group (copies of a text, sentences of one
+    template) are no independent evidence, so that groups are resampled whole: G of the G are drawn
+    with replacement, and each example weighs as often as its group was drawn (the cluster
+    bootstrap). Without ``groups`` each example is its own, G = N. With ``d_s`` the difference of
+    seed s on all N examples, and ``d*`` the mean over seeds of the weighted difference on a
+    resample (the same resample for both methods and for all seeds)::
 
         A = var(d_1 ... d_S) / S           S - 1 degrees of freedom
-        B = var(d*) over the resamples     N - 1 degrees of freedom
+        B = var(d*) over the resamples     G - 1 degrees of freedom
         SE = sqrt(A + B)
-        t  = (A t[S-1] + B t[N-1]) / (A + B)
+        t  = (A t[S-1] + B t[G-1]) / (A + B)
         interval = mean(d_s) -/+ t SE
 
+    A metric on a resample is divided by the resample's own weight, which differs from N where
+    groups differ in size. B falls short by (G - 1) / G, which shows with a handful of groups only.
     A carries the choice of seeds, B the choice of examples; the seed-by-example interaction is in
     both, so SE errs on the wide side (as the pigeonhole bootstrap does, Owen 2007). Seeds are not
     resampled: three seeds have 27 resamples whose variance is short by (S - 1) / S (Rao and Wu
@@ -68,7 +76,9 @@ def paired_interval(
     Sources: A. B. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007; J.
     N. K. Rao and C. F. J. Wu, "Resampling inference with complex survey data", JASA 83, 1988; W.
     G. Cochran and G. M. Cox, "Experimental Designs", 1950; F. E. Satterthwaite, "An approximate
-    distribution of estimates of variance components", Biometrics Bulletin 2(6), 1946.
+    distribution of estimates of variance components", Biometrics Bulletin 2(6), 1946. Groups: A.
+    C. Davison and D. V. Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8; C.
+    A. Field and A. H. Welsh, "Bootstrapping clustered data", JRSS B 69(3), 2007.
 
     Args:
         labels: (N,) true classes.
@@ -76,25 +86,28 @@ def paired_interval(
         predicted_reference: (S, N) the reference's; row s was trained with the seed of the
             method's row s.
         metric: ``accuracy``, ``macro_f1`` or ``weighted_f1``.
+        groups: (N,) the group of each example, any hashable labels, at least two different ones;
+            None if the examples are independent.
         level: 0 to 1, both exclusive.
-        resamples: how many resamples of the examples, 2 or more.
+        resamples: how many resamples of the groups, 2 or more.
         seed: of the resampling; the same seed gives the same interval.
 
     Raises:
-        ValueError: shapes that do not fit, an empty array, an unknown metric, an impossible level
-        or count.
+        ValueError: shapes that do not fit, an empty array, an unknown metric, a single group, an
+        impossible level or count.
     """
     measure = find_metric(metric)
     check_share("level", level)
     if resamples < 2:
         raise ValueError(f"resamples is {resamples}; expected 2 or more.")
     truth, ours, theirs = check_predictions(labels, predicted, predicted_reference)
-    seeds, examples = ours.shape
-    whole = np.ones((1, examples))
+    member = check_groups(groups, truth.size)
+    seeds, n_groups = len(ours), count_groups(member)
+    whole = np.ones((1, truth.size))
     per_seed = _gap(measure, truth, ours, theirs, whole)[0]  # (S,)
     a = float(per_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
-    b = _example_variance(measure, truth, ours, theirs, resamples, np.random.default_rng(seed))
-    half = float(half_width(np.array(a), np.array(b), seeds, examples, level))
+    b = _example_variance(measure, truth, ours, theirs, member, resamples, np.random.default_rng(seed))
+    half = float(half_width(np.array(a), np.array(b), seeds, n_groups, level))
     mean, error = float(per_seed.mean()), float(np.sqrt(a + b))
     return PairedInterval(
         difference=mean,
@@ -103,14 +116,14 @@ def paired_interval(
         level=level,
         per_seed=tuple(per_seed.tolist()),
         standard_error=error,
-        df=_df_of(half / error if error > 0 else 0.0, seeds, examples, level),
+        df=_df_of(half / error if error > 0 else 0.0, seeds, n_groups, level),
         over_seeds=seeds > 1,
     )
 
 
-def half_width(a: Floats, b: Floats, seeds: int, examples: int, level: float) -> Floats:
+def half_width(a: Floats, b: Floats, seeds: int, groups: int, level: float) -> Floats:
     """Half the interval's width, from A and B of :func:`paired_interval` (of one shape)."""
-    t_a, t_b = _quantiles(seeds, examples, level)
+    t_a, t_b = _quantiles(seeds, groups, level)
     error = np.sqrt(a + b)
     return np.asarray((t_a * a + t_b * b) / np.where(error > 0, error, 1.0))
 
@@ -187,6 +200,46 @@ def check_predictions(
     return truth, ours, theirs
 
 
+def check_groups(groups: Iterable[Hashable] | None, examples: int) -> Ints:
+    """Number the groups from 0 in order of appearance: (N,), one number an example.
+
+    Args:
+        groups: (N,) labels; None gives each example a group of its own.
+        examples: N.
+
+    Raises:
+        ValueError: labels that do not number N, are missing or unhashable, or one group alone.
+    """
+    if groups is None:
+        return np.arange(examples)
+    labels = list(groups)
+    if len(labels) != examples:
+        raise ValueError(f"groups has {len(labels)} labels; expected {examples}, one an example.")
+    if unfit := [type(label).__name__ for label in labels if not isinstance(label, Hashable)]:
+        raise ValueError(f"groups holds one {unfit[0]} an example; expected (N,) hashable labels.")
+    if missing := sum(map(_is_missing, labels)):
+        raise ValueError(f"groups lacks {missing} of {examples} labels; give each example a group.")
+    numbers: dict[Hashable, int] = {}
+    member = np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
+    if len(numbers) < 2:
+        raise ValueError(
+            f"groups puts all {examples} examples into one group, {labels[0]!r}; expected 2 groups or more: "
+            "what other groups would show cannot be told from one."
+        )
+    return member
+
+
+def count_groups(member: Ints) -> int:
+    """G, of the numbers that :func:`check_groups` gives."""
+    return int(member.max()) + 1
+
+
+def _is_missing(label: Hashable) -> bool:
+    """None, or what does not equal itself: NaN, NaT, pandas' NA."""
+    same = label == label
+    return label is None or not (isinstance(same, bool | np.bool_) and same)
+
+
 def _as_ints(name: str, values: npt.ArrayLike) -> Ints:
     array = np.asarray(values)
     if array.size and array.dtype.kind not in "iub":
@@ -205,30 +258,33 @@ def _example_variance(
     labels: Ints,
     predicted: Ints,
     reference: Ints,
+    member: Ints,
     resamples: int,
     rng: np.random.Generator,
 ) -> float:
-    """B: variance, over resamples of the examples, of the difference averaged over seeds."""
+    """B: variance, over resamples of the groups, of the difference averaged over seeds."""
+    n_groups = count_groups(member)
     means: list[Floats] = []
     for start in range(0, resamples, _BLOCK):
-        counts = resample_counts(rng, min(_BLOCK, resamples - start), labels.size)  # (R, N)
-        means.append(_gap(measure, labels, predicted, reference, counts).mean(axis=1))
+        counts = resample_counts(rng, min(_BLOCK, resamples - start), n_groups)  # (R, G)
+        weights = counts.take(member, axis=1)  # (R, N)
+        means.append(_gap(measure, labels, predicted, reference, weights).mean(axis=1))
     return float(np.concatenate(means).var(ddof=1))
 
 
-def _quantiles(seeds: int, examples: int, level: float) -> tuple[float, float]:
+def _quantiles(seeds: int, groups: int, level: float) -> tuple[float, float]:
     """Student's quantiles for A and for B; with one seed A has none and counts 0."""
     upper = (1 + level) / 2
     t_a = float(stats.t.ppf(upper, seeds - 1)) if seeds > 1 else 0.0
-    return t_a, float(stats.t.ppf(upper, examples - 1))
+    return t_a, float(stats.t.ppf(upper, groups - 1))
 
 
-def _df_of(quantile: float, seeds: int, examples: int, level: float) -> float:
-    """Degrees of freedom of that Student quantile; examples - 1 where nothing varies."""
-    t_a, t_b = _quantiles(seeds, examples, level)
+def _df_of(quantile: float, seeds: int, groups: int, level: float) -> float:
+    """Degrees of freedom of that Student quantile; groups - 1 where nothing varies."""
+    t_a, t_b = _quantiles(seeds, groups, level)
     if seeds == 1 or quantile == 0:
-        return float(examples - 1)
-    few, many = sorted([float(seeds - 1), float(examples - 1)])
+        return float(groups - 1)
+    few, many = sorted([float(seeds - 1), float(groups - 1)])
     if quantile <= min(t_a, t_b):
         return many
     if quantile >= max(t_a, t_b):

@@ -1,8 +1,8 @@
 """Metrics of many runs on many reweighted test sets at once.
 
-A bootstrap resample of N examples is a vector of N counts: how often each example was drawn.
-Every metric here takes such counts as weights, so that R resamples of S runs are a few matrix
-products and no Python loop over resamples.
+A bootstrap resample of N examples is a vector of N counts: how often each example, or the group
+it belongs to, was drawn. Every metric here takes such counts as weights, so that R resamples of S
+runs are a few matrix products and no Python loop over resamples.
 """
 
 import difflib
@@ -91,9 +91,9 @@ def find_metric(name: str) -> Metric:
     raise ValueError(f"No metric is named {name!r}; expected one of {', '.join(METRICS)}.{hint}")
 
 
-def resample_counts(rng: np.random.Generator, resamples: int, examples: int) -> Floats:
-    """Draw bootstrap resamples of N examples, as counts (R, N); each row sums to N."""
-    drawn = rng.integers(examples, size=(resamples, examples))  # (R, N) example numbers
-    drawn += examples * np.arange(resamples)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=resamples * examples)
-    return counts.reshape(resamples, examples).astype(np.float64)
+def resample_counts(rng: np.random.Generator, resamples: int, units: int) -> Floats:
+    """Draw bootstrap resamples of N units (groups of examples), as counts (R, N); rows sum to N."""
+    drawn = rng.integers(units, size=(resamples, units))  # (R, N) unit numbers
+    drawn += units * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * units)
+    return counts.reshape(resamples, units).astype(np.float64)

@@ -1,7 +1,7 @@
 """One method against a reference, trained with the same seeds and asked the same test examples."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,9 @@ import numpy.typing as npt
 from scipy import stats
 
 from lowland.evidence.intervals import (
+    check_groups,
     check_predictions,
+    count_groups,
     detectable_difference,
     paired_interval,
 )
@@ -91,7 +93,8 @@ def mcnemar(labels: npt.ArrayLike, predicted: npt.ArrayLike, predicted_reference
 
     ``p = P(|X - n/2| >= |b - n/2|)`` with X binomial(n, 1/2), b examples right in the method
     alone and n right in exactly one; p is 1 where n is 0. It compares two trained models, not two
-    methods: it knows nothing of other seeds.
+    methods: it knows nothing of other seeds. It also takes the examples for independent: where some
+    are alike (copies, or sentences of one template) its p is too small, and nothing here mends that.
 
     Source: Q. McNemar, "Note on the sampling error of the difference between correlated
     proportions or percentages", Psychometrika 12, 1947; ``scipy.stats.binomtest``.
@@ -130,6 +133,8 @@ class PairedComparison:
         metric: ``accuracy``, ``macro_f1`` or ``weighted_f1``.
         seeds: the S seeds, in the order of ``per_seed`` and ``mcnemar``.
         n_examples: number of test examples.
+        n_groups: number of groups they fall into, which the interval resamples; ``n_examples`` where
+            each example stands for itself.
         difference: mean over seeds.
         low: lower end of the interval.
         high: upper end of the interval.
@@ -139,7 +144,7 @@ class PairedComparison:
         df: degrees of freedom that belong to the interval.
         over_seeds: False with one seed: the interval is over examples alone.
         permutation: the sign-flip test over seeds.
-        mcnemar: one exact test a seed, of correctness whatever the metric.
+        mcnemar: one exact test a seed, of correctness whatever the metric and the groups.
         detectable: the smallest true difference that would be found four times in five.
         identical: True if both predicted the same class for every example and seed.
     """
@@ -149,6 +154,7 @@ class PairedComparison:
     metric: str
     seeds: tuple[int, ...]
     n_examples: int
+    n_groups: int
     difference: float
     low: float
     high: float
@@ -167,14 +173,14 @@ class PairedComparison:
         if self.identical:
             return (
                 f"The predictions of {self.method} and {self.reference} are identical on all "
-                f"{self.n_examples} test examples{self._of_seeds()}.{self._caveat()}"
+                f"{self._examples()}{self._of_seeds()}.{self._caveat()}"
             )
         word = _METRIC_WORDS[self.metric]
         if self.low == self.high == 0:
             return (
                 f"{self.method} and {self.reference} have the same {word}{self._of_seeds()}, "
                 "though not the same predictions; what other examples would show cannot be told "
-                f"from these {self.n_examples} test examples.{self._caveat()}"
+                f"from these {self._examples()}.{self._caveat()}"
             )
         if self.low <= 0 <= self.high:
             return self._undecided(word)
@@ -202,9 +208,11 @@ class PairedComparison:
     def _basis(self, low: str, high: str) -> str:
         over = "" if self.over_seeds else " over test examples alone"
         count = f"{len(self.seeds)} seeds" if self.over_seeds else "1 seed"
-        return (
-            f"{100 * self.level:g} % interval {low} to {high}{over}, {count}, {self.n_examples} test examples"
-        )
+        return f"{100 * self.level:g} % interval {low} to {high}{over}, {count}, {self._examples()}"
+
+    def _examples(self) -> str:
+        groups = "" if self.n_groups == self.n_examples else f" in {self.n_groups} groups"
+        return f"{self.n_examples} test examples{groups}"
 
     def _caveat(self) -> str:
         return "" if self.over_seeds else " Other seeds may differ."
@@ -222,6 +230,7 @@ def compare_pairs(
     reference: str,
     seeds: Sequence[int],
     metric: str = "accuracy",
+    groups: Iterable[Hashable] | None = None,
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
@@ -236,8 +245,10 @@ def compare_pairs(
         reference: name of the reference, for the sentence.
         seeds: the S different seeds of the runs, in the order of the rows.
         metric: ``accuracy``, ``macro_f1`` or ``weighted_f1``.
+        groups: (N,) the group of each example, as :func:`paired_interval` takes it; examples of one
+            group are no independent evidence. None: each example is its own.
         level: of the interval, 0 to 1.
-        resamples: how many resamples of the examples.
+        resamples: how many resamples of the groups.
         seed: of the resampling (not of the runs).
 
     Raises:
@@ -247,8 +258,9 @@ def compare_pairs(
     run_seeds = tuple(int(s) for s in seeds)
     if len(run_seeds) != len(ours) or len(set(run_seeds)) != len(run_seeds):
         raise ValueError(f"seeds is {run_seeds}; expected {len(ours)} different ones, one a row.")
+    member = check_groups(groups, truth.size)
     interval = paired_interval(
-        truth, ours, theirs, metric=metric, level=level, resamples=resamples, seed=seed
+        truth, ours, theirs, metric=metric, groups=member, level=level, resamples=resamples, seed=seed
     )
     return PairedComparison(
         method=method,
@@ -256,6 +268,7 @@ def compare_pairs(
         metric=metric,
         seeds=run_seeds,
         n_examples=truth.size,
+        n_groups=count_groups(member),
         difference=interval.difference,
         low=interval.low,
         high=interval.high,

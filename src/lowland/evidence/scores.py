@@ -61,7 +61,7 @@ def by_method(records: Sequence[RunRecord], split: str = "test") -> list[MethodS
 def against(
     runs: dict[Path, RunRecord], reference: str, *, metric: str = "accuracy", split: str = "test"
 ) -> list[PairedComparison]:
-    """Each method against the reference, paired by seed and test example.
+    """Each method against the reference, paired by seed and test example; the predictions say who is of one group.
 
     Seeds that only one of the two has finished are left out; a method that shares none with the reference is, too.
     """
@@ -84,6 +84,7 @@ def against(
                 method=method,
                 reference=reference,
                 metric=metric,
+                groups=ours[0]["group"],
                 seeds=seeds,
             )
         )

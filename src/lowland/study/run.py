@@ -25,7 +25,7 @@ from lowland.study.progress import Progress
 from lowland.tasks.classification import TextData
 from lowland.tasks.table import load_task
 from lowland.train.models import ModelSource, find_model
-from lowland.train.trainer import Trained, train
+from lowland.train.trainer import Trained, check, train
 
 
 def run_study(recipe: Recipe, *, fresh: bool = False, progress: Progress | None = None) -> list[Path]:
@@ -48,6 +48,7 @@ def run_study(recipe: Recipe, *, fresh: bool = False, progress: Progress | None 
     data = load_task(recipe.task, specs[0].data)
     source = find_model(recipe.model, recipe.revision)
     progress.say(f"data: {_sizes(data)}; model from: {source.origin} ({source.sha256[:12]})")
+    check(specs, source)
     store = Store(recipe.out)
     return [
         _one(spec, data, source, store, fresh, progress.of(number, specs))

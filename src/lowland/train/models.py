@@ -107,6 +107,22 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
     return model
 
 
+def outline(folder: Path) -> Any:
+    """The model of a folder without its weights (on the meta device): enough to see whether a method fits it.
+
+    Raises:
+        Mistake: if the folder holds no model that can classify sequences.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    try:
+        with torch.device("meta"):
+            return AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(folder))
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{folder} holds no model that can classify sequences ({_first_line(error)})") from None
+
+
 def _from_hub(name: str, revision: str | None) -> ModelSource:
     from huggingface_hub import snapshot_download
 

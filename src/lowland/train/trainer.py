@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,12 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from lowland.lora import count_parameters, lora_layers, save_adapter
 from lowland.measure import Meter
+from lowland.mistakes import Mistake
 from lowland.recipe import RunSpec
 from lowland.rng import stream_seed
 from lowland.tasks.classification import TRAIN, VALIDATION, Split, TextData, score
 from lowland.train.methods import METHODS
-from lowland.train.models import ModelSource, load_classifier, load_tokenizer
+from lowland.train.models import ModelSource, load_classifier, load_tokenizer, outline
 
 
 class Diverged(RuntimeError):
@@ -129,8 +131,9 @@ def train(
             _quiet(trainer)
             with Meter() as training:
                 trainer.train()
-            with Meter() as testing:
-                answers = {name: _answer(trainer, encoded[name]) for name in data.test_sets}
+            started = time.perf_counter()
+            answers = {name: _answer(trainer, encoded[name]) for name in data.test_sets}
+            test_seconds = time.perf_counter() - started
     if folder is not None:
         keep(model, tokenizer, spec, folder)
     counts = count_parameters(model)
@@ -146,11 +149,27 @@ def train(
         },
         cost={
             "train_seconds": training.seconds,
-            "test_seconds": testing.seconds,
+            "test_seconds": test_seconds,
             "peak_bytes": training.peak_bytes,
         },
         model_class=type(model).__name__,
     )
+
+
+def check(specs: Sequence[RunSpec], source: ModelSource) -> None:
+    """Try each method on the model's outline, before anything is trained.
+
+    Raises:
+        Mistake: naming all that does not fit: a target that the model has not, a rank larger than a layer.
+    """
+    problems: dict[str, None] = {}
+    for spec in {one.method: one for one in specs}.values():
+        try:
+            METHODS[spec.method].adapt(outline(source.folder), spec)
+        except Mistake as mistake:
+            problems |= dict.fromkeys(mistake.problems)
+    if problems:
+        raise Mistake(*problems)
 
 
 def keep(model: Any, tokenizer: Any, spec: RunSpec, folder: Path) -> None:

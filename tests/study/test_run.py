@@ -1,0 +1,206 @@
+"""Studies: whole or not at all, asked twice run once, and the same records every time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowland.mistakes import Mistake
+from lowland.recipe import Recipe, read_recipe
+from lowland.records import read_predictions, read_record
+from lowland.study import run as study
+from lowland.study.grid import grid
+from lowland.study.run import run_study
+from lowland.train.methods import METHODS
+
+USES = {name: method.options for name, method in METHODS.items()}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, texts: Path, tiny_model: Path) -> Callable[..., Recipe]:
+    def make(**changes: Any) -> Recipe:
+        given = {
+            "task": "classification",
+            "data": str(texts),
+            "model": str(tiny_model),
+            "methods": ["lora", "flat-lora"],
+            "seeds": [1, 2],
+            "epochs": 1,
+            "rank": 2,
+            "out": str(tmp_path / "runs"),
+        }
+        return read_recipe({**given, **changes}, tasks=["classification"], methods=USES)
+
+    return make
+
+
+def comparable(folder: Path) -> dict[str, Any]:
+    """All of a run but what was measured on the clock and in memory."""
+    record = dataclasses.asdict(read_record(folder))
+    del record["cost"], record["when"]
+    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    history = [
+        {k: v for k, v in one.items() if "runtime" not in k and "per_second" not in k} for one in lines
+    ]
+    weights = {p.name: p.read_bytes() for p in (folder / "adapter").glob("*")}
+    return {
+        "record": record,
+        "history": history,
+        "weights": weights,
+        "answers": read_predictions(folder).to_dict(),
+    }
+
+
+def test_the_grid_goes_seed_by_seed(recipe: Callable[..., Recipe]) -> None:
+    specs = grid(recipe(methods=["full", "lora"], seeds=[3, 1]))
+    assert [(one.method, one.seed) for one in specs] == [("full", 3), ("lora", 3), ("full", 1), ("lora", 1)]
+    assert specs[0].training["lr"] == 5e-5  # the default recipe's override
+    assert specs[1].training["lr"] == 5e-4
+    assert "rank" not in specs[0].options
+
+
+def test_the_same_study_twice_leaves_the_same_records(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    first = run_study(recipe())
+    second = run_study(recipe(out=str(tmp_path / "again")))
+    assert [one.name for one in first] == [one.name for one in second]
+    for a, b in zip(first, second, strict=True):
+        assert comparable(a) == comparable(b)
+
+
+def test_a_finished_run_is_not_run_again_but_with_fresh(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = run_study(recipe())
+    stamps = [(one / "record.json").stat().st_mtime_ns for one in folders]
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "train", lambda *args: pytest.fail("trained again"))
+        assert run_study(recipe()) == folders
+    assert [(one / "record.json").stat().st_mtime_ns for one in folders] == stamps
+    before = [comparable(one) for one in folders]
+    assert run_study(recipe(), fresh=True) == folders
+    assert all((one / "record.json").stat().st_mtime_ns > t for one, t in zip(folders, stamps, strict=True))
+    assert [comparable(one) for one in folders] == before
+
+
+def test_what_bears_on_a_method_changes_its_key_and_nothing_else_does(
+    recipe: Callable[..., Recipe], texts: Path, tmp_path: Path
+) -> None:
+    def names(**changes: Any) -> list[str]:
+        return [one.name for one in run_study(recipe(seeds=[1], **changes))]
+
+    lora, flat = names()
+    assert names(rho=0.2)[0] == lora
+    assert names(rho=0.2)[1] != flat
+    assert lora != names(rank=3)[0]
+    moved = tmp_path / "elsewhere.csv"
+    moved.write_bytes(texts.read_bytes())
+    assert names(data=str(moved)) == [lora, flat]
+    moved.write_text(texts.read_text().replace("a bank", "one bank"))
+    assert not {*names(data=str(moved))} & {lora, flat}
+
+
+def test_a_failed_run_is_recorded_told_and_run_again(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = study.train
+
+    def fail(spec: Any, *rest: Any) -> Any:
+        if spec.method == "flat-lora":
+            raise RuntimeError("out of memory")
+        return real(spec, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "train", fail)
+        folders = run_study(recipe(seeds=[1]))
+    records = [read_record(one) for one in folders]
+    assert [one.status for one in records] == ["finished", "failed"]
+    assert str(records[1].failure).startswith("RuntimeError: out of memory")
+    assert [read_record(one).status for one in run_study(recipe(seeds=[1]))] == ["finished", "finished"]
+
+
+def test_a_failure_never_replaces_a_good_run(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder,) = run_study(recipe(methods=["lora"], seeds=[1]))
+    before = comparable(folder)
+
+    def fail(*args: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(study, "train", fail)
+    run_study(recipe(methods=["lora"], seeds=[1]), fresh=True)
+    assert comparable(folder) == before
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), OSError(28, "No space left on device"), Mistake("no")]
+)
+def test_what_stops_a_study_leaves_nothing_half_written(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException
+) -> None:
+    (kept,) = run_study(recipe(methods=["lora"], seeds=[1]))
+
+    def stop(spec: Any, data: Any, source: Any, folder: Path, callbacks: Any) -> Any:
+        (folder / "history.jsonl").write_text("half")
+        raise error
+
+    monkeypatch.setattr(study, "train", stop)
+    with pytest.raises(type(error)):
+        run_study(recipe())
+    left = {one.name for one in (tmp_path / "runs").iterdir()}
+    assert left == {kept.name, ".locks"}
+
+
+def test_killed_at_any_time_and_started_again_the_study_is_the_same(
+    recipe: Callable[..., Recipe], tmp_path: Path, texts: Path, tiny_model: Path
+) -> None:
+    wanted = [comparable(one) for one in run_study(recipe(out=str(tmp_path / "undisturbed"), epochs=8))]
+    command = [
+        *(sys.executable, "-m", "lowland.cli", "compare", "--task", "classification", "--data", str(texts)),
+        *("--model", str(tiny_model), "--methods", "lora", "flat-lora", "--seeds", "1", "2", "--epochs", "8"),
+        *("--rank", "2", "--out", str(tmp_path / "killed")),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:  # until the second run is being written
+        whole = list((tmp_path / "killed").glob("classification-*"))
+        if whole and list((tmp_path / "killed").glob(".*.partial")):
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    left = list((tmp_path / "killed").glob("classification-*"))
+    assert 1 <= len(left) < 4, "the study was not killed in the middle"
+    kept = (left[0] / "record.json").stat().st_mtime_ns
+    folders = run_study(recipe(out=str(tmp_path / "killed"), epochs=8))
+    for one, other in zip(folders, wanted, strict=True):
+        found = comparable(one)
+        for part in other:
+            assert found[part] == other[part], part
+    assert (left[0] / "record.json").stat().st_mtime_ns == kept
+    assert not list((tmp_path / "killed").glob(".*.partial"))
+
+
+def test_a_record_says_what_was_done_on_what(recipe: Callable[..., Recipe], tiny_model: Path) -> None:
+    (folder,) = run_study(recipe(methods=["flat-lora"], seeds=[1]))
+    record = read_record(folder)
+    assert record.asked["options"]["rho"] == 0.05
+    assert record.model["origin"] == "folder"
+    assert (
+        len(record.model["sha256"]) == len(record.data["sha256"]) == len(record.code["source_sha256"]) == 64
+    )
+    assert record.environment["torch"]
+    assert record.environment["cores"] >= 1
+    assert 0 < record.parameters["share"] < 1
+    assert record.cost["train_seconds"] > 0
+    assert record.cost["peak_bytes"] > 10**7
+    assert sum(record.data["sizes"].values()) == 216

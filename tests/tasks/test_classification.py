@@ -1,0 +1,509 @@
+"""Splits that are stratified, seeded on their own and without leaks; and the scores of an answer."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lowland.mistakes import Mistake
+from lowland.recipe import DATA, Recipe
+from lowland.tasks.classification import TextData, make_splits, score
+from lowland.tasks.readers import read_phrasebank, read_sms
+from tests.conftest import table_of
+
+NAMES = ("train", "validation", "test")
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    """The task's fields of a recipe."""
+    return {**{name: getattr(Recipe(), name) for name in DATA}, **changes}
+
+
+def split(table: pd.DataFrame, **changes: Any) -> TextData:
+    return make_splits("classification", table, "my.csv", asked(**changes))
+
+
+def problems(table: pd.DataFrame, **changes: Any) -> tuple[str, ...]:
+    with pytest.raises(Mistake) as caught:
+        split(table, **changes)
+    return caught.value.problems
+
+
+def classes(**sizes: int) -> pd.DataFrame:
+    """So many different texts a label."""
+    rows = [(f"{label} text {number}", label) for label, size in sizes.items() for number in range(size)]
+    return pd.DataFrame(rows, columns=["text", "label"])
+
+
+def frame(*rows: tuple[str, ...]) -> pd.DataFrame:
+    """Rows of (text, label) or (text, label, split)."""
+    return pd.DataFrame(rows, columns=["text", "label", "split"][: len(rows[0])])
+
+
+def places(data: TextData) -> dict[int, str]:
+    """For each example the split it is in; no example is in two."""
+    found = [(int(number), name) for name, part in data.splits.items() for number in part.examples]
+    assert len(found) == len({number for number, _ in found})
+    return dict(found)
+
+
+def plain(text: str) -> str:
+    """What counts as the same text, in the test's own words (for ASCII)."""
+    return " ".join(word for word in text.replace("\t", " ").lower().split(" ") if word)
+
+
+def assert_no_leaks(data: TextData) -> None:
+    seen: dict[str, str] = {}
+    for name, part in data.splits.items():
+        for text in part.texts:
+            assert seen.setdefault(plain(text), name) == name, text
+
+
+def assert_true_to(data: TextData, table: pd.DataFrame) -> None:
+    """Every example is a row of the table with its own text and label, in the order of the table."""
+    for part in data.splits.values():
+        assert list(part.texts) == [table["text"].iloc[i] for i in part.examples]
+        assert [data.label_names[i] for i in part.labels] == [table["label"].iloc[i] for i in part.examples]
+        assert list(part.examples) == sorted(part.examples)
+        assert (
+            len(part)
+            == len(part.texts)
+            == len(part.labels)
+            == len(part.examples)
+            == len(part.groups)
+            == len(part.categories)
+        )
+
+
+def same(one: TextData, other: TextData) -> bool:
+    return one.sha256 == other.sha256 and places(one) == places(other)
+
+
+# The shares, and their stratification
+
+
+@given(
+    sizes=st.lists(st.integers(12, 90), min_size=2, max_size=4),
+    test=st.floats(0.1, 0.4),
+    validation=st.floats(0.05, 0.3),
+    seed=st.integers(0, 2**40),
+)
+@settings(deadline=None, max_examples=25)
+def test_every_split_has_its_share_of_every_label(sizes, test, validation, seed):
+    """Within a text: shares cannot be met exactly by whole texts. Every split has a text of every label at least."""
+    table = classes(**{"abcd"[i]: size for i, size in enumerate(sizes)})
+    data = split(table, test_share=test, validation_share=validation, split_seed=seed)
+    assert sorted(places(data)) == list(range(len(table)))
+    assert_true_to(data, table)
+    assert_no_leaks(data)
+    n, k = len(table), len(sizes)
+    for name, share in (("test", test), ("validation", validation), ("train", 1 - test - validation)):
+        size = len(data.splits[name])
+        if name != "train":
+            assert abs(size - max(share * n, k)) <= 1
+        counts = Counter(data.splits[name].labels.tolist())
+        for label, whole in enumerate(sizes):
+            assert abs(counts[label] - size * whole / n) <= 2
+
+
+def test_the_labels_of_a_share_that_fits_are_met_exactly():
+    data = split(classes(a=600, b=300, c=100), test_share=0.2, validation_share=0.1)
+    counts = {name: Counter(part.labels.tolist()) for name, part in data.splits.items()}
+    assert counts == {
+        "test": {0: 120, 1: 60, 2: 20},
+        "validation": {0: 60, 1: 30, 2: 10},
+        "train": {0: 420, 1: 210, 2: 70},
+    }
+
+
+def test_five_texts_a_label_are_enough_for_all_splits_to_have_every_label():
+    data = split(classes(a=5, b=5))
+    assert {name: sorted(part.labels.tolist()) for name, part in data.splits.items()} == {
+        "train": [0, 0, 0, 1, 1, 1], "validation": [0, 1], "test": [0, 1],
+    }  # fmt: skip
+
+
+# Their seed
+
+
+def test_a_split_depends_on_its_own_seed_and_on_no_other_randomness():
+    table = table_of()
+    first = split(table)
+    for seed in (1, 42):
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        assert same(split(table), first)
+    assert not same(split(table, split_seed=1), first)
+
+
+def test_a_split_draws_from_no_global_generator():
+    """Else the head of the model would depend on whether the data was split before it was made."""
+    np.random.seed(0)
+    random.seed(0)
+    torch.manual_seed(0)
+    before = np.random.get_state()[1].tolist(), random.getstate(), torch.get_rng_state().tolist()
+    split(table_of())
+    assert (np.random.get_state()[1].tolist(), random.getstate(), torch.get_rng_state().tolist()) == before
+
+
+def test_seeds_give_unrelated_test_sets():
+    """Of 200 texts, 40 are held out: two seeds share 8 by chance, give or take 2.3."""
+    table = classes(a=100, b=100)
+    held = [set(split(table, split_seed=seed).splits["test"].examples) for seed in range(6)]
+    shared = [len(one & other) for i, one in enumerate(held) for other in held[:i]]
+    assert 5 < np.mean(shared) < 11
+    assert max(shared) < 22
+
+
+def test_the_table_is_left_as_it_was():
+    table = table_of()
+    before = table.copy()
+    split(table)
+    pd.testing.assert_frame_equal(table, before)
+
+
+def test_the_index_of_the_table_does_not_matter():
+    table = table_of()
+    assert same(split(table.set_axis(np.arange(len(table))[::-1] * 3)), split(table))
+
+
+# Duplicates
+
+
+def copies(data: st.DataObject) -> pd.DataFrame:
+    """A table in which texts stand several times: as they are, louder, spaced out, with another label."""
+    base = classes(a=data.draw(st.integers(20, 30)), b=data.draw(st.integers(20, 30)))
+    variants = [
+        str,
+        str.upper,
+        str.title,
+        "  {} ".format,
+        lambda t: t.replace(" ", "  "),
+        lambda t: t.replace(" ", "\t"),
+    ]
+    copy = st.tuples(st.integers(0, len(base) - 1), st.sampled_from(variants), st.sampled_from("ab"))
+    chosen = data.draw(st.lists(copy, min_size=1, max_size=12))
+    more = frame(*[(change(base["text"][row]), label) for row, change, label in chosen])
+    table = pd.concat([base, more], ignore_index=True)
+    return table.sample(frac=1, random_state=data.draw(st.integers(0, 99))).reset_index(drop=True)
+
+
+@given(st.data(), st.integers(0, 1000))
+@settings(deadline=None, max_examples=25)
+def test_duplicates_of_a_text_never_cross_a_split(data, seed):
+    table = copies(data)
+    made = split(table, split_seed=seed)
+    assert_no_leaks(made)
+    assert_true_to(made, table)
+    assert made.dropped == 0
+    assert sorted(places(made)) == list(range(len(table)))  # and none is lost
+
+
+def test_all_but_the_same_text_goes_together():
+    variants = ["Sales rose", "sales rose", "SALES  ROSE", " Sales\trose ", "Sales\nrose", "Sales\u00a0rose"]
+    table = pd.concat([frame(*[(text, "ab"[i % 2]) for i, text in enumerate(variants)]), classes(a=20, b=20)])
+    for seed in range(8):
+        where = places(split(table, split_seed=seed))
+        assert len({where[number] for number in range(len(variants))}) == 1
+
+
+def test_sharp_s_and_its_capitals_are_the_same_text():
+    table = pd.concat([frame(("Die Straße", "a"), ("DIE STRASSE", "b")), classes(a=10, b=10)])
+    for seed in range(8):
+        where = places(split(table, split_seed=seed))
+        assert where[0] == where[1]
+
+
+def test_different_texts_are_not_taken_for_the_same():
+    """Else a word's order or a point would bind texts together."""
+    table = pd.concat(
+        [frame(("rose sales", "a"), ("sales rose", "a"), ("sales rose.", "a")), classes(a=9, b=12)]
+    )
+    seeds = [places(split(table, split_seed=seed)) for seed in range(30)]
+    assert any(len({where[0], where[1], where[2]}) > 1 for where in seeds)
+
+
+def test_shares_are_of_different_texts():
+    """One text that stands 500 times does not fill the test set."""
+    table = pd.concat([classes(a=50, b=50), frame(*[("a text 0", "a")] * 500)])
+    data = split(table)
+    distinct = {name: len({plain(text) for text in part.texts}) for name, part in data.splits.items()}
+    assert distinct == {"test": 20, "validation": 10, "train": 70}
+
+
+# The table's own splits
+
+
+def own(train: int = 12, test: int = 5) -> pd.DataFrame:
+    base = classes(a=train, b=train).assign(split="train")
+    held = classes(a=test, b=test).assign(split="test", text=lambda t: "held " + t["text"])
+    return pd.concat([base, held], ignore_index=True)
+
+
+def test_the_tables_own_test_set_is_kept_and_validation_is_taken_from_training():
+    table = own()
+    for seed in range(4):
+        data = split(table, split_seed=seed, test_share=0.9, validation_share=0.05)
+        assert list(data.splits["test"].examples) == list(range(24, 34))
+        assert len(data.splits["validation"]) == 2
+        assert sorted(places(data)) == list(range(34))
+        assert data.dropped == 0
+
+
+@pytest.mark.parametrize("name", ["validation", "dev", "valid"])
+def test_the_tables_own_validation_set_is_kept(name):
+    table = own()
+    table.loc[[3, 15], "split"] = name
+    data = split(table)
+    assert list(data.splits["validation"].examples) == [3, 15]
+    assert set(data.splits) == set(NAMES)
+
+
+def test_further_splits_are_test_sets_by_their_names():
+    table = pd.concat([own(), frame(("oddly put a", "a", "shifted"), ("oddly put b", "b", "another"))])
+    data = split(table)
+    assert data.test_sets == ("test", "another", "shifted")
+    assert data.splits["shifted"].texts == ("oddly put a",)
+
+
+@pytest.mark.parametrize("variant", ["held a text 1", "HELD  A text 1 ", "held\ta text 1"])
+@pytest.mark.parametrize("label", ["a", "b"])
+def test_a_training_text_that_leaks_into_the_tables_own_test_set_is_dropped_from_training(variant, label):
+    table = pd.concat([own(), frame((variant, label, "train"))], ignore_index=True)
+    data = split(table)
+    assert_no_leaks(data)
+    assert_true_to(data, table)
+    assert data.dropped == data.describe()["dropped_duplicates"] == 1
+    assert set(range(len(table))) - set(places(data)) == {len(table) - 1}
+
+
+def test_the_later_split_keeps_a_text_that_stands_in_three():
+    rows = [
+        ("Leak", "a", "train"),
+        ("LEAK", "b", "validation"),
+        ("leak ", "a", "test"),
+        ("v", "b", "validation"),
+    ]
+    table = pd.concat([own(), frame(*rows)], ignore_index=True)
+    data = split(table)
+    assert_no_leaks(data)
+    assert data.dropped == 2
+    assert "leak " in data.splits["test"].texts
+    assert data.splits["validation"].texts == ("v",)
+
+
+def test_a_validation_text_beats_a_training_text():
+    rows = [("Leak", "a", "train"), ("LEAK", "b", "validation")]
+    data = split(pd.concat([own(), frame(*rows)], ignore_index=True))
+    assert data.splits["validation"].texts == ("LEAK",)
+    assert data.dropped == 1
+
+
+@given(st.data(), st.lists(st.sampled_from(["train", "test"]), min_size=200, max_size=200))
+@settings(deadline=None, max_examples=20)
+def test_no_split_column_can_make_a_leak(data, column):
+    base = own().assign(text=lambda t: "own " + t["text"])
+    table = copies(data)
+    table["split"] = column[: len(table)]
+    table = pd.concat([base, table], ignore_index=True)
+    made = split(table)
+    assert_no_leaks(made)
+    assert_true_to(made, table)
+    assert made.dropped == len(table) - len(places(made))
+    asked_for = {number for number, name in enumerate(table["split"]) if name == "test"}
+    assert set(map(int, made.splits["test"].examples)) == asked_for  # no test row is ever dropped
+
+
+# Groups
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=20)
+def test_copies_of_a_text_are_one_group_and_different_texts_are_not(data):
+    made = split(copies(data))
+    texts = [plain(text) for part in made.splits.values() for text in part.texts]
+    groups = [group for part in made.splits.values() for group in part.groups]
+    assert len(set(zip(texts, groups, strict=True))) == len(set(texts)) == len(set(groups))
+
+
+def test_the_tables_own_groups_are_kept():
+    table = classes(a=20, b=20).assign(group=[f"g{i // 4}" for i in range(40)])
+    for part in split(table).splits.values():
+        assert list(part.groups) == [f"g{i // 4}" for i in part.examples]
+
+
+# What a record says
+
+
+def test_equal_data_has_equal_hashes_and_any_change_another():
+    table = table_of(4)
+    first = split(table)
+    assert split(table.copy()).sha256 == first.sha256
+    for place, column in ((0, "text"), (len(table) - 1, "text")):
+        changed = table.copy()
+        changed.loc[place, column] += "!"
+        assert split(changed).sha256 != first.sha256
+    relabelled = table.copy()
+    relabelled.loc[0, "label"] = "bad"
+    assert split(relabelled).sha256 != first.sha256
+    assert split(table, split_seed=1).sha256 != first.sha256
+
+
+def test_the_hash_tells_where_a_label_ends_and_a_text_begins():
+    one = frame(*[(f"x{i}", f"a{i % 2}") for i in range(20)])
+    other = frame(*[(f"{i % 2}x{i}", "ab"[i % 2]) for i in range(20)])
+    assert split(one).sha256 != split(other).sha256
+
+
+def test_a_description_is_plain_and_says_what_was_used():
+    data = split(classes(b=40, a=40))
+    assert data.describe() == {
+        "source": "my.csv", "sha256": data.sha256, "labels": ["a", "b"], "dropped_duplicates": 0,
+        "sizes": {"test": 16, "train": 56, "validation": 8},
+    }  # fmt: skip
+
+
+def test_label_names_are_sorted_texts_and_numbers_become_texts():
+    table = classes(a=10, b=10)
+    data = split(table.assign(label=[2] * 10 + [10] * 10))
+    assert data.label_names == ("10", "2")
+    assert {data.label_names[i] for i in data.splits["test"].labels} == {"2", "10"}
+
+
+def test_categories_go_with_their_rows_and_are_empty_where_there_are_none():
+    table = classes(a=10, b=10).assign(category=[f"c{i}" for i in range(20)])
+    for part in split(table).splits.values():
+        assert list(part.categories) == [f"c{i}" for i in part.examples]
+    for part in split(table.drop(columns="category")).splits.values():
+        assert set(part.categories) == {""}
+
+
+# Bad tables
+
+
+def test_no_rows_are_told():
+    assert problems(table_of()[:0]) == ("my.csv holds no rows",)
+
+
+@pytest.mark.parametrize("column", ["text", "label"])
+@pytest.mark.parametrize("blank", ["", "  \t\n", None, float("nan")])
+def test_an_empty_cell_is_told_by_its_row(column, blank):
+    table = table_of().astype(object)
+    table.loc[[4, 9], column] = blank
+    (told,) = problems(table)
+    assert told.startswith(f"my.csv has 2 rows without a {column}, the first is row 5;")
+
+
+def test_one_label_only_is_told():
+    (told,) = problems(classes(good=20))
+    assert "one label only" in told
+    assert "good" in told
+
+
+def test_labels_that_are_really_ids_are_told():
+    table = table_of()
+    (told,) = problems(table.assign(label=[f"id{i}" for i in range(len(table))]))
+    assert f"{len(table)} labels in {len(table)} rows; is the label column the right one?" in told
+
+
+@pytest.mark.parametrize("few", [1, 2, 3])
+def test_too_few_texts_of_a_label_are_told_with_its_name(few):
+    (told,) = problems(classes(common=30, scarce=few))
+    assert f"scarce has {few} different texts" in told
+    assert "common has" not in told
+
+
+def test_copies_of_a_text_do_not_make_it_several():
+    table = pd.concat([classes(common=30, scarce=3), frame(*[("Scarce  TEXT 0", "scarce")] * 9)])
+    (told,) = problems(table)
+    assert "scarce has 3 different texts" in told
+
+
+def test_labels_in_test_that_train_lacks_are_all_told():
+    rows = [("p", "new", "test"), ("q", "newer", "test"), ("r", "newest", "shifted")]
+    told = problems(pd.concat([own(), frame(*rows)]))
+    assert len(told) == 3
+    for label, name in (("new", "test"), ("newer", "test"), ("newest", "shifted")):
+        assert any(f"label '{label}' is in the split '{name}', but not in 'train'" in one for one in told)
+
+
+def test_a_label_whose_only_training_texts_leak_is_told():
+    rows = [(f"leak {i}", "rare", name) for i in range(4) for name in ("train", "test")]
+    table = pd.concat([own(), frame(*rows)])
+    assert any("label 'rare' is in the split 'test', but not in 'train'" in one for one in problems(table))
+
+
+def test_a_split_column_without_a_test_set_is_told():
+    table = own()
+    table["split"] = table["split"].replace({"test": "shifted"})
+    (told,) = problems(table)
+    assert "no rows for the split 'test'" in told
+    assert "shifted" in told
+
+
+# Scores
+
+ANSWERS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
+
+
+@given(ANSWERS)
+@settings(deadline=None, max_examples=50)
+def test_scores_are_their_formulas(answers):
+    """F1 = 2 tp / (2 tp + fp + fn), 0 where there is nothing; macro: its mean; weighted: by the true counts."""
+    labels, predicted = (np.array(one) for one in zip(*answers, strict=True))
+    f1: dict[int, float] = {}
+    for one in sorted({*labels.tolist(), *predicted.tolist()}):
+        hits = int(((labels == one) & (predicted == one)).sum())
+        f1[one] = 2 * hits / (int((labels == one).sum()) + int((predicted == one).sum()))
+    count: Mapping[int, int] = Counter(labels.tolist())
+    told = score(labels, predicted)
+    assert told == pytest.approx(
+        {
+            "accuracy": sum(a == b for a, b in answers) / len(answers),
+            "macro_f1": sum(f1.values()) / len(f1),
+            "weighted_f1": sum(f1[one] * count[one] for one in f1) / len(answers),
+        }
+    )
+    assert all(type(value) is float for value in told.values())
+
+
+def test_a_right_answer_scores_one_and_one_class_for_all_does_not_warn():
+    assert set(score(np.array([0, 1, 2]), np.array([0, 1, 2])).values()) == {1.0}
+    assert score(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 0])) == pytest.approx(
+        {"accuracy": 0.5, "macro_f1": 1 / 3, "weighted_f1": 1 / 3}
+    )
+
+
+# Public data
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("financial_phrasebank/Sentences_50Agree.txt", read_phrasebank),
+        ("sms_spam/SMSSpamCollection", read_sms),
+    ],
+)
+def test_the_duplicates_of_public_data_never_cross_a_split(shared_data, name, read):
+    table = read(shared_data(name), asked())
+    data = split(table)
+    assert len({plain(text) for text in table["text"]}) < len(table)  # it has some
+    assert_no_leaks(data)
+    assert_true_to(data, table)
+    assert data.dropped == 0
+    whole = table["label"].value_counts(normalize=True)
+    for part in data.splits.values():
+        counts = Counter(data.label_names[i] for i in part.labels)
+        for label, share in whole.items():
+            assert counts[label] / len(part) == pytest.approx(share, abs=0.02)

@@ -1,0 +1,496 @@
+"""From files as their authors distribute them, and as users have them, to texts and labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lowland import hub
+from lowland.mistakes import Mistake
+from lowland.recipe import DATA, Recipe
+from lowland.tasks import readers
+from lowland.tasks.readers import (
+    phrasebank_from_hub,
+    read_embedded,
+    read_phrasebank,
+    read_sms,
+    read_table,
+    read_texts,
+    sms_from_hub,
+)
+
+Rows = list[tuple[str, str]]
+ROWS: Rows = [
+    ("Sales rose, by 5 %", "1"),
+    ('He said "buy"', "0"),
+    ("Nokia’s loss – €3m", "1"),
+    ("NA", "null"),
+]
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    """The task's fields of a recipe."""
+    return {**{name: getattr(Recipe(), name) for name in DATA}, **changes}
+
+
+def rows_of(table: pd.DataFrame) -> Rows:
+    return [(str(text), str(label)) for text, label in zip(table["text"], table["label"], strict=True)]
+
+
+def file_of(folder: Path, form: str, rows: Rows = ROWS, encoding: str = "utf-8") -> Path:
+    """The rows in a file of the form, written without pandas' text writers."""
+    path = folder / f"data{form}"
+    if form == ".parquet":
+        pd.DataFrame(rows, columns=["text", "label"]).to_parquet(path)
+    elif form == ".jsonl":
+        lines = [json.dumps({"label": label, "text": text}, ensure_ascii=False) for text, label in rows]
+        path.write_text("\n".join(lines) + "\n", encoding=encoding)
+    elif form == ".tsv":
+        path.write_text(
+            "".join(f"{text}\t{label}\n" for text, label in [("text", "label"), *rows]), encoding=encoding
+        )
+    else:
+        with path.open("w", encoding=encoding, newline="") as file:
+            csv.writer(file).writerows([("text", "label"), *rows])
+    return path
+
+
+# Any file of the user's own
+
+
+@pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_a_table_is_read_as_it_is(tmp_path, form):
+    """Commas, quotes, letters beyond ASCII, and words that a reader of numbers would take for nothing."""
+    assert rows_of(read_table(file_of(tmp_path, form), asked())) == ROWS
+
+
+@pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_the_ending_may_be_in_capitals(tmp_path, form):
+    path = file_of(tmp_path, form)
+    loud = path.rename(path.with_suffix(form.upper()))
+    assert rows_of(read_table(loud, asked())) == ROWS
+
+
+@pytest.mark.parametrize("form", [".csv", ".tsv"])
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path, form):
+    path = file_of(tmp_path, form, encoding="utf-8-sig")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert rows_of(read_table(path, asked())) == ROWS
+
+
+@pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl"])
+def test_crlf_is_the_end_of_a_line_and_no_part_of_a_label(tmp_path, form):
+    path = file_of(tmp_path, form)
+    path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    assert rows_of(read_table(path, asked())) == ROWS
+
+
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_characters="\r\n\t\0", exclude_categories=["Cs", "Cc"]), min_size=1
+)
+
+
+@given(rows=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=40)
+def test_what_the_csv_module_writes_is_read_as_it_was(tmp_path_factory, rows):
+    path = file_of(tmp_path_factory.mktemp("csv"), ".csv", rows)
+    assert rows_of(read_table(path, asked())) == rows
+
+
+def test_a_quoted_cell_may_hold_lines(tmp_path):
+    rows = [("first\nsecond", "a"), ("x", "b")]
+    assert rows_of(read_table(file_of(tmp_path, ".csv", rows), asked())) == rows
+
+
+def test_quotes_mean_nothing_in_a_tsv(tmp_path):
+    rows = [('"he said', "a"), ('she"s', "b"), ('"', "a")]
+    assert rows_of(read_table(file_of(tmp_path, ".tsv", rows), asked())) == rows
+
+
+@pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_texts_that_look_like_numbers_stay_as_they_are_spelled(tmp_path, form):
+    rows = [("007", "01"), ("1e3", "1.0"), ("20200102", "1")]
+    assert rows_of(read_table(file_of(tmp_path, form, rows), asked())) == rows
+
+
+def test_numbers_and_truths_in_jsonl_and_parquet_are_labels_too(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "007", "label": 1}\n\n{"text": "2020-01-02", "label": 0}\n')
+    assert rows_of(read_table(path, asked())) == [("007", "1"), ("2020-01-02", "0")]
+    pd.DataFrame({"text": ["007", "8"], "label": [True, False]}).to_parquet(tmp_path / "a.parquet")
+    assert rows_of(read_table(tmp_path / "a.parquet", asked())) == [("007", "True"), ("8", "False")]
+
+
+@pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_the_columns_may_have_any_name_and_others_are_left_aside(tmp_path, form):
+    frame = pd.DataFrame({"id": [1, 2], "Satz": ["x", "y"], "Klasse": ["a", "b"], "Teil": ["train", "test"]})
+    path = tmp_path / f"data{form}"
+    if form == ".parquet":
+        frame.to_parquet(path)
+    elif form == ".jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_csv(path, sep="," if form == ".csv" else "\t", index=False)
+    table = read_table(path, asked(text_column="Satz", label_column="Klasse", split_column="Teil"))
+    assert rows_of(table) == [("x", "a"), ("y", "b")]
+    assert list(table["split"]) == ["train", "test"]
+    assert set(table.columns) == {"text", "label", "split"}
+    assert read_texts(path, "Satz") == ["x", "y"]
+
+
+@pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_every_missing_column_is_told_with_the_nearest(tmp_path, form):
+    frame = pd.DataFrame({"sentence": ["x", "y"], "labels": ["a", "b"]})
+    path = tmp_path / f"data{form}"
+    if form == ".parquet":
+        frame.to_parquet(path)
+    elif form == ".jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_csv(path, sep="," if form == ".csv" else "\t", index=False)
+    with pytest.raises(Mistake) as caught:
+        read_table(path, asked(text_column="sentences", split_column="xyz"))
+    text, label, split = caught.value.problems
+    assert "text column 'sentences'; did you mean 'sentence'?" in text
+    assert "label column 'label'; did you mean 'labels'?" in label
+    assert "split column 'xyz'" in split
+    assert all(str(path) in one and "sentence, labels" in one for one in (text, label, split))
+
+
+def test_a_row_with_too_many_fields_is_told_by_its_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\nSales fell,bad\nSales rose, by 5 %,good\n")
+    with pytest.raises(Mistake, match=rf"{path} cannot be read as csv .*line 3"):
+        read_table(path, asked())
+
+
+def test_a_quote_that_never_ends_is_told(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('text,label\n"Sales rose,good\nSales fell,bad\n')
+    with pytest.raises(Mistake, match=rf"{path} cannot be read as csv"):
+        read_table(path, asked())
+
+
+@pytest.mark.parametrize("line", ['{"text": "x", "label": ', "no json", "{'text': 'x', 'label': 'a'}"])
+def test_a_line_that_is_no_json_is_told(tmp_path, line):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "x", "label": "a"}\n' + line + "\n")
+    with pytest.raises(Mistake, match=rf"{path} cannot be read as jsonl"):
+        read_table(path, asked())
+
+
+def test_a_parquet_file_that_is_none_is_told(tmp_path):
+    path = file_of(tmp_path, ".parquet")
+    whole = path.read_bytes()
+    for junk in (b"junk", b"x" * 5000, whole[: len(whole) // 2]):
+        path.write_bytes(junk)
+        with pytest.raises(Mistake, match=rf"{path} cannot be read as parquet"):
+            read_table(path, asked())
+
+
+@pytest.mark.parametrize("name", ["data.xlsx", "data", "data.json", "data.csv.gz"])
+def test_an_unknown_form_is_told_with_those_there_are(tmp_path, name):
+    (tmp_path / name).write_text("text,label\nx,a\n")
+    with pytest.raises(Mistake, match=r"unknown form; expected one of \.csv, \.tsv, \.jsonl, \.parquet"):
+        read_table(tmp_path / name, asked())
+
+
+# What no reader can read
+
+READERS = [
+    *[(read_table, f"data{form}") for form in (".csv", ".tsv", ".jsonl", ".parquet")],
+    (read_phrasebank, "Sentences_50Agree.txt"),
+    (read_sms, "SMSSpamCollection"),
+]
+each_reader = pytest.mark.parametrize(("read", "name"), READERS, ids=[name for _, name in READERS])
+
+
+@each_reader
+def test_a_missing_file_is_told(tmp_path, read, name):
+    with pytest.raises(Mistake, match=f"{tmp_path / name} does not exist; name a file"):
+        read(tmp_path / name, asked())
+
+
+@each_reader
+def test_a_folder_is_no_file(tmp_path, read, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(Mistake, match=f"{tmp_path / name} is a folder; name a file"):
+        read(tmp_path / name, asked())
+
+
+@each_reader
+def test_an_empty_file_is_told(tmp_path, read, name):
+    for content in (b"",) if name.endswith(".parquet") else (b"", b"\n \r\n\t\n"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(Mistake, match=f"{tmp_path / name} is empty"):
+            read(tmp_path / name, asked())
+
+
+@pytest.mark.parametrize(
+    ("read", "name"), [one for one in READERS if one[0] != read_phrasebank and "parq" not in one[1]]
+)
+@pytest.mark.parametrize(
+    "content", ["text,label\nPörssi,a\n".encode("iso-8859-1"), "text,label\nx,a".encode("utf-16")]
+)
+def test_an_undecodable_file_is_told_with_the_place(tmp_path, read, name, content):
+    (tmp_path / name).write_bytes(content)
+    place = next(i for i, byte in enumerate(content) if byte >= 0x80)
+    with pytest.raises(Mistake, match=rf"{tmp_path / name} is not UTF-8 \(byte {place}\); save it as UTF-8"):
+        read(tmp_path / name, asked())
+
+
+# Texts to predict
+
+
+def test_the_texts_of_a_table_come_in_order(tmp_path):
+    assert read_texts(file_of(tmp_path, ".csv"), "text") == [text for text, _ in ROWS]
+
+
+def test_texts_of_a_column_that_is_not_there_or_of_no_rows_are_told(tmp_path):
+    with pytest.raises(Mistake, match=r"text column 'txt'; did you mean 'text'\?"):
+        read_texts(file_of(tmp_path, ".csv"), "txt")
+    with pytest.raises(Mistake, match="holds no rows"):
+        read_texts(file_of(tmp_path, ".csv", []), "text")
+
+
+# Financial PhraseBank
+
+PHRASES: Rows = [
+    ("Pörssi: sales rose by 5 % , to EUR 10 mn .", "positive"),
+    ("Mail a@b.fi for \"more\" 'news' .", "neutral"),
+    ("The loss grew\x85 again", "negative"),  # a byte that str.splitlines would take for the end of a line
+]
+
+
+def phrasebank_bytes(rows: Rows = PHRASES) -> bytes:
+    return "".join(f"{text}@{label}\r\n" for text, label in rows).encode("iso-8859-1")
+
+
+def test_phrasebank_is_latin_1_with_crlf(tmp_path):
+    path = tmp_path / "Sentences_50Agree.txt"
+    path.write_bytes(phrasebank_bytes() + b"\r\n")
+    assert rows_of(read_phrasebank(path, asked())) == PHRASES
+
+
+@pytest.mark.parametrize("line", ["no mark", "a sentence@good", "a sentence@", "a sentence@Positive", "@"])
+def test_a_line_that_is_no_phrase_is_told_by_its_number(tmp_path, line):
+    path = tmp_path / "Sentences_50Agree.txt"
+    path.write_bytes(phrasebank_bytes() + f"{line}\r\n".encode())
+    with pytest.raises(Mistake, match=rf"{path}, line 4: expected 'sentence@label'") as caught:
+        read_phrasebank(path, asked())
+    assert repr(line) in str(caught.value)
+
+
+@pytest.mark.data
+def test_the_original_phrasebank(shared_data):
+    """Malo et al. (2014): 4,846 sentences of which at least half of the annotators agreed."""
+    path = shared_data("financial_phrasebank/Sentences_50Agree.txt")
+    rows = rows_of(read_phrasebank(path, asked()))
+    assert len(rows) == 4846
+    counts = pd.Series([label for _, label in rows]).value_counts().to_dict()
+    assert counts == {"neutral": 2879, "positive": 1363, "negative": 604}
+    lines = path.read_bytes().split(b"\r\n")
+    assert [f"{text}@{label}".encode("iso-8859-1") for text, label in rows] == [one for one in lines if one]
+    assert any("ä" in text for text, _ in rows)
+
+
+# SMS Spam Collection
+
+MESSAGES: Rows = [
+    ('"Ok lar... Joking', "ham"),
+    ("WIN £100 now! Don't wait", "spam"),
+    ('he said "hi', "ham"),
+    ("a\ttab and ham\tspam", "spam"),
+]
+
+
+def test_sms_with_stray_quotes_is_one_message_a_line(tmp_path):
+    path = tmp_path / "SMSSpamCollection"
+    path.write_text("".join(f"{label}\t{text}\n" for text, label in MESSAGES) + "\n", encoding="utf-8")
+    assert rows_of(read_sms(path, asked())) == MESSAGES
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert rows_of(read_sms(path, asked())) == MESSAGES
+
+
+@pytest.mark.parametrize("line", ["ham no tab", "eggs\ta text", "\ta text", "Spam\tx"])
+def test_a_line_that_is_no_message_is_told_by_its_number(tmp_path, line):
+    path = tmp_path / "SMSSpamCollection"
+    path.write_text(f"ham\tx\nspam\ty\n{line}\n")
+    with pytest.raises(
+        Mistake, match=rf"{path}, line 3: expected 'ham' or 'spam', a tab and a text"
+    ) as caught:
+        read_sms(path, asked())
+    assert repr(line) in str(caught.value)
+
+
+@pytest.mark.data
+def test_the_original_sms_collection(shared_data):
+    """Almeida and Hidalgo (2011): 4,827 messages and 747 spam, one a line whatever quotes they hold."""
+    path = shared_data("sms_spam/SMSSpamCollection")
+    rows = rows_of(read_sms(path, asked()))
+    assert [label for _, label in rows].count("ham") == 4827
+    assert [label for _, label in rows].count("spam") == 747
+    lines = [line for line in path.read_text("utf-8").split("\n") if line.strip()]
+    assert [(label, text) for text, label in rows] == [
+        (line.split("\t")[0], line.split("\t", 1)[1].strip()) for line in lines
+    ]
+    assert sum(text.count('"') % 2 for text, _ in rows) > 10
+
+
+# What comes with the package
+
+
+def test_the_embedded_table_is_text_in_every_cell():
+    table, source = read_embedded("financial_demo.csv")
+    assert source == "lowland, financial_demo.csv"
+    assert {"text", "label", "split", "category"} <= set(table.columns)
+    assert not table.isna().any().any()
+    assert all(isinstance(cell, str) for cell in table.to_numpy().ravel())
+
+
+# The hub
+
+
+def archive(folder: Path, inside: str = "FinancialPhraseBank-v1.0/Sentences_50Agree.txt") -> Path:
+    path = folder / "FinancialPhraseBank-v1.0.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("FinancialPhraseBank-v1.0/README.txt", "read me")
+        packed.writestr(inside, phrasebank_bytes())
+    return path
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_phrasebank_comes_out_of_the_hubs_archive(tmp_path, monkeypatch, reachable):
+    calls = []
+
+    def download(repository: str, name: str, **options: Any) -> str:
+        calls.append((repository, name, options))
+        return str(archive(tmp_path))
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(readers, "hub_reachable", lambda: reachable)
+    table, source = phrasebank_from_hub()
+    assert rows_of(table) == PHRASES
+    assert "takala/financial_phrasebank" in source
+    ((repository, name, options),) = calls
+    assert (repository, name) == ("takala/financial_phrasebank", "data/FinancialPhraseBank-v1.0.zip")
+    assert options["repo_type"] == "dataset"
+    assert options["local_files_only"] is not reachable
+
+
+def test_the_hub_and_the_original_file_give_the_same_phrasebank(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: str(archive(tmp_path)))
+    path = tmp_path / "Sentences_50Agree.txt"
+    path.write_bytes(phrasebank_bytes())
+    pd.testing.assert_frame_equal(phrasebank_from_hub()[0], read_phrasebank(path, asked()))
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_sms_comes_from_the_hubs_dataset(tmp_path, monkeypatch, reachable):
+    rows = [(text, label) for text, label in MESSAGES]
+    features = datasets.Features(
+        {"sms": datasets.Value("string"), "label": datasets.ClassLabel(names=["ham", "spam"])}
+    )
+    columns = {"sms": [f"{text}\n" for text, _ in rows], "label": [label for _, label in rows]}
+    made = datasets.Dataset.from_dict(columns, features=features)
+    calls = []
+
+    def load(repository: str, **options: Any) -> datasets.Dataset:
+        calls.append((repository, options))
+        return made
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(readers, "hub_reachable", lambda: reachable)
+    table, source = sms_from_hub()
+    assert rows_of(table) == rows
+    assert "ucirvine/sms_spam" in source
+    ((repository, options),) = calls
+    assert (repository, options["split"]) == ("ucirvine/sms_spam", "train")
+    assert options["download_config"].local_files_only is not reachable
+
+
+HUB = [
+    (
+        phrasebank_from_hub,
+        huggingface_hub,
+        "hf_hub_download",
+        "financial-phrasebank",
+        "Sentences_50Agree.txt",
+    ),
+    (sms_from_hub, datasets, "load_dataset", "sms-spam", "SMSSpamCollection"),
+]
+each_hub = pytest.mark.parametrize(
+    ("fetch", "library", "call", "task", "original"), HUB, ids=[one[3] for one in HUB]
+)
+
+
+@each_hub
+@pytest.mark.parametrize(
+    "error", [ConnectionError("no route\nto host"), OSError("x" * 900), ValueError(), RuntimeError("  \n ")]
+)
+def test_a_hub_that_cannot_be_had_is_one_sentence_that_names_the_original_file(
+    monkeypatch, fetch, library, call, task, original, error
+):
+    def fail(*given: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(library, call, fail)
+    with pytest.raises(Mistake) as caught:
+        fetch()
+    (told,) = caught.value.problems
+    assert f"task {task}" in told
+    assert told.endswith(f"--data {original}")
+    assert "\n" not in told
+    assert len(told) < 400
+    assert caught.value.__cause__ is error
+
+
+@each_hub
+def test_ctrl_c_is_not_taken_for_a_fault_of_the_hub(monkeypatch, fetch, library, call, task, original):
+    def stop(*given: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(library, call, stop)
+    with pytest.raises(KeyboardInterrupt):
+        fetch()
+
+
+def test_an_archive_that_is_broken_or_without_the_file_is_told_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda *a, **k: str(tmp_path / "FinancialPhraseBank-v1.0.zip")
+    )
+    archive(tmp_path, inside="elsewhere/Sentences_50Agree.txt")
+    with pytest.raises(Mistake, match=r"--data Sentences_50Agree\.txt"):
+        phrasebank_from_hub()
+    (tmp_path / "FinancialPhraseBank-v1.0.zip").write_bytes(b"half an archive")
+    with pytest.raises(Mistake, match=r"--data Sentences_50Agree\.txt"):
+        phrasebank_from_hub()
+
+
+def test_offline_the_hub_is_not_asked(monkeypatch):
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(hub, "get_session", lambda: pytest.fail("the hub was asked"))
+    assert hub.hub_reachable.__wrapped__() is False
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_hub_is_reachable_where_it_answers(monkeypatch, answers):
+    class Session:
+        def head(self, address: str, timeout: float) -> None:
+            assert timeout <= 10
+            if not answers:
+                raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "get_session", Session)
+    assert hub.hub_reachable.__wrapped__() is answers
