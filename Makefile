@@ -22,7 +22,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $(VENV)/.demo $@
 
 demo: $(VENV)/.demo
-	$(BIN)/lowland compare --task financial-demo --methods full lora flat-lora --seeds 42 43 44 --out runs
+	$(BIN)/lowland compare --config recipes/financial-demo.yaml --out runs
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

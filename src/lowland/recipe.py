@@ -103,7 +103,7 @@ class Recipe:
         (42, 43, 44), _some(_whole), "the seeds; each method is trained once with each", "not empty"
     )
     epochs: int = _asked(3, _whole, "passes over the training data", "at least 1")
-    batch_size: int = _asked(32, _whole, "examples a forward pass", "at least 1")
+    batch_size: int = _asked(16, _whole, "examples a forward pass", "at least 1")
     accumulation: int = _asked(1, _whole, "forward passes an optimizer step", "at least 1")
     lr: float = _asked(5e-4, _number, "peak learning rate of AdamW (overrides: full has 5e-5)", "above 0")
     weight_decay: float = _asked(0.01, _number, "weight decay of AdamW", "at least 0")

@@ -217,8 +217,7 @@ def test_data_card_gives_the_sizes(rows: list[Row]) -> None:
     for split in SPLITS:
         size, groups = len(of(rows, split)), len({row["group"] for row in of(rows, split)})
         assert re.search(rf"^\| {split} \| {size} \| {size // 3} \| {groups} \|", card, re.M), split
-    for column in rows[0]:
-        assert f"`{column}`" in card
+    assert f"line feeds): {', '.join(f'`{column}`' for column in rows[0])}. " in card
 
 
 def test_word_counts_do_not_solve_the_test_split(rows: list[Row]) -> None:

@@ -137,7 +137,8 @@ def test_accumulation_sees_the_same_texts_in_each_optimizer_step(data: TextData,
     whole, _ = watched(data, source, "lora", batch_size=16)
     parts, _ = watched(data, source, "lora", batch_size=4, accumulation=4)
     steps = len(whole.batches) // 2
-    for step in range(steps):
+    assert steps > 5
+    for step in range(steps - 1):  # the last group is smaller in one, and padded alone in the other
         four = [one for batch in parts.batches[4 * step : 4 * step + 4] for one in batch]
         assert sorted(filter(None, whole.batches[step])) == sorted(filter(None, four))
 

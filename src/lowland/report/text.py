@@ -25,7 +25,8 @@ def summary(folders: Sequence[Path]) -> str:
         folders: of the runs; failed ones are counted and left out.
     """
     runs = finished(folders)
-    parts = [] if len(runs) == len(folders) else [f"{len(folders) - len(runs)} runs failed."]
+    failed = len(folders) - len(runs)
+    parts = [f"{failed} of {len(folders)} runs failed."] if failed else []
     if not runs:
         return parts[0]
     records = list(runs.values())
@@ -83,23 +84,18 @@ def _scores(row: MethodScores) -> list[str]:
 def _heading(records: Sequence[RunRecord]) -> str:
     first = records[0]
     seeds = len({one.seed for one in records})
-    return (
-        f"{first.asked['task']}, {first.model['name']}: {first.data['sizes']['test']} test texts,"
-        f" {seeds} {'seed' if seeds == 1 else 'seeds'}; mean ± standard deviation over seeds"
-    )
+    told = "1 seed" if seeds == 1 else f"{seeds} seeds; mean ± standard deviation over seeds"
+    return f"{first.asked['task']}, {first.model['name']}: {first.data['sizes']['test']} test texts, {told}"
 
 
 def _comparisons(compared: Sequence[PairedComparison]) -> str:
     lines = [f"- {one.sentence()}" for one in compared]
-    test = compared[0].permutation
-    if test.smallest_p > 0.05:
-        lines.append(
-            f"- With {len(compared[0].seeds)} seeds a permutation test over seeds cannot give a p under"
-            f" {test.smallest_p:g}; six seeds are the fewest that can reach 0.05."
-        )
-    else:
-        told = ", ".join(f"{one.method} {one.permutation.p:.3g}" for one in compared)
-        lines.append(f"- Permutation test over seeds, p: {told}.")
+    told = [
+        f"{one.method} {one.permutation.p:.3g} (at least {one.permutation.smallest_p:.3g} with"
+        f" {len(one.seeds)} {'seed' if len(one.seeds) == 1 else 'seeds'})"
+        for one in compared
+    ]
+    lines.append(f"- Permutation test over seeds, p: {', '.join(told)}.")
     return "\n".join(lines)
 
 
