@@ -242,7 +242,7 @@ def test_an_override_is_held_against_the_fields_range():
 def test_overrides_reach_their_method_alone():
     recipe = read(lr=1e-3, rank=8, overrides={"lora": {"lr": "2e-3", "rank": 4}, "full": {"epochs": 1}})
     lora, flat, full = (run_spec(recipe, name, 42, METHODS[name]) for name in ("lora", "flat-lora", "full"))
-    assert (lora.training["lr"], lora.options["rank"], lora.training["epochs"]) == (2e-3, 4, 3)
+    assert (lora.training["lr"], lora.options["rank"], lora.training["epochs"]) == (2e-3, 4, Recipe().epochs)
     assert (flat.training["lr"], flat.options["rank"]) == (1e-3, 8)
     assert (full.training["lr"], full.training["epochs"]) == (1e-3, 1)
 
@@ -276,11 +276,11 @@ def test_every_method_and_seed_is_asked_the_same_data():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("task", "sms-spam"), ("model", "gpt2"), ("revision", "main"), ("max_length", 64), ("keep_weights", False),
+        ("task", "sms-spam"), ("model", "gpt2"), ("revision", "main"), ("max_length", 65), ("keep_weights", False),
         ("data", "a.csv"), ("test_data", "b.csv"), ("text_column", "t"), ("label_column", "l"), ("split_column", "s"),
         ("validation_share", 0.11), ("test_share", 0.21), ("split_seed", 1),
-        ("epochs", 4), ("batch_size", 16), ("accumulation", 2), ("lr", 1e-3), ("weight_decay", 0.02), ("warmup", 0.1),
-        ("rank", 4), ("alpha", 8), ("dropout", 0.1), ("targets", ["query"]), ("rslora", True), ("rho", 0.1),
+        ("epochs", 7), ("batch_size", 17), ("accumulation", 5), ("lr", 1.7e-3), ("weight_decay", 0.017),
+        ("warmup", 0.17), ("rank", 5), ("alpha", 17), ("dropout", 0.17), ("targets", ["query"]), ("rslora", True), ("rho", 0.17),
     ],
 )  # fmt: skip
 def test_every_field_that_bears_on_a_run_is_in_its_spec(name, value):
