@@ -143,7 +143,7 @@ def test_a_range_holds_at_its_edges(name, allowed, refused):
     for value in allowed:
         read_field(name, value)
     for value in refused:
-        with pytest.raises(Mistake, match=f"^{name} is .*; it must be (in|at least|above|not)"):
+        with pytest.raises(Mistake, match=f"^{name} is .*; it must (be (in|at least|above)|not)"):
             read_field(name, value)
 
 
@@ -280,7 +280,8 @@ def test_every_method_and_seed_is_asked_the_same_data():
         ("data", "a.csv"), ("test_data", "b.csv"), ("text_column", "t"), ("label_column", "l"), ("split_column", "s"),
         ("validation_share", 0.11), ("test_share", 0.21), ("split_seed", 1),
         ("epochs", 7), ("batch_size", 17), ("accumulation", 5), ("lr", 1.7e-3), ("weight_decay", 0.017),
-        ("warmup", 0.17), ("rank", 5), ("alpha", 17), ("dropout", 0.17), ("targets", ["query"]), ("rslora", True), ("rho", 0.17),
+        ("warmup", 0.17), ("rank", 5), ("alpha", 17), ("dropout", 0.17),
+        ("targets", ["query"]), ("rslora", True), ("rho", 0.17),
     ],
 )  # fmt: skip
 def test_every_field_that_bears_on_a_run_is_in_its_spec(name, value):
@@ -308,3 +309,41 @@ def test_the_way_a_number_is_written_does_not_change_the_key():
 
     assert key(lr="5e-4", alpha=16, epochs=3.0, rank="8") == key(lr=0.0005, alpha=16.0, epochs=3, rank=8)
     assert key(lr=9, overrides={"lora": {"lr": "5e-4"}}) == key(lr=5e-4, overrides={})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("epochs", math.nan), ("epochs", math.inf), ("lr", 10**400), ("seeds", [math.nan])]
+)
+def test_the_sentence_about_nan_and_infinity_is_english(name, value):
+    with pytest.raises(Mistake) as caught:
+        read_field(name, value)
+    assert "cannot convert" not in str(caught.value)
+    assert "too large to convert" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"), [("epochs", "x", "a whole number"), ("methods", [], "must not be empty")]
+)
+def test_the_sentence_says_what_is_wanted(name, value, says):
+    with pytest.raises(Mistake, match=says):
+        read_field(name, value)
+
+
+def test_a_large_whole_number_written_as_text_keeps_its_digits():
+    assert read_field("seeds", [str(2**53 + 1)]) == (2**53 + 1,)
+
+
+def test_what_was_not_given_is_not_told_as_a_mistake():
+    with pytest.raises(Mistake) as caught:
+        read_recipe(
+            {"validation_share": "abc", "test_share": 0.95},
+            tasks=["financial-demo"],
+            methods={"full": (), "lora": (), "flat-lora": ()},
+        )
+    assert not any("validation_share 0.1" in one for one in caught.value.problems)
+
+
+@pytest.mark.parametrize("name", ["data", "text_column", "model", "out", "targets"])
+def test_an_empty_text_names_nothing(name):
+    with pytest.raises(Mistake):
+        read_field(name, "")

@@ -161,3 +161,12 @@ def test_the_history_is_a_line_of_json_an_entry(tmp_path):
     write_history(tmp_path, history)
     lines = (tmp_path / "history.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == history
+
+
+def test_the_history_is_json_even_where_the_loss_is_nan(tmp_path):
+    write_history(tmp_path, [{"loss": math.nan}])
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    json.loads((tmp_path / "history.jsonl").read_text(), parse_constant=refuse)

@@ -107,3 +107,7 @@ def test_near_seeds_and_near_names_are_uncorrelated():
     apart = correlation[~np.eye(len(asked), dtype=bool)]
     assert np.abs(apart).max() < 6 / np.sqrt(n)
     assert np.abs(draws.mean(1)).max() < 6 / np.sqrt(n)
+
+
+def test_a_numpy_number_in_a_name_is_the_number():
+    assert stream_seed(42, "noise", np.int64(3)) == stream_seed(42, "noise", 3)

@@ -418,3 +418,30 @@ def test_a_claim_is_given_back_when_its_block_raises(store):
         raise RuntimeError
     with store.claim(NAME):
         pass
+
+
+def test_ctrl_c_between_the_two_renames_leaves_the_earlier_run_in_its_place(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    record = RunRecord(key="old", asked={}, status="finished")
+
+    def write():
+        with store.claim("run"), store.writing("run") as folder:
+            write_record(folder, record)
+
+    write()
+    rename = Path.rename
+
+    def interrupted(self, target):
+        if self.name.endswith(".partial"):
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert store.find("run") == record
+    assert {one.name for one in tmp_path.iterdir()} == {".locks", "run"}
+
+
+def test_a_path_with_undecodable_bytes_has_a_key():
+    key_of({"data": b"caf\xe9.csv".decode("utf-8", "surrogateescape")})

@@ -30,6 +30,7 @@ def one_of(what: str, given: object, allowed: Collection[str]) -> str:
         >>> one_of("method", "flat", ["full", "flat-lora"])
         "unknown method 'flat'; did you mean 'flat-lora'? Allowed: full, flat-lora"
     """
-    close = difflib.get_close_matches(str(given), list(allowed), n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'? " if close else ""
+    folded = {name.casefold(): name for name in allowed}
+    close = difflib.get_close_matches(str(given).casefold(), list(folded), n=1, cutoff=0.5)
+    hint = f"did you mean '{folded[close[0]]}'? " if close else ""
     return f"unknown {what} '{given}'; {hint}Allowed: {', '.join(allowed)}"

@@ -14,55 +14,68 @@ from lowland.mistakes import Mistake, one_of
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
-def _asked(default: Any, kind: Callable[[Any], Any], words: str, check: str = "") -> Any:
-    """A recipe's field: its default, how its value is read, its help text, the range it must lie in."""
-    metadata = {"kind": kind, "help": words, "check": check}
-    if isinstance(default, Mapping):
-        return field(default_factory=lambda: MappingProxyType(dict(default)), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
 def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("a text")
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError
     return value
 
 
-def _maybe_text(value: Any) -> str | None:
-    return None if value is None else _text(value)
-
-
 def _whole(value: Any) -> int:
-    number = float(value) if isinstance(value, str) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
-        raise ValueError("a whole number")
-    return int(number)
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            value = float(value)  # "1e3"
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise ValueError
+    return int(value)
 
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("a number")
-    return float(value)  # a string, too: YAML 1.1 reads 5e-4 as one
+        raise ValueError
+    return float(value)  # of a string, too: YAML 1.1 reads 5e-4 as one
 
 
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("true or false")
+        raise ValueError
     return value
 
 
-def _some(kind: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    def read(value: Any) -> tuple[Any, ...]:
-        values = value if isinstance(value, list | tuple) else [value]
-        return tuple(kind(one) for one in values)
-
-    return read
+def _some(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    return lambda value: tuple(read(one) for one in (value if isinstance(value, list | tuple) else [value]))
 
 
 def _overrides(value: Any) -> Mapping[str, Mapping[str, Any]]:
-    if not isinstance(value, Mapping) or not all(isinstance(row, Mapping) for row in value.values()):
-        raise ValueError("a mapping such as {full: {lr: 5e-5}}")
-    return MappingProxyType({str(name): MappingProxyType(dict(row)) for name, row in value.items()})
+    """Methods that are not named keep the default's."""
+    rows = {str(name): MappingProxyType(dict(row)) for name, row in dict(value).items()}
+    return MappingProxyType({**DEFAULT_OVERRIDES, **rows})
+
+
+DEFAULT_OVERRIDES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"full": MappingProxyType({"lr": 5e-5})}
+)
+
+KINDS: Mapping[str, Callable[[Any], Any]] = {
+    "a text": _text,
+    "a text or null": lambda value: None if value is None else _text(value),
+    "a whole number": _whole,
+    "a number": _number,
+    "true or false": _truth,
+    "one or several texts": _some(_text),
+    "one or several whole numbers": _some(_whole),
+    "a mapping such as {full: {lr: 5e-5}}": _overrides,
+}
+"""How a field's value is read: what it must be, in the words of an error, and the function that reads it."""
+
+
+def _asked(default: Any, kind: str, words: str, check: str = "") -> Any:
+    """A recipe's field: its default, its kind, its help text, the range that it must lie in."""
+    metadata = {"kind": kind, "help": words, "check": check}
+    if isinstance(default, Mapping):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -72,66 +85,79 @@ class Recipe:
     Make one with `read_recipe`, which reports all mistakes at once.
     """
 
-    task: str = _asked("financial-demo", _text, "the task; `lowland tasks` lists them")
+    task: str = _asked("financial-demo", "a text", "the task; `lowland tasks` lists them")
     data: str | None = _asked(
         None,
-        _maybe_text,
+        "a text or null",
         "a file of data: .csv, .tsv, .jsonl, .parquet, or a data set's original file",
     )
     test_data: str | None = _asked(
-        None, _maybe_text, "a file that holds the test set, in the same form as `data`"
+        None, "a text or null", "a file that holds the test set, in the same form as `data`"
     )
-    text_column: str = _asked("text", _text, "the column with the text (task classification)")
-    label_column: str = _asked("label", _text, "the column with the label (task classification)")
+    text_column: str = _asked("text", "a text", "the column with the text (task classification)")
+    label_column: str = _asked("label", "a text", "the column with the label (task classification)")
     split_column: str | None = _asked(
-        None, _maybe_text, "a column that says train, validation or test (task classification)"
+        None, "a text or null", "a column that says train, validation or test (task classification)"
     )
-    validation_share: float = _asked(0.1, _number, "share of the texts held out for validation", "in (0, 1)")
-    test_share: float = _asked(0.2, _number, "share of the texts held out for the test", "in (0, 1)")
+    validation_share: float = _asked(
+        0.1, "a number", "share of the texts held out for validation", "be in (0, 1)"
+    )
+    test_share: float = _asked(0.2, "a number", "share of the texts held out for the test", "be in (0, 1)")
     split_seed: int = _asked(
-        0, _whole, "seed of the splits, the same for all methods and seeds", "at least 0"
+        0, "a whole number", "seed of the splits, the same for all methods and seeds", "be at least 0"
     )
-    model: str = _asked(DEFAULT_MODEL, _text, "a model of the Hugging Face hub, or a folder")
-    revision: str | None = _asked(None, _maybe_text, "revision of a model of the hub")
+    model: str = _asked(DEFAULT_MODEL, "a text", "a model of the Hugging Face hub, or a folder")
+    revision: str | None = _asked(None, "a text or null", "revision of a model of the hub")
     methods: tuple[str, ...] = _asked(
         ("full", "lora", "flat-lora"),
-        _some(_text),
+        "one or several texts",
         "the methods; `lowland methods` lists them",
-        "not empty",
+        "not be empty",
     )
     seeds: tuple[int, ...] = _asked(
-        (42, 43, 44), _some(_whole), "the seeds; each method is trained once with each", "not empty"
+        (42, 43, 44),
+        "one or several whole numbers",
+        "the seeds; each method is trained once with each",
+        "not be empty",
     )
-    epochs: int = _asked(3, _whole, "passes over the training data", "at least 1")
-    batch_size: int = _asked(16, _whole, "examples a forward pass", "at least 1")
-    accumulation: int = _asked(1, _whole, "forward passes an optimizer step", "at least 1")
-    lr: float = _asked(5e-4, _number, "peak learning rate of AdamW (overrides: full has 5e-5)", "above 0")
-    weight_decay: float = _asked(0.01, _number, "weight decay of AdamW", "at least 0")
+    epochs: int = _asked(3, "a whole number", "passes over the training data", "be at least 1")
+    batch_size: int = _asked(16, "a whole number", "examples a forward pass", "be at least 1")
+    accumulation: int = _asked(1, "a whole number", "forward passes an optimizer step", "be at least 1")
+    lr: float = _asked(
+        5e-4, "a number", "peak learning rate of AdamW (overrides: full has 5e-5)", "be above 0"
+    )
+    weight_decay: float = _asked(0.01, "a number", "weight decay of AdamW", "be at least 0")
     warmup: float = _asked(
         0.06,
-        _number,
+        "a number",
         "share of the steps in which the learning rate rises to its peak",
-        "in [0, 1)",
+        "be in [0, 1)",
     )
-    max_length: int = _asked(128, _whole, "tokens a text at the most; the rest is cut off", "at least 1")
-    rank: int = _asked(8, _whole, "rank r of the adapters", "at least 1")
-    alpha: float = _asked(16.0, _number, "the adapters are scaled by alpha / rank", "above 0")
-    dropout: float = _asked(0.0, _number, "dropout on the adapters' input", "in [0, 1)")
+    max_length: int = _asked(
+        128, "a whole number", "tokens a text at the most; the rest is cut off", "be at least 1"
+    )
+    rank: int = _asked(8, "a whole number", "rank r of the adapters", "be at least 1")
+    alpha: float = _asked(16.0, "a number", "the adapters are scaled by alpha / rank", "be above 0")
+    dropout: float = _asked(0.0, "a number", "dropout on the adapters' input", "be in [0, 1)")
     targets: tuple[str, ...] = _asked(
         ("all-linear",),
-        _some(_text),
+        "one or several texts",
         "layers to adapt: all-linear, or names or patterns",
-        "not empty",
+        "not be empty",
     )
-    rslora: bool = _asked(False, _truth, "scale by alpha / sqrt(rank) instead (rsLoRA)")
-    rho: float = _asked(0.05, _number, "strength of Flat-LoRA's noise at the end of training", "at least 0")
+    rslora: bool = _asked(False, "true or false", "scale by alpha / sqrt(rank) instead (rsLoRA)")
+    rho: float = _asked(
+        0.05, "a number", "strength of Flat-LoRA's noise at the end of training", "be at least 0"
+    )
     keep_weights: bool = _asked(
-        True, _truth, "keep what was learned in the run's folder; `lowland predict` needs it"
+        True, "true or false", "keep what was learned in the run's folder; `lowland predict` needs it"
     )
     overrides: Mapping[str, Mapping[str, Any]] = _asked(
-        {"full": {"lr": 5e-5}}, _overrides, "fields that differ for a method (full: lr 5e-5)"
+        DEFAULT_OVERRIDES,
+        "a mapping such as {full: {lr: 5e-5}}",
+        "fields that differ for a method; one not named keeps the default",
     )
-    out: str = _asked("runs", _text, "folder of the runs; a run found there is not run again")
+    out: str = _asked("runs", "a text", "folder of the runs; a run found there is not run again")
 
 
 TRAINING = ("epochs", "batch_size", "accumulation", "lr", "weight_decay", "warmup")
@@ -139,12 +165,12 @@ TRAINING = ("epochs", "batch_size", "accumulation", "lr", "weight_decay", "warmu
 
 _RANGES: Mapping[str, Callable[[Any], bool]] = {
     "": lambda value: True,
-    "not empty": lambda value: len(value) > 0,
-    "at least 0": lambda value: value >= 0,
-    "at least 1": lambda value: value >= 1,
-    "above 0": lambda value: value > 0,
-    "in (0, 1)": lambda value: 0 < value < 1,
-    "in [0, 1)": lambda value: 0 <= value < 1,
+    "not be empty": lambda value: len(value) > 0,
+    "be at least 0": lambda value: value >= 0,
+    "be at least 1": lambda value: value >= 1,
+    "be above 0": lambda value: value > 0,
+    "be in (0, 1)": lambda value: 0 < value < 1,
+    "be in [0, 1)": lambda value: 0 <= value < 1,
 }
 
 
@@ -171,7 +197,9 @@ def read_recipe(
             except Mistake as mistake:
                 problems += mistake.problems
     recipe = Recipe(**values)
-    problems += _names(recipe, tasks, methods) + _overridden(recipe, methods) + _together(recipe)
+    problems += _names(recipe, tasks, methods) + _overridden(recipe, methods)
+    if all(name in values for name in ("validation_share", "test_share") if name in given):
+        problems += _together(recipe)
     if problems:
         raise Mistake(*problems)
     return recipe
@@ -181,14 +209,13 @@ def read_field(name: str, value: Any) -> Any:
     """The value of one field, read and held against its range; raises `Mistake`."""
     about = next(one for one in dataclasses.fields(Recipe) if one.name == name).metadata
     try:
-        read = about["kind"](value)
-    except (ValueError, TypeError, OverflowError) as error:
-        wanted = "a number" if "could not convert" in str(error) else error
-        raise Mistake(f"{name} is {value!r}; it must be {wanted}") from None
+        read = KINDS[about["kind"]](value)
+    except (ValueError, TypeError, OverflowError):
+        raise Mistake(f"{name} is {value!r}; it must be {about['kind']}") from None
     if isinstance(read, float) and not math.isfinite(read):
         raise Mistake(f"{name} is {read}; it must be a finite number")
     if not _RANGES[about["check"]](read):
-        raise Mistake(f"{name} is {value!r}; it must be {about['check']}")
+        raise Mistake(f"{name} is {value!r}; it must {about['check']}")
     return read
 
 

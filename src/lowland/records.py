@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,11 @@ def read_predictions(folder: Path) -> pd.DataFrame:
 
 
 def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
-    """Write `history.jsonl`, a line an entry."""
-    lines = [json.dumps(entry, sort_keys=True) for entry in history]
+    """Write `history.jsonl`, a line an entry; a number that is not finite is null, as JSON has none."""
+
+    def plain(value: Any) -> Any:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    entries = [{name: plain(value) for name, value in entry.items()} for entry in history]
+    lines = [json.dumps(entry, sort_keys=True, allow_nan=False) for entry in entries]
     (folder / "history.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")

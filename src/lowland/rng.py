@@ -27,7 +27,8 @@ def stream_seed(seed: int, *name: str | int) -> int:
     Example:
         >>> torch.Generator().manual_seed(stream_seed(42, "adapter", "encoder.layer.0"))
     """
-    asked = repr((int(seed), *name)).encode()
+    parts = [part if isinstance(part, str) else int(part) for part in name]
+    asked = repr((int(seed), *parts)).encode()
     return int.from_bytes(hashlib.sha256(asked).digest()[:8], "big") >> 1
 
 

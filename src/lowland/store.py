@@ -20,7 +20,7 @@ from lowland.records import RunRecord, read_record
 def key_of(asked: Mapping[str, Any]) -> str:
     """The key of what was asked: SHA-256 of its canonical JSON, 16 hexadecimal digits."""
     text = json.dumps(asked, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 class Store:
@@ -73,9 +73,13 @@ class Store:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        if place.exists():
-            place.rename(replaced)
-        partial.rename(place)
+        try:
+            if place.exists():
+                place.rename(replaced)
+            partial.rename(place)
+        except BaseException:
+            self._clear(name)
+            raise
         shutil.rmtree(replaced, ignore_errors=True)
 
     def _partial(self, name: str) -> Path:

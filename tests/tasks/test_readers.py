@@ -170,14 +170,14 @@ def test_every_missing_column_is_told_with_the_nearest(tmp_path, form):
 def test_a_row_with_too_many_fields_is_told_by_its_line(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\nSales fell,bad\nSales rose, by 5 %,good\n")
-    with pytest.raises(Mistake, match=rf"{path} cannot be read as csv .*line 3"):
+    with pytest.raises(Mistake, match=rf"{path}, line 3: 3 fields"):
         read_table(path, asked())
 
 
 def test_a_quote_that_never_ends_is_told(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('text,label\n"Sales rose,good\nSales fell,bad\n')
-    with pytest.raises(Mistake, match=rf"{path} cannot be read as csv"):
+    with pytest.raises(Mistake, match=rf"{path}, line 3"):
         read_table(path, asked())
 
 
@@ -185,7 +185,7 @@ def test_a_quote_that_never_ends_is_told(tmp_path):
 def test_a_line_that_is_no_json_is_told(tmp_path, line):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "x", "label": "a"}\n' + line + "\n")
-    with pytest.raises(Mistake, match=rf"{path} cannot be read as jsonl"):
+    with pytest.raises(Mistake, match=rf"{path}, line 2: cannot be read as JSON"):
         read_table(path, asked())
 
 
@@ -494,3 +494,54 @@ def test_the_hub_is_reachable_where_it_answers(monkeypatch, answers):
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "get_session", Session)
     assert hub.hub_reachable.__wrapped__() is answers
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        (".csv", "text,label\nSales rose, by 5 %,good\nSales fell,bad\n"),
+        (".csv", "text,label\nSales rose, by 5 %,good\nSales fell, by 5 %,bad\n"),
+        (".tsv", "text\tlabel\nSales\trose\tgood\nfell\tbad\n"),
+    ],
+)
+def test_a_first_row_with_too_many_fields_is_told_and_not_cut(tmp_path, form, text):
+    path = tmp_path / f"a{form}"
+    path.write_text(text)
+    with pytest.raises(Mistake, match="line 2"):
+        read_table(path, asked())
+
+
+def test_a_byte_order_mark_in_jsonl(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "x", "label": "a"}\n', encoding="utf-8-sig")
+    assert read_table(path, asked())["text"].tolist() == ["x"]
+
+
+@pytest.mark.parametrize("form", [".jsonl", ".parquet"])
+def test_columns_named_by_numbers(tmp_path, form):
+    path = tmp_path / f"a{form}"
+    if form == ".jsonl":
+        path.write_text('{"0": "x", "1": "a"}\n')
+    else:
+        pd.DataFrame({0: ["x"], 1: ["a"]}).to_parquet(path)
+    assert read_table(path, asked(text_column="0", label_column="1"))["text"].tolist() == ["x"]
+
+
+def test_the_nearest_column_is_offered_whatever_its_case(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("TEXT,LABEL\nx,a\n")
+    with pytest.raises(Mistake, match="did you mean 'TEXT'"):
+        read_table(path, asked())
+
+
+def test_a_number_too_large_for_jsons_reader(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": 123456789012345678901234567890, "text": "x", "label": "a"}\n')
+    assert read_table(path, asked())["text"].tolist() == ["x"]
+
+
+def test_text_and_label_cannot_be_the_same_column(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\nx,a\ny,b\n")
+    with pytest.raises(Mistake):
+        read_table(path, asked(label_column="text"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +24,8 @@ FORMS = (".csv", ".tsv", ".jsonl", ".parquet")
 def read_table(path: Path, data: Mapping[str, Any]) -> pd.DataFrame:
     """A table of the user's: .csv, .tsv, .jsonl or .parquet, UTF-8, with a column of texts and one of labels."""
     table = _read_form(path)
+    if data["text_column"] == data["label_column"]:
+        raise Mistake(f"text_column and label_column are both {data['text_column']!r}; they must differ")
     wanted = {"text": data["text_column"], "label": data["label_column"]}
     if data["split_column"] is not None:
         wanted["split"] = data["split_column"]
@@ -128,32 +132,56 @@ def _from_hub(task: str, repository: str, original: str) -> Iterator[None]:
 
 
 def _read_form(path: Path) -> pd.DataFrame:
+    """A table with texts for column names; every cell as it stands in the file."""
     form = path.suffix.lower()
     if form not in FORMS:
         raise Mistake(f"{path} is of an unknown form; expected one of {', '.join(FORMS)}")
     if form == ".parquet":
         _present(path)
         try:
-            return pd.read_parquet(path)
+            table = pd.read_parquet(path)
         except (OSError, ValueError) as error:
             raise Mistake(f"{path} cannot be read as parquet ({error})") from None
-    _text(path, "utf-8")
+        return table.set_axis([str(name) for name in table.columns], axis=1)
+    text = _text(path, "utf-8-sig")
+    return _read_jsonl(path, text) if form == ".jsonl" else _read_separated(path, text)
+
+
+def _read_jsonl(path: Path, text: str) -> pd.DataFrame:
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise Mistake(f"{path}, line {number}: cannot be read as JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise Mistake(f'{path}, line {number}: expected an object such as {{"text": …, "label": …}}')
+        rows.append(row)
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _read_separated(path: Path, text: str) -> pd.DataFrame:
+    """A .csv file, quoted as usual, or a .tsv file, in which quotes mean nothing."""
+    if path.suffix.lower() == ".csv":
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    else:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows: list[list[str]] = []
     try:
-        if form == ".jsonl":
-            return pd.read_json(path, lines=True, dtype=False, encoding="utf-8")
-        quoting: Any = csv.QUOTE_MINIMAL if form == ".csv" else csv.QUOTE_NONE
-        return pd.read_csv(
-            path,
-            sep="," if form == ".csv" else "\t",
-            quoting=quoting,
-            dtype=str,
-            index_col=False,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-        )
-    except (ValueError, pd.errors.ParserError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise Mistake(f"{path} cannot be read as {form[1:]} ({reason})") from None
+        for row in filter(None, reader):
+            if rows and len(row) != len(rows[0]):
+                raise Mistake(
+                    f"{path}, line {reader.line_num}: {len(row)} fields, where the first line has {len(rows[0])};"
+                    " put a text that holds the separator in quotes"
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise Mistake(f"{path}, line {reader.line_num}: {error}") from None
+    if len(set(rows[0])) < len(rows[0]):
+        raise Mistake(f"{path}: two columns of one name in {', '.join(rows[0])}")
+    return pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
 
 
 def _present(path: Path) -> None:
@@ -169,9 +197,8 @@ def _text(path: Path, encoding: str) -> str:
     try:
         text = path.read_bytes().decode(encoding)
     except UnicodeDecodeError as error:
-        raise Mistake(
-            f"{path} is not {encoding.upper()} (byte {error.start}); save it as {encoding.upper()} and try again"
-        ) from None
+        name = encoding.upper().removesuffix("-SIG")
+        raise Mistake(f"{path} is not {name} (byte {error.start}); save it as {name} and try again") from None
     if not text.strip():
         raise Mistake(f"the data file {path} is empty")
     return text

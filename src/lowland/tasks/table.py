@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from lowland.mistakes import Mistake
-from lowland.tasks.classification import TextData, make_splits
+from lowland.tasks.classification import TextData
 from lowland.tasks.readers import (
     phrasebank_from_hub,
     read_embedded,
@@ -19,6 +19,7 @@ from lowland.tasks.readers import (
     read_table,
     sms_from_hub,
 )
+from lowland.tasks.splits import make_splits
 
 Table = pd.DataFrame
 

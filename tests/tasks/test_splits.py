@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from lowland.mistakes import Mistake
 from lowland.recipe import DATA, Recipe
-from lowland.tasks.classification import TextData, make_splits, score
+from lowland.tasks.classification import TextData, score
 from lowland.tasks.readers import read_phrasebank, read_sms
+from lowland.tasks.splits import make_splits
 from tests.conftest import table_of
 
 NAMES = ("train", "validation", "test")
@@ -456,7 +457,7 @@ def test_a_split_column_without_a_test_set_is_told():
     table = own()
     table["split"] = table["split"].replace({"test": "shifted"})
     (told,) = problems(table)
-    assert "no rows for the split 'test'" in told
+    assert "no rows of its own for the split 'test'" in told
     assert "shifted" in told
 
 
@@ -516,3 +517,74 @@ def test_the_duplicates_of_public_data_never_cross_a_split(shared_data, name, re
         counts = Counter(data.label_names[i] for i in part.labels)
         for label, share in whole.items():
             assert counts[label] / len(part) == pytest.approx(share, abs=0.02)
+
+
+def test_four_texts_a_label_are_too_few_and_five_are_enough():
+    with pytest.raises(Mistake, match="a has 4, b has 4 different texts .* at least 5"):
+        make_splits("t", classes(a=4, b=4), "my.csv", asked())
+    assert set(make_splits("t", classes(a=5, b=5), "my.csv", asked()).splits) == {
+        "train",
+        "validation",
+        "test",
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "test", "validation"), [(50, 0.5, 0.49), (100, 0.9, 0.0999), (1000, 0.01, 0.98), (4, 0.85, 0.1)]
+)
+def test_shares_that_leave_too_little_are_a_mistake_and_no_error_of_sklearns(size, test, validation):
+    data = asked(test_share=test, validation_share=validation)
+    with pytest.raises(Mistake, match="too few of each label|different texts to take"):
+        make_splits("t", classes(a=size, b=size), "my.csv", data)
+
+
+@pytest.mark.parametrize("name", ["Train", "training", "test"])
+def test_a_split_column_that_names_no_training_rows_is_a_mistake(name):
+    with pytest.raises(Mistake, match="train"):
+        make_splits("t", classes(a=10, b=10).assign(split=name), "my.csv", asked())
+
+
+def every_fourth():
+    table = classes(a=20, b=20).assign(split="train")
+    table.loc[table.index % 4 == 0, "split"] = "test"
+    return table
+
+
+@pytest.mark.parametrize("blank", [None, "", " "])
+def test_an_empty_cell_of_the_split_column_is_told(blank):
+    table = every_fourth().astype(object)
+    table.loc[3, "split"] = blank
+    with pytest.raises(Mistake, match="row 4"):
+        make_splits("t", table, "my.csv", asked())
+
+
+@pytest.mark.parametrize("name", ["val", "Validation", "validation "])
+def test_val_is_the_validation_set(name):
+    table = every_fourth()
+    table.loc[[1, 21], "split"] = name
+    data = make_splits("t", table, "my.csv", asked())
+    assert list(data.splits["validation"].examples) == [1, 21]
+
+
+def test_a_validation_set_that_is_the_test_set_is_told_and_not_lost():
+    held = classes(a=4, b=4).assign(text=lambda t: "held " + t["text"])
+    table = pd.concat(
+        [
+            classes(a=20, b=20).assign(split="train"),
+            held.assign(split="validation"),
+            held.assign(split="test"),
+        ]
+    )
+    try:
+        data = make_splits("t", table, "my.csv", asked())
+    except Mistake:
+        return
+    assert len(data.splits["validation"])  # KeyError: the trainer evaluates on splits["validation"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_validation_is_taken_from_what_is_left_after_leaks_are_dropped(seed):
+    train = classes(a=20, b=20).assign(split="train")  # 16 of 20 a label leak into the table's own test set
+    leaks = train[train.index % 20 < 16].assign(split="test", text=lambda t: t["text"].str.upper())
+    data = make_splits("t", pd.concat([train, leaks]), "my.csv", asked(split_seed=seed))
+    assert {"train", "validation", "test"} == set(data.splits)
