@@ -28,6 +28,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from lowland.recipe import DATA, Recipe
+from lowland.tasks.classification import TextData
+from lowland.tasks.table import load_task
+from lowland.train.models import ModelSource, find_model
+
 torch.set_num_threads(1)  # the models here are tiny
 gc.freeze()  # what the imports made need not be looked through at every collection
 
@@ -142,3 +147,16 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def data(texts: Path) -> TextData:
+    """`table_of`, split."""
+    recipe = Recipe(task="classification", data=str(texts))
+    return load_task("classification", {name: getattr(recipe, name) for name in DATA})
+
+
+@pytest.fixture
+def source(tiny_model: Path) -> ModelSource:
+    """The tiny model, found."""
+    return find_model(str(tiny_model))

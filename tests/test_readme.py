@@ -1,0 +1,68 @@
+"""What the README tells users to do works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lowland.recipe import read_recipe
+from lowland.tasks.table import TASKS
+from lowland.train.methods import METHODS
+from tests.conftest import table_of
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+USES = {name: method.options for name, method in METHODS.items()}
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_its_commands_run_in_their_order(
+    lowland: Callable[..., tuple], tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = table_of().rename(columns={"text": "review", "label": "stars"})
+    table.to_csv("reviews.csv", index=False)
+    table.to_csv("more.csv", index=False)
+    lines = [line.split("  #")[0] for block in blocks("sh") for line in block.splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("lowland ")]
+    assert {command[0] for command in commands} == {"compare", "train", "predict", "tasks", "methods"}
+    for command in commands:
+        given = command
+        if command[0] == "predict":
+            (folder,) = Path("runs").glob("classification-flat-lora-s1-*")
+            given = [str(folder) if one.startswith("runs/") else one for one in command]
+        if command[0] in ("compare", "train"):
+            given = [*command, "--model", str(tiny_model), "--epochs", "1", "--rank", "2"]
+        code, out, err = lowland(*given, small=False)
+        assert code == 0, err
+        assert out or "--out" in command
+    assert Path("answers.csv").is_file()
+
+
+def test_its_recipe_and_those_of_the_project_can_be_read() -> None:
+    texts = [*blocks("yaml"), *(path.read_text() for path in (ROOT / "recipes").glob("*.yaml"))]
+    assert len(texts) >= 2
+    for text in texts:
+        read_recipe(yaml.safe_load(text), tasks=TASKS, methods=USES)
+
+
+def test_its_python_runs(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, *_ = blocks("python")
+    names: dict[str, object] = {}
+    exec(first.replace("bert-base-uncased", str(tiny_model)), names)
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
+
+
+def test_it_names_only_files_that_are_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("https://"):
+            assert (ROOT / target).exists(), target
