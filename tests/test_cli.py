@@ -240,11 +240,13 @@ def test_a_full_disk_is_a_sentence_and_keeps_earlier_runs(
 
     given = command(tmp_path, texts, tiny_model, "--epochs", "1", "--seeds")
     subprocess.run([*given, "1"], check=True, capture_output=True)
-    done = subprocess.run([*given, "1", "2"], preexec_fn=limited, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "File too large" in done.stderr
-    assert "finished runs are kept" in done.stderr
-    assert "Traceback" not in done.stderr
+    for method in ("lora", "full"):  # an adapter is written by lowland, a whole model by transformers
+        more = ["1", "2", "--methods", "lora", method][: 5 if method == "full" else 2]
+        done = subprocess.run([*given, *more], preexec_fn=limited, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "File too large" in done.stderr
+        assert "finished runs are kept" in done.stderr
+        assert "Traceback" not in done.stderr
     left = [one.name for one in (tmp_path / "runs").iterdir() if one.name != ".locks"]
     assert len(left) == 1
     assert left[0].startswith("classification-lora-s1-")

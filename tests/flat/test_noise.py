@@ -144,6 +144,8 @@ def test_conv1d_has_rows_where_its_outputs_are(gpt2: nn.Module, tokens: Tensor) 
         torch.testing.assert_close(
             layer._noise.scale[:, 0].abs(), noise.sigma(1) / math.sqrt(16) * merged.norm(dim=1).detach()
         )
+        assert torch.equal(layer._noise.scale.sign(), layer._noise.window.signs)
+        assert set(layer._noise.window.signs.flatten().tolist()) == {-1.0, 1.0}
         model(tokens).logits.sum().backward()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from torch.utils.data import Dataset, Sampler
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
@@ -177,7 +178,10 @@ def keep(model: Any, tokenizer: Any, spec: RunSpec, folder: Path) -> None:
     if any(True for _ in lora_layers(model)):
         save_adapter(model, folder / "adapter", base_model=spec.model)
     else:
-        model.save_pretrained(folder / "model")
+        try:
+            model.save_pretrained(folder / "model")
+        except SafetensorError as error:  # of the disk: it is full, for instance
+            raise OSError(f"the weights cannot be written ({error})") from error
         tokenizer.save_pretrained(folder / "model")
 
 
