@@ -32,7 +32,7 @@ def test_compare_ends_with_a_table_and_a_sentence(lowland: Run, tmp_path: Path) 
     assert " ± " in rows[2]
     assert "flat-lora" in out.split(rows[-1])[1]
     assert "95 % interval" in out or "identical" in out
-    assert "permutation test" in out
+    assert "Permutation test over seeds" in out
     assert err.count("[9/9] flat-lora, seed 3: accuracy") == 1
     code, again, err = lowland("compare", "--seeds", "1", "2", "3")
     assert code == 0
@@ -212,6 +212,10 @@ def test_predict_says_what_is_wrong(lowland: Run, tmp_path: Path, texts: Path) -
         code, out, err = lowland("predict", *options)
         assert (code, out) == (2, "")
         assert words in err
+    (tmp_path / "blank.jsonl").write_text('{"text": "a"}\n{"text": null}\n')
+    code, _, err = lowland("predict", str(tmp_path), "--data", str(tmp_path / "blank.jsonl"))
+    assert code == 2
+    assert "no text in 1 rows, the first is row 2" in err
 
 
 def command(tmp_path: Path, texts: Path, tiny_model: Path, *options: str) -> list[str]:

@@ -14,8 +14,9 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from lowland import __version__
-from lowland.mistakes import Mistake
+from lowland.mistakes import Mistake, reason_of
 from lowland.recipe import Recipe, read_recipe
+from lowland.store import write_whole
 
 OPTIONS = {*(one.name for one in dataclasses.fields(Recipe)), "method", "seed", "fresh"}
 """What a recipe file may hold: `lowland train` has method and seed where `lowland compare` has several of both."""
@@ -36,12 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted; finished runs are kept, and the same command goes on from there")
         return 130
-    except (Mistake, OSError) as error:
+    except Exception as error:
         if debug:
             traceback.print_exc()
-        for problem in error.problems if isinstance(error, Mistake) else [_of_system(error)]:
+        for problem in error.problems if isinstance(error, Mistake) else [_unforeseen(error)]:
             _complain(problem)
-        return 2
+        return 2 if isinstance(error, Mistake | OSError) else 1
 
 
 def _dispatch(given: list[str]) -> int:
@@ -102,9 +103,11 @@ def predict(options: Namespace, unknown: Mapping[str, Any]) -> int:
 
     _quiet_libraries()
     answers = load_classifier_of(Path(options.run), merge=options.merge).predict(texts)
-    written = answers.to_csv(options.out, index=False, float_format="%.4f", lineterminator="\n")
+    written = answers.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     if options.out is None:
         print(written, end="")
+    else:
+        write_whole(Path(options.out), written)
     return 0
 
 
@@ -187,7 +190,9 @@ def _add_recipe(parser: ArgumentParser, *, single: bool) -> None:
 
 def _add_predict(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=str, help="folder of a run, or of a whole model")
-    parser.add_argument("--text", nargs="+", type=str, help="texts to label")
+    parser.add_argument(
+        "--text", nargs="+", type=str, help="texts to label; one that begins with a dash as --text=-5%%"
+    )
     parser.add_argument("--data", type=str | None, help="a file of texts: .csv, .tsv, .jsonl or .parquet")
     parser.add_argument(
         "--text-column", dest="text_column", type=str, default="text", help="its column of texts"
@@ -263,7 +268,9 @@ def _list(rows: Mapping[str, str]) -> None:
         print(f"{name.ljust(width)}  {words}")
 
 
-def _of_system(error: OSError) -> str:
+def _unforeseen(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return f"an error that lowland does not know: {type(error).__name__}: {reason_of(error)}; --debug shows where"
     where = f" ({error.filename})" if error.filename else ""
     return f"{error.strerror or error}{where}; nothing half-written was left, and finished runs are kept"
 

@@ -34,3 +34,8 @@ def one_of(what: str, given: object, allowed: Collection[str]) -> str:
     close = difflib.get_close_matches(str(given).casefold(), list(folded), n=1, cutoff=0.5)
     hint = f"did you mean '{folded[close[0]]}'? " if close else ""
     return f"unknown {what} '{given}'; {hint}Allowed: {', '.join(allowed)}"
+
+
+def reason_of(error: BaseException) -> str:
+    """What another library's error says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

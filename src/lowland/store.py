@@ -96,6 +96,17 @@ class Store:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole, or as it was before."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def _sync(folder: Path) -> None:
     """Have the system put a folder's files on the disk before the folder takes its place."""
     for path in folder.rglob("*"):

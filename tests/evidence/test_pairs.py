@@ -405,7 +405,7 @@ def test_sentence_to_the_letter():
     assert open_question.sentence() == (
         "No difference in accuracy between flat-lora and lora can be told from these runs: "
         "+0.3 points (95 % interval -1.2 to 1.8, 3 seeds, 420 test examples). A true difference "
-        "of 2.1 points would be found four times in five, and a smaller one may well go unseen."
+        "of about 2.1 points would be found four times in five, and a smaller one may well go unseen."
     )
 
 

@@ -208,3 +208,7 @@ def test_runs_on_different_examples_are_refused(tmp_path, change):
     write_predictions(tmp_path / "flat-lora-1", change(answers))
     with pytest.raises(ValueError, match="tested on different examples"):
         against(runs, "lora")
+
+
+def test_a_test_set_of_a_single_group_tells_nothing(tmp_path):
+    assert against(runs_of(tmp_path, ("lora", 0), ("flat-lora", 0), group_size=40), "lora") == []

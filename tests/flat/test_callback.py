@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -113,6 +114,19 @@ def test_one_draw_a_step_over_accumulation_and_none_in_evaluation(adapted: nn.Mo
     evaluating = [seed for trains, seed in watch.seen if not trains]
     assert evaluating
     assert set(evaluating) == {None}
+
+
+def test_between_steps_there_is_no_noise_even_in_training_mode(adapted: nn.Module, tmp_path: Path) -> None:
+    class Between(TrainerCallback):
+        noisy: ClassVar[list[bool]] = []
+
+        def on_step_end(self, *args: object, model: nn.Module, **kwargs: object) -> None:
+            assert model.training
+            self.noisy += [layer.noisy for _, layer in lora_layers(model)]
+
+    run(adapted, tmp_path, FlatLoRA(rho=0.1), Between())
+    assert Between.noisy
+    assert not any(Between.noisy)
 
 
 def test_after_training_the_model_is_an_ordinary_lora_model(adapted: nn.Module, tmp_path: Path) -> None:

@@ -59,6 +59,10 @@ def damaged(folder: Path, how: str) -> None:
         weights.unlink()
     elif how == "no config":
         config.unlink()
+    elif how == "a list":
+        config.write_text("[]")
+    elif how == "no rank":
+        config.write_text('{"peft_type": "LORA"}')
     else:
         given = json.loads(config.read_text())
         changes = {"another rank": {"r": 3}, "dora": {"use_dora": True}, "ia3": {"peft_type": "IA3"}}
@@ -72,6 +76,8 @@ def damaged(folder: Path, how: str) -> None:
         ("truncated", "is damaged"),
         ("gone", "holds no adapter_model.safetensors"),
         ("no config", "holds no adapter_config.json"),
+        ("a list", "is damaged"),
+        ("no rank", "is damaged"),
         ("another rank", "the model's is"),
         ("dora", "use_dora"),
         ("ia3", "IA3"),

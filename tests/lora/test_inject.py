@@ -110,6 +110,18 @@ def test_modules_to_save_train_in_full(bert: nn.Module) -> None:
     assert trained == {"classifier.weight", "classifier.bias"}
 
 
+def test_what_trains_in_full_is_not_adapted_as_well(bert: nn.Module) -> None:
+    add_lora(bert, LoRAConfig(targets=["dense"], modules_to_save=("classifier", "bert.pooler")))
+    names = [name for name, _ in lora_layers(bert)]
+    assert len(names) == 6
+    assert not any("pooler" in name or "classifier" in name for name in names)
+
+
+def test_a_layer_whose_forward_is_never_called_is_left_alone() -> None:
+    model = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    assert [name for name, _ in lora_layers(add_lora(model))] == ["linear1", "linear2"]
+
+
 def test_the_start_is_a_function_of_seed_and_name_and_leaves_the_global_generator(bert: nn.Module) -> None:
     before = torch.random.get_rng_state()
     models = [add_lora(copy.deepcopy(bert), seed=seed) for seed in (1, 1, 2)]

@@ -137,8 +137,11 @@ def test_a_failure_never_replaces_a_good_run(
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(study, "train", fail)
-    run_study(recipe(methods=["lora"], seeds=[1]), fresh=True)
+    (failed,) = run_study(recipe(methods=["lora"], seeds=[1]), fresh=True)
     assert comparable(folder) == before
+    assert read_record(failed).status == "failed"
+    monkeypatch.undo()
+    assert run_study(recipe(methods=["lora"], seeds=[1])) == [folder]
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import BertModel
 
+from lowland import load_adapter, save_adapter
 from lowland.mistakes import Mistake
-from lowland.recipe import DEFAULT_MODEL
+from lowland.recipe import DEFAULT_MODEL, Recipe, run_spec
 from lowland.train import models
+from lowland.train.methods import METHODS
 from lowland.train.models import PACKAGED_SHA256, find_model, load_classifier, load_tokenizer
+from tests.conftest import bert_config
 
 
 def test_a_folder_is_taken_as_it_is(tiny_model: Path) -> None:
@@ -79,3 +85,55 @@ def test_a_tokenizer_without_padding_pads_with_its_end(tmp_path: Path, tiny_mode
     tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
     tokenizer.save_pretrained(tmp_path)
     assert load_tokenizer(tmp_path).pad_token == "[SEP]"
+
+
+def labelled(folder: Path, seed: int = 0) -> object:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return load_classifier(folder, ["a", "b"], load_tokenizer(folder))
+
+
+def test_what_a_checkpoint_lacks_is_trained_and_saved_with_the_adapter(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "no-pooler"
+    shutil.copytree(tiny_model, folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(bert_config(), add_pooling_layer=False).save_pretrained(folder)
+    model = labelled(folder, seed=1)
+    assert model.fresh_modules == ("bert.pooler.dense",)
+    method = METHODS["lora"]
+    method.adapt(model, run_spec(Recipe(rank=2), "lora", 1, method.options))
+    assert model.bert.pooler.dense.weight.requires_grad
+    again = load_adapter(labelled(folder, seed=2), save_adapter(model, tmp_path / "adapter"))
+    tokens = torch.tensor([[4, 5, 6]])
+    assert torch.equal(again.eval()(tokens).logits, model.eval()(tokens).logits)
+
+
+def test_weights_that_do_not_fit_their_config_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    for change, words in (
+        ({"intermediate_size": 48}, "another size"),
+        ({"num_hidden_layers": 6}, "lack a good part"),
+    ):
+        folder = tmp_path / next(iter(change))
+        shutil.copytree(tiny_model, folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(Mistake, match=words):
+            labelled(folder)
+
+
+def test_a_half_precision_checkpoint_is_trained_in_float32(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "half")
+    BertModel.from_pretrained(tiny_model, dtype=torch.float16).save_pretrained(tmp_path / "half")
+    assert {one.dtype for one in labelled(tmp_path / "half").parameters()} == {torch.float32}
+
+
+def test_another_tokenizer_or_config_is_another_model(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "other")
+    config = json.loads((tiny_model / "config.json").read_text())
+    (tmp_path / "other" / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
+    one, other = find_model(str(tiny_model)), find_model(str(tmp_path / "other"))
+    assert one.sha256 == other.sha256
+    assert one.files_sha256 != other.files_sha256

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from transformers import TrainerCallback
+from tokenizers.processors import TemplateProcessing
+from transformers import T5Config, T5ForSequenceClassification, TrainerCallback
 
 from lowland.recipe import DATA, DEFAULT_MODEL, Recipe, RunSpec, run_spec
 from lowland.tasks.classification import TextData, score
 from lowland.tasks.table import load_task
 from lowland.train.methods import METHODS
-from lowland.train.models import ModelSource, find_model
+from lowland.train.models import ModelSource, find_model, load_tokenizer
 from lowland.train.trainer import Diverged, train
 
 
@@ -73,3 +74,22 @@ def test_lora_learns_the_phrasebank(shared_data: Callable[[str], Path]) -> None:
     data = load_task(recipe.task, {name: getattr(recipe, name) for name in DATA})
     spec = run_spec(recipe, "lora", 42, METHODS["lora"].options)
     assert train(spec, data, find_model(DEFAULT_MODEL)).scores["test"]["accuracy"] >= 0.80
+
+
+def test_an_encoder_decoder_can_be_trained(data: TextData, tiny_model: Path, tmp_path: Path) -> None:
+    sizes = {"d_model": 16, "d_ff": 32, "num_layers": 1, "num_heads": 2, "d_kv": 8, "vocab_size": 64}
+    T5ForSequenceClassification(T5Config(**sizes, decoder_start_token_id=0, eos_token_id=3)).save_pretrained(
+        tmp_path
+    )
+    tokenizer = load_tokenizer(tiny_model)
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="$A [SEP]", special_tokens=[("[SEP]", 3)])
+    tokenizer.save_pretrained(tmp_path)
+    trained = train(spec_of("flat-lora", epochs=1), data, find_model(str(tmp_path)))
+    assert 0 < trained.parameters["share"] < 1
+
+
+def test_weights_are_kept_only_where_asked(data: TextData, source: ModelSource, tmp_path: Path) -> None:
+    train(spec_of("lora", epochs=1, keep_weights=False), data, source, tmp_path)
+    assert not (tmp_path / "adapter").exists()
+    train(spec_of("lora", epochs=1), data, source, tmp_path)
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()

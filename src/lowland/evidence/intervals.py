@@ -18,8 +18,8 @@ class PairedInterval:
 
     Attributes:
         difference: the mean over seeds.
-        low: lower end of the interval.
-        high: upper end of the interval.
+        low: lower end of the interval, at least -1.
+        high: upper end of the interval, at most 1.
         level: what share of such intervals should hold the true difference, 0 to 1.
         per_seed: the S differences.
         standard_error: of ``difference``.
@@ -111,8 +111,8 @@ def paired_interval(
     mean, error = float(per_seed.mean()), float(np.sqrt(a + b))
     return PairedInterval(
         difference=mean,
-        low=mean - half,
-        high=mean + half,
+        low=max(mean - half, -1.0),
+        high=min(mean + half, 1.0),
         level=level,
         per_seed=tuple(per_seed.tolist()),
         standard_error=error,

@@ -199,10 +199,16 @@ class PairedComparison:
         runs = "these runs" if self.over_seeds else "this run of each"
         return (
             f"No difference in {word} between {self.method} and {self.reference} can be told from "
-            f"{runs}: {sign}{told[0]} points ({self._basis(told[1], told[2])}). "
-            f"A true difference of {_points([self.detectable])[0]} points would be found four "
-            "times in five, and a smaller one may well go unseen"
+            f"{runs}: {sign}{told[0]} points ({self._basis(told[1], told[2])}). {self._power()}"
             f"{'' if self.over_seeds else '; other seeds may differ'}."
+        )
+
+    def _power(self) -> str:
+        if self.detectable >= 1:
+            return "No true difference, however large, could be relied on to show"
+        return (
+            f"A true difference of about {_points([self.detectable])[0]} points would be found four times in "
+            "five, and a smaller one may well go unseen"
         )
 
     def _basis(self, low: str, high: str) -> str:

@@ -63,7 +63,8 @@ def against(
 ) -> list[PairedComparison]:
     """Each method against the reference, paired by seed and test example; the predictions say who is of one group.
 
-    Seeds that only one of the two has finished are left out; a method that shares none with the reference is, too.
+    Seeds that only one of the two has finished are left out; a method that shares none with the reference is, too,
+    and so are all on a test set of a single group: nothing can be told from it.
     """
     tables = {(record.method, record.seed): _answers(folder, split) for folder, record in runs.items()}
     methods = dict.fromkeys(method for method, _ in tables)
@@ -73,6 +74,8 @@ def against(
         if method == reference or not seeds:
             continue
         ours, theirs = ([tables[name, seed] for seed in seeds] for name in (method, reference))
+        if ours[0]["group"].nunique() < 2:
+            continue
         labels = _shared([table["label"] for table in (*ours, *theirs)])
         names = sorted(set(labels) | {one for t in (*ours, *theirs) for one in t["predicted"]})
         number = {name: index for index, name in enumerate(names)}

@@ -1,10 +1,11 @@
 """Standard normal numbers for the noise, drawn once and read at random places ever after.
 
 To draw a normal for every weight costs as much as a good part of the training step. So there is one bank of N = 2^22,
-with mean 0 and variance 1 exactly, and a layer's E of one optimizer step is a window of it, at an offset from (seed,
+with mean 0 and variance 1 (to 1e-6), and a layer's E of one optimizer step is a window of it, at an offset from (seed,
 step, layer), with the sign of each row flipped at random: over the steps each entry takes its values from the whole
-bank. What is approximated: the windows of two layers or steps may overlap, so that they hold some of the same numbers
-at shifted places; the signs make even those uncorrelated.
+bank. What is approximated: the windows of two layers or steps may overlap (and in a model with more weights than N they
+must), so that they hold some of the same numbers at shifted places. Random places and signs make those uncorrelated
+over the steps, but not independent.
 """
 
 from __future__ import annotations

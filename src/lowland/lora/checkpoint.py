@@ -119,18 +119,23 @@ def _read_config(folder: Path) -> LoRAConfig:
         raise Mistake(f"{folder} holds no adapter_config.json; name an adapter's folder") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Mistake(f"{path} is damaged ({error})") from None
+    if not isinstance(given, dict):
+        raise Mistake(f"{path} is damaged (no JSON object)")
     refused = [name for name in ("use_dora", "rank_pattern", "alpha_pattern") if given.get(name)]
     if given.get("peft_type") != "LORA" or refused:
         kind = ", ".join(refused) or given.get("peft_type")
         raise Mistake(f"{folder} holds an adapter with {kind}; plain LoRA and rsLoRA can be loaded")
-    return LoRAConfig(
-        r=given["r"],
-        alpha=given["lora_alpha"],
-        dropout=given.get("lora_dropout", 0.0),
-        targets=given["target_modules"],
-        rslora=given.get("use_rslora", False),
-        modules_to_save=tuple(given.get("modules_to_save") or ()),
-    )
+    try:
+        return LoRAConfig(
+            r=given["r"],
+            alpha=given["lora_alpha"],
+            dropout=given.get("lora_dropout", 0.0),
+            targets=given["target_modules"],
+            rslora=given.get("use_rslora", False),
+            modules_to_save=tuple(given.get("modules_to_save") or ()),
+        )
+    except (KeyError, TypeError) as error:
+        raise Mistake(f"{path} is damaged ({error} is missing or of another kind)") from None
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -55,6 +56,8 @@ class LoRAConfig:
             problems.append(f"alpha is {self.alpha!r}; it must be above 0")
         if not 0 <= self.dropout < 1:
             problems.append(f"dropout is {self.dropout!r}; it must be in [0, 1)")
+        if isinstance(self.modules_to_save, str):
+            object.__setattr__(self, "modules_to_save", (self.modules_to_save,))
         if not self.targets:
             problems.append("targets is empty; name layers, or say 'all-linear'")
         if problems:
@@ -177,7 +180,9 @@ def find_head(model: nn.Module) -> tuple[str, ...]:
 
 
 def _targets(model: nn.Module, config: LoRAConfig) -> list[str]:
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    linear = [name for name, module in model.named_modules() if _adaptable(module)]
+    saved = config.modules_to_save  # trained in full: nothing to adapt
+    linear = [name for name in linear if not any(f"{name}.".startswith(f"{top}.") for top in saved)]
     if not linear:
         raise Mistake(f"{type(model).__name__} has no linear layer to adapt")
     if config.targets in (ALL_LINEAR, (ALL_LINEAR,), [ALL_LINEAR]):
@@ -192,6 +197,11 @@ def _targets(model: nn.Module, config: LoRAConfig) -> list[str]:
     if missed:
         raise Mistake(*(one_of("target module", one, [ALL_LINEAR, *endings]) for one in missed))
     return [name for name in linear if any(_meant(name, one) for one in wanted)]
+
+
+def _adaptable(module: nn.Module) -> bool:
+    """A linear layer whose forward is called: `nn.MultiheadAttention` reads the weight of its own directly."""
+    return isinstance(module, nn.Linear | Conv1D) and not isinstance(module, NonDynamicallyQuantizableLinear)
 
 
 def _meant(name: str, target: str) -> bool:

@@ -67,7 +67,7 @@ def run_key(spec: RunSpec, data: TextData, source: ModelSource) -> str:
         {
             "asked": asked,
             "data": data.sha256,
-            "model": source.sha256,
+            "model": [source.sha256, source.files_sha256],
             "lowland": lowland.__version__,
             "record": RECORD_VERSION,
         }
@@ -90,7 +90,7 @@ def _one(
     key = run_key(spec, data, source)
     name = run_name(spec, key)
     with store.claim(name):
-        found = store.find(name)
+        found = _kept(store, name) if fresh else store.find(name)
         if found is not None and not fresh:
             progress.found(found)
             return store.root / name
@@ -115,11 +115,20 @@ def _one(
             raise
         except Exception as error:
             record = _failed(asked, error)
-            if found is None:  # an earlier good run is worth more than the news of a failure
-                with store.writing(name) as folder:
-                    write_record(folder, record)
+            if found is not None:
+                name = f"{name}-failed"  # beside the earlier good run, which stays
+            with store.writing(name) as folder:
+                write_record(folder, record)
         progress.ended(record)
     return store.root / name
+
+
+def _kept(store: Store, name: str) -> RunRecord | None:
+    """A finished run that is about to be replaced; one that cannot be read is none."""
+    try:
+        return store.find(name)
+    except Mistake:
+        return None
 
 
 def _finished(record: RunRecord, trained: Trained) -> RunRecord:

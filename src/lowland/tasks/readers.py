@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from lowland.hub import hub_reachable
-from lowland.mistakes import Mistake, one_of
+from lowland.mistakes import Mistake, one_of, reason_of
 
 FORMS = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -48,6 +48,9 @@ def read_texts(path: Path, column: str) -> list[str]:
         raise Mistake(f"{path}: {one_of('text column', column, columns)}")
     if table.empty:
         raise Mistake(f"{path} holds no rows")
+    blank = table[column].isna() | (table[column].astype(str).str.strip() == "")
+    if blank.any():
+        raise Mistake(f"{path} has no text in {int(blank.sum())} rows, the first is row {blank.argmax() + 1}")
     return [str(one) for one in table[column]]
 
 
@@ -124,9 +127,8 @@ def _from_hub(task: str, repository: str, original: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Mistake(
-            f"the data of task {task} cannot be had from the hub, {repository} ({reason[:160]});"
+            f"the data of task {task} cannot be had from the hub, {repository} ({reason_of(error)});"
             f" give its original file instead: --data {original}"
         ) from error
 

@@ -23,7 +23,7 @@ def train_everything(model: nn.Module, spec: RunSpec) -> None:
 
 
 def our_lora(model: nn.Module, spec: RunSpec) -> None:
-    """LoRA: adapters and the head are trained, all else is frozen."""
+    """LoRA: adapters, the head, and what else the checkpoint lacked are trained; all else is frozen."""
     from lowland.lora import LoRAConfig, add_lora, find_head
 
     config = LoRAConfig(
@@ -32,7 +32,7 @@ def our_lora(model: nn.Module, spec: RunSpec) -> None:
         dropout=spec.options["dropout"],
         targets=spec.options["targets"],
         rslora=spec.options["rslora"],
-        modules_to_save=find_head(model),
+        modules_to_save=(*find_head(model), *getattr(model, "fresh_modules", ())),
     )
     add_lora(model, config, seed=spec.seed)
 

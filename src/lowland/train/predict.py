@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 import torch
+from transformers import AutoConfig
 
 from lowland.lora import load_adapter, merge_lora
 from lowland.mistakes import Mistake
 from lowland.records import read_record
-from lowland.train.models import find_model, load_classifier, load_tokenizer
+from lowland.train.models import find_model, load_classifier, load_tokenizer, token_limit
 
 
 @dataclass(frozen=True)
@@ -87,22 +87,24 @@ def _of_run(folder: Path, merge: bool) -> Classifier:
     if not (folder / "adapter").is_dir():
         raise Mistake(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")
     source = find_model(record.asked["model"], record.asked["revision"])
-    if source.sha256 != record.model["sha256"]:
-        raise Mistake(
-            f"the base model {source.name} has SHA-256 {source.sha256}; the run in {folder} was trained on"
-            f" {record.model['sha256']}"
-        )
+    for part, words in (("sha256", "weights"), ("files_sha256", "config and tokenizer")):
+        if source.describe()[part] != record.model[part]:
+            raise Mistake(
+                f"the {words} of the base model {source.name} have SHA-256 {source.describe()[part]};"
+                f" the run in {folder} was trained on {record.model[part]}"
+            )
     tokenizer = load_tokenizer(source.folder)
     model = load_adapter(load_classifier(source.folder, labels, tokenizer), folder / "adapter")
+    length = token_limit(tokenizer, model.config, length)
     return Classifier(merge_lora(model, keep=False) if merge else model, tokenizer, labels, length)
 
 
 def _of_model(folder: Path, labels: tuple[str, ...] | None = None, length: int = 512) -> Classifier:
+    config = AutoConfig.from_pretrained(folder)
     if labels is None:
-        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label")
-        if not named:
-            raise Mistake(f"the model in {folder} names no labels (id2label); it is no classifier")
-        labels = tuple(named[key] for key in sorted(named, key=int))
+        if not any("SequenceClassification" in name for name in config.architectures or ()):
+            raise Mistake(f"the model in {folder} is no classifier of sequences; fine-tune it first")
+        labels = tuple(config.id2label[number] for number in sorted(config.id2label))
     tokenizer = load_tokenizer(folder)
-    limit = min(length, tokenizer.model_max_length)
-    return Classifier(load_classifier(folder, labels, tokenizer), tokenizer, labels, limit)
+    model = load_classifier(folder, labels, tokenizer)
+    return Classifier(model, tokenizer, labels, token_limit(tokenizer, config, length))

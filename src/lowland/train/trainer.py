@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from torch.utils.data import Dataset, Sampler
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from lowland.lora import count_parameters, lora_layers, save_adapter
@@ -26,7 +27,7 @@ from lowland.recipe import RunSpec
 from lowland.rng import stream_seed
 from lowland.tasks.classification import TRAIN, VALIDATION, Split, TextData, score
 from lowland.train.methods import METHODS
-from lowland.train.models import ModelSource, load_classifier, load_tokenizer, outline
+from lowland.train.models import ModelSource, load_classifier, load_tokenizer, outline, token_limit
 
 
 class Diverged(RuntimeError):
@@ -111,31 +112,20 @@ def train(
         Mistake: if the method does not fit the model.
         Diverged: if the loss or the answers are not finite.
     """
-    method = METHODS[spec.method]
     tokenizer = load_tokenizer(source.folder)
-    with untouched_generators():
+    with untouched_generators(), TemporaryDirectory() as scratch:
         torch.manual_seed(stream_seed(spec.seed, "head"))
         model = load_classifier(source.folder, data.label_names, tokenizer)
-        method.adapt(model, spec)
-        encoded = {name: Encoded(split, tokenizer, spec.max_length) for name, split in data.splits.items()}
-        with TemporaryDirectory() as scratch:
-            trainer = PairedTrainer(
-                model,
-                _arguments(spec, scratch, len(encoded[TRAIN])),
-                train_dataset=encoded[TRAIN],
-                eval_dataset=encoded[VALIDATION],
-                data_collator=DataCollatorWithPadding(tokenizer),
-                compute_metrics=lambda answer: score(answer.label_ids, answer.predictions.argmax(-1)),
-                callbacks=[*method.perturb(spec), StopOnDivergence(), *(callbacks or [])],
-                order_seed=stream_seed(spec.seed, "order"),
-            )
-            _quiet(trainer)
-            with Meter() as training:
-                trainer.train()
-            started = time.perf_counter()
-            answers = {name: _answer(trainer, encoded[name]) for name in data.test_sets}
-            test_seconds = time.perf_counter() - started
-    if folder is not None:
+        METHODS[spec.method].adapt(model, spec)
+        length = token_limit(tokenizer, model.config, spec.max_length)
+        encoded = {name: Encoded(split, tokenizer, length) for name, split in data.splits.items()}
+        trainer = _trainer(spec, model, tokenizer, encoded, scratch, callbacks or [])
+        with Meter() as training:
+            trainer.train()
+        started = time.perf_counter()
+        answers = {name: _answer(trainer, encoded[name]) for name in data.test_sets}
+        test_seconds = time.perf_counter() - started
+    if folder is not None and spec.keep_weights:
         keep(model, tokenizer, spec, folder)
     counts = count_parameters(model)
     return Trained(
@@ -143,11 +133,7 @@ def train(
         validation=_last_validation(trainer.state.log_history),
         predictions=_table(data, answers),
         history=trainer.state.log_history,
-        parameters={
-            "trainable": counts.trainable,
-            "total": counts.total,
-            "share": counts.share,
-        },
+        parameters={"trainable": counts.trainable, "total": counts.total, "share": counts.share},
         cost={
             "train_seconds": training.seconds,
             "test_seconds": test_seconds,
@@ -163,6 +149,7 @@ def check(specs: Sequence[RunSpec], source: ModelSource) -> None:
     Raises:
         Mistake: naming all that does not fit: a target that the model has not, a rank larger than a layer.
     """
+    load_tokenizer(source.folder)
     problems: dict[str, None] = {}
     for spec in {one.method: one for one in specs}.values():
         try:
@@ -233,10 +220,27 @@ def _arguments(spec: RunSpec, scratch: str, examples: int) -> TrainingArguments:
     )
 
 
-def _quiet(trainer: Trainer) -> None:
-    from transformers.trainer_callback import PrinterCallback
-
+def _trainer(
+    spec: RunSpec,
+    model: Any,
+    tokenizer: Any,
+    encoded: dict[str, Encoded],
+    scratch: str,
+    callbacks: list[TrainerCallback],
+) -> PairedTrainer:
+    trainer = PairedTrainer(
+        model,
+        _arguments(spec, scratch, len(encoded[TRAIN])),
+        train_dataset=encoded[TRAIN],
+        eval_dataset=encoded[VALIDATION],
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=lambda answer: score(answer.label_ids, answer.predictions.argmax(-1)),
+        preprocess_logits_for_metrics=lambda out, labels: out[0] if isinstance(out, tuple) else out,
+        callbacks=[*METHODS[spec.method].perturb(spec), StopOnDivergence(), *callbacks],
+        order_seed=stream_seed(spec.seed, "order"),
+    )
     trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _answer(trainer: Trainer, encoded: Encoded) -> np.ndarray:
