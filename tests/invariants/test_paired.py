@@ -101,3 +101,10 @@ def test_accumulation_sees_the_same_texts_in_each_optimizer_step(data: TextData,
     for step in range(steps - 1):  # the last group is smaller in one, and padded alone in the other
         four = [one for batch in parts.batches[4 * step : 4 * step + 4] for one in batch]
         assert sorted(filter(None, whole.batches[step])) == sorted(filter(None, four))
+
+
+def test_the_batches_stay_the_same_where_the_adapters_draw_dropout_of_their_own(
+    data: TextData, source: ModelSource
+) -> None:
+    full, lora = (watched(data, source, name, dropout=0.1)[0] for name in ("full", "lora"))
+    assert full.batches == lora.batches
