@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from lowland import LoRAConfig, LoRALinear, add_lora, flat, merge_lora
 from lowland.flat import FlatLoRALinear
-from lowland.lora import lora_layers
+from lowland.lora import linear, lora_layers
+from lowland.lora.fused import Plan
 from lowland.mistakes import Mistake
 
 
@@ -113,7 +114,11 @@ def test_sigma_ramps_up_as_a_cosine() -> None:
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-def test_gradients_are_those_of_the_explicitly_perturbed_loss(dropout: float) -> None:
+def test_gradients_are_those_of_the_explicitly_perturbed_loss(
+    dropout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Plan] = []
+    monkeypatch.setattr(linear, "Plan", lambda *given: plans.append(Plan(*given)) or plans[-1])
     model = small().double()
     layer = model[0]
     layer.dropout.p = dropout
@@ -121,12 +126,10 @@ def test_gradients_are_those_of_the_explicitly_perturbed_loss(dropout: float) ->
     with flat.arm(model, rho=0.5, total_steps=2) as noise:
         noise.begin_step(1)
         eps = layer._noise.draw(layer.weight)
-        torch.manual_seed(0)
         model(x).pow(3).sum().backward()
     a, b = (one.detach().clone().requires_grad_() for one in (layer.lora_A, layer.lora_B))
     x2 = x.detach().clone().requires_grad_()
-    torch.manual_seed(0)
-    dropped = nn.functional.dropout(x2, dropout)
+    dropped = plans[0].dropped(torch.ones_like(x2)) / (1 - dropout) * x2
     y = x2 @ (layer.weight + eps).T + layer.bias + layer.scaling * (dropped @ a.T @ b.T)
     y.pow(3).sum().backward()
     assert eps.abs().max() > 0.01
@@ -280,3 +283,26 @@ def test_a_model_without_layers_armed_twice_or_merged_is_refused() -> None:
     noise.disarm()
     with pytest.raises(Mistake, match="merged"):
         flat.arm(merge_lora(model), total_steps=3)
+
+
+def test_a_base_that_must_be_called_is_refused() -> None:
+    hooked, thawed = small(), small()
+    hooked[0].base.register_forward_hook(lambda *given: None)
+    thawed[0].base.bias.requires_grad_()
+    for model in (hooked, thawed):
+        with pytest.raises(Mistake, match="base of 0 has hooks .* or is trained"):
+            flat.arm(model, total_steps=3)
+        assert type(model[0]) is LoRALinear
+
+
+def test_under_a_compiler_the_noise_is_the_same() -> None:
+    torch._dynamo.reset()
+    model, x = small(), torch.randn(7, 10)
+    compiled = torch.compile(model, backend="aot_eager")
+    with flat.arm(model, rho=0.5, total_steps=4) as noise:
+        for step in (1, 2, 3):
+            noise.begin_step(step)
+            wanted = model(x)
+            with torch._dynamo.config.patch(error_on_recompile=step > 1):
+                torch.testing.assert_close(compiled(x), wanted, rtol=0, atol=0)
+    assert not torch.equal(wanted, model(x))

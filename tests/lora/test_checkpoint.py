@@ -1,107 +1,505 @@
-"""Adapters to disk and back, and into the real peft."""
+"""Adapters to disk and back, into the real peft and out of it."""
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import peft
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import BertForSequenceClassification
 
-from lowland import LoRAConfig, add_lora, load_adapter, save_adapter
-from lowland.lora import lora_layers
+from lowland import LoRAConfig, add_lora, load_adapter, merge_lora, save_adapter
+from lowland.lora import find_head, lora_layers
+from lowland.lora.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from lowland.mistakes import Mistake
+from tests.conftest import bert_config
+from tests.lora.conftest import answers, assert_untouched, learned, say_something, state_of
+
+pytestmark = [  # what peft has to say
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Could not find a config file:UserWarning"),
+    pytest.mark.filterwarnings("ignore:fan_in_fan_out is set:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning"),
+]
+
+Build = Callable[[str], Any]
+CLASSIFIERS = ("bert", "roberta", "distilbert", "gpt2 for texts", "llama for texts", "t5 for texts")
+LANGUAGE = ("gpt2", "llama", "t5", "bart", "bert for words")
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "rsLoRA": {"rslora": True},
+    "dropout": {"dropout": 0.1},
+    "patterns": {"rank_pattern": {r".*\.1\..*": 2, "0": 7}, "alpha_pattern": {r".*\.0\..*": 3.5}},
+}
+TASKS = {"gpt2": "CAUSAL_LM", "llama": "CAUSAL_LM", "t5": "SEQ_2_SEQ_LM", "bart": "SEQ_2_SEQ_LM"}
 
 
-@pytest.fixture(params=["bert", "gpt2"])
-def base(request: pytest.FixtureRequest) -> nn.Module:
-    return request.getfixturevalue(request.param)
+def head_of(name: str, model: nn.Module) -> tuple[str, ...]:
+    return find_head(model) if name in CLASSIFIERS else ()
 
 
-def learned(base: nn.Module, **options: object) -> nn.Module:
-    """A copy with adapters, and perhaps a head, that say something."""
-    head = ("classifier",) if hasattr(base, "classifier") else ()
-    model = add_lora(copy.deepcopy(base), LoRAConfig(r=4, alpha=6, modules_to_save=head, **options), seed=9)
-    generator = torch.Generator().manual_seed(5)
-    for _, layer in lora_layers(model):
-        nn.init.normal_(layer.lora_B, std=0.3, generator=generator)
-    if head:
-        nn.init.normal_(model.classifier.weight, generator=generator)
+def peft_reads(base: nn.Module, folder: Path) -> nn.Module:
+    return peft.PeftModel.from_pretrained(copy.deepcopy(base), str(folder)).eval()
+
+
+def peft_writes(base: nn.Module, folder: Path, **options: Any) -> nn.Module:
+    """PEFT's adapted model that says something, after saving it."""
+    config = peft.LoraConfig(**{"r": 4, "lora_alpha": 6, **options})
+    model = say_something(peft.get_peft_model(copy.deepcopy(base), config)).eval()
+    model.save_pretrained(str(folder))
     return model
 
 
-def test_round_trip(base: nn.Module, tokens: torch.Tensor, tmp_path: Path) -> None:
-    model = learned(base)
-    again = load_adapter(copy.deepcopy(base), save_adapter(model, tmp_path / "adapter"))
-    assert torch.equal(again(tokens).logits, model(tokens).logits)
-    assert not torch.equal(again(tokens).logits, base(tokens).logits)
+def same(one: torch.Tensor, other: torch.Tensor) -> None:
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:`is_gradient_checkpointing`:FutureWarning"
-)  # peft calls what is deprecated
-@pytest.mark.parametrize("rslora", [False, True])
-def test_peft_reads_it(base: nn.Module, tokens: torch.Tensor, tmp_path: Path, rslora: bool) -> None:
-    model = learned(base, rslora=rslora)
+@pytest.mark.parametrize("name", [*CLASSIFIERS, *LANGUAGE])
+def test_what_we_write_peft_reads(build: Build, tokens: torch.Tensor, tmp_path: Path, name: str) -> None:
+    base = build(name)
+    model = learned(base, head_of(name, base))
     folder = save_adapter(model, tmp_path / "adapter", base_model="tiny")
-    theirs = peft.PeftModel.from_pretrained(copy.deepcopy(base), str(folder)).eval()
-    torch.testing.assert_close(theirs(tokens).logits, model(tokens).logits, rtol=0, atol=1e-6)
+    logits = answers(model, tokens)
+    assert (logits - answers(base, tokens)).abs().max() > 1e-3
+    same(answers(peft_reads(base, folder), tokens), logits)
+    assert torch.equal(answers(load_adapter(copy.deepcopy(base), folder), tokens), logits)
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    expected = "SEQ_CLS" if name in CLASSIFIERS else TASKS.get(name)
+    assert config["task_type"] == expected
+    assert config["base_model_name_or_path"] == "tiny"
 
 
-def damaged(folder: Path, how: str) -> None:
-    weights, config = folder / "adapter_model.safetensors", folder / "adapter_config.json"
-    if how == "truncated":
-        weights.write_bytes(weights.read_bytes()[:-100])
-    elif how == "gone":
-        weights.unlink()
-    elif how == "no config":
-        config.unlink()
-    elif how == "a list":
-        config.write_text("[]")
-    elif how == "no rank":
-        config.write_text('{"peft_type": "LORA"}')
-    else:
-        given = json.loads(config.read_text())
-        changes = {"another rank": {"r": 3}, "dora": {"use_dora": True}, "ia3": {"peft_type": "IA3"}}
-        fewer = {"target_modules": given["target_modules"][:1]}
-        config.write_text(json.dumps({**given, **changes.get(how, fewer)}))
+@pytest.mark.parametrize("name", [*CLASSIFIERS, *LANGUAGE])
+def test_what_peft_writes_we_read(build: Build, tokens: torch.Tensor, tmp_path: Path, name: str) -> None:
+    base = build(name)
+    task = "SEQ_CLS" if name in CLASSIFIERS else TASKS.get(name)
+    targets = (
+        "all-linear" if name not in ("distilbert", "bert for words") else ["lin1", "lin2", "query", "dense"]
+    )
+    options: dict[str, Any] = {"target_modules": targets, "task_type": task}
+    if name == "t5 for texts":
+        options |= {"modules_to_save": ["classification_head"], "target_modules": ["q", "v", "wo"]}
+    if name == "bert for words":
+        options["exclude_modules"] = r"cls\..*"
+    theirs = peft_writes(base, tmp_path / "adapter", **options)
+    logits = answers(theirs, tokens)
+    assert (logits - answers(base, tokens)).abs().max() > 1e-3
+    model = load_adapter(copy.deepcopy(base), tmp_path / "adapter")
+    same(answers(model, tokens), logits)
+    same(answers(load_adapter(copy.deepcopy(base), save_adapter(model, tmp_path / "again")), tokens), logits)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_options_both_ways(
+    build: Build, tokens: torch.Tensor, tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    base = build(name)
+    if "rank_pattern" in options:
+        options = {**options, "rank_pattern": {r".*\.1\..*": 2, r".*\.0\..*": 7}}
+    model = learned(base, head_of(name, base), **options)
+    folder = save_adapter(model, tmp_path / "ours")
+    same(answers(peft_reads(base, folder), tokens), answers(model, tokens))
+    assert torch.equal(answers(load_adapter(copy.deepcopy(base), folder), tokens), answers(model, tokens))
+    words = {"rslora": "use_rslora", "dropout": "lora_dropout"}
+    theirs = {words.get(key, key): value for key, value in options.items()}
+    other = peft_writes(base, tmp_path / "theirs", target_modules="all-linear", task_type=None, **theirs)
+    again = load_adapter(copy.deepcopy(base), tmp_path / "theirs")
+    if name == "bert":  # without a task PEFT takes the classifier for any linear layer
+        assert "classifier" in dict(lora_layers(again))
+    same(answers(again, tokens), answers(other, tokens))
+    assert again.lora_config.dropout == options.get("dropout", 0)
+
+
+FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "endings": ("bert", {"target_modules": ["query", "self.value"]}),
+    "a regular expression": ("bert", {"target_modules": r".*layer\.1\..*(key|dense)"}),
+    "what PEFT takes by itself": ("bert", {}),
+    "some layers": ("bert", {"target_modules": ["query"], "layers_to_transform": [1]}),
+    "one layer": ("bert", {"target_modules": ["query", "pooler.dense"], "layers_to_transform": 0}),
+    "layers of a pattern": (
+        "t5",
+        {"target_modules": ["q"], "layers_to_transform": [1], "layers_pattern": "block"},
+    ),
+    "layers of patterns": (
+        "t5",
+        {"target_modules": ["q"], "layers_to_transform": [0], "layers_pattern": ["layers", "block"]},
+    ),
+    "exclusions": ("bert", {"target_modules": ["dense"], "exclude_modules": ["output.dense"]}),
+    "an exclusion": ("bert", {"target_modules": ["dense"], "exclude_modules": r".*pooler.*"}),
+    "a pattern for no layer": ("bert", {"target_modules": ["query"], "alpha_pattern": {"^nothing": 3}}),
+    "another start": ("bert", {"target_modules": ["query"], "init_lora_weights": "gaussian"}),
+    "a head by its ending": ("distilbert", {"target_modules": ["q_lin"], "modules_to_save": ["classifier"]}),
+    "an embedding": ("bert", {"target_modules": ["word_embeddings", "query"]}),
+    "the embedding of a Llama": ("llama", {"target_modules": ["embed_tokens", "q_proj"]}),
+    "scaled embeddings": ("bart", {"target_modules": ["q_proj"], "exclude_modules": ["lm_head"]}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The following alpha_pattern keys did not match:RuntimeWarning")
+@pytest.mark.parametrize("field", FIELDS)
+def test_peft_s_fields_are_understood(build: Build, tokens: torch.Tensor, tmp_path: Path, field: str) -> None:
+    name, options = FIELDS[field]
+    base = build(name)
+    theirs = peft_writes(base, tmp_path / "adapter", **options)
+    model = load_adapter(copy.deepcopy(base), tmp_path / "adapter")
+    same(answers(model, tokens), answers(theirs, tokens))
+    assert [name for name, _ in lora_layers(model)] == theirs.base_model.targeted_module_names
+    same(answers(peft_reads(base, save_adapter(model, tmp_path / "ours")), tokens), answers(theirs, tokens))
+
+
+def test_embeddings_both_ways(build: Build, tokens: torch.Tensor, tmp_path: Path) -> None:
+    base = build("llama")
+    model = learned(base, targets=["embed_tokens", "q_proj"])
+    folder = save_adapter(model, tmp_path / "ours")
+    names = {name.rsplit(".", 1)[-1] for name in load_file(folder / WEIGHTS_FILE) if "embed" in name}
+    assert names == {"lora_embedding_A", "lora_embedding_B"}
+    same(answers(peft_reads(base, folder), tokens), answers(model, tokens))
+    peft_writes(base, tmp_path / "theirs", target_modules=["embed_tokens"])
+    assert any("base_layer" in name for name in load_file(tmp_path / "theirs" / WEIGHTS_FILE))
+    with torch.no_grad():
+        base.model.embed_tokens.weight[3, 3] += 1
+    refused(
+        base, tmp_path / "theirs", "another one than the model's: the adapter was trained on another base"
+    )
+
+
+class Nested(nn.Module):
+    """One layer's name is the ending of another's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.inner = nn.Linear(4, 4), nn.ModuleDict({"first": nn.Linear(4, 4)})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner["first"](self.first(x).tanh())
+
+
+@pytest.mark.parametrize("targets", ["first", r"inner\.first"])
+def test_peft_adapts_exactly_our_layers(tmp_path: Path, targets: str) -> None:
+    base, x = Nested(), torch.randn(3, 4)
+    model = say_something(add_lora(copy.deepcopy(base), LoRAConfig(r=2, targets=f"^{targets}")))
+    folder = save_adapter(model, tmp_path / "adapter")
+    theirs = peft_reads(base, folder)
+    assert theirs.base_model.targeted_module_names == [name for name, _ in lora_layers(model)]
+    same(theirs(x), model(x))
+    assert torch.equal(load_adapter(copy.deepcopy(base), folder)(x), model(x))
+
+
+def test_conv1d_beside_linear_layers(tmp_path: Path) -> None:
+    from transformers.pytorch_utils import Conv1D
+
+    base, x = nn.Sequential(nn.Linear(4, 6), Conv1D(5, 6), nn.Linear(5, 3)), torch.randn(2, 4)
+    model = say_something(add_lora(copy.deepcopy(base), LoRAConfig(r=2)))
+    folder = save_adapter(model, tmp_path / "adapter")
+    same(peft_reads(base, folder)(x), model(x))
+    merged = peft_reads(base, folder).merge_and_unload()
+    same(merged(x), merge_lora(copy.deepcopy(model))(x))
+
+
+def test_the_base_s_name_is_its_own_unless_it_is_given(build: Build, tmp_path: Path) -> None:
+    model = learned(build("bert"))
+    model.config._name_or_path = "someone/bert"
+    for given, name in ((None, "someone/bert"), ("tiny", "tiny")):
+        folder = save_adapter(model, tmp_path / name, base_model=given)
+        assert json.loads((folder / CONFIG_FILE).read_text())["base_model_name_or_path"] == name
+
+
+@pytest.mark.parametrize("head", [(), ("classifier",)])
+def test_the_task_is_told_where_peft_finds_the_head(build: Build, tmp_path: Path, head: tuple[str]) -> None:
+    folder = save_adapter(learned(build("bert"), head), tmp_path / "adapter")
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    assert (config["task_type"], config["modules_to_save"]) == (
+        ("SEQ_CLS", ["classifier"]) if head else (None, None)
+    )
+    peft_reads(build("bert"), folder)
+
+
+def test_a_trained_tied_embedding_goes_round(build: Build, tokens: torch.Tensor, tmp_path: Path) -> None:
+    base = build("gpt2")
+    model = learned(base, ("wte", "lm_head"))
+    folder = save_adapter(model, tmp_path / "adapter")
+    assert torch.equal(answers(load_adapter(copy.deepcopy(base), folder), tokens), answers(model, tokens))
+    same(answers(peft_reads(base, folder), tokens), answers(model, tokens))
+    saved = load_file(folder / WEIGHTS_FILE)
+    saved["base_model.model.lm_head.weight"] += 1
+    save_file(saved, folder / WEIGHTS_FILE)
+    refused(base, folder, "two values for transformer.wte.weight and lm_head.weight")
+
+
+@pytest.mark.parametrize("kept", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("base_dtype", [torch.bfloat16, torch.float32])
+def test_adapters_are_float32_and_trainable(
+    build: Build, tmp_path: Path, kept: torch.dtype, base_dtype: torch.dtype
+) -> None:
+    folder = save_adapter(learned(build("bert"), ("classifier",)), tmp_path / "adapter")
+    saved = {name: one.to(kept) for name, one in load_file(folder / WEIGHTS_FILE).items()}
+    save_file(saved, folder / WEIGHTS_FILE)
+    model = load_adapter(build("bert").to(base_dtype), folder)
+    for name, layer in lora_layers(model):
+        assert layer.lora_A.dtype == layer.lora_B.dtype == torch.float32
+        assert torch.equal(layer.lora_A, saved[f"base_model.model.{name}.lora_A.weight"].float())
+    fresh = add_lora(build("bert"), LoRAConfig(r=4, modules_to_save=("classifier",)))
+    trained = [
+        {name for name, one in each.named_parameters() if one.requires_grad} for each in (model, fresh)
+    ]
+    assert trained[0] == trained[1]
+
+
+def test_a_compiled_model_is_saved_as_what_it_is(build: Build, tmp_path: Path) -> None:
+    model = learned(build("bert"))
+    folder = save_adapter(torch.compile(model, backend="eager"), tmp_path / "adapter")
+    load_adapter(build("bert"), folder)
+
+
+def test_a_folder_with_something_in_it_is_refused(build: Build, tmp_path: Path) -> None:
+    model, place = learned(build("bert")), tmp_path / "adapter"
+    place.mkdir()
+    save_adapter(model, place)  # empty: fine
+    assert sorted(one.name for one in place.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
+    before = state_of(model)
+    with pytest.raises(
+        Mistake, match=r"is not empty; name a new folder, or call save_adapter\(…, overwrite=True"
+    ):
+        save_adapter(model, place)
+    assert_untouched(model, before)
+    (place / "notes.txt").write_text("mine")
+    say_something(model).lora_config = model.lora_config
+    model.classifier.weight.data.zero_()
+    save_adapter(learned(build("bert"), r=2), place, overwrite=True)
+    assert (place / "notes.txt").read_text() == "mine"
+    assert next(iter(lora_layers(load_adapter(build("bert"), place))))[1].r == 2
+    with pytest.raises(Mistake, match="is a file; name a folder"):
+        save_adapter(model, place / "notes.txt")
+    with pytest.raises(Mistake, match="no LoRA layers to save"):
+        save_adapter(build("bert"), tmp_path / "none")
+    assert [one.name for one in tmp_path.iterdir()] == ["adapter"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_write_that_fails_leaves_no_half(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    model, place = learned(build("bert")), tmp_path / "adapter"
+    if overwrite:
+        save_adapter(learned(build("bert"), r=2), place)
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("lowland.lora.checkpoint.os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        save_adapter(model, place, overwrite=overwrite)
+    assert [one.name for one in tmp_path.iterdir()] == (["adapter"] if overwrite else [])
+    if overwrite:
+        assert next(iter(lora_layers(load_adapter(build("bert"), place))))[1].r == 2
+
+
+def test_an_overwrite_that_is_cut_off_leaves_nothing_that_passes_for_an_adapter(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, move = save_adapter(learned(build("bert")), tmp_path / "adapter"), Path.replace
+
+    def cut(self: Path, target: Path) -> Path:
+        if self.name == CONFIG_FILE:
+            raise KeyboardInterrupt
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", cut)
+    with pytest.raises(KeyboardInterrupt):
+        save_adapter(learned(build("bert"), alpha=1), place, overwrite=True)
+    refused(build("bert"), place, "holds no adapter_config.json")
+
+
+def refused(model: nn.Module, folder: Path, words: str) -> Mistake:
+    """One sentence, and the model as it was."""
+    before = state_of(model)
+    with pytest.raises(Mistake) as caught:
+        load_adapter(model, folder)
+    assert_untouched(model, before)
+    assert words in str(caught.value)
+    return caught.value
+
+
+def change_tensors(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    saved = load_file(folder / WEIGHTS_FILE)
+    change(saved)
+    save_file(saved, folder / WEIGHTS_FILE)
+
+
+QUERY = "base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight"
+FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "truncated": (
+        lambda f: (f / WEIGHTS_FILE).write_bytes((f / WEIGHTS_FILE).read_bytes()[:-100]),
+        "is damaged",
+    ),
+    "no header": (lambda f: (f / WEIGHTS_FILE).write_bytes(b"\xff" * 200), "is damaged"),
+    "empty": (lambda f: (f / WEIGHTS_FILE).write_bytes(b""), "is damaged"),
+    "gone": (lambda f: (f / WEIGHTS_FILE).unlink(), "holds no adapter_model.safetensors"),
+    "a pickle": (
+        lambda f: (f / WEIGHTS_FILE).rename(f / "adapter_model.bin"),
+        "adapter_model.bin is a pickle, which is not read: let PEFT save it anew",
+    ),
+    "no config": (lambda f: (f / CONFIG_FILE).unlink(), "holds no adapter_config.json"),
+    "a list": (lambda f: (f / CONFIG_FILE).write_text("[]"), "is damaged (no JSON object)"),
+    "no JSON": (lambda f: (f / CONFIG_FILE).write_text('{"r": '), "is damaged"),
+    "not even text": (lambda f: (f / CONFIG_FILE).write_bytes(b"\xff\xfe\x00"), "is damaged"),
+}
+TENSORS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
+    "lacks one": (
+        lambda t: t.pop(QUERY),
+        "lacks tensors that its config and the model ask for: bert.encoder.layer.0.attention.self.query.lora_A.weight",
+    ),
+    "lacks many": (lambda t: [t.pop(one) for one in list(t) if "lora_B" in one], " and 3 more"),
+    "holds another": (
+        lambda t: t.update({QUERY.replace("query", "quarry"): torch.zeros(4, 16)}),
+        "holds tensors that have no place in the model: bert.encoder.layer.0.attention.self.quarry.lora_A.weight",
+    ),
+    "no head": (lambda t: t.pop("base_model.model.classifier.bias"), "ask for: classifier.bias"),
+    "another shape": (
+        lambda t: t.update({QUERY: torch.zeros(16, 4)}),
+        "query.lora_A.weight is (16, 4) in the file, and (4, 16) by its config and the model",
+    ),
+    "whole numbers": (
+        lambda t: t.update({QUERY: torch.zeros(4, 16, dtype=torch.int8)}),
+        "should be floating-point numbers, not torch.int8",
+    ),
+    "a head in whole numbers": (
+        lambda t: t.update({"base_model.model.classifier.bias": torch.zeros(3, dtype=torch.int64)}),
+        "classifier.bias is of another type than the model's",
+    ),
+    "NaN": (lambda t: t[QUERY].view(-1)[5:6].fill_(torch.nan), "has NaN or infinity in bert.encoder.layer.0"),
+    "infinity": (
+        lambda t: t["base_model.model.classifier.weight"][0].fill_(torch.inf),
+        "in classifier.weight",
+    ),
+    "another tool's": (
+        lambda t: [t.update({f"lora_unet.{i}.alpha": t.pop(one)}) for i, one in enumerate(list(t))],
+        "holds no A and B of any layer; only PEFT's LoRA can be loaded",
+    ),
+}
+CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
+    "another rank": (
+        {"r": 3},
+        "is (4, 16) in the file, and (3, 16) by its config and the model (25 more differ)",
+    ),
+    "a rank for no layer": ({"r": 400}, "and (400, 16) by its config and the model (25 more differ)"),
+    "no rank": ({"r": None}, "adapter_config.json is damaged (r missing)"),
+    "a rank in words": ({"r": "four"}, "adapter_config.json is damaged: r is 'four'"),
+    "alpha below 0": ({"lora_alpha": -1}, "adapter_config.json is damaged: alpha is -1"),
+    "dropout of 2": ({"lora_dropout": 2}, "adapter_config.json is damaged: dropout is 2"),
+    "targets of another kind": ({"target_modules": 5}, "adapter_config.json is damaged"),
+    "targets that are no pattern": ({"target_modules": "("}, "adapter_config.json is damaged"),
+    "fewer layers": ({"target_modules": ["query"]}, "have no place in the model"),
+    "more layers": (
+        {"target_modules": r"bert\..*(query|key|value|dense|word_embeddings)"},
+        "lora_embedding_A",
+    ),
+    "layers that are not there": ({"target_modules": ["q_proj"]}, "is for another architecture"),
+    "no peft_type": ({"peft_type": ...}, "names no peft_type; it is another tool's"),
+    "IA3": ({"peft_type": "IA3"}, "holds an adapter of kind IA3; LoRA and rsLoRA can be loaded"),
+    "DoRA": (
+        {"use_dora": True},
+        "holds an adapter with use_dora = true; plain LoRA and rsLoRA can be loaded",
+    ),
+    "PiSSA": ({"init_lora_weights": "pissa_niter_4"}, 'init_lora_weights = "pissa_niter_4", which changes'),
+    "OLoRA": ({"init_lora_weights": "olora"}, "olora"),
+    "LoftQ": ({"init_lora_weights": "loftq", "loftq_config": {"loftq_bits": 4}}, "loftq_config"),
+    "EVA": ({"init_lora_weights": "eva", "eva_config": {"rho": 2.0}}, "eva_config"),
+    "biases": ({"bias": "lora_only"}, 'bias = "lora_only"'),
+    "a bias of its own": ({"lora_bias": True}, "lora_bias = true"),
+    "parameters": ({"target_parameters": ["a.b"]}, "target_parameters"),
+    "tokens": ({"trainable_token_indices": [1, 2]}, "trainable_token_indices = [1, 2]"),
+    "doubled layers": ({"layer_replication": [[0, 2]]}, "layer_replication"),
+    "activated LoRA": ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens"),
+    "QA-LoRA": ({"use_qalora": True}, "use_qalora = true"),
+    "tied adapters": ({"ensure_weight_tying": True}, "ensure_weight_tying = true"),
+    "what is yet to come": ({"use_next_year": {"strength": 2}}, "use_next_year"),
+}
+
+
+@pytest.fixture
+def folder(build: Build, tmp_path: Path) -> Path:
+    return save_adapter(learned(build("bert"), ("classifier",)), tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("how", FILES)
+def test_a_damaged_file_is_refused(bert: nn.Module, folder: Path, how: str) -> None:
+    damage, words = FILES[how]
+    damage(folder)
+    assert len(refused(bert, folder, words).problems) == 1
+
+
+@pytest.mark.parametrize("how", TENSORS)
+def test_tensors_that_do_not_fit_are_refused(bert: nn.Module, folder: Path, how: str) -> None:
+    change, words = TENSORS[how]
+    change_tensors(folder, change)
+    assert len(refused(bert, folder, words).problems) == 1
+
+
+@pytest.mark.parametrize("how", CONFIGS)
+def test_configs_that_cannot_be_followed_are_refused(bert: nn.Module, folder: Path, how: str) -> None:
+    changes, words = CONFIGS[how]
+    given = {**json.loads((folder / CONFIG_FILE).read_text()), **changes}
+    given = {key: value for key, value in given.items() if value is not ...}
+    (folder / CONFIG_FILE).write_text(json.dumps(given))
+    assert len(refused(bert, folder, words).problems) == 1
+
+
+def test_every_field_of_peft_s_is_known_at_its_default(bert: nn.Module, folder: Path) -> None:
+    written = json.loads((folder / CONFIG_FILE).read_text())
+    defaults = peft.LoraConfig(target_modules=["query"]).to_dict()
+    defaults |= {key: list(value) for key, value in defaults.items() if isinstance(value, set)}
+    (folder / CONFIG_FILE).write_text(json.dumps({**defaults, **written}))
+    load_adapter(bert, folder)
 
 
 @pytest.mark.parametrize(
-    ("how", "words"),
+    ("name", "words"),
     [
-        ("truncated", "is damaged"),
-        ("gone", "holds no adapter_model.safetensors"),
-        ("no config", "holds no adapter_config.json"),
-        ("a list", "is damaged"),
-        ("no rank", "is damaged"),
-        ("another rank", "the model's is"),
-        ("dora", "use_dora"),
-        ("ia3", "IA3"),
-        ("fewer layers", "which the model has not"),
+        ("gpt2", "is for another architecture: it adapts bert.encoder.layer.0.attention.output.dense"),
+        ("llama", "is for another architecture"),
+        ("bert for tokens", "have no place in the model: bert.pooler.dense.lora_A.weight"),
     ],
 )
-def test_a_bad_file_is_refused_and_the_model_stays(
-    bert: nn.Module, tmp_path: Path, how: str, words: str
-) -> None:
-    folder = save_adapter(learned(bert), tmp_path / "adapter")
-    damaged(folder, how)
-    before = {name: one.clone() for name, one in bert.state_dict().items()}
-    with pytest.raises(Mistake, match=words):
-        load_adapter(bert, folder)
-    assert list(bert.state_dict()) == list(before)
-    assert all(torch.equal(before[name], one) for name, one in bert.state_dict().items())
-    assert all(one.requires_grad for one in bert.parameters())
+def test_an_adapter_for_another_architecture(build: Build, folder: Path, name: str, words: str) -> None:
+    refused(build(name), folder, words)
 
 
-def test_an_adapter_of_another_width_lists_what_does_not_fit(bert: nn.Module, tmp_path: Path) -> None:
-    from tests.conftest import bert_config
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hidden_size": 20}, "is for a model of another size: bert.encoder"),
+        (
+            {"num_labels": 5},
+            "classifier.weight is (3, 16) in the file, and (5, 16) by its config and the model (1 more",
+        ),
+        ({"num_hidden_layers": 1}, "have no place in the model: bert.encoder.layer.1."),
+        ({"num_hidden_layers": 3}, "have no place in the model"),
+    ],
+)
+def test_an_adapter_for_another_size(folder: Path, changes: dict[str, int], words: str) -> None:
+    model = BertForSequenceClassification(bert_config(**{"num_labels": 3, **changes}))
+    if changes == {"num_hidden_layers": 3}:  # its own names say which layers are meant
+        load_adapter(model, folder)
+        return
+    assert len(refused(model, folder, words).problems) == 1
 
-    folder = save_adapter(learned(bert), tmp_path / "adapter")
-    wider = type(bert)(bert_config(hidden_size=20, num_labels=3))
-    with pytest.raises(Mistake) as caught:
-        load_adapter(wider, folder)
-    assert len(caught.value.problems) > 10
+
+def test_a_model_that_has_adapters_is_refused(bert: nn.Module, folder: Path) -> None:
+    refused(load_adapter(bert, folder), folder, "has LoRA layers already; call remove_lora(model) first")
+
+
+def test_a_merged_model_saves_the_same_adapter(bert: nn.Module, folder: Path, tmp_path: Path) -> None:
+    again = save_adapter(merge_lora(load_adapter(bert, folder)), tmp_path / "again")
+    first, second = (load_file(each / WEIGHTS_FILE) for each in (folder, again))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)

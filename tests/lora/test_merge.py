@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -58,6 +59,95 @@ def test_in_bf16_the_sum_is_rounded_once() -> None:
     assert torch.equal(layer.base.weight, wanted)
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_merging_for_good_into_another_dtype_rounds_once(
+    adapted: nn.Module, dtype: torch.dtype, precision: torch.dtype
+) -> None:
+    wanted = {}
+    for name, layer in lora_layers(adapted):
+        a, b = layer.lora_A.detach().to(precision), layer.lora_B.detach().to(precision)
+        wanted[name] = (layer.weight.detach().to(precision) + layer.scaling * (b @ a)).to(dtype)
+    transposed = {name: layer.transposed for name, layer in lora_layers(adapted)}
+    buffers = {name: one.dtype for name, one in adapted.named_buffers()}
+    merge_lora(adapted, keep=False, dtype=dtype, precision=precision)
+    for name, weight in wanted.items():
+        stored = adapted.get_submodule(name).weight
+        assert stored.is_contiguous()
+        assert torch.equal(stored.T if transposed[name] else stored, weight)
+    assert {one.dtype for one in adapted.parameters()} == {dtype}
+    assert {name: one.dtype for name, one in adapted.named_buffers()} == buffers
+
+
+def test_buffers_stay_wide_where_parameters_are_rounded() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8))
+    merge_lora(add_lora(model, LoRAConfig(r=2, targets=["0"])), keep=False, dtype=torch.bfloat16)
+    assert model[1].weight.dtype == model[0].bias.dtype == torch.bfloat16
+    assert model[1].running_mean.dtype == torch.float32
+
+
+def test_float64_is_nearer_than_float32() -> None:
+    @torch.no_grad()
+    def error(precision: torch.dtype) -> float:
+        model = add_lora(nn.Sequential(nn.Linear(256, 256)), LoRAConfig(r=64))
+        layer = next(layer for _, layer in lora_layers(model))
+        nn.init.normal_(layer.lora_B, generator=torch.Generator().manual_seed(5))
+        wanted = layer.weight.double() + layer.delta(torch.float64)
+        merge_lora(model, precision=precision)
+        return float((layer.weight.double() - wanted).norm())
+
+    assert error(torch.float64) < 0.9 * error(torch.float32)
+
+
+@pytest.mark.filterwarnings("ignore")  # bitsandbytes' own
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_quantised_base_gives_its_place_to_a_plain_layer_and_comes_back(bits: int) -> None:
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    kind, option = (
+        (bitsandbytes.nn.Linear4bit, {})
+        if bits == 4
+        else (bitsandbytes.nn.Linear8bitLt, {"has_fp16_weights": False})
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        plain = nn.Linear(64, 64)
+        quantised = kind(64, 64, **option)
+        quantised.load_state_dict(plain.state_dict())
+        model = nn.Sequential(quantised.to("cpu"))
+    add_lora(model, LoRAConfig(r=4))
+    layer = next(layer for _, layer in lora_layers(model))
+    base, before = layer.base, layer.base.weight.detach().clone()
+    nn.init.normal_(layer.lora_B, std=0.1, generator=torch.Generator().manual_seed(5))
+    wanted = (layer.weight.float() + layer.delta()).to(layer.weight.dtype)
+    x = torch.ones(2, 64)
+    merge_lora(model)
+    assert type(layer.base) is nn.Linear
+    assert torch.equal(layer.base.weight, wanted)
+    assert layer.base.bias is base.bias
+    assert model(x.to(wanted.dtype)).shape == (2, 64)
+    unmerge_lora(model)
+    assert layer.base is base
+    assert torch.equal(layer.base.weight, before)
+    merge_lora(model, keep=False, dtype=torch.float32)
+    assert type(model[0]) is nn.Linear
+    torch.testing.assert_close(
+        model(x), nn.functional.linear(x, wanted.float(), plain.bias), atol=1e-2, rtol=0
+    )
+
+
+def test_an_embedding_is_merged_and_comes_back(tokens: torch.Tensor) -> None:
+    embedding = nn.Embedding(64, 16)
+    model = add_lora(nn.Sequential(embedding), LoRAConfig(r=4, targets=["0"]))
+    layer = next(layer for _, layer in lora_layers(model))
+    nn.init.normal_(layer.lora_A, generator=torch.Generator().manual_seed(5))
+    before, apart = embedding.weight.detach().clone(), model(tokens)
+    merge_lora(model)
+    torch.testing.assert_close(model(tokens), apart)
+    assert not torch.equal(embedding.weight, before)
+    assert torch.equal(unmerge_lora(model)(tokens), apart)
+    assert torch.equal(embedding.weight, before)
+
+
 def test_what_makes_no_sense_is_refused(adapted: nn.Module) -> None:
     with pytest.raises(Mistake, match="not merged; call merge_lora"):
         unmerge_lora(adapted)
@@ -69,3 +159,33 @@ def test_what_makes_no_sense_is_refused(adapted: nn.Module) -> None:
     remove_lora(unmerge_lora(adapted))
     with pytest.raises(Mistake, match="no LoRA layers"):
         merge_lora(adapted)
+    with pytest.raises(Mistake, match="no LoRA layers"):
+        unmerge_lora(adapted)
+
+
+@pytest.mark.parametrize(
+    ("merged", "call", "words"),
+    [
+        (True, merge_lora, "merged already; call unmerge_lora"),
+        (True, lambda model: merge_lora(model, keep=False), "merged already; call unmerge_lora"),
+        (True, remove_lora, "call unmerge_lora"),
+        (False, unmerge_lora, "not merged; call merge_lora"),
+        (False, lambda model: merge_lora(model, dtype=torch.bfloat16), "with keep=False"),
+        (False, lambda model: merge_lora(model, precision=torch.float16), "torch.float32 or torch.float64"),
+    ],
+)
+def test_what_is_refused_leaves_the_model_as_it_was(
+    adapted: nn.Module, tokens: torch.Tensor, merged: bool, call: Callable[..., object], words: str
+) -> None:
+    if merged:
+        merge_lora(adapted)
+    before = {name: one.clone() for name, one in adapted.state_dict().items()}
+    answer = adapted(tokens).logits
+    with pytest.raises(Mistake, match=words) as told:
+        call(adapted)
+    assert len(told.value.problems) == 1
+    after = adapted.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(before[name], one) for name, one in after.items())
+    assert torch.equal(adapted(tokens).logits, answer)
+    assert all(layer.merged is merged for _, layer in lora_layers(adapted))

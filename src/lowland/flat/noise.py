@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lowland.flat.bank import Window, window
 from lowland.flat.schedule import cosine_ramp
@@ -65,21 +64,8 @@ class LayerNoise:
         return self.added_to(torch.zeros_like(like, dtype=self.scale.dtype))
 
 
-class NoisyLinear(torch.autograd.Function):
-    """y = x (W + eps)ᵀ + b for frozen W and b; the gradient is that of x alone: dX = G (W + eps)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, noise: LayerNoise) -> Tensor:
-        """x (..., in) -> y (..., out)."""
-        ctx.noise = noise
-        ctx.save_for_backward(weight)
-        return F.linear(x, noise.added_to(weight), bias)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        """G (..., out) -> dX (..., in), with eps drawn again."""
-        (weight,) = ctx.saved_tensors
-        return grad @ ctx.noise.added_to(weight).to(grad.dtype), None, None, None
+_fused = torch.compiler.disable(LoRALinear.fused)
+"""A compiler leaves it alone: it would build the noise of every layer and step anew."""
 
 
 class FlatLoRALinear(LoRALinear):
@@ -102,8 +88,7 @@ class FlatLoRALinear(LoRALinear):
         """y (..., out) for x (..., in)."""
         if not self.noisy:
             return super().forward(x)
-        y = NoisyLinear.apply(x, self.weight, self.bias, self._noise)
-        return y + self.branch(x).to(y.dtype)
+        return _fused(self, x, self._noise)
 
 
 class Noise:
@@ -117,9 +102,10 @@ class Noise:
         self.rho, self.total_steps, self.seed = rho, total_steps, seed
         gate = Gate()
         self._hook = model.register_forward_pre_hook(gate.note)
-        for _, layer in lora_layers(model):
+        self.layers: dict[str, FlatLoRALinear] = {}
+        for name, layer in perturbed(model):
             layer.__class__ = FlatLoRALinear
-        self.layers = {name: cast(FlatLoRALinear, layer) for name, layer in lora_layers(model)}
+            self.layers[name] = cast(FlatLoRALinear, layer)
         for noisy in self.layers.values():
             noisy._gate, noisy._noise = gate, None
 
@@ -164,6 +150,11 @@ class Noise:
         self.disarm()
 
 
+def perturbed(model: nn.Module) -> list[tuple[str, LoRALinear]]:
+    """The adapted linear layers, with their names: those get noise; an adapted embedding gets none."""
+    return [(name, layer) for name, layer in lora_layers(model) if isinstance(layer, LoRALinear)]
+
+
 def arm(model: nn.Module, *, rho: float = 0.05, total_steps: int, seed: int = 0) -> Noise:
     """Make a model's LoRA layers ready to train under noise.
 
@@ -191,11 +182,16 @@ def arm(model: nn.Module, *, rho: float = 0.05, total_steps: int, seed: int = 0)
         problems.append(f"rho is {rho}; it must be a number of at least 0")
     if total_steps < 1:
         problems.append(f"total_steps is {total_steps}; it must be the optimizer steps of the run")
-    layers = [layer for _, layer in lora_layers(model)]
+    layers = [layer for _, layer in perturbed(model)]
     if not layers:
         problems.append("the model has no LoRA layers to perturb; add_lora(model, config) adds them")
     if any(isinstance(layer, FlatLoRALinear) for layer in layers):
         problems.append("the model is armed already; call disarm() on its noise first")
+    if called := [name for name, layer in perturbed(model) if layer.calls_base]:
+        problems.append(
+            f"the base of {called[0]} has hooks (an offloaded weight, say) or is trained; noise goes to frozen weights"
+            " that can be read, so take the hooks off, or freeze it"
+        )
     if any(layer.merged for layer in layers):
         problems.append("the adapters are merged; call unmerge_lora(model) first")
     if problems:

@@ -2,75 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import nn
-from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
-from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
-from lowland.lora.linear import Linear, LoRALinear
-from lowland.mistakes import Mistake, one_of
+from lowland.lora.bases import Adaptable, Linear, is_quantised, keep_readable, shape_of
+from lowland.lora.config import LoRAConfig
+from lowland.lora.embedding import LoRAEmbedding
+from lowland.lora.linear import LoRALinear
+from lowland.lora.targets import check_config, check_layers, find_head, saved_names, target_names
+from lowland.mistakes import Mistake
 from lowland.rng import stream_seed
 
-ALL_LINEAR = "all-linear"
-HEAD_NAMES = ("lm_head", "head", "score", "classifier", "classification_head", "qa_outputs")
-"""What output heads are called in models that are not Hugging Face's; those say themselves which are theirs."""
+__all__ = ["LoRAConfig", "find_head", "target_names"]  # that others know from here
 
-
-@dataclass(frozen=True)
-class LoRAConfig:
-    """How to adapt a model.
-
-    Attributes:
-        r: rank; 8 and alpha 16 are common for classifiers of this size (Hu et al., 2021, section 7.2: 1 to 8 do).
-        alpha: the branch is scaled by alpha / r.
-        dropout: on the branch's input, in training.
-        targets: "all-linear" (every linear layer but the output head), or one or several names or regular
-            expressions: a layer is meant if its name is the entry, ends with "." and the entry, or matches it whole.
-        rslora: scale by alpha / sqrt(r) instead.
-        modules_to_save: names of modules that are trained in full beside the adapters, and saved with them: a new
-            head.
-
-    Raises:
-        Mistake: if a value is out of its range.
-    """
-
-    r: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: str | tuple[str, ...] | list[str] = ALL_LINEAR
-    rslora: bool = False
-    modules_to_save: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Hold every value against its range."""
-        problems = []
-        if not isinstance(self.r, int) or self.r < 1:
-            problems.append(f"r is {self.r!r}; it must be a whole number of at least 1")
-        if not self.alpha > 0:
-            problems.append(f"alpha is {self.alpha!r}; it must be above 0")
-        if not 0 <= self.dropout < 1:
-            problems.append(f"dropout is {self.dropout!r}; it must be in [0, 1)")
-        if isinstance(self.modules_to_save, str):
-            object.__setattr__(self, "modules_to_save", (self.modules_to_save,))
-        if not self.targets:
-            problems.append("targets is empty; name layers, or say 'all-linear'")
-        if problems:
-            raise Mistake(*problems)
+LoRALayer = LoRALinear | LoRAEmbedding
+"""An adapted layer of either kind: `base`, `weight`, `lora_A`, `lora_B`, `scaling`, `delta()` and `merged`."""
 
 
 def add_lora(model: nn.Module, config: LoRAConfig | None = None, *, seed: int = 0) -> nn.Module:
-    """Put a `LoRALinear` around every layer that the config names, and freeze all else, in place.
+    """Put an adapter around every layer that the config names, and freeze all else, in place.
 
     What trains afterwards: A and B of each layer, and the config's `modules_to_save`.
 
     Args:
-        model: any module with `nn.Linear` or Hugging Face `Conv1D` layers, on any device.
+        model: any module with `nn.Linear`, quantised linear, Hugging Face `Conv1D` or `nn.Embedding` layers, on any
+            device.
         config: default `LoRAConfig()`.
         seed: A of a layer is a function of the seed and the layer's name, and the global generator stays as it is.
 
@@ -78,32 +39,50 @@ def add_lora(model: nn.Module, config: LoRAConfig | None = None, *, seed: int = 
         The same model.
 
     Raises:
-        Mistake: if nothing matches, the rank does not fit a layer, or the model has adapters already. The model is
-            then left as it was.
+        Mistake: if nothing matches, a rank does not fit a layer, a pattern names nothing, a weight is tied to one
+            that is not adapted, or the model has adapters already. The model is then left as it was.
 
     Example:
         >>> model = AutoModelForSequenceClassification.from_pretrained("bert-base-uncased")
         >>> add_lora(model, LoRAConfig(r=8, targets=["query", "value"], modules_to_save=("classifier",)))
     """
     config = config or LoRAConfig()
+    check_bare(model)
+    names = target_names(model, config)
+    check_config(model, config, names)
+    check_layers(model, config, names)
+    return attach(model, config, names, seed)
+
+
+def check_bare(model: nn.Module) -> None:
+    """Raise `Mistake` if the model has adapters already."""
     if any(True for _ in lora_layers(model)):
         raise Mistake("the model has LoRA layers already; call remove_lora(model) first")
-    names = _targets(model, config)
-    for name in names:
-        _check_rank(name, cast(Linear, model.get_submodule(name)), config.r)
-    trained = [_named(model, name) for name in config.modules_to_save]
 
+
+def attach(model: nn.Module, config: LoRAConfig, names: Sequence[str], seed: int) -> nn.Module:
+    """Adapt the layers of these names, which `check_layers` has passed, in place."""
+    saved = saved_names(model, config.modules_to_save)
     model.requires_grad_(False)
+    for module in model.modules():
+        keep_readable(module)
     for name in names:
-        base = cast(Linear, model.get_submodule(name))
-        device = torch.device("cpu") if base.weight.is_meta else base.weight.device
-        generator = torch.Generator(device).manual_seed(stream_seed(seed, "adapter", name))
-        layer = LoRALinear(base, config.r, config.alpha, config.dropout, config.rslora, generator)
+        base = cast(Adaptable, model.get_submodule(name))
+        layer = _adapted(base, config, name, stream_seed(seed, "adapter", name))
         model.set_submodule(name, layer.train(base.training))
-    for module in trained:
-        module.requires_grad_(True)
-    model.lora_config = config  # type: ignore[assignment]
+    for name in saved:
+        model.get_submodule(name).requires_grad_(True)
+    model.lora_config = replace(config, modules_to_save=saved)  # type: ignore[assignment]
     return model
+
+
+def _adapted(base: Adaptable, config: LoRAConfig, name: str, seed: int) -> LoRALayer:
+    r, alpha = config.rank_of(name), config.alpha_of(name)
+    weight = cast(torch.Tensor, base.weight)
+    generator = torch.Generator("cpu" if weight.is_meta else weight.device).manual_seed(seed)
+    if isinstance(base, nn.Embedding):
+        return LoRAEmbedding(base, r, alpha, config.rslora, generator)
+    return LoRALinear(cast(Linear, base), r, alpha, config.dropout, config.rslora, generator)
 
 
 def remove_lora(model: nn.Module) -> nn.Module:
@@ -124,10 +103,10 @@ def remove_lora(model: nn.Module) -> nn.Module:
     return model
 
 
-def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALinear]]:
+def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALayer]]:
     """The adapted layers of a model, with their names."""
     for name, module in model.named_modules():
-        if isinstance(module, LoRALinear):
+        if isinstance(module, LoRALayer):
             yield name, module
 
 
@@ -145,86 +124,18 @@ class ParameterCount:
 
 
 def config_of(model: nn.Module) -> LoRAConfig:
-    """The config that `add_lora` adapted a model by."""
+    """The config that `add_lora` adapted a model by; its `modules_to_save` are whole names."""
     return cast(LoRAConfig, model.lora_config)
 
 
 def count_parameters(model: nn.Module) -> ParameterCount:
     """Count a model's parameters: `.trainable`, `.total`, `.share`."""
-    parameters = list(model.parameters())
+    sizes = {one: one.numel() for one in model.parameters()}
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and is_quantised(module):
+            sizes[cast(nn.Parameter, module.weight)] = math.prod(
+                shape_of(module)
+            )  # numbers, and not the bytes that they are packed in
     return ParameterCount(
-        trainable=sum(one.numel() for one in parameters if one.requires_grad),
-        total=sum(one.numel() for one in parameters),
+        trainable=sum(size for one, size in sizes.items() if one.requires_grad), total=sum(sizes.values())
     )
-
-
-def find_head(model: nn.Module) -> tuple[str, ...]:
-    """The names of the modules that make up the output head: what "all-linear" skips.
-
-    In a Hugging Face model these are the children beside its backbone that hold parameters, and its output
-    embeddings; in another model the children of a usual name (`HEAD_NAMES`).
-    """
-    children = dict(model.named_children())
-    if not isinstance(model, PreTrainedModel):
-        return tuple(name for name in children if name in HEAD_NAMES)
-    if model.base_model is model:
-        return ()
-    beside = {
-        name
-        for name, child in children.items()
-        if child is not model.base_model and any(True for _ in child.parameters())
-    }
-    output = model.get_output_embeddings()
-    beside |= {name for name, child in model.named_modules() if output is not None and child is output}
-    return tuple(sorted(beside))
-
-
-def _targets(model: nn.Module, config: LoRAConfig) -> list[str]:
-    linear = [name for name, module in model.named_modules() if _adaptable(module)]
-    saved = config.modules_to_save  # trained in full: nothing to adapt
-    linear = [name for name in linear if not any(f"{name}.".startswith(f"{top}.") for top in saved)]
-    if not linear:
-        raise Mistake(f"{type(model).__name__} has no linear layer to adapt")
-    if config.targets in (ALL_LINEAR, (ALL_LINEAR,), [ALL_LINEAR]):
-        head = find_head(model)
-        names = [one for one in linear if not any(f"{one}.".startswith(f"{top}.") for top in head)]
-        if not names:
-            raise Mistake(f"all linear layers of {type(model).__name__} are its output head")
-        return names
-    wanted = (config.targets,) if isinstance(config.targets, str) else tuple(config.targets)
-    endings = sorted({name.rsplit(".", 1)[-1] for name in linear})
-    missed = [one for one in wanted if not any(_meant(name, one) for name in linear)]
-    if missed:
-        raise Mistake(*(one_of("target module", one, [ALL_LINEAR, *endings]) for one in missed))
-    return [name for name in linear if any(_meant(name, one) for one in wanted)]
-
-
-def _adaptable(module: nn.Module) -> bool:
-    """A linear layer whose forward is called: `nn.MultiheadAttention` reads the weight of its own directly."""
-    return isinstance(module, nn.Linear | Conv1D) and not isinstance(module, NonDynamicallyQuantizableLinear)
-
-
-def _meant(name: str, target: str) -> bool:
-    if name == target or name.endswith(f".{target}"):
-        return True
-    try:
-        return re.fullmatch(target, name) is not None
-    except re.error:
-        return False
-
-
-def _check_rank(name: str, base: Linear, r: int) -> None:
-    smaller = min(base.weight.shape)
-    if r > smaller:
-        raise Mistake(
-            f"rank {r} is larger than layer {name} ({' x '.join(map(str, base.weight.shape))});"
-            f" it must be at most {smaller}"
-        )
-
-
-def _named(model: nn.Module, name: str) -> nn.Module:
-    try:
-        return model.get_submodule(name)
-    except AttributeError:
-        children = [child for child, _ in model.named_children()]
-        raise Mistake(one_of("module to save", name, children)) from None

@@ -1,4 +1,4 @@
-"""The LoRA layer: a frozen linear layer and a trainable branch of low rank beside it."""
+"""The adapted layer: W, frozen, and beside it the two thin matrices that are learned."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-Linear = nn.Linear | Conv1D
-"""What can be adapted. Conv1D is GPT-2's linear layer; it holds its weight transposed, (in, out)."""
+from lowland.lora.bases import Linear, adapter_place, is_quantised, keep_readable, shape_of, weight_of
+from lowland.lora.fused import AdaptedLinear, Perturbation, Plan
 
 
 class LoRALinear(nn.Module):
@@ -19,15 +19,15 @@ class LoRALinear(nn.Module):
     With `rslora` s = alpha / sqrt(r) (Kalajdzievski, 2023).
 
     Args:
-        base: the layer to adapt, `nn.Linear` or `Conv1D`; it is kept as it is, and frozen.
-        r: rank, from 1 to the smaller side of W.
+        base: the layer to adapt, `nn.Linear`, `Conv1D` or a quantised linear layer; it is kept as it is, and frozen.
+        r: rank, from 1; above the smaller side of W more of it says nothing more.
         alpha: numerator of the scale s.
         dropout: probability of dropping an entry of the branch's input in training.
         rslora: the other scale.
         generator: the source of A's first values.
 
     Raises:
-        ValueError: if the rank does not fit the layer.
+        ValueError: if the rank is below 1.
     """
 
     def __init__(
@@ -40,27 +40,26 @@ class LoRALinear(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        keep_readable(base)
         self.base = base.requires_grad_(False)
         self.transposed = isinstance(base, Conv1D)
-        self.out_features, self.in_features = self.weight.shape
-        if not 1 <= r <= min(self.in_features, self.out_features):
-            raise ValueError(
-                f"rank {r} does not fit a layer of {self.out_features} x {self.in_features};"
-                f" it must be from 1 to {min(self.in_features, self.out_features)}"
-            )
+        self.out_features, self.in_features = shape_of(base)
+        if r < 1:
+            raise ValueError(f"rank is {r}; it must be at least 1")
         self.r, self.alpha = r, alpha
         self.scaling = alpha / math.sqrt(r) if rslora else alpha / r
         self.dropout = nn.Dropout(dropout)
-        self.lora_A = nn.Parameter(self.weight.new_empty(r, self.in_features))
-        self.lora_B = nn.Parameter(self.weight.new_zeros(self.out_features, r))
+        place = adapter_place(base)
+        self.lora_A = nn.Parameter(torch.empty(r, self.in_features, **place))
+        self.lora_B = nn.Parameter(torch.zeros(self.out_features, r, **place))
         if not self.lora_A.is_meta:
             nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5), generator=generator)
-        self._before_merge: tuple[nn.Parameter] | None = None
+        self._before_merge: tuple[Tensor | nn.Module] | None = None  # a tuple, to be no parameter or child
 
     @property
     def weight(self) -> Tensor:
         """W (out, in): the frozen weight, or W + s·BA while merged."""
-        return self.base.weight.T if self.transposed else self.base.weight
+        return weight_of(self.base)
 
     @property
     def bias(self) -> Tensor | None:
@@ -82,9 +81,44 @@ class LoRALinear(nn.Module):
         return self.scaling * (x @ self.lora_A.T @ self.lora_B.T)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Y (..., out) for x (..., in)."""
-        y = self.base(x)
-        return y if self.merged else y + self.branch(x).to(y.dtype)
+        """Y (..., out) for x (..., in): in one function, or in pieces for a compiler, which fuses by itself."""
+        if self.merged:
+            return self.base(x)
+        if torch.compiler.is_compiling() or self.calls_base:
+            y = self.base(x)
+            return y + self.branch(x).to(y.dtype)
+        return self.fused(x)
+
+    def fused(self, x: Tensor, noise: Perturbation | None = None) -> Tensor:
+        """The same in one function: the layer's output for x (..., in), with noise on W if there is some."""
+        device = x.device.type
+        autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        autocast = autocast and x.dtype != torch.float64  # which it leaves alone
+        weight = None if is_quantised(self.base) else self.weight
+        dtype = torch.get_autocast_dtype(device) if autocast else (x if weight is None else weight).dtype
+        p = self.dropout.p if self.training else 0.0
+        seed = int(torch.randint(2**62, ())) if p else 0  # checkpointing gives the same one again
+        plan = Plan(self.scaling, p, seed, noise, self.base if weight is None else None)
+        y = AdaptedLinear.apply(
+            x.reshape(-1, self.in_features).to(dtype),
+            weight,
+            None if self.bias is None else self.bias.to(dtype),
+            self.lora_A.to(dtype),
+            self.lora_B.to(dtype),
+            plan,
+        )
+        return y.view(*x.shape[:-1], self.out_features)
+
+    @property
+    def calls_base(self) -> bool:
+        """Whether the base must be called, and its weight not read: it has hooks, or somebody thawed it.
+
+        Hooks on the base are how offloaded and sharded weights come to be there; a thawed base learns by autograd.
+        """
+        base = self.base
+        forward = base._forward_pre_hooks or base._forward_hooks or hasattr(base, "_hf_hook")
+        hooks = forward or base._backward_pre_hooks or base._backward_hooks
+        return bool(hooks) or any(one.requires_grad for one in base.parameters(recurse=False))
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""

@@ -1,0 +1,529 @@
+"""The fused layer against plain autograd of its formula, and what it computes, keeps, draws and leaves alone."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import accelerate
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.pytorch_utils import Conv1D
+
+from lowland import LoRALinear
+from lowland.lora import fused, linear
+from lowland.lora.fused import AdaptedLinear, Plan, merges
+
+FORMS = {"merged": (0, 0.0), "branch": (10**9, 0.0), "dropout": (0, 0.4)}
+BASES = ("Linear", "Linear without bias", "Conv1D")
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The smallest perturbation there is."""
+
+    eps: Tensor
+
+    def added_to(self, weight: Tensor) -> Tensor:
+        return weight + self.eps.to(weight.dtype)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    """The same masks in every run of a test."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """The plans that layers make from here on, masks included."""
+    made: list[Plan] = []
+
+    def noted(*given: object) -> Plan:
+        made.append(Plan(*given))
+        return made[-1]
+
+    monkeypatch.setattr(linear, "Plan", noted)
+    return made
+
+
+@pytest.fixture(params=FORMS)
+def p(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Forces one form, and is the dropout that goes with it."""
+    tokens, p = FORMS[request.param]
+    monkeypatch.setattr(fused, "MERGE_FROM", tokens)
+    return p
+
+
+def made(
+    kind: str = "Linear", ins: int = 6, outs: int = 5, p: float = 0.0, dtype: torch.dtype = torch.float64
+) -> LoRALinear:
+    """A layer in training whose weights are all of the size of one; s = 7/3."""
+    base = Conv1D(outs, ins) if kind == "Conv1D" else nn.Linear(ins, outs, bias=kind == "Linear")
+    layer = LoRALinear(base.to(dtype), r=3, alpha=7, dropout=p)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for one in layer.parameters():
+            one.normal_(generator=generator)
+    return layer.train()
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def ours(layer: LoRALinear, x: Tensor, g: Tensor, noise: Fixed | None = None) -> tuple[Tensor, ...]:
+    """Y, dX, dA and dB of the layer."""
+    x = x.detach().requires_grad_()
+    y = layer.fused(x, noise)
+    return y.detach(), *torch.autograd.grad(y, (x, layer.lora_A, layer.lora_B), g)
+
+
+def formula(
+    layer: LoRALinear, x: Tensor, g: Tensor, kept: Tensor | float = 1.0, eps: Tensor | float = 0.0
+) -> tuple[Tensor, ...]:
+    """The same by plain autograd in float64: y = x (W + eps)ᵀ + b + 7/3 ((kept ∘ x) Aᵀ) Bᵀ."""
+    held = layer.base.weight.T if isinstance(layer.base, Conv1D) else layer.base.weight
+    x, a, b = (one.detach().double().requires_grad_() for one in (x, layer.lora_A, layer.lora_B))
+    y = x @ (held.double() + eps).T + 7 / 3 * (((kept * x) @ a.T) @ b.T)
+    if layer.base.bias is not None:
+        y = y + layer.base.bias.double()
+    return y.detach(), *torch.autograd.grad(y, (x, a, b), g.double())
+
+
+def assert_same(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+class Products(TorchDispatchMode):
+    """Notes the shape of the result of every matrix product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(
+        self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__ in ("mm", "addmm", "addmm_"):
+            self.shapes.append(tuple(result.shape))
+        return result
+
+
+# --- the formula
+
+
+@pytest.mark.parametrize("kind", BASES)
+@pytest.mark.parametrize("noisy", [False, True])
+def test_output_and_gradients_are_those_of_the_formula(
+    p: float, kind: str, noisy: bool, plans: list[Plan]
+) -> None:
+    layer, x, g = made(kind, p=p), normal(22, 6), normal(22, 5, seed=1)
+    eps = normal(5, 6, seed=2)
+    got = ours(layer, x, g, Fixed(eps) if noisy else None)
+    kept = plans[0].dropped(torch.ones_like(x)) / (1 - p)
+    assert (kept == 0).any() == (p > 0)
+    assert_same(got, formula(layer, x, g, kept, eps if noisy else 0.0))
+
+
+@pytest.mark.parametrize(("ins", "outs"), [(5, 7), (7, 5)])
+def test_one_pass_may_merge_and_the_other_not(ins: int, outs: int) -> None:
+    layer, x, g = made(ins=ins, outs=outs), normal(22, ins), normal(22, outs, seed=1)
+    assert merges(22, ins, x.dtype, 0) != merges(22, outs, x.dtype, 0)
+    assert_same(ours(layer, x, g), formula(layer, x, g))
+
+
+def test_a_weight_that_must_be_dequantised_is_read_from_its_layer(p: float) -> None:
+    layer, x, g = made(p=p), normal(22, 6).requires_grad_(), normal(22, 5, seed=1)
+    learned = (layer.lora_A, layer.lora_B)
+    results = []
+    for weight, base in ((layer.base.weight, None), (None, layer.base)):
+        plan = Plan(layer.scaling, p, 9, Fixed(normal(5, 6, seed=2)), base)
+        y = AdaptedLinear.apply(x, weight, layer.base.bias, *learned, plan)
+        results.append((y, *torch.autograd.grad(y, (x, *learned), g)))
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(6,), (4, 6), (2, 3, 6), (2, 1, 3, 6)])
+def test_any_number_of_dimensions(p: float, shape: tuple[int, ...], plans: list[Plan]) -> None:
+    layer, x, g = made(p=p), normal(*shape), normal(*shape[:-1], 5, seed=1)
+    got = ours(layer, x, g)
+    kept = plans[0].dropped(torch.ones_like(x.reshape(-1, 6))).view(shape) / (1 - p)
+    assert got[0].shape == g.shape
+    assert_same(got, formula(layer, x, g, kept))
+
+
+@pytest.mark.parametrize("shape", [(0, 6), (2, 0, 6)])
+def test_a_batch_may_be_empty(p: float, shape: tuple[int, ...]) -> None:
+    y, dx, da, db = ours(made(p=p), torch.empty(shape).double(), torch.empty(*shape[:-1], 5).double())
+    assert (y.shape, dx.shape) == ((*shape[:-1], 5), shape)
+    assert not da.any()
+    assert not db.any()
+
+
+def backwards(*shape: int, seed: int = 0) -> Tensor:
+    """A tensor whose first dimension is the innermost in memory."""
+    return normal(*reversed(shape), seed=seed).permute(*reversed(range(len(shape))))
+
+
+@pytest.mark.parametrize(
+    "x",
+    [backwards(22, 6), backwards(22, 3, 6), normal(44, 6)[::2]],
+    ids=lambda x: f"{tuple(x.shape)} {x.stride()}",
+)
+@pytest.mark.parametrize("constant", [False, True])
+def test_memory_may_lie_in_any_order(p: float, x: Tensor, constant: bool, plans: list[Plan]) -> None:
+    layer, shape = made(p=p), (*x.shape[:-1], 5)
+    g = normal(1, seed=1).expand(shape) if constant else backwards(*shape, seed=1)
+    assert not x.is_contiguous()
+    assert not g.is_contiguous()
+    got = ours(layer, x, g)
+    kept = plans[0].dropped(torch.ones_like(x.reshape(-1, 6))).view(x.shape) / (1 - p)
+    assert_same(got, formula(layer, x, g, kept))
+
+
+@pytest.mark.parametrize("needed", ["xab", "ab", "x", "a", "b"])
+@pytest.mark.parametrize("noisy", [False, True])
+def test_first_and_second_derivatives_against_differences(p: float, needed: str, noisy: bool) -> None:
+    given = {"x": normal(4, 3), "a": normal(2, 3, seed=1), "b": normal(3, 2, seed=2)}
+    weight, bias = normal(3, 3, seed=3), normal(3, seed=4)
+    plan = Plan(1.7, p, 5, Fixed(normal(3, 3, seed=6)) if noisy else None)
+
+    def layer(*some: Tensor) -> Tensor:
+        now = given | dict(zip(needed, some, strict=True))
+        return AdaptedLinear.apply(now["x"], weight, bias, now["a"], now["b"], plan)
+
+    inputs = [given[name].requires_grad_() for name in needed]
+    assert torch.autograd.gradcheck(layer, inputs)
+    assert torch.autograd.gradgradcheck(layer, inputs)
+    first, again = (
+        torch.autograd.grad(layer(*inputs).pow(2).sum(), inputs, create_graph=more) for more in (False, True)
+    )
+    assert_same(again, first)  # differences of a wrong gradient are its derivatives as well
+
+
+# --- what it computes, and does not
+
+
+def test_the_rule_at_its_edges() -> None:
+    assert merges(4 * 6, 6, torch.float32, 0)
+    assert merges(4 * 6, 6, torch.float64, 0)
+    assert not merges(4 * 6 - 1, 6, torch.float32, 0)
+    assert not merges(10**6, 6, torch.float32, 1e-6)
+    assert not merges(10**6, 6, torch.bfloat16, 0)
+    assert not merges(10**6, 6, torch.float16, 0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_does_its_own_products_and_no_other(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens, p = FORMS[form]
+    monkeypatch.setattr(fused, "MERGE_FROM", tokens)
+    layer, x = made(p=p), normal(22, 6).requires_grad_()
+    with Products() as forward:
+        y = layer(x)
+    with Products() as backward:
+        y.sum().backward()
+    there, back = [(5, 6)] if form == "merged" else [(22, 5)], [(5, 6)] if form == "merged" else [(22, 6)]
+    assert sorted(forward.shapes) == sorted([(22, 3), (22, 5), *there])
+    assert sorted(backward.shapes) == sorted([(22, 3), (22, 6), (3, 5), (3, 6), *back])
+
+
+@pytest.mark.parametrize(("ins", "outs"), [(5, 7), (7, 5)])
+def test_the_forms_are_chosen_by_each_product_s_inner_dimension(ins: int, outs: int) -> None:
+    layer, x = made(ins=ins, outs=outs), normal(22, ins).requires_grad_()
+    with Products() as forward:
+        y = layer(x)
+    with Products() as backward:
+        y.sum().backward()
+    assert ((outs, ins) in forward.shapes) == (ins == 5)  # 22 tokens are at least 4 x 5, and fewer than 4 x 7
+    assert ((outs, ins) in backward.shapes) == (outs == 5)
+
+
+@pytest.mark.parametrize("frozen", ["x", "A", "B", "AB", "xA", "xB"])
+def test_what_is_frozen_gets_no_gradient_and_the_rest_keep_theirs(
+    frozen: str, p: float, plans: list[Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x, g = made(p=p), normal(22, 6), normal(22, 5, seed=1)
+    draws, dropped = [], Plan.dropped
+    monkeypatch.setattr(Plan, "dropped", lambda plan, x: draws.append(1) or dropped(plan, x))
+    leaves = {"x": x.requires_grad_(), "A": layer.lora_A, "B": layer.lora_B}
+    for name in frozen:
+        leaves[name].requires_grad_(False)
+    with Products() as products:
+        layer(x).backward(g)
+    if p > 0:
+        assert len(draws) == 1 + ("x" not in frozen) + ("A" not in frozen)
+    kept = plans[0].dropped(torch.ones_like(x)) / (1 - p)
+    for (name, leaf), wanted in zip(leaves.items(), formula(layer, x, g, kept)[1:], strict=True):
+        if name in frozen:
+            assert leaf.grad is None
+        else:
+            torch.testing.assert_close(leaf.grad, wanted, rtol=1e-10, atol=1e-10)
+    shapes = {"x": (22, 6), "A": (3, 6), "B": (3, 5)}
+    assert all((shapes[name] in products.shapes) == (name not in frozen) for name in leaves)
+
+
+@pytest.mark.parametrize("kind", BASES)
+@pytest.mark.parametrize("noisy", [False, True])
+def test_only_x_and_its_image_of_width_r_are_kept_for_the_backward_pass(
+    p: float, kind: str, noisy: bool
+) -> None:
+    layer, x = made(kind, p=p), normal(22, 6).requires_grad_()
+    known = {one.untyped_storage().data_ptr() for one in (x, *layer.parameters())}
+    saved: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: saved.append(one) or one, lambda one: one):
+        y = layer.fused(x, Fixed(normal(5, 6)) if noisy else None)
+    new = {store.data_ptr(): store.nbytes() for store in (one.untyped_storage() for one in saved)}
+    assert x.data_ptr() in new
+    assert sum(size for place, size in new.items() if place not in known) == 22 * 3 * 8
+    assert y.requires_grad
+
+
+def test_under_autocast_no_copy_of_the_weight_is_kept() -> None:
+    layer, x = made(dtype=torch.float32), normal(22, 6, dtype=torch.float32).requires_grad_()
+    known = {one.untyped_storage().data_ptr() for one in (x, *layer.parameters())}
+    saved: list[Tensor] = []
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda one: saved.append(one) or one, lambda one: one)
+    with hooks, torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    new = {store.data_ptr(): store.nbytes() for store in (one.untyped_storage() for one in saved)}
+    allowed = 2 * (22 * 6 + 22 * 3 + 3 * 6 + 5 * 3)  # x, x Aᵀ, A and B in bf16
+    assert sum(size for place, size in new.items() if place not in known) == allowed
+    assert y.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("kind", BASES)
+@pytest.mark.parametrize("noisy", [False, True])
+def test_the_frozen_tensors_are_never_written(p: float, kind: str, noisy: bool) -> None:
+    layer = made(kind, p=p)
+    before = {name: (one.clone(), one._version) for name, one in layer.base.named_parameters()}
+    ours(layer, normal(22, 6), normal(22, 5), Fixed(normal(5, 6)) if noisy else None)
+    layer(normal(22, 6)).sum().backward()
+    for name, one in layer.base.named_parameters():
+        assert torch.equal(one, before[name][0])
+        assert one._version == before[name][1]
+        assert one.grad is None
+
+
+# --- data types
+
+
+CONDITIONS = [
+    (torch.float64, None),
+    (torch.float32, None),
+    (torch.bfloat16, None),
+    (torch.float16, None),
+    (torch.float32, torch.bfloat16),
+    (torch.bfloat16, torch.bfloat16),
+    (torch.float32, torch.float16),
+    (torch.float64, torch.bfloat16),
+]
+
+
+@pytest.mark.parametrize(("held", "cast"), CONDITIONS)
+@pytest.mark.parametrize("kind", BASES)
+def test_data_types_are_those_of_the_base_alone_and_gradients_near(
+    held: torch.dtype, cast: torch.dtype | None, kind: str, p: float, plans: list[Plan]
+) -> None:
+    layer = made(kind, ins=40, outs=30, p=p, dtype=held)
+    x = normal(50, 40, dtype=held).requires_grad_()
+    with torch.autocast("cpu", cast, enabled=cast is not None):
+        y, alone = layer(x), layer.base(x)
+    g = normal(50, 30, seed=1, dtype=y.dtype)
+    y.backward(g)
+    assert y.dtype == alone.dtype
+    assert x.grad.dtype == held
+    wide = torch.float64 if held == torch.float64 else torch.float32
+    assert layer.lora_A.dtype == layer.lora_A.grad.dtype == layer.lora_B.grad.dtype == wide
+    kept = plans[0].dropped(torch.ones_like(x).double()) / (1 - p)
+    used = held if held == torch.float64 else cast or held
+    bound = (2 if used.itemsize == 2 else 16) * torch.finfo(used).eps  # sums are kept in 32 bits at least
+    for got, wanted in zip(
+        (y, x.grad, layer.lora_A.grad, layer.lora_B.grad), formula(layer, x, g, kept), strict=True
+    ):
+        assert (got.double() - wanted).norm() <= bound * wanted.norm()
+
+
+@pytest.mark.parametrize("held", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("given", [torch.bfloat16, torch.float32, torch.float64])
+def test_without_autocast_the_base_says_what_is_computed_in(held: torch.dtype, given: torch.dtype) -> None:
+    layer, x = made(dtype=held), normal(22, 6, dtype=given).requires_grad_()
+    y = layer(x)
+    y.sum().backward()
+    assert y.dtype == held
+    assert torch.equal(y, layer(x.to(held)))
+    assert x.grad.dtype == given
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_branch_far_below_the_weight_s_rounding_counts_in_16_bits(
+    dtype: torch.dtype, autocast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fused, "MERGE_FROM", 0)
+    held = torch.float32 if autocast else dtype
+    layer = LoRALinear(nn.Linear(8, 6, bias=False).to(held), r=1, alpha=1)
+    there, back = torch.tensor([1.0, -1.0] * 4), torch.tensor([1.0, -1.0] * 3)
+    with torch.no_grad():
+        layer.base.weight.copy_(back[:, None].expand(6, 8))  # so that x Wᵀ and G W are 0
+        layer.lora_A.copy_(there[None] * 2**-7)
+        layer.lora_B.fill_(2**-7)
+    assert torch.equal((layer.weight + layer.delta()).to(dtype), layer.weight.to(dtype))
+    x = there[None].to(held).requires_grad_()
+    with torch.autocast("cpu", dtype, enabled=autocast):
+        y = layer(x)
+    y.sum().backward()
+    assert torch.equal(y, torch.full_like(y, 8 * 2**-14))
+    assert torch.equal(x.grad, there[None].to(held) * 6 * 2**-14)
+
+
+# --- dropout
+
+
+@pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])
+def test_a_mask_drops_its_share_and_leaves_the_rest(p: float) -> None:
+    x = normal(1001, 999, dtype=torch.float32)  # not a multiple of four
+    dropped = Plan(1.0, p, seed=4).dropped(x)
+    gone = dropped == 0
+    error = math.sqrt(p * (1 - p) / x.numel())
+    assert gone.double().mean().item() == pytest.approx(p, abs=5 * error + 2**-17)
+    assert torch.equal(dropped[~gone], x[~gone])
+    centred = gone.flatten().double() - p
+    for lag in (1, 2, 3, 4, 999):  # four entries come from one random word
+        assert abs((centred[lag:] * centred[:-lag]).mean().item()) < 5 * p * (1 - p) / math.sqrt(x.numel())
+
+
+def test_a_mask_is_a_function_of_seed_and_shape_alone() -> None:
+    state = torch.random.get_rng_state()
+    x = normal(21, 6)
+    mask = Plan(1.0, 0.4, seed=2**61 + 1).dropped(x) == 0
+    assert torch.equal(Plan(3.0, 0.4, seed=2**61 + 1).dropped(x.T.contiguous().T) == 0, mask)
+    assert torch.equal(Plan(1.0, 0.4, seed=2**61 + 1).dropped(x.bfloat16()) == 0, mask)
+    assert not torch.equal(Plan(1.0, 0.4, seed=2**61).dropped(x) == 0, mask)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_masks_follow_the_global_seed_and_differ_from_call_to_call() -> None:
+    layer, x = made(p=0.4), normal(22, 6)
+    torch.manual_seed(1)
+    first, second = layer(x), layer(x)
+    torch.manual_seed(1)
+    assert torch.equal(layer(x), first)
+    assert not torch.equal(first, second)
+    torch.manual_seed(2)
+    assert not torch.equal(layer(x), first)
+
+
+def test_there_is_no_mask_in_evaluation_and_without_one_nothing_is_drawn() -> None:
+    layer, plain, x, g = made(p=0.4).eval(), made(), normal(22, 6), normal(22, 5, seed=1)
+    state = torch.random.get_rng_state()
+    assert_same(ours(layer, x, g), formula(layer, x, g))
+    plain(x)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_on_average_dropout_changes_nothing() -> None:
+    layer, copies = made(p=0.4), 20_000
+    x, g = normal(1, 6).expand(copies, 6), normal(1, 5, seed=1).expand(copies, 5)
+    torch.manual_seed(0)
+    y, dx, da, db = ours(layer, x, g)
+    plain_y, plain_dx, plain_da, plain_db = formula(layer, x, g)
+    for got, wanted in ((y, plain_y), (dx, plain_dx)):
+        assert ((got.mean(0) - wanted[0]).abs() <= 5 * got.std(0) / math.sqrt(copies)).all()
+        assert got.std(0).min() > 0
+    for got, wanted in ((da, plain_da), (db, plain_db)):
+        assert ((got - wanted).norm() / wanted.norm()).item() < 0.05
+
+
+# --- beside the fused path
+
+
+def offload(base: nn.Module) -> None:
+    """Lets an offloading hook hold the weights."""
+    accelerate.cpu_offload(base, execution_device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", BASES)
+@pytest.mark.parametrize(
+    "hook",
+    [
+        lambda base: base.register_forward_hook(lambda *given: None),
+        lambda base: base.register_forward_pre_hook(lambda *given: None),
+        offload,
+    ],
+    ids=["forward hook", "forward pre-hook", "accelerate"],
+)
+@pytest.mark.parametrize(
+    ("held", "cast"), [(torch.float32, None), (torch.float32, torch.bfloat16), (torch.bfloat16, None)]
+)
+def test_a_base_with_hooks_is_called_and_all_is_the_same(
+    hook: Callable, kind: str, held: torch.dtype, cast: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x = made(kind, dtype=held), normal(22, 6, dtype=held)
+    used = cast or held
+    g = normal(22, 5, seed=1, dtype=used)
+
+    def results() -> tuple[Tensor, ...]:
+        leaf = x.detach().requires_grad_()
+        with torch.autocast("cpu", cast or torch.bfloat16, enabled=cast is not None):
+            y = layer(leaf)
+        return y, *torch.autograd.grad(y, (leaf, layer.lora_A, layer.lora_B), g)
+
+    wanted = results()
+    hook(layer.base)
+    calls, forward = [], layer.base.forward
+    monkeypatch.setattr(layer.base, "forward", lambda *given: calls.append(1) or forward(*given))
+    tolerance = (2 if used.itemsize == 2 else 16) * torch.finfo(used).eps
+    for got, want in zip(results(), wanted, strict=True):
+        assert got.dtype == want.dtype
+        assert (got.double() - want.double()).norm() <= tolerance * want.double().norm()
+    assert calls == [1]
+
+
+def test_training_leaves_a_layer_that_is_copied_pickled_and_saved_as_ever(p: float) -> None:
+    layer, x = made(p=p), normal(22, 6)
+    names, attributes = list(layer.state_dict()), set(vars(layer))
+    layer(x).sum().backward()
+    assert names == list(layer.state_dict()) == ["lora_A", "lora_B", "base.weight", "base.bias"]
+    assert set(vars(layer)) == attributes
+    layer.eval()
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(twin(x), layer(x))
+        twin.lora_B.data.zero_()
+        assert layer.lora_B.any()
+
+
+def test_a_backward_hook_on_the_base_is_called() -> None:
+    layer, seen = made(), []
+    layer.base.register_full_backward_hook(lambda *given: seen.append(1))
+    layer(normal(22, 6).requires_grad_()).sum().backward()
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_a_base_that_was_thawed_learns(name: str) -> None:
+    layer, x = made(), normal(22, 6)
+    getattr(layer.base, name).requires_grad_()
+    layer(x).sum().backward()
+    wanted = {"weight": x.sum(0).expand(5, 6), "bias": torch.full((5,), 22.0, dtype=x.dtype)}
+    torch.testing.assert_close(getattr(layer.base, name).grad, wanted[name])
+
+
+@pytest.mark.parametrize("p", [0.999999, 1e-6])
+def test_a_probability_at_the_edge_drops_what_it_says(p: float) -> None:
+    kept = Plan(1.0, p, seed=1).dropped(torch.ones(200, 100)).mean()
+    assert abs(1 - kept - p) < 1e-3
+
+
+def test_shapes_can_be_inferred_without_numbers() -> None:
+    layer = LoRALinear(nn.Linear(6, 5), 2, 4.0).to("meta")
+    assert layer(torch.empty(3, 4, 6, device="meta")).shape == (3, 4, 5)

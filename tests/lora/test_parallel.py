@@ -1,0 +1,141 @@
+"""Two processes (gloo, on this machine) against one: DDP and FSDP2."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+import torch
+from torch import Tensor, distributed, multiprocessing, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from lowland import LoRAConfig, LoRALinear, add_lora
+
+pytestmark = pytest.mark.skipif(
+    not (distributed.is_available() and distributed.is_gloo_available()),
+    reason="this build of PyTorch has no gloo",
+)
+WORLD, BATCHES = 2, 2
+DROPOUT = (0.0, 0.3)
+
+
+def stack(dropout: float) -> nn.Sequential:
+    """Three adapted blocks in float64, so that only what is wrong can differ."""
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(3)]
+    model = add_lora(nn.Sequential(*blocks), LoRAConfig(r=2, dropout=dropout))
+    for layer in model.modules():
+        if isinstance(layer, LoRALinear):
+            nn.init.normal_(layer.lora_B)
+    return model.double().train()
+
+
+def batches_of(rank: int) -> list[Tensor]:
+    """Micro-batches (40, 8): large enough for the merged form."""
+    source = torch.Generator().manual_seed(rank)
+    return [torch.randn(40, 8, generator=source, dtype=torch.float64) for _ in range(BATCHES)]
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter, and every gradient, whole, named as in one process."""
+    state = {}
+    for name, one in model.named_parameters():
+        name = name.removeprefix("module.")
+        for key, value in ((name, one.detach()), (f"{name}.grad", one.grad)):
+            if value is not None:
+                state[key] = value.full_tensor() if isinstance(value, DTensor) else value.clone()
+    return state
+
+
+def ddp(dropout: float, rank: int) -> dict[str, Tensor]:
+    """Gradients gathered over two micro-batches; only the last one is reduced."""
+    model = DistributedDataParallel(stack(dropout))
+    torch.manual_seed(rank)
+    for batch in batches_of(rank)[:-1]:
+        with model.no_sync():
+            model(batch).pow(2).mean().backward()
+    model(batches_of(rank)[-1]).pow(2).mean().backward()
+    return state_of(model)
+
+
+def fsdp(dropout: float, rank: int, reshard: bool, whole_layers: bool = True) -> dict[str, Tensor]:
+    """The same with all parameters cut in two; `whole_layers`: each block, else each frozen layer by itself."""
+    model, mesh = stack(dropout), init_device_mesh("cpu", (WORLD,))
+    for block in model:
+        fully_shard(block if whole_layers else block[0].base, mesh=mesh, reshard_after_forward=reshard)
+    fully_shard(model, mesh=mesh, reshard_after_forward=reshard)
+    assert all(isinstance(one, DTensor) for one in model.parameters())
+    torch.manual_seed(rank)
+    for batch in batches_of(rank):
+        model(batch).pow(2).mean().backward()
+    return state_of(model)
+
+
+def worker(rank: int, folder: str) -> None:
+    """One of the processes."""
+    if sys.platform == "linux":
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
+    states = {f"ddp {p}": ddp(p, rank) for p in DROPOUT}
+    states |= {f"fsdp {p} {reshard}": fsdp(p, rank, reshard) for p in DROPOUT for reshard in (False, True)}
+    states["fsdp, bases apart"] = fsdp(0.0, rank, True, whole_layers=False)
+    torch.save(states, f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
+    """What each of the two processes came to; most of their time goes into imports, so there is one pair for all."""
+    folder = tmp_path_factory.mktemp("processes")
+    multiprocessing.spawn(worker, (str(folder),), nprocs=WORLD)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+
+
+def alone(dropout: float) -> dict[str, Tensor]:
+    """One process: the joined batch at once; with dropout, the processes' shares one after the other."""
+    with torch.random.fork_rng():
+        model = stack(dropout)
+        if dropout == 0:
+            joined = torch.cat([batch for rank in range(WORLD) for batch in batches_of(rank)])
+            (BATCHES * model(joined).pow(2).mean()).backward()
+            return state_of(model)
+        for rank in range(WORLD):
+            torch.manual_seed(rank)
+            for batch in batches_of(rank):
+                (model(batch).pow(2).mean() / WORLD).backward()
+        return state_of(model)
+
+
+def assert_same(got: dict[str, Tensor], dropout: float) -> None:
+    wanted = alone(dropout)
+    assert got.keys() == wanted.keys()
+    assert sum(name.endswith(".grad") for name in got) == 6
+    for name, one in wanted.items():
+        assert one.any()
+        if name.endswith(".grad"):
+            torch.testing.assert_close(got[name], one, rtol=0, atol=1e-12)
+        else:
+            assert torch.equal(got[name], one)
+
+
+@pytest.mark.parametrize("dropout", DROPOUT)
+@pytest.mark.parametrize("rank", range(WORLD))
+def test_ddp_with_accumulation(states: list, dropout: float, rank: int) -> None:
+    assert_same(states[rank][f"ddp {dropout}"], dropout)
+
+
+@pytest.mark.parametrize("reshard", [False, True])
+@pytest.mark.parametrize("dropout", DROPOUT)
+@pytest.mark.parametrize("rank", range(WORLD))
+def test_fsdp2(states: list, dropout: float, reshard: bool, rank: int) -> None:
+    assert_same(states[rank][f"fsdp {dropout} {reshard}"], dropout)
+
+
+@pytest.mark.parametrize("rank", range(WORLD))
+def test_fsdp2_where_each_base_is_gathered_by_hooks_of_its_own(states: list, rank: int) -> None:
+    assert_same(states[rank]["fsdp, bases apart"], 0.0)
