@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -12,16 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowland.mistakes import Mistake
-from lowland.recipe import DATA, TRAINING, Recipe, read_field, read_recipe, run_spec
+from lowland.recipe import DATA, TRAINING, Recipe, read_field, read_recipe
+from lowland.spec import run_spec
 from lowland.store import key_of
 
 TASKS = ("financial-demo", "financial-phrasebank", "sms-spam", "classification")
-LORA = ("rank", "alpha", "dropout", "targets", "rslora")
-METHODS = {"full": (), "lora": LORA, "flat-lora": (*LORA, "rho")}
+LORA = ("rank", "alpha", "dropout", "targets", "rslora", "rank_pattern", "alpha_pattern")
+METHODS = {"full": (), "lora": LORA, "flat-lora": (*LORA, "rho"), "lora-plus": (*LORA, "lr_ratio")}
 FIELDS = [one.name for one in dataclasses.fields(Recipe)]
 WHOLE = ("split_seed", "epochs", "batch_size", "accumulation", "max_length", "rank")
 NUMBERS = (
-    "validation_share", "test_share", "lr", "weight_decay", "warmup", "alpha", "dropout", "rho",
+    "validation_share", "test_share", "lr", "weight_decay", "warmup", "alpha", "dropout", "rho", "lr_ratio",
 )  # fmt: skip
 
 
@@ -110,7 +112,10 @@ def test_a_wrong_name_is_answered_with_the_nearest(given, nearest):
         *[(name, value) for name in NUMBERS for value in ("x", True, None, [0.5], {}, "")],
         *[(name, value) for name in ("task", "model", "out", "text_column") for value in (None, 3, ["x"])],
         *[(name, value) for name in ("data", "revision", "split_column") for value in (3, ["x"], True)],
-        *[("rslora", value) for value in (1, 0, "true", None)],
+        *[(name, value) for name in ("rslora", "compile") for value in (1, 0, "true", None)],
+        *[("dtype", value) for value in (None, 16, ["bf16"], "")],
+        *[("rank_pattern", value) for value in (None, 4, ["query"], {"query": 1.5}, {"query": True}, {3: 4})],
+        *[("alpha_pattern", value) for value in (None, "query", {"query": "x"}, {"query": None}, {"": 2.0})],
         *[("methods", value) for value in (None, [None], [["lora"]], {"lora": 1})],
         *[("seeds", value) for value in (None, ["a"], [1.5], [True], [[1]])],
         *[("overrides", value) for value in (None, 3, ["lora"], {"lora": 3}, {"lora": None})],
@@ -136,6 +141,10 @@ def test_a_value_of_another_type_is_a_sentence_that_names_field_and_value(name, 
         ("test_share", (1e-9, 0.8), (0, 1, 1.5, -0.1)),
         ("methods", (["lora"],), ([],)),
         ("seeds", ([0], [1, 2]), ([],)),
+        ("lr_ratio", (1, 16, 1.5), (0.99, 0, -16)),
+        ("dtype", ("auto", "fp32", "bf16"), ("fp16", "float32", "BF16")),
+        ("rank_pattern", ({}, {"query": 1}), ({"query": 0}, {"query": 4, "value": -1})),
+        ("alpha_pattern", ({}, {"query": 1e-12}), ({"query": 0}, {"query": math.inf}, {"query": math.nan})),
         ("targets", (["all-linear"],), ([],)),
     ],
 )
@@ -143,7 +152,7 @@ def test_a_range_holds_at_its_edges(name, allowed, refused):
     for value in allowed:
         read_field(name, value)
     for value in refused:
-        with pytest.raises(Mistake, match=f"^{name} is .*; it must (be (in|at least|above)|not)"):
+        with pytest.raises(Mistake, match=f"^{name} is .*; it must (be (in|at least|above|auto)|not|hold)"):
             read_field(name, value)
 
 
@@ -182,6 +191,8 @@ def test_what_is_named_twice_is_refused(name, values, twice):
         ("seeds", ["1", 2.0], (1, 2)),
         ("methods", "lora", ("lora",)),
         ("targets", ["query", "value"], ("query", "value")),
+        ("rank_pattern", {"query": "4"}, MappingProxyType({"query": 4})),
+        ("alpha_pattern", {"query": 32}, MappingProxyType({"query": 32.0})),
         ("data", None, None),
     ],
 )
@@ -206,6 +217,10 @@ def test_a_recipe_cannot_be_changed():
         one.overrides["lora"] = {}  # type: ignore[index]
     with pytest.raises(TypeError):
         one.overrides["lora"]["lr"] = 1  # type: ignore[index]
+    with pytest.raises(TypeError):
+        read(rank_pattern={"query": 4}).rank_pattern["query"] = 8  # type: ignore[index]
+    with pytest.raises(TypeError):
+        Recipe().rank_pattern["query"] = 8  # type: ignore[index]
 
 
 def test_a_recipe_does_not_hold_on_to_what_it_was_read_from():
@@ -218,7 +233,19 @@ def test_a_recipe_does_not_hold_on_to_what_it_was_read_from():
 
 
 @pytest.mark.parametrize(
-    "name", [*DATA, "model", "revision", "max_length", "keep_weights", "task", "methods", "seeds"]
+    "name",
+    [
+        *DATA,
+        "model",
+        "revision",
+        "max_length",
+        "dtype",
+        "compile",
+        "keep_weights",
+        "task",
+        "methods",
+        "seeds",
+    ],
 )
 def test_an_override_changes_training_and_never_the_data_or_the_model(name):
     """What all methods must share to be comparable cannot differ for one."""
@@ -255,6 +282,7 @@ def test_a_spec_has_what_its_method_uses_and_nothing_else():
         assert set(spec.options) == set(options)
         assert set(spec.training) == set(TRAINING)
         assert set(spec.data) == set(DATA)
+        assert (spec.dtype, spec.compile) == (recipe.dtype, recipe.compile)
 
 
 def test_a_sweep_over_rho_does_not_ask_for_lora_anew():
@@ -281,7 +309,8 @@ def test_every_method_and_seed_is_asked_the_same_data():
         ("validation_share", 0.11), ("test_share", 0.21), ("split_seed", 1),
         ("epochs", 7), ("batch_size", 17), ("accumulation", 5), ("lr", 1.7e-3), ("weight_decay", 0.017),
         ("warmup", 0.17), ("rank", 5), ("alpha", 17), ("dropout", 0.17),
-        ("targets", ["query"]), ("rslora", True), ("rho", 0.17),
+        ("targets", ["query"]), ("rslora", True), ("rho", 0.17), ("dtype", "bf16"), ("compile", True),
+        ("rank_pattern", {"query": 4}), ("alpha_pattern", {"query": 4}),
     ],
 )  # fmt: skip
 def test_every_field_that_bears_on_a_run_is_in_its_spec(name, value):
@@ -298,9 +327,13 @@ def test_where_it_is_written_and_what_else_is_run_do_not_bear_on_a_run(given):
 
 
 def test_a_spec_as_a_dict_survives_json():
-    spec = run_spec(read(targets=["query", "value"]), "flat-lora", 42, METHODS["flat-lora"])
+    spec = run_spec(
+        read(targets=["query", "value"], rank_pattern={"query": 4}), "lora-plus", 42, METHODS["lora-plus"]
+    )
     assert json.loads(json.dumps(spec.as_dict())) == spec.as_dict()
     assert spec.as_dict()["options"]["targets"] == ["query", "value"]
+    assert spec.as_dict()["options"]["rank_pattern"] == {"query": 4}
+    assert spec.as_dict()["options"]["lr_ratio"] == 16.0
 
 
 def test_the_way_a_number_is_written_does_not_change_the_key():

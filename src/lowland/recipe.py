@@ -47,6 +47,15 @@ def _some(read: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda value: tuple(read(one) for one in (value if isinstance(value, list | tuple) else [value]))
 
 
+def _by_layer(read: Callable[[Any], Any]) -> Callable[[Any], Mapping[str, Any]]:
+    def reader(value: Any) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            raise TypeError
+        return MappingProxyType({_text(name): read(one) for name, one in value.items()})
+
+    return reader
+
+
 def _overrides(value: Any) -> Mapping[str, Mapping[str, Any]]:
     """Methods that are not named keep the default's."""
     rows = {str(name): MappingProxyType(dict(row)) for name, row in dict(value).items()}
@@ -66,6 +75,8 @@ KINDS: Mapping[str, Callable[[Any], Any]] = {
     "one or several texts": _some(_text),
     "one or several whole numbers": _some(_whole),
     "a mapping such as {full: {lr: 5e-5}}": _overrides,
+    "a mapping of layers to whole numbers such as {query: 4}": _by_layer(_whole),
+    "a mapping of layers to numbers such as {query: 32}": _by_layer(_number),
 }
 """How a field's value is read: what it must be, in the words of an error, and the function that reads it."""
 
@@ -136,6 +147,14 @@ class Recipe:
     max_length: int = _asked(
         128, "a whole number", "tokens a text at the most; the rest is cut off", "be at least 1"
     )
+    dtype: str = _asked(
+        "auto",
+        "a text",
+        "number format: fp32; bf16 (autocast, our LoRA's frozen base held in bf16); auto takes bf16 where the"
+        " processor is fast at it. What was learned is kept, and `lowland predict` answers, in fp32",
+        "be auto, fp32 or bf16",
+    )
+    compile: bool = _asked(False, "true or false", "train with torch.compile")
     rank: int = _asked(8, "a whole number", "rank r of the adapters", "be at least 1")
     alpha: float = _asked(16.0, "a number", "the adapters are scaled by alpha / rank", "be above 0")
     dropout: float = _asked(0.0, "a number", "dropout on the adapters' input", "be in [0, 1)")
@@ -146,6 +165,21 @@ class Recipe:
         "not be empty",
     )
     rslora: bool = _asked(False, "true or false", "scale by alpha / sqrt(rank) instead (rsLoRA)")
+    rank_pattern: Mapping[str, int] = _asked(
+        MappingProxyType({}),
+        "a mapping of layers to whole numbers such as {query: 4}",
+        "ranks of layers, by name or pattern, that differ from `rank`",
+        "hold ranks of at least 1",
+    )
+    alpha_pattern: Mapping[str, float] = _asked(
+        MappingProxyType({}),
+        "a mapping of layers to numbers such as {query: 32}",
+        "alphas of layers, by name or pattern, that differ from `alpha`",
+        "hold finite numbers above 0",
+    )
+    lr_ratio: float = _asked(
+        16.0, "a number", "learning rate of B as a multiple of A's and the head's (LoRA+)", "be at least 1"
+    )
     rho: float = _asked(
         0.05, "a number", "strength of Flat-LoRA's noise at the end of training", "be at least 0"
     )
@@ -160,6 +194,12 @@ class Recipe:
     out: str = _asked("runs", "a text", "folder of the runs; a run found there is not run again")
 
 
+DATA = (
+    "data", "test_data", "text_column", "label_column", "split_column",
+    "validation_share", "test_share", "split_seed",
+)  # fmt: skip
+"""Fields that say what the data are, the same for every method."""
+
 TRAINING = ("epochs", "batch_size", "accumulation", "lr", "weight_decay", "warmup")
 """Fields that every method takes, and an override may change for one."""
 
@@ -169,6 +209,9 @@ _RANGES: Mapping[str, Callable[[Any], bool]] = {
     "be at least 0": lambda value: value >= 0,
     "be at least 1": lambda value: value >= 1,
     "be above 0": lambda value: value > 0,
+    "be auto, fp32 or bf16": lambda value: value in ("auto", "fp32", "bf16"),
+    "hold ranks of at least 1": lambda value: all(one >= 1 for one in value.values()),
+    "hold finite numbers above 0": lambda value: all(0 < one < math.inf for one in value.values()),
     "be in (0, 1)": lambda value: 0 < value < 1,
     "be in [0, 1)": lambda value: 0 <= value < 1,
 }
@@ -253,67 +296,3 @@ def _together(recipe: Recipe) -> list[str]:
             " to train on; together they must be under 1"
         ]
     return []
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """What is asked of one run: a method, a seed, and the fields of the recipe that bear on them.
-
-    `data` holds the task's fields, `training` those of `TRAINING`, `options` those that the method uses; what the
-    method does not use is left out, so that a sweep over `rho` does not train LoRA anew.
-    """
-
-    task: str
-    model: str
-    method: str
-    seed: int
-    data: Mapping[str, Any]
-    training: Mapping[str, Any]
-    options: Mapping[str, Any]
-    max_length: int = 128
-    revision: str | None = None
-    keep_weights: bool = True
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values that JSON can hold."""
-        return {one.name: _plain(getattr(self, one.name)) for one in dataclasses.fields(self)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value
-
-
-DATA = (
-    "data", "test_data", "text_column", "label_column", "split_column",
-    "validation_share", "test_share", "split_seed",
-)  # fmt: skip
-
-
-def run_spec(recipe: Recipe, method: str, seed: int, options: Collection[str]) -> RunSpec:
-    """What the recipe asks of one run, its overrides for the method applied.
-
-    Args:
-        recipe: of the study.
-        method: its name in the table of methods.
-        seed: of the run.
-        options: the fields that the method uses beside `TRAINING`.
-    """
-    changed = {name: read_field(name, value) for name, value in recipe.overrides.get(method, {}).items()}
-
-    def pick(names: Collection[str]) -> Mapping[str, Any]:
-        return MappingProxyType({name: changed.get(name, getattr(recipe, name)) for name in names})
-
-    return RunSpec(
-        task=recipe.task,
-        model=recipe.model,
-        method=method,
-        seed=seed,
-        data=pick(DATA),
-        training=pick(TRAINING),
-        options=pick(options),
-        max_length=recipe.max_length,
-        revision=recipe.revision,
-        keep_weights=recipe.keep_weights,
-    )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 import torch
+from peft import PeftModel
 from transformers import TrainerCallback
 
 from lowland.tasks.classification import TextData
@@ -24,10 +26,12 @@ class Watch(TrainerCallback):
     def on_train_begin(
         self, args: object, state: object, control: object, model: torch.nn.Module, **rest
     ) -> None:
-        self.head = model.classifier.weight.detach().clone()
+        base = model.get_base_model() if isinstance(model, PeftModel) else model
+        head = {name: one for name, one in base.named_parameters() if name.startswith("classifier")}
+        (self.head,) = [one.detach().clone() for one in head.values() if one.ndim == 2 and one.requires_grad]
         self.masks: list[torch.Tensor] = []
         model.register_forward_pre_hook(self._note, with_kwargs=True)
-        model.bert.embeddings.dropout.register_forward_hook(
+        base.bert.embeddings.dropout.register_forward_hook(
             lambda layer, given, got: self.masks.append(got == 0) if layer.training else None
         )
 
@@ -41,14 +45,17 @@ def watched(data: TextData, source: ModelSource, method: str, **changes: object)
     return watch, train(spec_of(method, **changes), data, source, callbacks=[watch])
 
 
-def test_all_methods_see_the_same_head_batches_and_masks(data: TextData, source: ModelSource) -> None:
-    first, *others = [watched(data, source, name)[0] for name in METHODS]
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_all_methods_see_the_same_head_batches_and_masks(
+    data: TextData, source: ModelSource, dtype: str
+) -> None:
+    first, *others = [watched(data, source, name, dtype=dtype)[0] for name in METHODS]
     assert len(first.batches) > 4
     for other in others:
         assert torch.equal(first.head, other.head)
         assert first.batches == other.batches
         assert all(torch.equal(a, b) for a, b in zip(first.masks, other.masks, strict=True))
-    elsewhere, _ = watched(data, source, "lora", seed=43)
+    elsewhere, _ = watched(data, source, "lora", seed=43, dtype=dtype)
     assert not torch.equal(first.head, elsewhere.head)
     assert first.batches != elsewhere.batches
     masks = zip(first.masks, elsewhere.masks, strict=False)
@@ -75,14 +82,15 @@ def same(a: Trained, b: Trained) -> bool:
     return histories[0] == histories[1] and a.predictions.equals(b.predictions) and a.scores == b.scores
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_rho_zero_trains_as_lora_to_the_bit_and_a_run_repeats_itself(
-    data: TextData, source: ModelSource
+    data: TextData, source: ModelSource, dtype: str
 ) -> None:
-    lora = train(spec_of("lora", dropout=0.1), data, source)
-    assert same(lora, train(spec_of("lora", dropout=0.1), data, source))
-    assert same(lora, train(spec_of("flat-lora", dropout=0.1, rho=0.0), data, source))
-    assert not same(lora, train(spec_of("flat-lora", dropout=0.1, rho=0.3), data, source))
-    assert not same(lora, train(spec_of("lora", dropout=0.1, seed=1), data, source))
+    lora = train(spec_of("lora", dtype=dtype, dropout=0.1), data, source)
+    assert same(lora, train(spec_of("lora", dtype=dtype, dropout=0.1), data, source))
+    assert same(lora, train(spec_of("flat-lora", dtype=dtype, dropout=0.1, rho=0.0), data, source))
+    assert not same(lora, train(spec_of("flat-lora", dtype=dtype, dropout=0.1, rho=0.3), data, source))
+    assert not same(lora, train(spec_of("lora", dtype=dtype, dropout=0.1, seed=1), data, source))
 
 
 def test_the_global_generators_are_left_as_they_were(data: TextData, source: ModelSource) -> None:

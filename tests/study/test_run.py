@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lowland.mistakes import Mistake
 from lowland.recipe import Recipe, read_recipe
@@ -23,6 +24,8 @@ from lowland.study.run import run_study
 from lowland.train.methods import METHODS
 
 USES = {name: method.options for name, method in METHODS.items()}
+
+WIDE_FIRST = ((".*", 3), ("query", 1))
 
 
 @pytest.fixture
@@ -101,6 +104,8 @@ def test_what_bears_on_a_method_changes_its_key_and_nothing_else_does(
     assert names(rho=0.2)[0] == lora
     assert names(rho=0.2)[1] != flat
     assert lora != names(rank=3)[0]
+    orders = [names(rank_pattern=dict(one))[0] for one in (WIDE_FIRST, reversed(WIDE_FIRST))]
+    assert len({lora, *orders}) == 3  # the first entry that matches counts
     moved = tmp_path / "elsewhere.csv"
     moved.write_bytes(texts.read_bytes())
     assert names(data=str(moved)) == [lora, flat]
@@ -207,3 +212,19 @@ def test_a_record_says_what_was_done_on_what(recipe: Callable[..., Recipe], tiny
     assert record.cost["train_seconds"] > 0
     assert record.cost["peak_bytes"] > 10**7
     assert sum(record.data["sizes"].values()) == 216
+
+
+def test_a_run_is_keyed_and_recorded_by_the_number_format_that_was_used(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(dtype: str, amx: bool) -> tuple[str, str, str]:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx}, raising=False)
+        (folder,) = run_study(recipe(methods=["lora"], seeds=[1], dtype=dtype))
+        record = read_record(folder)
+        return folder.name, record.asked["dtype"], record.environment["dtype"]
+
+    slow, fast = run("auto", amx=False), run("auto", amx=True)
+    assert (slow[1:], fast[1:]) == (("fp32", "fp32"), ("bf16", "bf16"))
+    assert slow == run("fp32", amx=True)
+    assert fast == run("bf16", amx=False)
+    assert slow[0] != fast[0]

@@ -3,31 +3,89 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from peft import PeftModel
 from torch import nn
 
 from lowland import FlatLoRA, count_parameters
 from lowland.lora import lora_layers
-from lowland.recipe import Recipe, run_spec
+from lowland.recipe import Recipe
+from lowland.spec import RunSpec, run_spec
 from lowland.train.methods import METHODS
+
+
+def spec_of(name: str, seed: int = 1, **asked: object) -> RunSpec:
+    return run_spec(Recipe(**{"rank": 4, **asked}), name, seed, METHODS[name].options)
+
+
+def trained(model: nn.Module) -> set[str]:
+    return {name for name, one in model.named_parameters() if one.requires_grad}
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_each_row_trains_what_it_says(bert: nn.Module, name: str) -> None:
-    method = METHODS[name]
-    method.adapt(bert, run_spec(Recipe(rank=4), name, 1, method.options))
-    trained = {n for n, one in bert.named_parameters() if one.requires_grad}
+    model = METHODS[name].adapt(bert, spec_of(name))
     if name == "full":
-        assert count_parameters(bert).share == 1
+        assert count_parameters(model).share == 1
         return
-    head = {n for n, _ in bert.named_parameters() if n.startswith("classifier")}
-    adapters = {f"{n}.{which}" for n, _ in lora_layers(bert) for which in ("lora_A", "lora_B")}
-    assert trained == head | adapters
+    if isinstance(model, PeftModel):
+        kinds = {"dora": "lora_", "pissa": "lora_", "vera": "vera_lambda_", "ia3": "ia3_l"}
+        head = {"base_model.model.classifier.modules_to_save.default." + one for one in ("weight", "bias")}
+        assert head < trained(model)
+        assert all(f".{kinds[name]}" in one for one in trained(model) - head)
+        return
+    head = {n for n, _ in model.named_parameters() if n.startswith("classifier")}
+    adapters = {f"{n}.{which}" for n, _ in lora_layers(model) for which in ("lora_A", "lora_B")}
+    assert trained(model) == head | adapters
 
 
 def test_flat_lora_is_lora_and_a_callback() -> None:
     lora, flat = METHODS["lora"], METHODS["flat-lora"]
     assert flat.adapt is lora.adapt
-    (callback,) = flat.perturb(run_spec(Recipe(rho=0.3), "flat-lora", 7, flat.options))
+    (callback,) = flat.perturb(spec_of("flat-lora", seed=7, rho=0.3))
     assert isinstance(callback, FlatLoRA)
     assert (callback.rho, callback.seed) == (0.3, 7)
     assert set(flat.options) - set(lora.options) == {"rho"}
+
+
+def test_rslora_is_lora_with_the_other_scale(bert: nn.Module) -> None:
+    METHODS["rslora"].adapt(bert, spec_of("rslora", alpha=8.0))
+    assert {layer.scaling for _, layer in lora_layers(bert)} == {4.0}  # 8 / sqrt(4)
+    assert "rslora" not in METHODS["rslora"].options
+
+
+def test_lora_plus_is_lora_in_other_parameter_groups(bert: nn.Module) -> None:
+    lora, plus = METHODS["lora"], METHODS["lora-plus"]
+    assert plus.adapt is lora.adapt
+    spec = spec_of("lora-plus", lr=0.01, lr_ratio=4.0, weight_decay=0.1)
+    plus.adapt(bert, spec)
+    assert lora.optimise(bert, spec_of("lora")) is None
+    groups = plus.optimise(bert, spec)
+    assert {(one["lr"], one["weight_decay"]) for one in groups} == {(0.01, 0.1), (0.01, 0.0), (0.04, 0.1)}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_adapting_leaves_the_global_generator_and_hangs_on_the_seed_alone(name: str, bert: nn.Module) -> None:
+    before = torch.random.get_rng_state()
+    state = METHODS[name].adapt(bert, spec_of(name)).state_dict()
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert all(one.isfinite().all() for one in state.values())
+
+
+@pytest.mark.parametrize("name", [name for name, row in METHODS.items() if "rank_pattern" in row.options])
+def test_patterns_give_layers_ranks_of_their_own(name: str, bert: nn.Module) -> None:
+    asked = spec_of(name, rank_pattern={"query": 2}, alpha_pattern={"query": 6.0})
+    model = METHODS[name].adapt(bert, asked)
+    shapes = {n: tuple(one.shape) for n, one in model.named_parameters() if ".lora_A" in n}
+    assert {shape[0] for n, shape in shapes.items() if ".query." in n} == {2}
+    assert {shape[0] for n, shape in shapes.items() if ".query." not in n} == {4}
+    scales = {n: one.scaling for n, one in model.named_modules() if n.endswith((".query", ".value"))}
+    scales = {n: one["default"] if isinstance(one, dict) else one for n, one in scales.items()}
+    query = 6 / 2 if name != "rslora" else 6 / 2**0.5
+    assert {one for n, one in scales.items() if n.endswith("query")} == {query}
+
+
+def test_every_summary_is_one_line() -> None:
+    for row in METHODS.values():
+        assert "\n" not in row.summary
+        assert len(row.summary) <= 110

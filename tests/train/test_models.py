@@ -8,14 +8,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from transformers import BertModel
 
-from lowland import load_adapter, save_adapter
+from lowland import LoRAConfig, add_lora, load_adapter, save_adapter
 from lowland.mistakes import Mistake
-from lowland.recipe import DEFAULT_MODEL, Recipe, run_spec
+from lowland.recipe import DEFAULT_MODEL, Recipe
+from lowland.spec import run_spec
 from lowland.train import models
 from lowland.train.methods import METHODS
-from lowland.train.models import PACKAGED_SHA256, find_model, load_classifier, load_tokenizer
+from lowland.train.models import (
+    PACKAGED_SHA256,
+    answer_in_fp32,
+    find_model,
+    hold_base_in,
+    load_classifier,
+    load_tokenizer,
+    number_format,
+)
 from tests.conftest import bert_config
 
 
@@ -137,3 +147,60 @@ def test_another_tokenizer_or_config_is_another_model(tiny_model: Path, tmp_path
     one, other = find_model(str(tiny_model)), find_model(str(tmp_path / "other"))
     assert one.sha256 == other.sha256
     assert one.files_sha256 != other.files_sha256
+
+
+@pytest.mark.parametrize(
+    ("asked", "capable", "used"),
+    [
+        ("auto", {"amx_bf16": True, "avx512_bf16": True}, "bf16"),
+        ("auto", {"amx_bf16": False, "avx512_bf16": True}, "fp32"),  # slower there than fp32
+        ("auto", {"architecture": "aarch64"}, "fp32"),
+        ("fp32", {"amx_bf16": True}, "fp32"),
+        ("bf16", {}, "bf16"),
+    ],
+)
+def test_bf16_is_taken_where_the_processor_is_fast_at_it(
+    asked: str, capable: dict, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable, raising=False)
+    assert number_format(asked) == used
+
+
+def test_a_gpu_without_bf16_is_not_made_to_emulate_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert number_format("auto") == "fp32"
+    with pytest.raises(Mistake, match="which this GPU has not"):
+        number_format("bf16")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    assert number_format("auto") == number_format("bf16") == "bf16"
+    with pytest.raises(Mistake, match="did you mean 'fp32'"):
+        number_format("fp23")
+
+
+def test_the_frozen_base_is_held_in_bf16_and_nothing_else(bert: nn.Module) -> None:
+    add_lora(bert, LoRAConfig(r=2, modules_to_save=("classifier",)))
+    first = {name: one.detach().clone() for name, one in bert.named_parameters()}
+    hold_base_in(bert, torch.bfloat16)
+    for name, one in bert.named_parameters():
+        kept = one.requires_grad or "LayerNorm" in name
+        assert one.dtype == (torch.float32 if kept else torch.bfloat16), name
+        assert torch.equal(one, first[name].to(one.dtype))
+    assert {one.dtype for name, one in bert.named_parameters() if ".lora_" in name} == {torch.float32}
+    assert bert.bert.embeddings.word_embeddings.weight.dtype == torch.bfloat16
+
+
+def test_in_full_fine_tuning_nothing_is_held_in_bf16(bert: nn.Module) -> None:
+    assert {one.dtype for one in hold_base_in(bert, torch.bfloat16).parameters()} == {torch.float32}
+
+
+def test_the_head_answers_in_fp32_under_autocast(bert: nn.Module, tokens: torch.Tensor) -> None:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        rounded = bert(tokens).logits
+        pooled = bert.bert(tokens).pooler_output
+        logits = answer_in_fp32(bert)(tokens).logits
+    assert (rounded.dtype, logits.dtype) == (torch.bfloat16, torch.float32)
+    wanted = nn.functional.linear(pooled.float(), bert.classifier.weight, bert.classifier.bias)
+    assert torch.equal(logits, wanted)
+    assert not torch.equal(logits, logits.bfloat16().float())

@@ -13,11 +13,11 @@ import torch
 
 import lowland
 
-PACKAGES = ("torch", "transformers", "accelerate", "numpy", "safetensors", "scikit-learn")
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "safetensors", "scikit-learn")
 
 
-def environment() -> dict[str, Any]:
-    """Versions, processor, cores, threads, device and number format."""
+def environment(dtype: str) -> dict[str, Any]:
+    """Versions, processor, cores, threads, device, and the number format of the training, "fp32" or "bf16"."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
@@ -26,7 +26,7 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "dtype": "float32",
+        "dtype": dtype,
     }
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from lowland.recipe import Recipe, RunSpec, run_spec
+from dataclasses import replace
+
+from lowland.recipe import Recipe
+from lowland.spec import RunSpec, run_spec
 from lowland.train.methods import METHODS
+from lowland.train.models import number_format
 
 
 def grid(recipe: Recipe) -> list[RunSpec]:
-    """Every method with every seed, seed by seed: a study that is cut short has whole pairs to compare."""
+    """Every method with every seed, seed by seed: a study that is cut short has whole pairs to compare.
+
+    `dtype: auto` becomes what it means on this machine, so that a run's key tells the two apart.
+
+    Raises:
+        Mistake: if this machine lacks the number format.
+    """
+    recipe = replace(recipe, dtype=number_format(recipe.dtype))
     return [
         run_spec(recipe, method, seed, METHODS[method].options)
         for seed in recipe.seeds

@@ -9,8 +9,8 @@ from typing import Any, TextIO
 from tqdm import tqdm
 from transformers import TrainerCallback
 
-from lowland.recipe import RunSpec
 from lowland.records import RunRecord
+from lowland.spec import RunSpec
 
 
 class Progress:

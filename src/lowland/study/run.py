@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lowland
 from lowland.mistakes import Mistake
-from lowland.recipe import Recipe, RunSpec
+from lowland.recipe import Recipe
 from lowland.records import (
     RECORD_VERSION,
     RunRecord,
@@ -18,6 +18,7 @@ from lowland.records import (
     write_predictions,
     write_record,
 )
+from lowland.spec import RunSpec
 from lowland.store import Store, key_of
 from lowland.study.environment import code, environment
 from lowland.study.grid import grid
@@ -63,6 +64,9 @@ def run_key(spec: RunSpec, data: TextData, source: ModelSource) -> str:
         name: value for name, value in asked["data"].items() if name not in ("data", "test_data")
     }
     del asked["model"], asked["revision"]
+    for name in ("rank_pattern", "alpha_pattern"):  # their order counts
+        if asked["options"].get(name):
+            asked["options"][name] = list(asked["options"][name].items())
     return key_of(
         {
             "asked": asked,
@@ -101,7 +105,7 @@ def _one(
             data=data.describe(),
             model=source.describe(),
             code=code(),
-            environment=environment(),
+            environment=environment(spec.dtype),
             when={"started": _now()},
         )
         try:

@@ -14,20 +14,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from peft import PeftModel
 from safetensors import SafetensorError
-from torch.utils.data import Dataset, Sampler
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from lowland.lora import count_parameters, lora_layers, save_adapter
 from lowland.measure import Meter
 from lowland.mistakes import Mistake
-from lowland.recipe import RunSpec
 from lowland.rng import stream_seed
-from lowland.tasks.classification import TRAIN, VALIDATION, Split, TextData, score
+from lowland.spec import RunSpec
+from lowland.tasks.classification import TRAIN, VALIDATION, TextData, score
 from lowland.train.methods import METHODS
-from lowland.train.models import ModelSource, load_classifier, load_tokenizer, outline, token_limit
+from lowland.train.models import (
+    ModelSource,
+    answer_in_fp32,
+    hold_base_in,
+    load_classifier,
+    load_tokenizer,
+    number_format,
+    outline,
+    token_limit,
+)
+from lowland.train.paired import Encoded, PairedTrainer
+from lowland.train.peft_adapters import save_peft
 
 
 class Diverged(RuntimeError):
@@ -57,39 +67,6 @@ class Trained:
     model_class: str
 
 
-class Encoded(Dataset[dict[str, Any]]):
-    """A split as token ids; padding is left to the collator, batch by batch."""
-
-    def __init__(self, split: Split, tokenizer: Any, max_length: int) -> None:
-        self.tokens = tokenizer(list(split.texts), truncation=True, max_length=max_length)
-        self.labels = split.labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        one = {name: values[index] for name, values in self.tokens.items()}
-        return {**one, "labels": int(self.labels[index])}
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each text."""
-        return [len(ids) for ids in self.tokens["input_ids"]]
-
-
-class PairedTrainer(Trainer):
-    """A Trainer whose order of the data is a named stream: the same seed gives the same batches to every method."""
-
-    def __init__(self, *args: Any, order_seed: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.order = torch.Generator().manual_seed(order_seed)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        assert isinstance(self.train_dataset, Encoded)
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(batch, lengths=self.train_dataset.lengths, generator=self.order)
-
-
 def train(
     spec: RunSpec,
     data: TextData,
@@ -114,10 +91,8 @@ def train(
     """
     tokenizer = load_tokenizer(source.folder)
     with untouched_generators(), TemporaryDirectory() as scratch:
-        torch.manual_seed(stream_seed(spec.seed, "head"))
-        model = load_classifier(source.folder, data.label_names, tokenizer)
-        METHODS[spec.method].adapt(model, spec)
-        length = token_limit(tokenizer, model.config, spec.max_length)
+        model = _adapted(spec, data, source, tokenizer)
+        length = token_limit(tokenizer, _base(model).config, spec.max_length)
         encoded = {name: Encoded(split, tokenizer, length) for name, split in data.splits.items()}
         trainer = _trainer(spec, model, tokenizer, encoded, scratch, callbacks or [])
         with Meter() as training:
@@ -139,7 +114,7 @@ def train(
             "test_seconds": test_seconds,
             "peak_bytes": training.peak_bytes,
         },
-        model_class=type(model).__name__,
+        model_class=type(_base(model)).__name__,
     )
 
 
@@ -150,6 +125,11 @@ def check(specs: Sequence[RunSpec], source: ModelSource) -> None:
         Mistake: naming all that does not fit: a target that the model has not, a rank larger than a layer.
     """
     load_tokenizer(source.folder)
+    if hasattr(outline(source.folder).config, "quantization_config"):
+        raise Mistake(
+            f"the weights in {source.folder} are quantised; Hugging Face's Trainer cannot train such a model with"
+            " adapters of lowland's own: give the model as it was before, or train in a loop of your own with add_lora"
+        )
     problems: dict[str, None] = {}
     for spec in {one.method: one for one in specs}.values():
         try:
@@ -164,6 +144,8 @@ def keep(model: Any, tokenizer: Any, spec: RunSpec, folder: Path) -> None:
     """Leave what was learned in a run's folder: the adapter and head, or for full fine-tuning the whole model."""
     if any(True for _ in lora_layers(model)):
         save_adapter(model, folder / "adapter", base_model=spec.model)
+    elif isinstance(model, PeftModel):
+        save_peft(model, folder / "adapter", spec.model)
     else:
         try:
             model.save_pretrained(folder / "model")
@@ -195,10 +177,29 @@ def untouched_generators() -> Iterator[None]:
             np.random.set_state(numpy)
 
 
+def _adapted(spec: RunSpec, data: TextData, source: ModelSource, tokenizer: Any) -> Any:
+    """The model as the method trains it, in the number format asked for."""
+    torch.manual_seed(stream_seed(spec.seed, "head"))
+    model = METHODS[spec.method].adapt(load_classifier(source.folder, data.label_names, tokenizer), spec)
+    if number_format(spec.dtype) == "bf16":
+        answer_in_fp32(_base(model))
+        if not isinstance(
+            model, PeftModel
+        ):  # PEFT's adapters are trained as PEFT has them: on a base of fp32
+            hold_base_in(model, torch.bfloat16)
+    return model
+
+
+def _base(model: Any) -> Any:
+    """The Hugging Face model, without PEFT around it."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
 def _arguments(spec: RunSpec, scratch: str, examples: int) -> TrainingArguments:
     asked = spec.training
     batches = -(-examples // asked["batch_size"])
     steps = -(-batches // asked["accumulation"]) * asked["epochs"]
+    bf16 = number_format(spec.dtype) == "bf16"
     return TrainingArguments(
         output_dir=scratch,
         num_train_epochs=asked["epochs"],
@@ -209,6 +210,9 @@ def _arguments(spec: RunSpec, scratch: str, examples: int) -> TrainingArguments:
         weight_decay=asked["weight_decay"],
         warmup_steps=round(asked["warmup"] * steps),
         seed=stream_seed(spec.seed, "dropout") % 2**32,  # the Trainer seeds the global generators with it
+        bf16=bf16,  # the forward pass under autocast, in training and evaluation; logits and losses are fp32
+        use_cpu=bf16 and not torch.cuda.is_available(),  # or it refuses bf16 on a CPU
+        torch_compile=spec.compile,
         eval_strategy="epoch",
         save_strategy="no",
         logging_steps=10,
@@ -238,6 +242,7 @@ def _trainer(
         preprocess_logits_for_metrics=lambda out, labels: out[0] if isinstance(out, tuple) else out,
         callbacks=[*METHODS[spec.method].perturb(spec), StopOnDivergence(), *callbacks],
         order_seed=stream_seed(spec.seed, "order"),
+        groups=lambda model: METHODS[spec.method].optimise(model, spec),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

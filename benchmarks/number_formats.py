@@ -1,0 +1,60 @@
+"""Does LoRA in bf16 answer as well as LoRA in fp32? The same study in both formats, in pairs.
+
+    python benchmarks/number_formats.py --task financial-phrasebank --data Sentences_50Agree.txt --seeds 1 2 3 4 5 6
+
+Non-inferior is said where the whole interval lies above -0.5 points of accuracy. Runs are kept in --out, and a study
+that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from transformers.utils import logging
+
+from lowland.evidence.scores import against, finished
+from lowland.recipe import read_recipe
+from lowland.records import RunRecord
+from lowland.study.progress import Progress
+from lowland.study.run import run_study
+from lowland.tasks.table import TASKS
+from lowland.train.methods import METHODS
+
+MARGIN = 0.005
+"""Accuracy, as a share: what bf16 may lose."""
+
+
+def main() -> None:
+    """Run what is missing, and say what the pairs show."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--task", default="financial-demo")
+    parser.add_argument("--data")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--formats", nargs="+", default=["fp32", "bf16"], help="to train in, in this process")
+    parser.add_argument("--out", default="runs")
+    given = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    runs: dict[Path, RunRecord] = {}
+    for one in given.formats:
+        asked = {"task": given.task, "data": given.data, "seeds": given.seeds, "epochs": given.epochs}
+        asked |= {"methods": ["lora"], "dtype": one, "out": given.out}
+        uses = {name: method.options for name, method in METHODS.items()}
+        folders = run_study(read_recipe(asked, tasks=TASKS, methods=uses), progress=Progress(sys.stderr))
+        for folder, record in finished(folders).items():
+            runs[folder] = replace(record, asked={**record.asked, "method": f"lora in {one}"})
+    for folder, record in runs.items():
+        print(f"{record.method}, seed {record.seed}: {record.scores['test']['accuracy']:.4f}   {folder.name}")
+    for found in against(runs, "lora in fp32"):
+        per_seed = ", ".join(f"{100 * one:+.2f}" for one in found.per_seed)
+        print(f"{found.sentence()}\nby seed, points: {per_seed}")
+        word = "non-inferior" if found.low > -MARGIN else "not shown to be non-inferior"
+        print(f"{word} within {100 * MARGIN:g} points (the interval's lower end: {100 * found.low:.2f})")
+
+
+if __name__ == "__main__":
+    main()
