@@ -32,7 +32,11 @@ def run(environment: Mapping[str, str]) -> tuple[bool, int, int]:
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     told = subprocess.run(
-        [sys.executable, "-c", FAULTS], env={**kept, **environment}, check=True, capture_output=True, text=True
+        [sys.executable, "-c", FAULTS],
+        env={**kept, **environment},
+        check=True,
+        capture_output=True,
+        text=True,
     )
     word, before, after = told.stdout.split()
     return word == "True", int(before), int(after)

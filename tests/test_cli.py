@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from lowland.records import read_record
+from lowland.train.methods import METHODS
 from tests.conftest import table_of
 
 Run = Callable[..., tuple[int, str, str]]
@@ -73,7 +74,8 @@ def test_lists(lowland: Run) -> None:
         "classification",
     ]
     _, methods, _ = lowland("methods")
-    assert [line.split()[0] for line in methods.splitlines()] == ["full", "lora", "flat-lora"]
+    assert [line.split()[0] for line in methods.splitlines()] == list(METHODS)
+    assert {"full", "lora", "flat-lora"} < set(METHODS)
 
 
 def test_print_config_is_a_recipe_that_can_be_given_back(lowland: Run, tmp_path: Path) -> None:
@@ -112,6 +114,41 @@ def test_help_has_a_text_and_a_default_for_every_option(lowland: Run) -> None:
         assert option in out
     assert "Any" not in out
     assert out.count("default:") > 25
+
+
+@pytest.mark.parametrize("verb", ["predict", "merge", "check"])
+def test_help_says_what_each_option_of_the_other_verbs_is(lowland: Run, verb: str) -> None:
+    code, out, _ = lowland(verb, "--help")
+    assert code == 0
+    options = {"predict": ["--merge", "--out"], "merge": ["--dtype", "--tolerance"], "check": ["--adapter"]}[
+        verb
+    ]
+    for option in ("--help", *options):
+        assert option in out
+    assert "Any" not in out
+
+
+def test_from_training_to_a_merged_model_that_answers(lowland: Run, tmp_path: Path, tiny_model: Path) -> None:
+    code, _, err = lowland("train", "--method", "lora")
+    assert code == 0, err
+    (run,) = (tmp_path / "runs").glob("classification-lora-*")
+    code, out, err = lowland("check", "--adapter", str(run))
+    assert code == 0, out + err
+    answers = []
+    code, out, err = lowland("merge", str(run), "--out", str(tmp_path / "merged"))
+    assert code == 0, err
+    for folder in (run, run / "adapter", tmp_path / "merged"):
+        code, out, err = lowland("predict", str(folder), "--text", "the firm gains", "a bank fails again")
+        assert code == 0, err
+        answers.append(pd.read_csv(StringIO(out)).iloc[:, 2:].to_numpy())
+    assert abs(answers[0] - answers[1]).max() <= 1e-4
+    assert abs(answers[0] - answers[2]).max() <= 1e-4
+    code, _, err = lowland("merge", str(tmp_path / "merged"), "--out", str(tmp_path / "twice"))
+    assert code == 2
+    assert "neither a run (record.json) nor an adapter" in err
+    code, _, err = lowland("merge", str(run))
+    assert code == 2
+    assert "merge.out" in err
 
 
 def wrong(given: dict[str, object], tmp_path: Path) -> list[str]:

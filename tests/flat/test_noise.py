@@ -290,7 +290,7 @@ def test_a_base_that_must_be_called_is_refused() -> None:
     hooked[0].base.register_forward_hook(lambda *given: None)
     thawed[0].base.bias.requires_grad_()
     for model in (hooked, thawed):
-        with pytest.raises(Mistake, match="base of 0 has hooks .* or is trained"):
+        with pytest.raises(Mistake, match=r"base of 0 has hooks .* or is trained"):
             flat.arm(model, total_steps=3)
         assert type(model[0]) is LoRALinear
 

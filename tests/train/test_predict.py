@@ -73,3 +73,29 @@ def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
         shutil.rmtree(run / kept, ignore_errors=True)
     with pytest.raises(Mistake, match="kept no weights"):
         load_classifier_of(run)
+
+
+def test_an_adapters_folder_answers_as_its_run(lowland: Callable[..., tuple], tmp_path: Path) -> None:
+    code, _, err = lowland("train", "--method", "lora", "--dtype", "fp32")
+    assert code == 0, err
+    (folder,) = (tmp_path / "runs").glob("classification-lora-*")
+    texts = ["the firm gains", "a bank loses again"]
+    plain = load_classifier_of(folder).predict(texts)
+    for merge in (False, True):
+        alone = load_classifier_of(folder / "adapter", merge=merge).predict(texts)
+        np.testing.assert_allclose(alone[["p_LABEL_0", "p_LABEL_1"]], plain[["p_bad", "p_good"]], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["dora", "ia3"])
+def test_a_run_of_an_adapter_of_pefts_is_served_but_not_merged(
+    lowland: Callable[..., tuple], tmp_path: Path, texts: Path, method: str
+) -> None:
+    code, _, err = lowland("train", "--method", method, "--dtype", "fp32")
+    assert code == 0, err
+    (folder,) = (tmp_path / "runs").glob(f"classification-{method}-*")
+    tested = read_predictions(folder)
+    asked = pd.read_csv(texts)["text"].iloc[tested["example"]]
+    answers = load_classifier_of(folder).predict(list(asked))
+    np.testing.assert_allclose(answers[["p_bad", "p_good"]], tested[["p_bad", "p_good"]], atol=1e-5)
+    with pytest.raises(Mistake, match="LoRA and rsLoRA can be loaded"):
+        load_classifier_of(folder, merge=True)
