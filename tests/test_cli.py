@@ -255,6 +255,16 @@ def test_predict_says_what_is_wrong(lowland: Run, tmp_path: Path, texts: Path) -
     assert "no text in 1 rows, the first is row 2" in err
 
 
+def test_nothing_is_said_that_is_not_ours(tmp_path: Path, tiny_model: Path) -> None:
+    """Packages that quantise, where they are installed, warn at import; only a fresh process sees it."""
+    given = [sys.executable, "-m", "lowland.cli", "predict", str(tiny_model), "--text", "a"]
+    told = subprocess.run(given, capture_output=True, text=True, check=False)
+    assert (
+        told.stderr
+        == f"lowland: the model in {tiny_model} is no classifier of sequences; fine-tune it first\n"
+    )
+
+
 def command(tmp_path: Path, texts: Path, tiny_model: Path, *options: str) -> list[str]:
     return [
         *(sys.executable, "-m", "lowland.cli", "compare", "--task", "classification", "--data", str(texts)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import sys
 import traceback
@@ -11,23 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import Namespace
 
-from lowland import __version__
+from lowland.allocator import keep_large_blocks
 from lowland.mistakes import Mistake, reason_of
+from lowland.options import parsers
 from lowland.recipe import Recipe, read_recipe
 from lowland.store import write_whole
 
 OPTIONS = {*(one.name for one in dataclasses.fields(Recipe)), "method", "seed", "fresh"}
 """What a recipe file may hold: `lowland train` has method and seed where `lowland compare` has several of both."""
-ABOUT = "Fine-tune with low-rank adapters that come to rest on flat land, and prove whether it helped."
+
+NOISY = ("torchao", "bitsandbytes", "torch.utils._pytree")
+"""Loggers that warn at import of what nobody can do anything about: kernels for other machines, each other's names."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 done, 1 a run failed, 2 a mistake in what was given, 130 interrupted.
+        The exit code: 0 done, 1 a run, a merge or a check failed, 2 a mistake in what was given, 130 interrupted.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in given
@@ -46,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(given: list[str]) -> int:
-    parser, recipes = _parser()
+    parser, recipes = parsers(VERBS)
     verb = given[0] if given else ""
     unknown: Mapping[str, Any] = {}
     if verb in recipes:
@@ -64,12 +68,13 @@ def _dispatch(given: list[str]) -> int:
 
 def compare(options: Namespace, unknown: Mapping[str, Any]) -> int:
     """Train several methods with several seeds, and say which is better."""
+    recipe = _recipe(options, unknown)
+    _quiet_libraries()
     from lowland.report.text import summary
     from lowland.study.progress import Progress
     from lowland.study.run import run_study
 
-    recipe = _recipe(options, unknown)
-    _quiet_libraries()
+    keep_large_blocks()
     folders = run_study(recipe, fresh=options.fresh, progress=Progress(sys.stderr))
     print(f"\n{summary(folders)}")
     return _exit_code(folders)
@@ -77,13 +82,14 @@ def compare(options: Namespace, unknown: Mapping[str, Any]) -> int:
 
 def train(options: Namespace, unknown: Mapping[str, Any]) -> int:
     """Train one method with one seed."""
+    options.methods, options.seeds = [options.pop("method")], [options.pop("seed")]
+    recipe = _recipe(options, unknown)
+    _quiet_libraries()
     from lowland.report.text import summary
     from lowland.study.progress import Progress
     from lowland.study.run import run_study
 
-    options.methods, options.seeds = [options.pop("method")], [options.pop("seed")]
-    recipe = _recipe(options, unknown)
-    _quiet_libraries()
+    keep_large_blocks()
     folders = run_study(recipe, fresh=options.fresh, progress=Progress(sys.stderr))
     print(f"\n{summary(folders)}\n\nThe run is in {folders[0]}")
     return _exit_code(folders)
@@ -99,9 +105,9 @@ def predict(options: Namespace, unknown: Mapping[str, Any]) -> int:
         from lowland.tasks.readers import read_texts
 
         texts = read_texts(Path(options.data), options.text_column)
+    _quiet_libraries()
     from lowland.train.predict import load_classifier_of
 
-    _quiet_libraries()
     answers = load_classifier_of(Path(options.run), merge=options.merge).predict(texts)
     written = answers.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     if options.out is None:
@@ -109,6 +115,57 @@ def predict(options: Namespace, unknown: Mapping[str, Any]) -> int:
     else:
         write_whole(Path(options.out), written)
     return 0
+
+
+def merge(options: Namespace, unknown: Mapping[str, Any]) -> int:
+    """Fold an adapter into its base model, and write it once it is proven to answer as before."""
+    _quiet_libraries()
+    from lowland.study.progress import Progress
+    from lowland.train.merging import merge as merge_adapter
+
+    report = merge_adapter(
+        Path(options.run),
+        Path(options.out),
+        model=options.model,
+        dtype=options.dtype,
+        precision=options.precision,
+        tolerance=None if options.tolerance is None else _number("tolerance", options.tolerance),
+        data=None if options.data is None else Path(options.data),
+        text_column=options.text_column,
+        say=Progress(sys.stderr).say,
+    )
+    for words in report.warnings():
+        _complain(words)
+    print(report.table())
+    if report.passed:
+        print(f"\nThe merged model is in {options.out}, with merge_report.json")
+        return 0
+    for words in report.failures():
+        _complain(f"nothing was written: {words}")
+    return 1
+
+
+def check(options: Namespace, unknown: Mapping[str, Any]) -> int:
+    """Go through a checklist for LoRA on a model of your own, with figures."""
+    fresh = {name: options[name] for name in ("rank", "alpha", "targets") if options[name] is not None}
+    if options.adapter is None and options.model is None:
+        raise Mistake("give a model with --model, a trained adapter with --adapter, or both")
+    if options.adapter is not None and fresh:
+        raise Mistake(
+            f"--adapter says all of an adapter; leave out {', '.join(f'--{name}' for name in fresh)}"
+        )
+    if "rank" in fresh:
+        fresh["r"] = fresh.pop("rank")
+    _quiet_libraries()
+    from lowland.lora import LoRAConfig
+    from lowland.train.checkup import FAIL, check_model
+
+    adapter = None if options.adapter is None else Path(options.adapter)
+    failed = 0
+    for name, outcome, figures in check_model(options.model, adapter, LoRAConfig(**fresh)):
+        print(f"{outcome.ljust(5)} {name.ljust(16)} {figures}", flush=True)
+        failed += outcome == FAIL
+    return 1 if failed else 0
 
 
 def tasks(options: Namespace, unknown: Mapping[str, Any]) -> int:
@@ -131,80 +188,11 @@ VERBS: Mapping[str, Callable[[Namespace, Mapping[str, Any]], int]] = {
     "compare": compare,
     "train": train,
     "predict": predict,
+    "merge": merge,
+    "check": check,
     "tasks": tasks,
     "methods": methods,
 }
-
-
-class Help(DefaultHelpFormatter):
-    """Leaves out the type where jsonargparse knows none: `read_recipe` reads those values."""
-
-    def _get_type_str(self, action: Any) -> str | None:
-        told: str | None = super()._get_type_str(action)
-        return None if told == "Any" else told
-
-
-def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
-    """The parser of the whole command line, and those of the verbs that take a recipe."""
-    parser = ArgumentParser(prog="lowland", description=ABOUT, version=__version__, formatter_class=Help)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
-    verbs = parser.add_subcommands(required=False, dest="subcommand", metavar="VERB")
-    recipes = {}
-    for name, verb in VERBS.items():
-        one = ArgumentParser(description=verb.__doc__)
-        if name in ("compare", "train"):
-            _add_recipe(one, single=name == "train")
-            recipes[name] = one
-        elif name == "predict":
-            _add_predict(one)
-        verbs.add_subcommand(name, one, help=str(verb.__doc__))
-    return parser, recipes
-
-
-def _add_recipe(parser: ArgumentParser, *, single: bool) -> None:
-    """An option for each field of a recipe. Values are read and held against their ranges by `read_recipe`."""
-    parser.add_argument(
-        "--config", action=ActionConfigFile, help="a recipe file; options given beside it win"
-    )
-    for one in dataclasses.fields(Recipe):
-        name, default, about = one.name, getattr(Recipe(), one.name), one.metadata["help"]
-        if single and name in ("methods", "seeds"):
-            name = name[:-1]
-            default = {"method": "lora", "seed": 42}[name]
-            about = {"method": "the method; `lowland methods` lists them", "seed": "of the run"}[name]
-        several = isinstance(default, tuple)
-        texts = one.type in ("str", "str | None") or name == "method"
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=name,
-            nargs="+" if several else None,
-            type=(str | None if default is None else str) if texts else Any,
-            default=_plain(default),
-            help=about,
-            metavar=name.upper() if not several else name.upper().removesuffix("S"),
-        )
-    parser.add_argument(
-        "--fresh", action="store_true", help="run anew what is found in the folder of the runs"
-    )
-
-
-def _add_predict(parser: ArgumentParser) -> None:
-    parser.add_argument("run", type=str, help="folder of a run, or of a whole model")
-    parser.add_argument(
-        "--text", nargs="+", type=str, help="texts to label; one that begins with a dash as --text=-5%%"
-    )
-    parser.add_argument("--data", type=str | None, help="a file of texts: .csv, .tsv, .jsonl or .parquet")
-    parser.add_argument(
-        "--text-column", dest="text_column", type=str, default="text", help="its column of texts"
-    )
-    parser.add_argument("--out", type=str | None, help="write a CSV file instead of printing one")
-    parser.add_argument("--merge", action="store_true", help="fold the adapter into the weights first")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _take_config(given: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -248,12 +236,21 @@ def _recipe(options: Namespace, unknown: Mapping[str, Any]) -> Recipe:
 
 
 def _quiet_libraries() -> None:
-    """Their notes would drown ours; errors still show."""
+    """Their notes would drown ours; errors still show. Call it before they are imported: some speak at once."""
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers.utils import logging
+    from transformers.utils import logging as notes
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    notes.set_verbosity_error()
+    notes.disable_progress_bar()
+
+
+def _number(name: str, given: str) -> float:
+    try:
+        return float(given)
+    except ValueError:
+        raise Mistake(f"{name} is {given}; it must be a number") from None
 
 
 def _exit_code(folders: Sequence[Path]) -> int:

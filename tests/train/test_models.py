@@ -121,6 +121,15 @@ def test_what_a_checkpoint_lacks_is_trained_and_saved_with_the_adapter(
     assert torch.equal(again.eval()(tokens).logits, model.eval()(tokens).logits)
 
 
+def test_a_head_that_was_drawn_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    assert labelled(tiny_model).fresh_head == ("classifier",)
+    labelled(tiny_model).save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(tiny_model)
+    assert load_classifier(tmp_path, ["a", "b"], tokenizer).fresh_head == ()
+    with torch.random.fork_rng():
+        assert load_classifier(tmp_path, ["a", "b", "c"], tokenizer).fresh_head == ("classifier",)
+
+
 def test_weights_that_do_not_fit_their_config_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     for change, words in (
         ({"intermediate_size": 48}, "another size"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,14 @@ from safetensors.torch import load_file
 from tokenizers.processors import TemplateProcessing
 from transformers import BertModel, T5Config, T5ForSequenceClassification, TrainerCallback
 
+from lowland.mistakes import Mistake
 from lowland.recipe import DATA, DEFAULT_MODEL, Recipe
 from lowland.spec import RunSpec, run_spec
 from lowland.tasks.classification import TextData, score
 from lowland.tasks.table import load_task
 from lowland.train.methods import METHODS
 from lowland.train.models import ModelSource, find_model, load_classifier, load_tokenizer
-from lowland.train.trainer import Diverged, Trained, train
+from lowland.train.trainer import Diverged, Trained, check, train
 
 LRS = {"rslora": 0.006, "lora-plus": 0.001, "dora": 0.02, "vera": 0.1, "ia3": 0.02}
 """Learning rates that suit so small a model; 0.01 for the rest."""
@@ -240,3 +243,14 @@ def test_a_compiled_run_learns_the_same(data: TextData, source: ModelSource) -> 
         train(spec_of("lora", compile=one, batch_size=64), data, source) for one in (True, False)
     )
     np.testing.assert_allclose(losses(compiled), losses(plain), atol=1e-3)
+
+
+def test_a_quantised_model_is_refused_before_it_is_loaded(source: ModelSource, tmp_path: Path) -> None:
+    folder = tmp_path / "quantised"
+    shutil.copytree(source.folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(Mistake, match=r"are quantised; .* loop of your own with add_lora"):
+        check([spec_of("lora")], find_model(str(folder)))
+    check([spec_of("lora")], source)

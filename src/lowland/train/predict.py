@@ -1,4 +1,4 @@
-"""Answers of a trained model: of a run's folder, or of a folder with a whole (merged) model."""
+"""Answers of a trained model: of a run, an adapter, or a folder with a whole (merged) model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from typing import Any
 
 import pandas as pd
 import torch
-from transformers import AutoConfig
 
-from lowland.lora import load_adapter, merge_lora
+from lowland.lora import merge_lora
 from lowland.mistakes import Mistake
-from lowland.records import read_record
-from lowland.train.models import find_model, load_classifier, load_tokenizer, token_limit
+from lowland.train.adapted import (
+    LENGTH,
+    SEQ_CLS,
+    check_mergeable,
+    find_adapted,
+    finished_record,
+    read_model_config,
+)
+from lowland.train.loading import fresh_modules, load_adapted, load_with_peft
+from lowland.train.models import load_classifier, load_tokenizer, token_limit
+from lowland.train.quantised import check_readable, compute_in_float32
 
 
 @dataclass(frozen=True)
@@ -54,14 +62,14 @@ class Classifier:
 
 
 def load_classifier_of(folder: Path, *, merge: bool = False) -> Classifier:
-    """The trained model of a run's folder, or of a folder that holds a whole model (a merged one, for instance).
+    """The trained model of a run's folder, of an adapter's, or of one that holds a whole model (a merged one, say).
 
     Args:
-        folder: of a run, or of a Hugging Face model.
-        merge: fold the run's adapter into the weights first.
+        folder: of a run, of a Hugging Face model, or of an adapter in PEFT's format.
+        merge: fold the adapter into the weights first.
 
     Raises:
-        Mistake: if the folder holds neither, or the base model is not the one that the run was trained on.
+        Mistake: if the folder holds none, or the base model is not the one that the run was trained on.
     """
     if (folder / "record.json").is_file():
         classifier = _of_run(folder, merge)
@@ -69,42 +77,51 @@ def load_classifier_of(folder: Path, *, merge: bool = False) -> Classifier:
         if merge:
             raise Mistake(f"{folder} holds a whole model, with nothing to merge; leave --merge out")
         classifier = _of_model(folder)
+    elif (folder / "adapter_config.json").is_file():
+        classifier = _of_adapter(folder, merge)
     else:
-        raise Mistake(f"{folder} is neither a run (record.json) nor a model (config.json)")
+        raise Mistake(
+            f"{folder} is neither a run (record.json) nor a model (config.json) nor an adapter (adapter_config.json)"
+        )
     classifier.model.eval()
     return classifier
 
 
 def _of_run(folder: Path, merge: bool) -> Classifier:
-    record = read_record(folder)
-    if record.status != "finished":
-        raise Mistake(f"the run in {folder} failed ({record.failure}); it has nothing to answer with")
-    labels, length = tuple(record.data["labels"]), int(record.asked["max_length"])
-    if (folder / "model").is_dir():
-        if merge:
-            raise Mistake(f"{folder} is a run of {record.method}, with nothing to merge; leave --merge out")
-        return _of_model(folder / "model", labels, length)
-    if not (folder / "adapter").is_dir():
-        raise Mistake(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")
-    source = find_model(record.asked["model"], record.asked["revision"])
-    for part, words in (("sha256", "weights"), ("files_sha256", "config and tokenizer")):
-        if source.describe()[part] != record.model[part]:
-            raise Mistake(
-                f"the {words} of the base model {source.name} have SHA-256 {source.describe()[part]};"
-                f" the run in {folder} was trained on {record.model[part]}"
-            )
-    tokenizer = load_tokenizer(source.folder)
-    model = load_adapter(load_classifier(source.folder, labels, tokenizer), folder / "adapter")
-    length = token_limit(tokenizer, model.config, length)
-    return Classifier(merge_lora(model, keep=False) if merge else model, tokenizer, labels, length)
+    record = finished_record(folder)
+    if not (folder / "model").is_dir():
+        return _of_adapter(folder, merge)
+    if merge:
+        raise Mistake(f"{folder} is a run of {record.method}, with nothing to merge; leave --merge out")
+    return _of_model(folder / "model", tuple(record.data["labels"]), int(record.asked["max_length"]))
 
 
-def _of_model(folder: Path, labels: tuple[str, ...] | None = None, length: int = 512) -> Classifier:
-    config = AutoConfig.from_pretrained(folder)
+def _of_adapter(folder: Path, merge: bool) -> Classifier:
+    adapted = find_adapted(folder)
+    base = adapted.base
+    if base.kind != SEQ_CLS:
+        raise Mistake(f"the adapter in {folder} is for {base.kind}; labels come from one for {SEQ_CLS}")
+    if merge:
+        check_mergeable(adapted)
+    if adapted.ours:
+        model = load_adapted(adapted)
+        model = merge_lora(model, keep=False, dtype=torch.float32) if merge else model
+    else:
+        model = load_with_peft(adapted)
+    return Classifier(model, base.tokenizer, base.label_names, adapted.max_length)
+
+
+def _of_model(folder: Path, labels: tuple[str, ...] | None = None, length: int = LENGTH) -> Classifier:
+    config = read_model_config(folder)
     if labels is None:
         if not any("SequenceClassification" in name for name in config.architectures or ()):
             raise Mistake(f"the model in {folder} is no classifier of sequences; fine-tune it first")
         labels = tuple(config.id2label[number] for number in sorted(config.id2label))
+    check_readable(config, folder)
     tokenizer = load_tokenizer(folder)
-    model = load_classifier(folder, labels, tokenizer)
+    model = compute_in_float32(load_classifier(folder, labels, tokenizer))
+    if random := fresh_modules(model):
+        raise Mistake(
+            f"the weights in {folder} lack {', '.join(random)}: answers would be random; fine-tune it first"
+        )
     return Classifier(model, tokenizer, labels, token_limit(tokenizer, config, length))
