@@ -303,11 +303,17 @@ def test_a_full_disk_is_a_sentence_and_keeps_earlier_runs(
     assert left[0].startswith("classification-lora-s1-")
 
 
+def listens() -> None:
+    """Hear Ctrl-C, also where the tests run in the background: a shell has such processes ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_control_c_is_exit_code_130_and_keeps_earlier_runs(
     tmp_path: Path, texts: Path, tiny_model: Path
 ) -> None:
     given = command(tmp_path, texts, tiny_model, "--epochs", "30", "--seeds", "1", "2", "3")
-    process = subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(given, preexec_fn=listens, **pipes)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list((tmp_path / "runs").glob("classification-*")):
         time.sleep(0.02)
