@@ -10,6 +10,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
 
 from lowland import __version__
 from lowland.recipe import Recipe
+from lowland.spec import plain
 
 ABOUT = "Fine-tune with low-rank adapters that come to rest on flat land, and prove whether it helped."
 
@@ -61,7 +62,7 @@ def _add_recipe(parser: ArgumentParser, *, single: bool) -> None:
             dest=name,
             nargs="+" if several else None,
             type=(str | None if default is None else str) if texts else Any,
-            default=_plain(default),
+            default=plain(default),
             help=about,
             metavar=name.upper() if not several else name.upper().removesuffix("S"),
         )
@@ -123,12 +124,6 @@ def _add_check(parser: ArgumentParser) -> None:
         type=str,
         help="layers to adapt: all-linear, or names or patterns (all-linear)",
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
-    return list(value) if isinstance(value, tuple) else value
 
 
 OPTIONS_OF: Mapping[str, Callable[[ArgumentParser], None]] = {

@@ -37,7 +37,7 @@ class RunSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values that JSON can hold."""
-        return {one.name: _plain(getattr(self, one.name)) for one in dataclasses.fields(self)}
+        return {one.name: plain(getattr(self, one.name)) for one in dataclasses.fields(self)}
 
 
 def run_spec(recipe: Recipe, method: str, seed: int, options: Collection[str]) -> RunSpec:
@@ -70,7 +70,8 @@ def run_spec(recipe: Recipe, method: str, seed: int, options: Collection[str]) -
     )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Mappings as dicts and tuples as lists, all the way down: what JSON and YAML can hold."""
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, tuple) else value

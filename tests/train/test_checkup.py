@@ -16,6 +16,7 @@ from lowland.lora import lora_layers, remove_lora
 from lowland.train import checkup
 from lowland.train.checkup import CHECKS, FAIL, NOTE, check_model
 from tests.train.test_merging import base_folder, peft_adapter
+from tests.train.test_quantised import quantised
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -43,6 +44,20 @@ def test_the_share_is_told_and_is_no_failure(tiny_model: Path) -> None:
     assert "aim: at most 0.3%" in figures
     pairs = [(16, 16)] * 8 + [(16, 32), (32, 16)] * 2 + [(16, 16)]  # attention, feed-forward, pooler
     assert f"{8 * sum(map(sum, pairs)):,} of" in figures
+
+
+@pytest.mark.parametrize("how", ["4bit", "8bit", "torchao"])
+def test_a_base_in_few_bits_passes_and_its_share_counts_numbers_and_not_bytes(
+    tmp_path: Path, tiny_model: Path, how: str
+) -> None:
+    plain = base_folder("SEQ_CLS", tmp_path / "base", tiny_model, width=64)
+    few = quantised("SEQ_CLS", how, plain, tmp_path / "few")
+    whole, packed = outcomes(str(plain)), outcomes(str(few))
+    assert packed["trainable share"] == whole["trainable share"]
+    failed = {name for name, (outcome, _) in packed.items() if outcome == FAIL}
+    assert failed == (
+        {"first answer", "PEFT reads it"} if how == "8bit" else set()
+    )  # there the base rounds inputs
 
 
 @pytest.mark.parametrize("kind", ["SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM"])

@@ -193,11 +193,33 @@ def test_the_frozen_base_is_held_in_bf16_and_nothing_else(bert: nn.Module) -> No
     first = {name: one.detach().clone() for name, one in bert.named_parameters()}
     hold_base_in(bert, torch.bfloat16)
     for name, one in bert.named_parameters():
-        kept = one.requires_grad or "LayerNorm" in name
+        kept = one.requires_grad or "LayerNorm" in name or "embeddings" in name
         assert one.dtype == (torch.float32 if kept else torch.bfloat16), name
         assert torch.equal(one, first[name].to(one.dtype))
     assert {one.dtype for name, one in bert.named_parameters() if ".lora_" in name} == {torch.float32}
-    assert bert.bert.embeddings.word_embeddings.weight.dtype == torch.bfloat16
+    assert bert.bert.encoder.layer[0].output.dense.weight.dtype == torch.bfloat16
+
+
+def test_a_base_held_in_bf16_changes_no_bit_of_what_autocast_makes_of_one_in_fp32(
+    bert: nn.Module, tokens: torch.Tensor
+) -> None:
+    add_lora(bert, LoRAConfig(r=2, modules_to_save=("classifier",)))
+    for name, one in bert.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(one, std=0.1)
+
+    def loss_and_gradients() -> list[torch.Tensor]:
+        bert.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = bert(tokens).logits.float().square().mean()
+        loss.backward()
+        return [loss.detach(), *(one.grad for one in bert.parameters() if one.grad is not None)]
+
+    bert.eval()
+    cast = [one.clone() for one in loss_and_gradients()]
+    hold_base_in(bert, torch.bfloat16)
+    held = loss_and_gradients()
+    assert all(torch.equal(one, other) for one, other in zip(held, cast, strict=True))
 
 
 def test_in_full_fine_tuning_nothing_is_held_in_bf16(bert: nn.Module) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
+from lowland.evidence.exact import McNemar, Permutation, mcnemar, permutation_p
 from lowland.evidence.intervals import (
     check_groups,
     check_predictions,
@@ -16,109 +16,7 @@ from lowland.evidence.intervals import (
     paired_interval,
 )
 
-_EXACT_SEEDS = 14  # 2^14 sign patterns take well under a second; beyond that they are sampled
-_SAMPLED_PATTERNS = 2**_EXACT_SEEDS - 1
 _METRIC_WORDS = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
-
-
-@dataclass(frozen=True)
-class Permutation:
-    """Result of :func:`permutation_p`.
-
-    Attributes:
-        p: two-sided p-value.
-        smallest_p: the least that so many seeds can reach, 2 / 2^S.
-        exact: True if all 2^S sign patterns were counted, False if they were sampled.
-    """
-
-    p: float
-    smallest_p: float
-    exact: bool
-
-
-def permutation_p(differences: npt.ArrayLike, *, seed: int = 0) -> Permutation:
-    """Sign-flip permutation test of S paired differences, two-sided, about their mean.
-
-    If method and reference were exchangeable within each seed, every pattern of signs would be
-    equally likely; p is the share of the 2^S patterns whose mean lies at least as far from 0.
-    Three seeds cannot give less than 0.25. It speaks about the seeds on this test set only, not
-    about other examples.
-
-    Source: R. A. Fisher, "The Design of Experiments", 1935, section 21;
-    ``scipy.stats.permutation_test``.
-
-    Args:
-        differences: (S,) method minus reference, one a seed.
-        seed: of the sampling, used beyond 14 seeds only.
-
-    Raises:
-        ValueError: not a vector of one or more finite numbers.
-    """
-    d = np.asarray(differences, dtype=np.float64)
-    if d.ndim != 1 or d.size == 0 or not np.isfinite(d).all():
-        raise ValueError(f"differences has shape {d.shape}; expected (S,) with S of 1 or more, all finite.")
-    smallest = 2.0 / 2.0**d.size
-    if d.size == 1:
-        return Permutation(p=1.0, smallest_p=smallest, exact=True)
-    exact = d.size <= _EXACT_SEEDS
-    found = stats.permutation_test(
-        (d,),
-        _mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=2**_EXACT_SEEDS if exact else _SAMPLED_PATTERNS,
-        batch=4096,
-        rng=np.random.default_rng(seed),
-    )
-    return Permutation(p=float(found.pvalue), smallest_p=smallest, exact=exact)
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """Result of :func:`mcnemar`.
-
-    Attributes:
-        only_method: examples that the method alone got right.
-        only_reference: examples that the reference alone got right.
-        p: exact two-sided p-value.
-    """
-
-    only_method: int
-    only_reference: int
-    p: float
-
-
-def mcnemar(labels: npt.ArrayLike, predicted: npt.ArrayLike, predicted_reference: npt.ArrayLike) -> McNemar:
-    """McNemar's exact test: of the examples that one run alone got right, do both runs hold half?
-
-    ``p = P(|X - n/2| >= |b - n/2|)`` with X binomial(n, 1/2), b examples right in the method
-    alone and n right in exactly one; p is 1 where n is 0. It compares two trained models, not two
-    methods: it knows nothing of other seeds. It also takes the examples for independent: where some
-    are alike (copies, or sentences of one template) its p is too small, and nothing here mends that.
-
-    Source: Q. McNemar, "Note on the sampling error of the difference between correlated
-    proportions or percentages", Psychometrika 12, 1947; ``scipy.stats.binomtest``.
-
-    Args:
-        labels: (N,) true classes.
-        predicted: (N,) classes that the method's run predicted.
-        predicted_reference: (N,) classes that the reference's run predicted.
-
-    Raises:
-        ValueError: shapes that do not fit, or an empty array.
-    """
-    shapes = [np.shape(labels), np.shape(predicted), np.shape(predicted_reference)]
-    if len(shapes[0]) != 1 or shapes[0][0] == 0 or len(set(shapes)) != 1:
-        raise ValueError(
-            "labels, predicted and predicted_reference have shapes "
-            f"{shapes[0]}, {shapes[1]} and {shapes[2]}; expected (N,) thrice, N of 1 or more."
-        )
-    right = np.asarray(predicted) == np.asarray(labels)
-    right_reference = np.asarray(predicted_reference) == np.asarray(labels)
-    b = int((right & ~right_reference).sum())
-    c = int((right_reference & ~right).sum())
-    p = float(stats.binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
-    return McNemar(only_method=b, only_reference=c, p=p)
 
 
 @dataclass(frozen=True)
@@ -288,10 +186,6 @@ def compare_pairs(
         detectable=detectable_difference(interval.standard_error, interval.df, level=level),
         identical=bool(np.array_equal(ours, theirs)),
     )
-
-
-def _mean(values: npt.NDArray[np.float64], axis: int = 0) -> npt.NDArray[np.float64]:
-    return np.asarray(values.mean(axis=axis))
 
 
 def _points(shares: list[float]) -> list[str]:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers.pytorch_utils import Conv1D
 
+from lowland.mistakes import reason_of
+
 Linear = nn.Linear | Conv1D
 """Conv1D is GPT-2's linear layer; it holds its weight transposed, (in, out)."""
 Adaptable = Linear | nn.Embedding
@@ -88,8 +90,8 @@ def why_not(base: nn.Module) -> str | None:
         return "its weight is not quantised yet; move the model to its device first"
     if is_repacked(base):
         return "bitsandbytes has repacked its weight for inference; load the model again, and adapt it first"
-    if kind == "torchao" and not _dequantises(base):
-        return f"torchao cannot dequantise {type(weight).__name__} on this machine"
+    if kind == "torchao" and (reason := _why_not_dequantised(base)):
+        return reason
     if isinstance(base, nn.Embedding) and base.max_norm is not None:
         return "with max_norm an embedding writes its weight while it is read"
     return goes_its_own_way(base)
@@ -116,9 +118,10 @@ def _row_scales(base: Any) -> Tensor | None:
     return base.state.SCB if scales is None else scales
 
 
-def _dequantises(base: nn.Module) -> bool:
+def _why_not_dequantised(base: nn.Module) -> str | None:
+    """What torchao says, where it has no way to dequantise a weight of this kind on this machine."""
     try:
         weight_of(base)
-    except (NotImplementedError, RuntimeError):
-        return False
-    return True
+    except (NotImplementedError, RuntimeError) as error:
+        return f"torchao cannot dequantise {type(base.weight).__name__} on this machine ({reason_of(error)})"
+    return None

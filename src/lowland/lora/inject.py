@@ -128,14 +128,18 @@ def config_of(model: nn.Module) -> LoRAConfig:
     return cast(LoRAConfig, model.lora_config)
 
 
-def count_parameters(model: nn.Module) -> ParameterCount:
-    """Count a model's parameters: `.trainable`, `.total`, `.share`."""
+def parameter_sizes(model: nn.Module) -> dict[nn.Parameter, int]:
+    """How many numbers each parameter holds; in few bits these are more than the bytes that they are packed in."""
     sizes = {one: one.numel() for one in model.parameters()}
     for module in model.modules():
         if isinstance(module, nn.Linear) and is_quantised(module):
-            sizes[cast(nn.Parameter, module.weight)] = math.prod(
-                shape_of(module)
-            )  # numbers, and not the bytes that they are packed in
+            sizes[cast(nn.Parameter, module.weight)] = math.prod(shape_of(module))
+    return sizes
+
+
+def count_parameters(model: nn.Module) -> ParameterCount:
+    """Count a model's parameters: `.trainable`, `.total`, `.share`."""
+    sizes = parameter_sizes(model)
     return ParameterCount(
         trainable=sum(size for one, size in sizes.items() if one.requires_grad), total=sum(sizes.values())
     )

@@ -100,11 +100,11 @@ def exact_targets(model: nn.Module, names: Sequence[str]) -> tuple[str, ...] | s
     return tuple(names)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The content of a folder's `adapter_config.json`.
+def read_json(folder: Path) -> dict[str, Any]:
+    """The content of a folder's `adapter_config.json`, of whatever kind of adapter.
 
     Raises:
-        Mistake: if it is missing or damaged, or the adapter is of another kind than LoRA and rsLoRA.
+        Mistake: if it is missing or damaged.
     """
     path = folder / CONFIG_FILE
     try:
@@ -115,6 +115,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise Mistake(f"{path} is damaged ({error})") from None
     if not isinstance(given, dict):
         raise Mistake(f"{path} is damaged (no JSON object)")
+    return given
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The same for an adapter that lowland's own layers can load.
+
+    Raises:
+        Mistake: if it is missing or damaged, or the adapter is of another kind than LoRA and rsLoRA.
+    """
+    path, given = folder / CONFIG_FILE, read_json(folder)
     if "peft_type" not in given:
         raise Mistake(f"{path} names no peft_type; it is another tool's, and only PEFT's LoRA can be loaded")
     if given["peft_type"] != "LORA":

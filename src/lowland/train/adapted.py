@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
-from transformers.models.auto import modeling_auto
 
-from lowland.lora.peft_config import other_kinds, read_config
+from lowland.lora.peft_config import TASKS, other_kinds, read_config, read_json
 from lowland.mistakes import Mistake, reason_of
 from lowland.records import RunRecord, read_record
 from lowland.train.models import ModelSource, find_model, load_tokenizer, token_limit
@@ -25,12 +23,6 @@ AUTO_CLASSES: Mapping[str, str] = {
     SEQ_2_SEQ_LM: "AutoModelForSeq2SeqLM",
 }
 """What is read and merged, by PEFT's names of tasks, and the class of transformers' that loads it."""
-
-ARCHITECTURES: Mapping[str, set[str]] = {
-    SEQ_CLS: {*modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.values()},
-    SEQ_2_SEQ_LM: {*modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values()},
-    CAUSAL_LM: {*modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()},
-}
 
 CLASSIFIER_HEADS = {"score", "classifier", "classification_head"}
 """What the heads of transformers' sequence classifiers are called."""
@@ -148,11 +140,11 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
     tokenizer = load_tokenizer(source.folder)
     base = Base(source, SEQ_CLS, tuple(record.data["labels"]), tokenizer)
     length = _limit(base, int(record.asked["max_length"]))
-    return Adapted(base, folder / "adapter", length, _is_ours(_adapter_config(folder / "adapter")), record)
+    return Adapted(base, folder / "adapter", length, _is_ours(read_json(folder / "adapter")), record)
 
 
 def _of_adapter(folder: Path, model: str | None) -> Adapted:
-    config = _adapter_config(folder)
+    config = read_json(folder)
     name = model or config.get("base_model_name_or_path")
     if not name:
         raise Mistake(f"{folder} does not say which base model it adapts; name it with --model")
@@ -163,19 +155,6 @@ def _of_adapter(folder: Path, model: str | None) -> Adapted:
     names = _label_names(source.folder, folder) if kind == SEQ_CLS else ()
     base = Base(source, kind, names, tokenizer)
     return Adapted(base, folder, _limit(base, LENGTH), _is_ours(config))
-
-
-def _adapter_config(folder: Path) -> dict[str, Any]:
-    path = folder / "adapter_config.json"
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Mistake(f"{folder} holds no adapter_config.json; name an adapter's folder") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Mistake(f"{path} is damaged ({reason_of(error)})") from None
-    if not isinstance(given, dict):
-        raise Mistake(f"{path} is damaged (no JSON object)")
-    return given
 
 
 def _is_ours(config: Mapping[str, Any]) -> bool:
@@ -195,7 +174,7 @@ def _kind_of_adapter(folder: Path, config: Mapping[str, Any], base: Path) -> str
 
 def _kind_of_base(folder: Path) -> str:
     named = set(read_model_config(folder).architectures or ())
-    return next((kind for kind, known in ARCHITECTURES.items() if named & known), SEQ_CLS)
+    return next((kind for kind, known in TASKS.items() if not named.isdisjoint(known.values())), SEQ_CLS)
 
 
 def _label_names(base: Path, adapter: Path | None) -> tuple[str, ...]:

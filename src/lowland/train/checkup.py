@@ -25,7 +25,7 @@ from lowland.lora import (
     save_adapter,
     unmerge_lora,
 )
-from lowland.lora.inject import config_of
+from lowland.lora.inject import config_of, parameter_sizes
 from lowland.mistakes import reason_of
 from lowland.tasks.readers import read_embedded
 from lowland.train.adapted import SEQ_CLS, Base, find_adapted, find_base, some_of
@@ -127,9 +127,10 @@ def adapters(subject: Subject) -> Outcome:
 def share(subject: Subject) -> Outcome:
     """How many parameters the adapters have."""
     head = tuple(f"{name}." for name in find_head(subject.model))
-    sizes = {name: one.numel() for name, one in subject.model.named_parameters() if not name.startswith(head)}
+    numbers = parameter_sizes(subject.model)
+    sizes = [numbers[one] for name, one in subject.model.named_parameters() if not name.startswith(head)]
     own = sum(layer.lora_A.numel() + layer.lora_B.numel() for _, layer in lora_layers(subject.model))
-    total = sum(sizes.values())
+    total = sum(sizes)
     told = f"{own / total:.2%} of the parameters without the head: {own:,} of {total:,}"
     return (OK if own / total <= AIMED_SHARE else NOTE), f"{told} (aim: at most {AIMED_SHARE:.1%})"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +17,7 @@ from lowland.mistakes import Mistake, reason_of
 from lowland.rng import stream_seed
 from lowland.train.adapted import AUTO_CLASSES, SEQ_CLS, Adapted, Base, read_model_config, some_of
 from lowland.train.models import load_classifier
+from lowland.train.peft_adapters import quiet_peft
 from lowland.train.quantised import check_readable, compute_in_float32
 from lowland.train.trainer import untouched_generators
 
@@ -70,9 +70,7 @@ def load_with_peft(adapted: Adapted) -> Any:
     try:
         given = {name.removeprefix(PREFIX) for name in load_peft_weights(folder, device="cpu")}
         _check_whole(adapted, (name for name in fresh_modules(base) if not _weights(base, name) <= given))
-        with warnings.catch_warnings():
-            # PEFT 0.21 asks transformers 5.23 by an old name; nobody who predicts can do anything about it
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        with quiet_peft():
             return PeftModel.from_pretrained(base, folder).eval()
     except Mistake:
         raise

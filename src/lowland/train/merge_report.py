@@ -80,7 +80,7 @@ class MergeReport:
             )
         by_layers = (
             self.base["rounds_inputs"] and self.dtype != NF4
-        )  # the base's own rounding is in the logits
+        )  # the logits hold the base's own rounding
         effect = self.effect.largest
         if effect and not by_layers and not self.logits.largest < MOST_LOST * effect:
             told.append(

@@ -205,13 +205,15 @@ def number_format(asked: str) -> Literal["fp32", "bf16"]:
 
 
 def hold_base_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Hold the frozen weights in a smaller format, in place: half the memory, and no cast at every step.
+    """Hold the frozen weights of products in a smaller format, in place: half their memory, and no cast at each step.
 
-    What is trained stays as it is, and so do norms, whose weights are small and whose products are sums of many.
-    Before the training; nothing is rounded during it.
+    Autocast rounds them so at each step anyhow: no result changes by a bit. What it leaves alone stays as it is:
+    embeddings and norms, from which the sums over the layers come in fp32, and all that is trained.
     """
+    from torch import nn
+
     for module in model.modules():
-        if "Norm" in type(module).__name__:
+        if isinstance(module, nn.Embedding) or "Norm" in type(module).__name__:
             continue
         for one in module.parameters(recurse=False):
             if not one.requires_grad and one.is_floating_point():

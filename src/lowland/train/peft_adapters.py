@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,17 +137,23 @@ def _save_difference(model: Any, folder: Path) -> None:
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Without a warning that no user can mend: PEFT 0.21 asks transformers 5.23 by an old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
+
+
 def _wrap(model: nn.Module, spec: RunSpec, config: Any) -> nn.Module:
     import torch
     from peft import get_peft_model
 
-    if next(model.parameters()).is_meta:
-        return (
-            model  # what can be said without weights has been said; PiSSA and DoRA begin with a look at them
-        )
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # PEFT 0.21 asks transformers 5.23 by an old name; nobody who trains can do anything about it
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    if next(
+        model.parameters()
+    ).is_meta:  # all is said that can be without weights, which PiSSA and DoRA look at
+        return model
+    with torch.random.fork_rng(devices=[]), quiet_peft():
         torch.default_generator.manual_seed(stream_seed(spec.seed, "adapter"))
         wrapped: nn.Module = get_peft_model(model, config)
     return wrapped
@@ -203,11 +210,11 @@ def _targets(model: nn.Module, targets: Any, **ranks: Any) -> list[str]:
 def _check_half(model: nn.Module, names: Sequence[str], **ranks: Any) -> None:
     """A file of twice the rank must fit the layers, too."""
     from lowland.lora import LoRAConfig
+    from lowland.lora.bases import shape_of
 
     config = LoRAConfig(**ranks)
     for name in names:
-        weight, rank = model.get_submodule(name).weight, config.rank_of(name)
-        side = min(weight.shape) // 2  # type: ignore[arg-type]
+        side, rank = min(shape_of(model.get_submodule(name))) // 2, config.rank_of(name)
         if rank > side:
             raise Mistake(
                 f"rank {rank} is too large for pissa in layer {name}; it must be at most {side}, half the smaller side"

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from lowland.lora import lora_layers
 from lowland.lora.bases import weight_of
@@ -125,7 +126,12 @@ def layer_errors(adapted: nn.Module, merged: nn.Module) -> dict[str, LayerError]
 
 def fingerprints(parameters: Mapping[str, Tensor]) -> dict[str, str]:
     """SHA-256 of each tensor's bytes: what is still the same is the same bit for bit."""
-    raw = {
-        name: one.detach().cpu().contiguous().flatten().view(torch.uint8) for name, one in parameters.items()
-    }
-    return {name: hashlib.sha256(one.numpy().data).hexdigest() for name, one in raw.items()}
+    return {name: _hash(one.detach()) for name, one in parameters.items()}
+
+
+def _hash(tensor: Tensor) -> str:
+    if is_traceable_wrapper_subclass(tensor):  # made of several tensors, as torchao's: values and scales
+        raw = "".join(_hash(getattr(tensor, part)) for part in tensor.__tensor_flatten__()[0]).encode()
+        return hashlib.sha256(raw).hexdigest()
+    plain = tensor.cpu().contiguous().flatten().view(torch.uint8)
+    return hashlib.sha256(plain.numpy().data).hexdigest()

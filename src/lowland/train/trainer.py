@@ -25,6 +25,7 @@ from lowland.mistakes import Mistake
 from lowland.rng import stream_seed
 from lowland.spec import RunSpec
 from lowland.tasks.classification import TRAIN, VALIDATION, TextData, score
+from lowland.train.adapted import read_model_config
 from lowland.train.methods import METHODS
 from lowland.train.models import (
     ModelSource,
@@ -38,6 +39,7 @@ from lowland.train.models import (
 )
 from lowland.train.paired import Encoded, PairedTrainer
 from lowland.train.peft_adapters import save_peft
+from lowland.train.quantised import quantised_with
 
 
 class Diverged(RuntimeError):
@@ -125,7 +127,7 @@ def check(specs: Sequence[RunSpec], source: ModelSource) -> None:
         Mistake: naming all that does not fit: a target that the model has not, a rank larger than a layer.
     """
     load_tokenizer(source.folder)
-    if hasattr(outline(source.folder).config, "quantization_config"):
+    if quantised_with(read_model_config(source.folder)):
         raise Mistake(
             f"the weights in {source.folder} are quantised; Hugging Face's Trainer cannot train such a model with"
             " adapters of lowland's own: give the model as it was before, or train in a loop of your own with add_lora"
@@ -183,9 +185,7 @@ def _adapted(spec: RunSpec, data: TextData, source: ModelSource, tokenizer: Any)
     model = METHODS[spec.method].adapt(load_classifier(source.folder, data.label_names, tokenizer), spec)
     if number_format(spec.dtype) == "bf16":
         answer_in_fp32(_base(model))
-        if not isinstance(
-            model, PeftModel
-        ):  # PEFT's adapters are trained as PEFT has them: on a base of fp32
+        if not isinstance(model, PeftModel):  # whose adapters are trained as PEFT has them: on a base of fp32
             hold_base_in(model, torch.bfloat16)
     return model
 
