@@ -21,7 +21,7 @@ from lowland.records import RunRecord
 from lowland.study.progress import Progress
 from lowland.study.run import run_study
 from lowland.tasks.table import TASKS
-from lowland.train.methods import METHODS
+from lowland.train.methods import method_named
 
 MARGIN = 0.005
 """Accuracy, as a share: what bf16 may lose."""
@@ -43,8 +43,8 @@ def main() -> None:
     for one in given.formats:
         asked = {"task": given.task, "data": given.data, "seeds": given.seeds, "epochs": given.epochs}
         asked |= {"methods": ["lora"], "dtype": one, "out": given.out}
-        uses = {name: method.options for name, method in METHODS.items()}
-        folders = run_study(read_recipe(asked, tasks=TASKS, methods=uses), progress=Progress(sys.stderr))
+        recipe = read_recipe(asked, tasks=TASKS, methods=method_named)
+        folders = run_study(recipe, progress=Progress(sys.stderr))
         for folder, record in finished(folders).items():
             runs[folder] = replace(record, asked={**record.asked, "method": f"lora in {one}"})
     for folder, record in runs.items():

@@ -73,3 +73,41 @@ def test_a_ratio_is_the_median_of_the_rounds_own(contest: ModuleType) -> None:
     found = contest.in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
     assert [sorted(calls[i : i + 2]) for i in range(0, 8, 2)] == [["a", "b"]] * 4  # the first is not counted
     assert {name: len(one) for name, one in found.items()} == {"a": 3, "b": 3}
+
+
+def test_flat_step_time_and_memory(
+    contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = run("flat_step_time", tmp_path / "a.json", "--dtype", "fp32", "bf16", monkeypatch=monkeypatch)
+    for row in found["rows"]:
+        assert {name: one[name] for name, one in row["ratio_to"].items()} == dict.fromkeys(row["ratio_to"], 1)
+        assert row["seconds"].keys() == {"peft", "lora", "flat", "peft, flat", "add-subtract"}
+    one = import_module("memory")._one("flat", "tiny", "fp32", 0.0, keep=False, noise=True)
+    assert one["peak"] > one["step"] >= 0
+
+
+def test_erosion(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["erosion", "--steps", "3", "--out", str(tmp_path / "a.json")])
+    erosion = import_module("erosion")
+    monkeypatch.setattr(erosion, "WIDTH", 32)
+    erosion.main()
+    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
+    changed = {(row["dtype"], row["way"]): row["entries_changed"] for row in rows}
+    assert all((changed[one] == 0) == (one[1] == "ours") for one in changed)
+    assert len(changed) == 6
+
+
+def test_the_baseline_adds_the_papers_noise_and_subtracts_it(contest: ModuleType) -> None:
+    import torch
+
+    shape = contest.SHAPES["tiny"]
+    model = import_module("flat_step_time").pefts(shape, torch.float64, 0.0)
+    layer = next(one for one in model.modules() if hasattr(one, "lora_A"))
+    before = layer.base_layer.weight.detach().clone()
+    noise = import_module("add_and_subtract").AddAndSubtract(model, 0.5)
+    noise.begin_step(3)
+    eps = layer.base_layer.weight.detach() - before
+    size = (eps.norm(dim=1) / before.norm(dim=1)).mean().item()  # of rows of chi, 24 wide
+    assert size == pytest.approx(0.5, rel=0.15)
+    noise.end_step()
+    assert (layer.base_layer.weight - before).abs().max() < 1e-12

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from lowland.records import read_record
-from lowland.train.methods import METHODS
+from lowland.train.methods import METHODS, PERTURBATIONS
 from tests.conftest import table_of
 
 Run = Callable[..., tuple[int, str, str]]
@@ -74,8 +74,10 @@ def test_lists(lowland: Run) -> None:
         "classification",
     ]
     _, methods, _ = lowland("methods")
-    assert [line.split()[0] for line in methods.splitlines()] == list(METHODS)
+    rows, front = methods.split("\n\nIn front of a method")
+    assert [line.split()[0] for line in rows.splitlines()] == list(METHODS)
     assert {"full", "lora", "flat-lora"} < set(METHODS)
+    assert [line.split()[0] for line in front.splitlines()[2:]] == [f"{name}+" for name in PERTURBATIONS]
 
 
 def test_print_config_is_a_recipe_that_can_be_given_back(lowland: Run, tmp_path: Path) -> None:
@@ -164,6 +166,11 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "target": (["--targets", "querry"], "unknown target module 'querry'; did you mean 'query'?"),
     "rank 0": (["--rank", "0"], "rank is 0; it must be at least 1"),
     "rank too large": (["--rank", "17"], "rank 17 is larger than layer"),
+    "no adapter": (
+        ["--methods", "flat+full"],
+        "'flat+full' cannot be: flat puts noise on an adapter's merged weight",
+    ),
+    "neftune": (["--neftune-alpha", "0"], "neftune_alpha is 0; it must be above 0"),
     "rho": (["--rho", "-0.1"], "rho is -0.1; it must be at least 0"),
     "no file": (["--data", "nowhere.csv"], "the data file nowhere.csv does not exist"),
     "column": (["--text-column", "texts"], "unknown text column 'texts'; did you mean 'text'?"),

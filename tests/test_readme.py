@@ -12,12 +12,11 @@ import yaml
 
 from lowland.recipe import read_recipe
 from lowland.tasks.table import TASKS
-from lowland.train.methods import METHODS
+from lowland.train.methods import method_named
 from tests.conftest import table_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-USES = {name: method.options for name, method in METHODS.items()}
 
 
 def blocks(kind: str) -> list[str]:
@@ -52,7 +51,7 @@ def test_its_recipe_and_those_of_the_project_can_be_read() -> None:
     texts = [*blocks("yaml"), *(path.read_text() for path in (ROOT / "recipes").glob("*.yaml"))]
     assert len(texts) >= 2
     for text in texts:
-        read_recipe(yaml.safe_load(text), tasks=TASKS, methods=USES)
+        read_recipe(yaml.safe_load(text), tasks=TASKS, methods=method_named)
 
 
 def test_its_python_runs(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,13 @@ import dataclasses
 import json
 import math
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowland.mistakes import Mistake
+from lowland.mistakes import Mistake, one_of
 from lowland.recipe import DATA, TRAINING, Recipe, read_field, read_recipe
 from lowland.spec import run_spec
 from lowland.store import key_of
@@ -20,15 +20,30 @@ from lowland.store import key_of
 TASKS = ("financial-demo", "financial-phrasebank", "sms-spam", "classification")
 LORA = ("rank", "alpha", "dropout", "targets", "rslora", "rank_pattern", "alpha_pattern")
 METHODS = {"full": (), "lora": LORA, "flat-lora": (*LORA, "rho"), "lora-plus": (*LORA, "lr_ratio")}
+METHODS |= {"neftune+full": ("neftune_alpha",), "neftune+lora": (*LORA, "neftune_alpha")}
 FIELDS = [one.name for one in dataclasses.fields(Recipe)]
 WHOLE = ("split_seed", "epochs", "batch_size", "accumulation", "max_length", "rank")
 NUMBERS = (
     "validation_share", "test_share", "lr", "weight_decay", "warmup", "alpha", "dropout", "rho", "lr_ratio",
+    "neftune_alpha",
 )  # fmt: skip
 
 
+class Named(NamedTuple):
+    name: str
+    options: tuple[str, ...]
+
+
+def named(name: str) -> Named:
+    """As `lowland.train.methods.method_named`: `flat+lora` is another name of `flat-lora`."""
+    own = {"flat+lora": "flat-lora"}.get(name, name)
+    if own not in METHODS:
+        raise Mistake(one_of("method", own, METHODS))
+    return Named(own, METHODS[own])
+
+
 def read(**given: Any) -> Recipe:
-    return read_recipe(given, tasks=TASKS, methods=METHODS)
+    return read_recipe(given, tasks=TASKS, methods=named)
 
 
 def problems(**given: Any) -> tuple[str, ...]:
@@ -134,7 +149,7 @@ def test_a_value_of_another_type_is_a_sentence_that_names_field_and_value(name, 
             for name in ("epochs", "batch_size", "accumulation", "max_length", "rank")
         ],
         ("split_seed", (0, 1, 2**40), (-1,)),
-        *[(name, (1e-12, 3), (0, -1e-12)) for name in ("lr", "alpha")],
+        *[(name, (1e-12, 3), (0, -1e-12)) for name in ("lr", "alpha", "neftune_alpha")],
         *[(name, (0, 1e-12, 5), (-1e-12,)) for name in ("weight_decay", "rho")],
         *[(name, (0, 0.5, math.nextafter(1, 0)), (-1e-12, 1, 2)) for name in ("warmup", "dropout")],
         ("validation_share", (1e-9, 0.7), (0, 1, 1.5, -0.1)),
@@ -274,6 +289,31 @@ def test_overrides_reach_their_method_alone():
     assert (full.training["lr"], full.training["epochs"]) == (1e-3, 1)
 
 
+def test_overrides_of_a_method_hold_for_it_with_perturbations_in_front():
+    """A perturbed method is compared with the plain one, and must train as that does."""
+    recipe = read(rank=8, overrides={"lora": {"lr": 2e-3, "rank": 4}, "neftune+lora": {"lr": 1e-3}})
+    lora, under = (run_spec(recipe, name, 42, METHODS[name]) for name in ("lora", "neftune+lora"))
+    assert (lora.training["lr"], lora.options["rank"]) == (2e-3, 4)
+    assert (under.training["lr"], under.options["rank"]) == (1e-3, 4)
+    full = run_spec(read(), "neftune+full", 42, METHODS["neftune+full"])
+    assert full.training["lr"] == 5e-5
+
+
+def test_a_method_has_one_name_whatever_a_recipe_calls_it():
+    recipe = read(methods=["lora", "flat+lora"], overrides={"flat+lora": {"rho": "0.2"}})
+    assert recipe.methods == ("lora", "flat-lora")
+    assert run_spec(recipe, "flat-lora", 42, METHODS["flat-lora"]).options["rho"] == 0.2
+    assert recipe == read(methods=["lora", "flat-lora"], overrides={"flat-lora": {"rho": "0.2"}})
+    assert read_recipe(given := vars(recipe), tasks=TASKS, methods=named) == Recipe(**given)
+
+
+def test_what_is_named_twice_by_two_names_is_refused():
+    (told,) = problems(methods=["flat+lora", "flat-lora"])
+    assert told == "methods names flat-lora more than once; once is enough"
+    (told,) = problems(overrides={"flat+lora": {"rho": 1}, "flat-lora": {"rho": 2}})
+    assert told == "overrides names flat-lora more than once; once is enough"
+
+
 def test_a_spec_has_what_its_method_uses_and_nothing_else():
     recipe = read()
     for name, options in METHODS.items():
@@ -371,7 +411,7 @@ def test_what_was_not_given_is_not_told_as_a_mistake():
         read_recipe(
             {"validation_share": "abc", "test_share": 0.95},
             tasks=["financial-demo"],
-            methods={"full": (), "lora": (), "flat-lora": ()},
+            methods=named,
         )
     assert not any("validation_share 0.1" in one for one in caught.value.problems)
 

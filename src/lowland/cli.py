@@ -177,10 +177,12 @@ def tasks(options: Namespace, unknown: Mapping[str, Any]) -> int:
 
 
 def methods(options: Namespace, unknown: Mapping[str, Any]) -> int:
-    """List the methods there are."""
-    from lowland.train.methods import METHODS
+    """List the methods there are, and what may stand in front of them."""
+    from lowland.train.methods import METHODS, PERTURBATIONS
 
     _list({name: method.summary for name, method in METHODS.items()})
+    print("\nIn front of a method, as in flat+dora or neftune+flat+lora-plus:\n")
+    _list({f"{name}+": noise.summary for name, noise in PERTURBATIONS.items()})
     return 0
 
 
@@ -227,12 +229,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _recipe(options: Namespace, unknown: Mapping[str, Any]) -> Recipe:
     from lowland.tasks.table import TASKS
-    from lowland.train.methods import METHODS
+    from lowland.train.methods import method_named
 
     fields = {one.name for one in dataclasses.fields(Recipe)}
     given = {name: value for name, value in options.as_dict().items() if name in fields}
-    uses = {name: method.options for name, method in METHODS.items()}
-    return read_recipe({**unknown, **given}, tasks=TASKS, methods=uses)
+    return read_recipe({**unknown, **given}, tasks=TASKS, methods=method_named)
 
 
 def _quiet_libraries() -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from lowland.mistakes import Mistake, one_of
 
@@ -183,6 +183,9 @@ class Recipe:
     rho: float = _asked(
         0.05, "a number", "strength of Flat-LoRA's noise at the end of training", "be at least 0"
     )
+    neftune_alpha: float = _asked(
+        5.0, "a number", "alpha, the strength of NEFTune's noise on the embeddings", "be above 0"
+    )
     keep_weights: bool = _asked(
         True, "true or false", "keep what was learned in the run's folder; `lowland predict` needs it"
     )
@@ -217,15 +220,24 @@ _RANGES: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
+class Method(Protocol):
+    """What a recipe must know of a method: its one name, and the fields beside `TRAINING` that it uses."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def options(self) -> Collection[str]: ...  # noqa: D102
+
+
 def read_recipe(
-    given: Mapping[str, Any], *, tasks: Collection[str], methods: Mapping[str, Collection[str]]
+    given: Mapping[str, Any], *, tasks: Collection[str], methods: Callable[[str], Method]
 ) -> Recipe:
     """The recipe that a mapping asks for; fields that it leaves out take their defaults.
 
     Args:
         given: values by field, as a YAML file or the command line has them.
         tasks: the names of the tasks there are.
-        methods: for each method there is, the fields beside `TRAINING` that it uses.
+        methods: gives the method of a name, or raises `Mistake`; the recipe has the method's own name.
 
     Raises:
         Mistake: naming every mistake there is, not only the first.
@@ -240,12 +252,19 @@ def read_recipe(
             except Mistake as mistake:
                 problems += mistake.problems
     recipe = Recipe(**values)
-    problems += _names(recipe, tasks, methods) + _overridden(recipe, methods)
+    if recipe.task not in tasks:
+        problems.append(one_of("task", recipe.task, tasks))
+    found, wrong = _found(recipe, methods)
+    problems += wrong + _twice(recipe, found) + _overridden(recipe, found)
     if all(name in values for name in ("validation_share", "test_share") if name in given):
         problems += _together(recipe)
     if problems:
         raise Mistake(*problems)
-    return recipe
+    return dataclasses.replace(
+        recipe,
+        methods=tuple(found[name].name for name in recipe.methods),
+        overrides=MappingProxyType({found[name].name: row for name, row in recipe.overrides.items()}),
+    )
 
 
 def read_field(name: str, value: Any) -> Any:
@@ -262,22 +281,38 @@ def read_field(name: str, value: Any) -> Any:
     return read
 
 
-def _names(recipe: Recipe, tasks: Collection[str], methods: Mapping[str, Collection[str]]) -> list[str]:
-    problems = [] if recipe.task in tasks else [one_of("task", recipe.task, tasks)]
-    problems += [one_of("method", name, methods) for name in recipe.methods if name not in methods]
-    for what, values in (("methods", recipe.methods), ("seeds", recipe.seeds)):
+def _found(recipe: Recipe, methods: Callable[[str], Method]) -> tuple[dict[str, Method], list[str]]:
+    """The methods that a recipe names, by the names that it gives them; and what is wrong with other names."""
+    found, problems = {}, []
+    places = {**dict.fromkeys(recipe.overrides, "overrides: "), **dict.fromkeys(recipe.methods, "")}
+    for name, place in places.items():
+        try:
+            found[name] = methods(name)
+        except Mistake as mistake:
+            problems += [f"{place}{problem}" for problem in mistake.problems]
+    return found, problems
+
+
+def _twice(recipe: Recipe, found: Mapping[str, Method]) -> list[str]:
+    """What is named twice, be it by two names."""
+    named: dict[str, list[object]] = {
+        "methods": [found[name].name for name in recipe.methods if name in found],
+        "overrides": [found[name].name for name in recipe.overrides if name in found],
+        "seeds": list(recipe.seeds),
+    }
+    problems = []
+    for what, values in named.items():
         twice = sorted({str(one) for one in values if values.count(one) > 1})
         problems += [f"{what} names {one} more than once; once is enough" for one in twice]
     return problems
 
 
-def _overridden(recipe: Recipe, methods: Mapping[str, Collection[str]]) -> list[str]:
+def _overridden(recipe: Recipe, found: Mapping[str, Method]) -> list[str]:
     problems = []
     for method, row in recipe.overrides.items():
-        if method not in methods:
-            problems.append(one_of("method in overrides:", method, methods))
+        if method not in found:
             continue
-        allowed = [*TRAINING, *methods[method]]
+        allowed = [*TRAINING, *found[method].options]
         for name, value in row.items():
             if name not in allowed:
                 problems.append(one_of(f"field in the overrides of {method}:", name, allowed))

@@ -43,13 +43,18 @@ class RunSpec:
 def run_spec(recipe: Recipe, method: str, seed: int, options: Collection[str]) -> RunSpec:
     """What the recipe asks of one run, its overrides for the method applied.
 
+    Overrides of a method hold for it with perturbations in front, too: those of `full` for `neftune+full`, which may
+    have values of its own beside them. `flat-lora` is a method of its own, and has its own.
+
     Args:
         recipe: of the study.
-        method: its name in the table of methods.
+        method: its name, as `read_recipe` has it.
         seed: of the run.
         options: the fields that the method uses beside `TRAINING`.
     """
-    changed = {name: read_field(name, value) for name, value in recipe.overrides.get(method, {}).items()}
+    row = method.rpartition("+")[2]
+    given = {**recipe.overrides.get(row, {}), **recipe.overrides.get(method, {})}
+    changed = {name: read_field(name, value) for name, value in given.items()}
 
     def pick(names: Collection[str]) -> Mapping[str, Any]:
         return MappingProxyType({name: changed.get(name, getattr(recipe, name)) for name in names})

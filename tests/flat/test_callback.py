@@ -1,153 +1,210 @@
-"""The callback in a real Trainer."""
+"""The callback in a Trainer: when there is noise, which, and what it leaves alone; ours and PEFT's."""
 
 from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from torch import nn
+from transformers import (
+    TrainerCallback,
+)
 
-from lowland import FlatLoRA, LoRAConfig, LoRALinear, add_lora
-from lowland.lora import lora_layers
+from lowland import FlatLoRA
+from lowland.flat.perturbed import Perturbed
 from lowland.mistakes import Mistake
+from tests.flat.trainers import (
+    STEADY,
+    Rows,
+    Stream,
+    Watch,
+    adapted_layers,
+    equal,
+    is_trained,
+    run,
+    state,
+    trainer,
+)
 
 
-class Rows(Dataset):
-    """24 texts of 7 tokens."""
-
-    def __init__(self) -> None:
-        generator = torch.Generator().manual_seed(1)
-        self.ids = torch.randint(5, 60, (24, 7), generator=generator)
-        self.labels = torch.randint(0, 3, (24,), generator=generator)
-
-    def __len__(self) -> int:
-        return 24
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {"input_ids": self.ids[index], "labels": self.labels[index]}
-
-
-class Watch(TrainerCallback):
-    """Notes the strength of the noise in each forward pass of training, and in evaluations."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.seen: list[tuple[bool, int | None]] = []
-        layer = next(layer for _, layer in lora_layers(model))
-        layer.register_forward_pre_hook(self._note)
-
-    def _note(self, layer: nn.Module, inputs: object) -> None:
-        noisy = getattr(layer, "noisy", False)
-        self.seen.append((layer.training, layer._noise.window.offsets if noisy else None))
-
-
-def run(model: nn.Module, folder: Path, *callbacks: TrainerCallback, **options: object) -> nn.Module:
-    arguments = {
-        "output_dir": str(folder),
-        "num_train_epochs": 2,
-        "per_device_train_batch_size": 8,
-        "learning_rate": 0.01,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "save_strategy": "no",
-        "use_cpu": True,
-        "dataloader_pin_memory": False,
-        **options,
-    }
-    trainer = Trainer(
-        model,
-        TrainingArguments(**arguments),
-        train_dataset=Rows(),
-        eval_dataset=Rows(),
-        callbacks=list(callbacks),
-    )
-    trainer.train()
-    return model
-
-
-def state(model: nn.Module) -> dict[str, Tensor]:
-    return {name: one.clone() for name, one in model.state_dict().items()}
-
-
-def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-@pytest.fixture
-def adapted(bert: nn.Module) -> nn.Module:
-    return add_lora(bert, LoRAConfig(r=4, dropout=0.1, modules_to_save=("classifier",)))
-
-
-def test_rho_zero_is_lora_to_the_bit_and_rho_above_is_not(adapted: nn.Module, tmp_path: Path) -> None:
-    plain = state(run(copy.deepcopy(adapted), tmp_path))
-    zero = state(run(copy.deepcopy(adapted), tmp_path, FlatLoRA(rho=0.0)))
-    some = state(run(copy.deepcopy(adapted), tmp_path, FlatLoRA(rho=0.1)))
-    again = state(run(copy.deepcopy(adapted), tmp_path, FlatLoRA(rho=0.1)))
-    assert equal(plain, zero)
-    assert equal(some, again)
+def test_rho_zero_is_lora_to_the_bit_and_rho_above_is_not(adapt: Any, tmp_path: Path) -> None:
+    model = adapt(dropout=0.1)
+    plain = run(model, tmp_path)
+    assert equal(plain, run(model, tmp_path, FlatLoRA(rho=0.0)))
+    some = run(model, tmp_path, FlatLoRA(rho=0.1))
+    assert equal(some, run(model, tmp_path, FlatLoRA(rho=0.1)))
     assert not equal(plain, some)
+    assert not equal(some, run(model, tmp_path, FlatLoRA(rho=0.1, seed=7)))
 
 
-def test_the_base_weights_keep_every_bit(adapted: nn.Module, tmp_path: Path) -> None:
-    before = state(adapted)
-    run(adapted, tmp_path, FlatLoRA(rho=0.5))
-    after = state(adapted)
-    trained = [name for name in before if "lora_" in name or "classifier" in name]
-    assert all(torch.equal(before[name], after[name]) for name in before if name not in trained)
-    assert all(not torch.equal(before[name], after[name]) for name in trained)
+def test_the_batches_and_the_masks_are_those_of_lora(adapt: Any, tmp_path: Path) -> None:
+    model = adapt()  # BERT's own dropout is on
+    plain, flat = Watch(model), Watch(model)
+    run(model, tmp_path, plain)
+    run(model, tmp_path, flat, FlatLoRA(**STEADY))
+    assert plain.batches == flat.batches
+    assert plain.random == flat.random
+    assert None not in flat.draws()
+    assert set(plain.draws()) == {None}
 
 
-def test_one_draw_a_step_over_accumulation_and_none_in_evaluation(adapted: nn.Module, tmp_path: Path) -> None:
-    watch = Watch(adapted)
-    options = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "eval_strategy": "steps"}
-    run(adapted, tmp_path, FlatLoRA(rho=0.1), watch, eval_steps=1, **options)
-    training = [seed for trains, seed in watch.seen if trains]
-    # 6 batches of 4 an epoch: groups of 4 and (trailing) 2, two epochs; step 0 has sigma 0
-    assert training[:4] == [None] * 4
-    assert len(training) == 12
-    assert [len(set(training[a:b])) for a, b in ((4, 6), (6, 10), (10, 12))] == [1, 1, 1]
-    assert len(set(training)) == 4
-    evaluating = [seed for trains, seed in watch.seen if not trains]
-    assert evaluating
-    assert set(evaluating) == {None}
+def test_the_base_weights_keep_every_bit(adapt: Any, tmp_path: Path) -> None:
+    model = adapt()
+    before, after = state(model), run(model, tmp_path, FlatLoRA(rho=0.5))
+    assert all(torch.equal(before[name], after[name]) for name in before if not is_trained(name))
+    moved = [name for name in before if is_trained(name) and not torch.equal(before[name], after[name])]
+    assert len(moved) > 10
 
 
-def test_between_steps_there_is_no_noise_even_in_training_mode(adapted: nn.Module, tmp_path: Path) -> None:
+class Ask(TrainerCallback):
+    """Asks the model in mid-step, in training mode without gradients, as a reference pass would."""
+
+    def on_pre_optimizer_step(self, *args: object, model: nn.Module, **kwargs: object) -> None:
+        assert model.training
+        assert adapted_layers(model)[0]._noise is not None
+        with torch.no_grad():
+            model(Rows().ids)
+
+
+def test_noise_is_in_training_and_not_in_evaluation_prediction_or_saving(adapt: Any, tmp_path: Path) -> None:
+    model = adapt()
+    watch = Watch(model)
+    changes = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}
+    one = trainer(model, tmp_path, FlatLoRA(**STEADY), watch, Ask(), eval_on_start=True, **changes)
+    one.train()
+    assert len(watch.draws()) == 6
+    assert None not in watch.draws()
+    one.predict(Rows())
+    assert len(watch.other()) == 7 * 3 + 6 + 3  # evaluations, questions, and the prediction
+    assert set(watch.other()) == {None}
+
+
+def test_between_steps_there_is_no_noise_even_in_training_mode(adapt: Any, tmp_path: Path) -> None:
+    left = []
+
     class Between(TrainerCallback):
-        noisy: ClassVar[list[bool]] = []
-
         def on_step_end(self, *args: object, model: nn.Module, **kwargs: object) -> None:
             assert model.training
-            self.noisy += [layer.noisy for _, layer in lora_layers(model)]
+            left.extend(layer._noise for layer in adapted_layers(model))
 
-    run(adapted, tmp_path, FlatLoRA(rho=0.1), Between())
-    assert Between.noisy
-    assert not any(Between.noisy)
-
-
-def test_after_training_the_model_is_an_ordinary_lora_model(adapted: nn.Module, tmp_path: Path) -> None:
-    run(adapted, tmp_path, FlatLoRA(rho=0.1))
-    assert {type(layer) for _, layer in lora_layers(adapted)} == {LoRALinear}
+    model = adapt()
+    run(model, tmp_path, FlatLoRA(**STEADY), Between())
+    assert len(left) == 6 * len(adapted_layers(model))
+    assert set(left) == {None}
 
 
-def test_after_a_crash_the_same_callback_can_train_again(adapted: nn.Module, tmp_path: Path) -> None:
+def test_one_draw_a_step_over_accumulation_and_trailing_groups(adapt: Any, tmp_path: Path) -> None:
+    model = adapt()
+    watch = Watch(model)
+    run(
+        model,
+        tmp_path,
+        FlatLoRA(**STEADY),
+        watch,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=4,
+    )
+    draws = watch.draws()  # 6 batches of 4 an epoch: groups of 4 and (trailing) 2, two epochs
+    groups = [draws[a:b] for a, b in ((0, 4), (4, 6), (6, 10), (10, 12))]
+    assert len(draws) == 12
+    assert [len(set(group)) for group in groups] == [1] * 4
+    assert len(set(draws)) == 4
+    assert None not in draws
+
+
+def test_accumulation_of_1_x_8_and_8_x_1_see_the_same_noise(adapt: Any, tmp_path: Path) -> None:
+    model = adapt()
+    whole, parts = Watch(model), Watch(model)
+    run(model, tmp_path, FlatLoRA(**STEADY), whole)
+    single = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}
+    run(model, tmp_path, FlatLoRA(**STEADY), parts, **single)
+    assert len(whole.draws()) == 6
+    assert [e for e in whole.draws() for _ in range(8)] == parts.draws()
+    assert len(set(parts.draws())) == 6
+
+
+def test_micro_batches_have_draws_of_their_own_if_asked(adapt: Any, tmp_path: Path) -> None:
+    model = adapt()
+    watch = Watch(model)
+    changes = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
+    run(model, tmp_path, FlatLoRA(redraw="micro-batch", **STEADY), watch, **changes)
+    assert len(set(watch.draws())) == 12
+    assert None not in watch.draws()
+
+
+def test_every_second_step_has_noise_if_asked(adapt: Any, tmp_path: Path) -> None:
+    model = adapt()
+    watch = Watch(model)
+    run(model, tmp_path, FlatLoRA(every=2, **STEADY), watch)
+    assert [e is None for e in watch.draws()] == [False, True] * 3
+
+
+@pytest.mark.parametrize("saved", [2, 3, 4])  # in mid-epoch, at its end, in the next
+def test_a_resumed_run_has_the_same_bits(adapt: Any, tmp_path: Path, saved: int) -> None:
+    model = adapt(dropout=0.1)
+    changes = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": None}
+    whole = run(model, tmp_path, FlatLoRA(rho=0.1), **changes)
+    rest = copy.deepcopy(model)
+    one = trainer(rest, tmp_path, FlatLoRA(rho=0.1), **changes)
+    one.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{saved}"))
+    assert equal(whole, state(rest))
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same callback", "a new one"])
+def test_after_a_crash_in_mid_step_the_model_can_train_again(adapt: Any, tmp_path: Path, same: bool) -> None:
     class Crash(TrainerCallback):
-        def on_optimizer_step(self, *args: object, **kwargs: object) -> None:
-            raise RuntimeError("power cut")
+        def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 1:
+                raise KeyboardInterrupt("power cut")
 
-    callback = FlatLoRA(rho=0.1)
-    with pytest.raises(RuntimeError, match="power cut"):
-        run(adapted, tmp_path, callback, Crash())
-    run(adapted, tmp_path, callback)
-    assert {type(layer) for _, layer in lora_layers(adapted)} == {LoRALinear}
+    model = adapt()
+    before = state(model)
+    callback = FlatLoRA(**STEADY)
+    changes = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    with pytest.raises(KeyboardInterrupt, match="power cut"):
+        trainer(model, tmp_path, callback, Crash(), **changes).train()
+    after = state(model)
+    assert all(torch.equal(before[name], after[name]) for name in before if not is_trained(name))
+    trainer(model, tmp_path, callback if same else FlatLoRA(**STEADY), **changes).train()
+    assert not any(isinstance(one, Perturbed) for one in model.modules())
 
 
-def test_a_model_without_lora_and_a_negative_rho_are_refused(bert: nn.Module, tmp_path: Path) -> None:
+def test_a_schedule_in_tokens(adapt: Any, tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    def half(progress: float) -> float:
+        seen.append(progress)
+        return 1.0
+
+    model, callback = adapt(), FlatLoRA(schedule=half, total_tokens=2 * 24 * 7)
+    counted = {"include_num_input_tokens_seen": True, "max_steps": 6}
+    run(model, tmp_path, callback, train_dataset=Stream(), **counted)
+    assert seen == pytest.approx([step / 6 for step in range(6)])
+    with pytest.raises(Mistake, match="set include_num_input_tokens_seen=True"):
+        run(model, tmp_path, FlatLoRA(total_tokens=100))
+    model.main_input_name = model.base_model.main_input_name = "pixel_values"
+    with pytest.raises(Mistake, match="has counted none"):
+        run(model, tmp_path, FlatLoRA(total_tokens=100), **counted)
+    with pytest.raises(Mistake, match="total_tokens is 0"):
+        FlatLoRA(total_tokens=0)
+
+
+def test_a_data_set_without_a_length_needs_max_steps(adapt: Any, tmp_path: Path) -> None:
+    model = adapt()
+    with pytest.raises(ValueError, match="max_steps has to be specified"):  # the Trainer's own
+        run(model, tmp_path, FlatLoRA(), train_dataset=Stream())
+    watch = Watch(model)
+    run(model, tmp_path, FlatLoRA(**STEADY), watch, train_dataset=Stream(), max_steps=5)
+    assert len(set(watch.draws()) - {None}) == 5
+
+
+def test_what_cannot_be_trained_is_refused(adapt: Any, bert: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="no LoRA layers to perturb"):
         run(bert, tmp_path, FlatLoRA())
     with pytest.raises(Mistake, match="rho is -1"):
         FlatLoRA(rho=-1)
+    with pytest.raises(Mistake, match="take one FlatLoRA callback"):
+        run(adapt(), tmp_path, FlatLoRA(), FlatLoRA())

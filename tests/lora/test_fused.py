@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.pytorch_utils import Conv1D
 
 from lowland import LoRALinear
-from lowland.lora import fused, linear
+from lowland.lora import fused
 from lowland.lora.fused import AdaptedLinear, Plan, merges
 
 FORMS = {"merged": (0, 0.0), "branch": (10**9, 0.0), "dropout": (0, 0.4)}
@@ -31,6 +31,9 @@ class Fixed:
 
     def added_to(self, weight: Tensor) -> Tensor:
         return weight + self.eps.to(weight.dtype)
+
+    def add_to_merged(self, merged: Tensor) -> Tensor:
+        return merged.add_(self.eps)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +53,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
         made.append(Plan(*given))
         return made[-1]
 
-    monkeypatch.setattr(linear, "Plan", noted)
+    monkeypatch.setattr(fused, "Plan", noted)
     return made
 
 

@@ -21,9 +21,7 @@ from lowland.records import read_predictions, read_record
 from lowland.study import run as study
 from lowland.study.grid import grid
 from lowland.study.run import run_study
-from lowland.train.methods import METHODS
-
-USES = {name: method.options for name, method in METHODS.items()}
+from lowland.train.methods import method_named
 
 WIDE_FIRST = ((".*", 3), ("query", 1))
 
@@ -41,7 +39,7 @@ def recipe(tmp_path: Path, texts: Path, tiny_model: Path) -> Callable[..., Recip
             "rank": 2,
             "out": str(tmp_path / "runs"),
         }
-        return read_recipe({**given, **changes}, tasks=["classification"], methods=USES)
+        return read_recipe({**given, **changes}, tasks=["classification"], methods=method_named)
 
     return make
 
@@ -111,6 +109,22 @@ def test_what_bears_on_a_method_changes_its_key_and_nothing_else_does(
     assert names(data=str(moved)) == [lora, flat]
     moved.write_text(texts.read_text().replace("a bank", "one bank"))
     assert not {*names(data=str(moved))} & {lora, flat}
+
+
+def test_one_thing_has_one_key(recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+    row = run_study(recipe(methods=["flat-lora"], seeds=[1]))
+    monkeypatch.setattr(study, "train", lambda *args: pytest.fail("trained again"))
+    assert run_study(recipe(methods=["flat+lora"], seeds=[1], neftune_alpha=1.0)) == row
+
+
+def test_neftune_is_a_run_of_its_own_keyed_by_its_alpha(recipe: Callable[..., Recipe]) -> None:
+    def names(**changes: Any) -> list[str]:
+        return [one.name for one in run_study(recipe(methods=["lora", "neftune+lora"], seeds=[1], **changes))]
+
+    lora, under = names()
+    assert under.startswith("classification-neftune+lora-s1-")
+    assert names(neftune_alpha=6)[0] == lora
+    assert names(neftune_alpha=6)[1] != under
 
 
 def test_a_failed_run_is_recorded_told_and_run_again(

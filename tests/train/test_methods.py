@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from peft import PeftModel
@@ -9,13 +11,15 @@ from torch import nn
 
 from lowland import FlatLoRA, count_parameters
 from lowland.lora import lora_layers
+from lowland.mistakes import Mistake
 from lowland.recipe import Recipe
 from lowland.spec import RunSpec, run_spec
-from lowland.train.methods import METHODS
+from lowland.train.methods import METHODS, PERTURBATIONS, SAME, method_named, perturbers
+from lowland.train.neftune import NEFTune
 
 
 def spec_of(name: str, seed: int = 1, **asked: object) -> RunSpec:
-    return run_spec(Recipe(**{"rank": 4, **asked}), name, seed, METHODS[name].options)
+    return run_spec(Recipe(**{"rank": 4, **asked}), name, seed, method_named(name).options)
 
 
 def trained(model: nn.Module) -> set[str]:
@@ -42,7 +46,7 @@ def test_each_row_trains_what_it_says(bert: nn.Module, name: str) -> None:
 def test_flat_lora_is_lora_and_a_callback() -> None:
     lora, flat = METHODS["lora"], METHODS["flat-lora"]
     assert flat.adapt is lora.adapt
-    (callback,) = flat.perturb(spec_of("flat-lora", seed=7, rho=0.3))
+    (callback,) = perturbers(flat, spec_of("flat-lora", seed=7, rho=0.3))
     assert isinstance(callback, FlatLoRA)
     assert (callback.rho, callback.seed) == (0.3, 7)
     assert set(flat.options) - set(lora.options) == {"rho"}
@@ -86,6 +90,95 @@ def test_patterns_give_layers_ranks_of_their_own(name: str, bert: nn.Module) -> 
 
 
 def test_every_summary_is_one_line() -> None:
-    for row in METHODS.values():
+    for row in (*METHODS.values(), *PERTURBATIONS.values()):
         assert "\n" not in row.summary
         assert len(row.summary) <= 110
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_rows_name_names_it(name: str) -> None:
+    assert method_named(name) is METHODS[name]
+    assert METHODS[name].name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "perturb"),
+    [
+        ("flat+dora", "flat+dora", ("flat",)),
+        ("flat+lora-plus", "flat+lora-plus", ("flat",)),
+        ("neftune+full", "neftune+full", ("neftune",)),
+        ("neftune+flat+lora-plus", "neftune+flat+lora-plus", ("neftune", "flat")),
+        ("flat+neftune+ia3", "neftune+flat+ia3", ("neftune", "flat")),
+        ("neftune+flat-lora", "neftune+flat-lora", ("neftune", "flat")),
+        ("flat+lora", "flat-lora", ("flat",)),
+        ("neftune+flat+lora", "neftune+flat-lora", ("neftune", "flat")),
+        ("flat+neftune+lora", "neftune+flat-lora", ("neftune", "flat")),
+    ],
+)
+def test_a_composed_name_is_the_row_under_noise_and_has_one_spelling(
+    name: str, own: str, perturb: tuple[str, ...]
+) -> None:
+    method, row = method_named(name), METHODS[own.rpartition("+")[2]]
+    assert (method.name, method.perturb) == (own, perturb)
+    assert method == method_named(own)
+    assert (method.adapt, method.optimise) == (row.adapt, row.optimise)
+    added = {"flat": "rho", "neftune": "neftune_alpha"}
+    assert set(method.options) == {*row.options, *(added[one] for one in perturb)}
+    assert len(set(method.options)) == len(method.options)
+
+
+def test_the_perturbations_of_a_name_reach_the_trainer() -> None:
+    spec = spec_of("flat+neftune+dora", seed=7, rho=0.3, neftune_alpha=9.0)
+    neftune, flat = perturbers(method_named(spec.method), spec)
+    assert isinstance(neftune, NEFTune)
+    assert (neftune.alpha, neftune.seed) == (9.0, 7)
+    assert isinstance(flat, FlatLoRA)
+    assert (flat.rho, flat.seed) == (0.3, 7)
+    assert perturbers(METHODS["dora"], spec_of("dora")) == []
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_row_that_is_a_composition_by_another_name_is_that(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = method_named(name)
+    assert row is METHODS[SAME[name]]
+    monkeypatch.setattr("lowland.train.methods.SAME", {})
+    composed = method_named(name)
+    assert composed.name == name
+    assert replace(composed, name=row.name, summary=row.summary) == row
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "flat+full",
+            r"'flat\+full' cannot be: flat puts noise on an adapter's merged weight, and full has no adapter",
+        ),
+        ("neftune+flat+full", r"'flat\+full' cannot be"),
+        ("flat+flat-lora", r"'flat\+flat-lora' has flat twice: flat-lora has it already"),
+        ("flat+flat+dora", "has flat twice"),
+        ("flat+neftune+flat-lora", "has flat twice"),
+        ("neftune+flat+neftune+dora", "has neftune twice"),
+        ("flatlora", "unknown method 'flatlora'; did you mean 'flat-lora'\\?"),
+        ("flat+doora", "unknown method 'doora'; did you mean 'dora'\\?"),
+        ("neftun+lora", "unknown perturbation 'neftun'; did you mean 'neftune'\\?"),
+        ("neftune", r"neftune in 'neftune' is a perturbation; put a method behind it, as in neftune\+lora"),
+        ("neftune+flat", "flat in 'neftune\\+flat' is a perturbation"),
+        ("+lora", "unknown perturbation ''"),
+        ("flat+", "unknown method ''"),
+        ("Flat+dora", "unknown perturbation 'Flat'; did you mean 'flat'\\?"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_in_one_sentence(name: str, told: str) -> None:
+    with pytest.raises(Mistake, match=told) as caught:
+        method_named(name)
+    assert len(caught.value.problems) == 1
+    assert "\n" not in str(caught.value)
+
+
+def test_both_ends_of_a_wrong_name_are_told_at_once() -> None:
+    with pytest.raises(Mistake) as caught:
+        method_named("falt+doora")
+    assert len(caught.value.problems) == 2

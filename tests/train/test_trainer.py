@@ -21,7 +21,7 @@ from lowland.recipe import DATA, DEFAULT_MODEL, Recipe
 from lowland.spec import RunSpec, run_spec
 from lowland.tasks.classification import TextData, score
 from lowland.tasks.table import load_task
-from lowland.train.methods import METHODS
+from lowland.train.methods import METHODS, method_named
 from lowland.train.models import ModelSource, find_model, load_classifier, load_tokenizer
 from lowland.train.trainer import Diverged, Trained, check, train
 
@@ -30,9 +30,10 @@ LRS = {"rslora": 0.006, "lora-plus": 0.001, "dora": 0.02, "vera": 0.1, "ia3": 0.
 
 
 def spec_of(method: str, seed: int = 42, **changes: object) -> RunSpec:
-    given = {"lr": LRS.get(method, 0.01), "rank": 32 if method == "vera" else 4}
+    row = method.rpartition("+")[2]
+    given = {"lr": LRS.get(row, 0.01), "rank": 32 if row == "vera" else 4}
     recipe = Recipe(**{"epochs": 2, "overrides": {}, **given, **changes})
-    return run_spec(recipe, method, seed, METHODS[method].options)
+    return run_spec(recipe, method, seed, method_named(method).options)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def source_for(data: TextData, source: ModelSource, tmp_path: Path) -> Callable[
     """The tiny model; for (IA)³ one whose body has seen the task: on a random one it has nothing to rescale."""
 
     def make(method: str) -> ModelSource:
-        if method != "ia3":
+        if not method.endswith("ia3"):
             return source
         train(spec_of("full", epochs=6), data, source, tmp_path)
         BertModel.from_pretrained(tmp_path / "model").save_pretrained(tmp_path / "body")
@@ -56,6 +57,22 @@ def test_it_learns(data: TextData, source_for: Callable[[str], ModelSource], met
     assert trained.scores["test"]["accuracy"] > 0.75  # half of them by chance
     losses = [entry["loss"] for entry in trained.history if "loss" in entry]
     assert losses[-1] < losses[0]
+
+
+COMPOSED = (
+    "flat+dora", "flat+pissa", "flat+vera", "flat+ia3", "flat+lora-plus", "flat+rslora",
+    "neftune+flat-lora", "neftune+full", "neftune+dora",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", COMPOSED)
+def test_a_composed_method_learns(
+    data: TextData, source_for: Callable[[str], ModelSource], method: str
+) -> None:
+    """The tiny model's embeddings are small, and so is the noise on them here."""
+    trained = train(spec_of(method, epochs=10, neftune_alpha=0.1), data, source_for(method))
+    assert trained.scores["test"]["accuracy"] > 0.75
+    assert losses(trained)[-1] < losses(trained)[0]
 
 
 def test_predictions_hold_the_scores(data: TextData, source: ModelSource) -> None:
@@ -238,9 +255,10 @@ def test_compile_is_the_trainers(data: TextData, source: ModelSource) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_compiled_run_learns_the_same(data: TextData, source: ModelSource) -> None:
+@pytest.mark.parametrize("method", ["lora", "neftune+lora"])
+def test_a_compiled_run_learns_the_same(data: TextData, source: ModelSource, method: str) -> None:
     compiled, plain = (
-        train(spec_of("lora", compile=one, batch_size=64), data, source) for one in (True, False)
+        train(spec_of(method, compile=one, batch_size=64), data, source) for one in (True, False)
     )
     np.testing.assert_allclose(losses(compiled), losses(plain), atol=1e-3)
 

@@ -11,8 +11,10 @@ over the steps, but not independent.
 from __future__ import annotations
 
 import functools
+import random
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,13 +23,15 @@ from lowland.rng import stream_seed
 SIZE = 2**22
 LONGEST = SIZE // 2
 """Entries of one window at the most; a larger layer takes several, each at an offset of its own."""
-ALIGNMENT = 4
-"""Offsets are multiples of 16 bytes."""
+ALIGNMENT = 8
+"""Offsets are multiples of 16 bytes, in 16 bits and in 32."""
 
 
 @functools.cache
-def bank(device: torch.device) -> Tensor:
-    """The bank (SIZE + LONGEST,) in float32, the same bits on every device; its start stands again at its end."""
+def bank(device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The bank (SIZE + LONGEST,), the same bits on every device; its start stands again at its end."""
+    if dtype != torch.float32:
+        return bank(device, torch.float32).to(dtype)
     generator = torch.Generator().manual_seed(stream_seed(0, "bank"))
     numbers = torch.randn(SIZE, generator=generator, dtype=torch.float64)
     numbers = ((numbers - numbers.mean()) / numbers.std(correction=0)).float()
@@ -36,32 +40,32 @@ def bank(device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Window:
-    """Where one layer's E of one optimizer step lies.
+    """One layer's E (out, in) of one optimizer step.
 
     Attributes:
-        offsets: in the bank, one for each block of `rows` rows.
-        rows: of a block.
         signs: (out, 1) of the rows, +1 or -1.
+        blocks: E without its signs, by rows: views of the bank, nothing is copied.
     """
 
-    offsets: tuple[int, ...]
-    rows: int
     signs: Tensor
-
-    def blocks(self, like: Tensor) -> list[Tensor]:
-        """E (out, in) without its signs, in blocks of rows: views of the bank, nothing is copied."""
-        outs, ins = like.shape
-        numbers = bank(like.device)
-        starts = range(0, outs, self.rows)
-        heights = [min(self.rows, outs - start) for start in starts]
-        return [
-            numbers[offset : offset + height * ins].view(height, ins)
-            for offset, height in zip(self.offsets, heights, strict=True)
-        ]
+    blocks: tuple[Tensor, ...]
 
 
-def window(shape: torch.Size, device: torch.device, seed: int) -> Window:
-    """The window that a seed gives a weight of shape (out, in).
+def window(
+    shape: tuple[int, int],
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    transposed: bool = False,
+) -> Window:
+    """The window that a seed gives a weight.
+
+    Args:
+        shape: (out, in) of the weight.
+        seed: of the offsets and signs; the global generators are not touched.
+        device: of the weight.
+        dtype: of the bank: 16 bits for weights of 16 bits, else 32.
+        transposed: whether the weight lies in memory as (in, out); so does E then.
 
     Raises:
         ValueError: for a layer whose rows are longer than a window can be.
@@ -70,8 +74,13 @@ def window(shape: torch.Size, device: torch.device, seed: int) -> Window:
     rows = LONGEST // ins
     if rows == 0:
         raise ValueError(f"a layer with {ins} inputs is too wide for the noise bank; at most {LONGEST}")
-    generator = torch.Generator().manual_seed(seed)
-    blocks = -(-outs // rows)
-    offsets = torch.randint(SIZE // ALIGNMENT, (blocks,), generator=generator) * ALIGNMENT
-    signs = torch.randint(2, (outs, 1), generator=generator, dtype=torch.float32) * 2 - 1
-    return Window(tuple(offsets.tolist()), rows, signs.to(device))
+    source = random.Random(seed)
+    numbers = bank(device, dtype)
+    blocks = []
+    for start in range(0, outs, rows):
+        height, offset = min(rows, outs - start), source.randrange(SIZE // ALIGNMENT) * ALIGNMENT
+        flat = numbers[offset : offset + height * ins]
+        blocks.append(flat.view(ins, height).T if transposed else flat.view(height, ins))
+    bits = np.frombuffer(source.randbytes(-(-outs // 8)), dtype=np.uint8)
+    signs = torch.from_numpy(np.unpackbits(bits, count=outs).astype(np.float32) * 2 - 1)
+    return Window(signs[:, None].to(device), tuple(blocks))

@@ -6,194 +6,137 @@ With W' = W + s·BA (out, in), the noise of Flat-LoRA (Li et al., 2025) is
 
 so a layer adds about sigma times its output's own size, whatever its width. Each optimizer step has one draw, a pure
 function of (seed, step, layer name): it is read from a bank (`bank.py`) in the forward pass and again in the backward
-pass, and there is nothing to keep and nothing to subtract.
+pass (`product.py`), and there is nothing to keep and nothing to subtract.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
-from lowland.flat.bank import Window, window
-from lowland.flat.schedule import cosine_ramp
-from lowland.lora import LoRALinear, lora_layers
-from lowland.mistakes import Mistake
-from lowland.rng import stream_seed
+from lowland.lora.scratch import scratch
 
 
-@dataclass
-class Gate:
-    """Whether the model's forward pass was entered with gradients on.
-
-    Reentrant gradient checkpointing runs its first forward pass without gradients inside a training pass, while a
-    reference pass (DPO) has none from the start: only the way in tells the two apart.
-    """
-
-    gradients_on_entry: bool = False
-
-    def note(self, model: nn.Module, inputs: Any) -> None:
-        """A forward pre-hook of the whole model."""
-        self.gradients_on_entry = torch.is_grad_enabled()
-
-
-@dataclass
 class LayerNoise:
     """One layer's noise of one optimizer step: eps = scale · E, with E standard normal from the bank.
 
+    The rows' norms are computed in the step's first forward pass: there W is at hand (gathered, dequantised, in the
+    processor's cache), since W + eps is needed next.
+
+    Args:
+        strength: (out, 1), ± sigma / sqrt(n); the sign is that of the row of E.
+        blocks: E by rows, without its signs: views of the bank.
+        norms: gives ‖W'_i‖ (out, 1) for W (out, in), or for the layer's own where it is given None.
+    """
+
+    def __init__(
+        self, strength: Tensor, blocks: tuple[Tensor, ...], norms: Callable[[Tensor | None], Tensor]
+    ) -> None:
+        self.strength, self.blocks, self.norms = strength, blocks, norms
+        self._scale: Tensor | None = None
+
+    @property
+    def scale(self) -> Tensor:
+        """(out, 1), ± sigma / sqrt(n) · ‖W'_i‖; in 16 bits where the bank is."""
+        return self.scale_of(None)
+
+    def scale_of(self, weight: Tensor | None) -> Tensor:
+        """The same, with W (out, in) at hand."""
+        if self._scale is not None:
+            return self._scale
+        with torch.no_grad():
+            scale = self.strength * self.norms(weight)
+        if self.blocks[0].dtype.itemsize == 2:
+            scale = scale.to(self.blocks[0].dtype)
+        if not torch.compiler.is_compiling():
+            self._scale = scale
+        return scale
+
+    def added_to(self, weight: Tensor) -> Tensor:
+        """W + eps (out, in), with one rounding, in scratch memory: to be used at once."""
+        scale = self.scale_of(weight)
+        total = scratch(weight, torch.promote_types(weight.dtype, scale.dtype))
+        return self._add(weight, scale, total)
+
+    def add_to_merged(self, merged: Tensor) -> Tensor:
+        """W' + eps (out, in), in place of W'."""
+        if self._scale is None:
+            self._scale = self.strength * row_norms(merged)
+        return self._add(merged, self._scale, merged)
+
+    def _add(self, weight: Tensor, scale: Tensor, total: Tensor) -> Tensor:
+        if len(self.blocks) == 1:
+            return torch.addcmul(weight, scale, self.blocks[0], out=total)
+        heights = [len(block) for block in self.blocks]
+        parts = zip(*(one.split(heights) for one in (total, weight, scale)), self.blocks, strict=True)
+        for part, rows, factor, block in parts:
+            torch.addcmul(rows, factor, block, out=part)
+        return total
+
+    def draw(self, dtype: torch.dtype | None = None) -> Tensor:
+        """eps (out, in) alone, in `dtype` (default: that of the scale)."""
+        heights = [len(block) for block in self.blocks]
+        pairs = zip(self.scale.to(dtype or self.scale.dtype).split(heights), self.blocks, strict=True)
+        return torch.cat([scale * block.to(scale.dtype) for scale, block in pairs])
+
+
+@dataclass(frozen=True, eq=False)
+class TokenNoise:
+    """The same variance drawn for each output instead: z_ti = c_i ‖x_t‖ zeta_ti, zeta standard normal.
+
+    Local reparameterisation (Kingma et al., 2015, arXiv 1506.02557): tokens do not share one eps any more.
+
     Attributes:
-        scale: (out, 1), ± sigma / sqrt(n) · ‖W'_i‖; the sign is that of the row of E.
-        window: where E lies in the bank.
+        scale: c (out, 1), sigma / sqrt(n) · ‖W'_i‖.
+        seed: of zeta, which is the same for inputs of the same shape.
     """
 
     scale: Tensor
-    window: Window
+    seed: int
 
-    def added_to(self, weight: Tensor) -> Tensor:
-        """W + eps (out, in), a new tensor, summed in float32 at least and rounded once to the dtype of W."""
-        rows = self.window.rows
-        pairs = zip(weight.split(rows), self.scale.split(rows), self.window.blocks(weight), strict=True)
-        parts = [torch.addcmul(block, scale, normal) for block, scale, normal in pairs]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts)).to(weight.dtype)
-
-    def draw(self, like: Tensor) -> Tensor:
-        """eps (out, in) alone, in float32 at least."""
-        return self.added_to(torch.zeros_like(like, dtype=self.scale.dtype))
+    @torch.compiler.disable  # a generator of its own breaks a compiler's graph
+    def of(self, x: Tensor) -> Tensor:
+        """z (..., out) for x (..., in)."""
+        generator = torch.Generator(x.device).manual_seed(self.seed)
+        shape = (*x.shape[:-1], len(self.scale))
+        zeta = torch.randn(shape, generator=generator, device=x.device, dtype=self.scale.dtype)
+        return x.to(zeta.dtype).norm(dim=-1, keepdim=True) * self.scale[:, 0] * zeta
 
 
-_fused = torch.compiler.disable(LoRALinear.fused)
-"""A compiler leaves it alone: it would build the noise of every layer and step anew."""
-
-
-class FlatLoRALinear(LoRALinear):
-    """A `LoRALinear` that trains under noise: y = x (W + eps)ᵀ + b + s · (x Aᵀ) Bᵀ.
-
-    `arm` turns a model's LoRA layers into this class and `disarm` turns them back; nothing else of them changes, so
-    saving, merging and copying work as ever.
-    """
-
-    _gate: Gate
-    _noise: LayerNoise | None
-
-    @property
-    def noisy(self) -> bool:
-        """Whether a forward pass now would meet noise: only one that trains does."""
-        gradients = torch.is_grad_enabled() or self._gate.gradients_on_entry
-        return self._noise is not None and self.training and gradients and not self.merged
-
-    def forward(self, x: Tensor) -> Tensor:
-        """y (..., out) for x (..., in)."""
-        if not self.noisy:
-            return super().forward(x)
-        return _fused(self, x, self._noise)
-
-
-class Noise:
-    """The noise of one training run; `arm` makes one.
-
-    Call `begin_step(t)` before optimizer step t (its forward passes, one or several under accumulation, share the
-    draw), `end_step()` after it, and `disarm()` at the end. It works as a context manager that disarms.
-    """
-
-    def __init__(self, model: nn.Module, rho: float, total_steps: int, seed: int) -> None:
-        self.rho, self.total_steps, self.seed = rho, total_steps, seed
-        gate = Gate()
-        self._hook = model.register_forward_pre_hook(gate.note)
-        self.layers: dict[str, FlatLoRALinear] = {}
-        for name, layer in perturbed(model):
-            layer.__class__ = FlatLoRALinear
-            self.layers[name] = cast(FlatLoRALinear, layer)
-        for noisy in self.layers.values():
-            noisy._gate, noisy._noise = gate, None
-
-    def sigma(self, step: int) -> float:
-        """Rho · ½ (1 − cos(pi · t / T)): the noise's strength at optimizer step t of T."""
-        return self.rho * cosine_ramp(step / self.total_steps)
-
-    @torch.no_grad()
-    def begin_step(self, step: int) -> None:
-        """Give each layer its noise of optimizer step `step`, counted from 0.
-
-        With sigma 0 there is none at all, so that rho = 0 is LoRA to the bit.
-        """
-        sigma = self.sigma(step)
-        for name, layer in self.layers.items():
-            if sigma == 0:
-                layer._noise = None
-                continue
-            weight = layer.weight
-            place = window(weight.shape, weight.device, stream_seed(self.seed, "noise", step, name))
-            dtype = torch.promote_types(weight.dtype, torch.float32)
-            norms = (weight.to(dtype) + layer.delta(dtype)).norm(dim=1, keepdim=True)  # (out, 1)
-            layer._noise = LayerNoise(sigma / math.sqrt(layer.in_features) * place.signs * norms, place)
-
-    def end_step(self) -> None:
-        """Take the noise away until the next step begins."""
-        for layer in self.layers.values():
-            layer._noise = None
-
-    def disarm(self) -> None:
-        """Turn the layers back into what they were."""
-        self._hook.remove()
-        for layer in self.layers.values():
-            del layer._gate, layer._noise
-            layer.__class__ = LoRALinear  # type: ignore[assignment]
-        self.layers = {}
-
-    def __enter__(self) -> Noise:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.disarm()
-
-
-def perturbed(model: nn.Module) -> list[tuple[str, LoRALinear]]:
-    """The adapted linear layers, with their names: those get noise; an adapted embedding gets none."""
-    return [(name, layer) for name, layer in lora_layers(model) if isinstance(layer, LoRALinear)]
-
-
-def arm(model: nn.Module, *, rho: float = 0.05, total_steps: int, seed: int = 0) -> Noise:
-    """Make a model's LoRA layers ready to train under noise.
+def merged_norms(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
+    """‖W'_i‖ (out, 1) of W' = W + s·BA, in float32 at least.
 
     Args:
-        model: one that `add_lora` adapted.
-        rho: the noise's strength at the end of training; 0 is LoRA. 0.05 is what the authors' own
-            commands use.
-        total_steps: optimizer steps of the whole run, T.
-        seed: of the noise.
-
-    Raises:
-        Mistake: if there is no layer to perturb, the model is armed already, or a value is out of its range.
-
-    Example:
-        >>> with arm(model, rho=0.05, total_steps=len(batches)) as noise:
-        ...     for step, batch in enumerate(batches):
-        ...         noise.begin_step(step)
-        ...         model(**batch).loss.backward()
-        ...         optimizer.step()
-        ...         optimizer.zero_grad()
-        ...         noise.end_step()
+        weight: W (out, in).
+        a: A (r, in).
+        b: B (out, r).
+        scaling: s.
     """
-    problems = []
-    if not (rho >= 0 and math.isfinite(rho)):
-        problems.append(f"rho is {rho}; it must be a number of at least 0")
-    if total_steps < 1:
-        problems.append(f"total_steps is {total_steps}; it must be the optimizer steps of the run")
-    layers = [layer for _, layer in perturbed(model)]
-    if not layers:
-        problems.append("the model has no LoRA layers to perturb; add_lora(model, config) adds them")
-    if any(isinstance(layer, FlatLoRALinear) for layer in layers):
-        problems.append("the model is armed already; call disarm() on its noise first")
-    if called := [name for name, layer in perturbed(model) if layer.calls_base]:
-        problems.append(
-            f"the base of {called[0]} has hooks (an offloaded weight, say) or is trained; noise goes to frozen weights"
-            " that can be read, so take the hooks off, or freeze it"
-        )
-    if any(layer.merged for layer in layers):
-        problems.append("the adapters are merged; call unmerge_lora(model) first")
-    if problems:
-        raise Mistake(*problems)
-    return Noise(model, rho, total_steps, seed)
+    a, b = a.to(weight.dtype), b.to(weight.dtype)
+    if torch.compiler.is_compiling():
+        return row_norms(torch.addmm(weight, b, a, alpha=scaling))
+    return row_norms(torch.addmm(weight, b, a, alpha=scaling, out=scratch(weight)))
+
+
+def row_norms(weight: Tensor) -> Tensor:
+    """‖W_i‖ (out, 1), in float32 at least."""
+    return torch.linalg.vector_norm(weight, dim=1, keepdim=True, dtype=wide(weight.dtype))
+
+
+def bank_dtype(weight: torch.dtype) -> torch.dtype:
+    """Of the bank for a weight: 16 bits for 16 bits, so that W + eps takes one pass and one rounding."""
+    return weight if weight.itemsize == 2 else torch.float32
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """Float32 at least."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that may lie in shares on several processes (FSDP2): gathered."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

@@ -26,6 +26,8 @@ READABLE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 def quantised_by(weight: Tensor) -> str | None:
     """What quantised a weight: "4bit" or "8bit" of bitsandbytes, "torchao", or None."""
     kind = type(weight)
+    if kind in (nn.Parameter, Tensor):  # which a compiler can follow, and names of modules not
+        return None
     if kind.__module__.partition(".")[0] == "torchao":
         return "torchao"
     return {"Params4bit": "4bit", "Int8Params": "8bit"}.get(kind.__name__)

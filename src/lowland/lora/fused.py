@@ -20,15 +20,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lowland.lora.bases import weight_of
+from lowland.lora.bases import is_quantised, weight_of
+from lowland.lora.scratch import scratch
 
 MERGE_FROM = 4
 """Tokens for each column of W from which W + s·BA is built, see `merges`."""
+MERGE_NOISY_FROM = 1
+"""The same where W + eps has been built already."""
 MASK_BITS = 16
 """Random bits for an entry of a dropout mask: p is met to within 2^-17."""
 
 
-def merges(tokens: int, width: int, dtype: torch.dtype, p: float) -> bool:
+def merges(tokens: int, width: int, dtype: torch.dtype, p: float, least: float = MERGE_FROM) -> bool:
     """The one rule for the form: whether W + s·BA is built for one matrix product, or a branch computed beside W.
 
     A branch goes once more over the product's result, (tokens, columns of it); W + s·BA goes once over W, (width,
@@ -40,15 +43,29 @@ def merges(tokens: int, width: int, dtype: torch.dtype, p: float) -> bool:
         width: its inner dimension: in_features forward, out_features backward.
         dtype: that it is computed in.
         p: of the dropout.
+        least: tokens for each column.
     """
-    return tokens >= MERGE_FROM * width and p == 0 and dtype in (torch.float32, torch.float64)
+    return tokens >= least * width and p == 0 and dtype in (torch.float32, torch.float64)
+
+
+def computing_dtype(x: Tensor, weight: Tensor | None) -> torch.dtype:
+    """What torch would compute x Wᵀ in: the dtype of autocast, else of W, else (W is quantised) of x."""
+    device = x.device.type
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    if autocast and x.dtype != torch.float64:  # which autocast leaves alone
+        return torch.get_autocast_dtype(device)
+    return (x if weight is None else weight).dtype
 
 
 class Perturbation(Protocol):
     """What is added to W: the same in the forward and the backward pass."""
 
     def added_to(self, weight: Tensor) -> Tensor:
-        """W + eps (out, in), a new tensor."""
+        """W + eps (out, in), to be used at once."""
+        ...
+
+    def add_to_merged(self, merged: Tensor) -> Tensor:
+        """W' + eps (out, in), in place of W' = W + s·BA."""
         ...
 
 
@@ -77,10 +94,26 @@ class Plan:
 
     def full_weight(self, weight: Tensor | None, dtype: torch.dtype) -> Tensor:
         """W, or W + eps, in the dtype of the computation."""
+        weight = self._read(weight)
+        return (weight if self.noise is None else self.noise.added_to(weight)).to(dtype)
+
+    def merged_weight(self, weight: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+        """W + s·BA, or W + s·BA + eps, in the dtype of A and B; to be used at once."""
+        if torch.is_grad_enabled():  # for second derivatives
+            return self.full_weight(weight, a.dtype).addmm(b, a, alpha=self.scaling)
+        weight = self._read(weight).to(a.dtype)
+        merged = torch.addmm(weight, b, a, alpha=self.scaling, out=scratch(weight))
+        return merged if self.noise is None else self.noise.add_to_merged(merged)
+
+    def _read(self, weight: Tensor | None) -> Tensor:
         if weight is None:
             assert self.quantised is not None
             weight = weight_of(self.quantised)
-        return (weight if self.noise is None else self.noise.added_to(weight)).to(dtype)
+        return weight
+
+    def merges(self, tokens: int, width: int, dtype: torch.dtype) -> bool:
+        """The one rule for the form, see `merges`; with noise, W + eps is built anyhow."""
+        return merges(tokens, width, dtype, self.p, MERGE_FROM if self.noise is None else MERGE_NOISY_FROM)
 
     def dropped(self, x: Tensor) -> Tensor:
         """M ∘ x: the same mask at every call, a function of the seed and of the shape of x alone."""
@@ -101,13 +134,13 @@ class AdaptedLinear(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, a: Tensor, b: Tensor, plan: Plan
     ) -> Tensor:
         """x (T, in) -> y (T, out)."""
-        full = plan.full_weight(weight, x.dtype)
         xa = plan.dropped(x) @ a.T  # (T, r)
         ctx.plan = plan
         ctx.save_for_backward(x, weight, a, b, xa)
-        if merges(len(x), x.shape[1], x.dtype, plan.p):
-            return F.linear(x, full.addmm(b, a, alpha=plan.scaling), bias)
-        return F.linear(x, full, bias).addmm_(xa, b.T, alpha=plan.branch_scaling)
+        if plan.merges(len(x), x.shape[1], x.dtype):
+            return F.linear(x, plan.merged_weight(weight, a, b), bias)
+        y = F.linear(x, plan.full_weight(weight, x.dtype), bias)
+        return y.addmm_(xa, b.T, alpha=plan.branch_scaling)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, None, Tensor | None, Tensor | None, None]:
@@ -124,11 +157,46 @@ class AdaptedLinear(torch.autograd.Function):
         return dx, None, None, da, db, None
 
 
+def adapted_product(
+    x: Tensor,
+    base: nn.Module,
+    a: Tensor,
+    b: Tensor,
+    scaling: float = 1.0,
+    p: float = 0.0,
+    noise: Perturbation | None = None,
+) -> Tensor:
+    """An adapted layer's output for x (..., in), in the dtype that torch would compute in.
+
+    Args:
+        x: of any dtype.
+        base: the frozen layer with W and b.
+        a: A (r, in).
+        b: B (out, r).
+        scaling: s.
+        p: of dropout on the branch's input; the mask's seed is drawn from the global generator.
+        noise: on W.
+    """
+    weight = None if is_quantised(base) else weight_of(base)
+    dtype = computing_dtype(x, weight)
+    bias: Any = base.bias
+    seed = int(torch.randint(2**62, ())) if p else 0  # checkpointing gives the same one again
+    y: Tensor = AdaptedLinear.apply(
+        x.reshape(-1, x.shape[-1]).to(dtype),
+        weight,
+        None if bias is None else bias.to(dtype),
+        a.to(dtype),
+        b.to(dtype),
+        Plan(scaling, p, seed, noise, base if weight is None else None),
+    )
+    return y.view(*x.shape[:-1], y.shape[-1])
+
+
 def _input_gradient(g: Tensor, gb: Tensor, weight: Tensor | None, a: Tensor, b: Tensor, plan: Plan) -> Tensor:
     """G W + s · M ∘ (G B A) / (1 - p), (T, in)."""
+    if plan.merges(len(g), g.shape[1], g.dtype):
+        return g @ plan.merged_weight(weight, a, b)
     full = plan.full_weight(weight, g.dtype)
-    if merges(len(g), g.shape[1], g.dtype, plan.p):
-        return g @ full.addmm(b, a, alpha=plan.scaling)
     if plan.p == 0:
         return (g @ full).addmm_(gb, a, alpha=plan.scaling)
     return (g @ full).add_(plan.dropped(gb @ a), alpha=plan.branch_scaling)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from lowland.lora.bases import Linear, adapter_place, is_quantised, keep_readable, shape_of, weight_of
-from lowland.lora.fused import AdaptedLinear, Perturbation, Plan
+from lowland.lora.bases import Linear, adapter_place, keep_readable, shape_of, weight_of
+from lowland.lora.fused import Perturbation, adapted_product
 
 
 class LoRALinear(nn.Module):
@@ -91,23 +91,8 @@ class LoRALinear(nn.Module):
 
     def fused(self, x: Tensor, noise: Perturbation | None = None) -> Tensor:
         """The same in one function: the layer's output for x (..., in), with noise on W if there is some."""
-        device = x.device.type
-        autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-        autocast = autocast and x.dtype != torch.float64  # which it leaves alone
-        weight = None if is_quantised(self.base) else self.weight
-        dtype = torch.get_autocast_dtype(device) if autocast else (x if weight is None else weight).dtype
         p = self.dropout.p if self.training else 0.0
-        seed = int(torch.randint(2**62, ())) if p else 0  # checkpointing gives the same one again
-        plan = Plan(self.scaling, p, seed, noise, self.base if weight is None else None)
-        y = AdaptedLinear.apply(
-            x.reshape(-1, self.in_features).to(dtype),
-            weight,
-            None if self.bias is None else self.bias.to(dtype),
-            self.lora_A.to(dtype),
-            self.lora_B.to(dtype),
-            plan,
-        )
-        return y.view(*x.shape[:-1], self.out_features)
+        return adapted_product(x, self.base, self.lora_A, self.lora_B, self.scaling, p, noise)
 
     @property
     def calls_base(self) -> bool:

@@ -65,10 +65,10 @@ def target_names(model: nn.Module, config: LoRAConfig) -> list[str]:
         return _all_linear(model, layers)
     wanted = (config.targets,) if isinstance(config.targets, str) else tuple(config.targets)
     endings = sorted({name.rsplit(".", 1)[-1] for name in layers})
-    missed = [one for one in wanted if not any(_meant(name, one) for name in layers)]
+    missed = [one for one in wanted if not any(is_meant(name, one) for name in layers)]
     if missed:
         raise Mistake(*(one_of("target module", one, [ALL_LINEAR, *endings]) for one in missed))
-    return [name for name in layers if any(_meant(name, one) for one in wanted)]
+    return [name for name in layers if any(is_meant(name, one) for one in wanted)]
 
 
 def saved_names(model: nn.Module, entries: Sequence[str]) -> tuple[str, ...]:
@@ -133,7 +133,8 @@ def _all_linear(model: nn.Module, layers: Mapping[str, Adaptable]) -> list[str]:
     return names
 
 
-def _meant(name: str, target: str) -> bool:
+def is_meant(name: str, target: str) -> bool:
+    """Whether a target means a layer: its name, the end of it, or a regular expression for the whole of it."""
     if name == target or name.endswith(f".{target}"):
         return True
     try:

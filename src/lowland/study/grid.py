@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lowland.recipe import Recipe
 from lowland.spec import RunSpec, run_spec
-from lowland.train.methods import METHODS
+from lowland.train.methods import method_named
 from lowland.train.models import number_format
 
 
@@ -20,7 +20,7 @@ def grid(recipe: Recipe) -> list[RunSpec]:
     """
     recipe = replace(recipe, dtype=number_format(recipe.dtype))
     return [
-        run_spec(recipe, method, seed, METHODS[method].options)
+        run_spec(recipe, method, seed, method_named(method).options)
         for seed in recipe.seeds
         for method in recipe.methods
     ]

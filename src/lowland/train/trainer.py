@@ -26,7 +26,7 @@ from lowland.rng import stream_seed
 from lowland.spec import RunSpec
 from lowland.tasks.classification import TRAIN, VALIDATION, TextData, score
 from lowland.train.adapted import read_model_config
-from lowland.train.methods import METHODS
+from lowland.train.methods import method_named, perturbers
 from lowland.train.models import (
     ModelSource,
     answer_in_fp32,
@@ -135,7 +135,7 @@ def check(specs: Sequence[RunSpec], source: ModelSource) -> None:
     problems: dict[str, None] = {}
     for spec in {one.method: one for one in specs}.values():
         try:
-            METHODS[spec.method].adapt(outline(source.folder), spec)
+            method_named(spec.method).adapt(outline(source.folder), spec)
         except Mistake as mistake:
             problems |= dict.fromkeys(mistake.problems)
     if problems:
@@ -182,7 +182,8 @@ def untouched_generators() -> Iterator[None]:
 def _adapted(spec: RunSpec, data: TextData, source: ModelSource, tokenizer: Any) -> Any:
     """The model as the method trains it, in the number format asked for."""
     torch.manual_seed(stream_seed(spec.seed, "head"))
-    model = METHODS[spec.method].adapt(load_classifier(source.folder, data.label_names, tokenizer), spec)
+    model = load_classifier(source.folder, data.label_names, tokenizer)
+    model = method_named(spec.method).adapt(model, spec)
     if number_format(spec.dtype) == "bf16":
         answer_in_fp32(_base(model))
         if not isinstance(model, PeftModel):  # whose adapters are trained as PEFT has them: on a base of fp32
@@ -232,6 +233,7 @@ def _trainer(
     scratch: str,
     callbacks: list[TrainerCallback],
 ) -> PairedTrainer:
+    method = method_named(spec.method)
     trainer = PairedTrainer(
         model,
         _arguments(spec, scratch, len(encoded[TRAIN])),
@@ -240,9 +242,9 @@ def _trainer(
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=lambda answer: score(answer.label_ids, answer.predictions.argmax(-1)),
         preprocess_logits_for_metrics=lambda out, labels: out[0] if isinstance(out, tuple) else out,
-        callbacks=[*METHODS[spec.method].perturb(spec), StopOnDivergence(), *callbacks],
+        callbacks=[*perturbers(method, spec), StopOnDivergence(), *callbacks],
         order_seed=stream_seed(spec.seed, "order"),
-        groups=lambda model: METHODS[spec.method].optimise(model, spec),
+        groups=lambda model: method.optimise(model, spec),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

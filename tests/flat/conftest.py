@@ -1,0 +1,171 @@
+"""Small models with adapters of every kind that can be armed, and the loss under explicit noise."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from peft import IA3Config, LoraConfig, VeraConfig, get_peft_model
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from lowland import LoRAConfig, add_lora
+from lowland.flat.arm import WRAPPERS
+
+TARGETS = ["up", "down"]
+
+
+class Net(nn.Module):
+    """Two layers that are adapted, a norm between them, and a head that is trained."""
+
+    def __init__(self, conv1d: bool = False) -> None:
+        super().__init__()
+        self.up = Conv1D(12, 10) if conv1d else nn.Linear(10, 12)
+        self.norm = nn.LayerNorm(12)
+        self.down = Conv1D(8, 12) if conv1d else nn.Linear(12, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (..., 3) for x (..., 10)."""
+        return self.head(torch.tanh(self.down(torch.tanh(self.norm(self.up(x))))))
+
+
+def net(conv1d: bool = False) -> Net:
+    """With weights of a size that noise shows on."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = Net(conv1d)
+        for one in made.parameters():
+            nn.init.normal_(one, std=0.5)
+    return made
+
+
+def filled(model: nn.Module) -> nn.Module:
+    """With adapters that say something, active or not."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for name, one in sorted(model.named_parameters()):
+            if "lora_" in name or "lambda" in name or "ia3_l" in name:
+                one.copy_(torch.empty(one.shape).normal_(std=0.5, generator=generator))
+    return thawed(model)
+
+
+def thawed(model: nn.Module) -> nn.Module:
+    """In training mode, and the head learns, too."""
+    for name, module in model.named_modules():
+        if name.endswith("head"):
+            module.requires_grad_(True)
+    return model.train()
+
+
+def ours(base: nn.Module | None = None, **options: Any) -> nn.Module:
+    """With our LoRA."""
+    return filled(add_lora(base or net(), LoRAConfig(r=3, alpha=6, targets=("up", "down"), **options)))
+
+
+def peft_lora(base: nn.Module | None = None, **options: Any) -> nn.Module:
+    """With PEFT's LoRA."""
+    return filled(started(base, **options))
+
+
+def started(base: nn.Module | None = None, **options: Any) -> nn.Module:
+    """With PEFT's LoRA as it starts."""
+    with torch.random.fork_rng():
+        config = LoraConfig(**{"r": 3, "lora_alpha": 6, "target_modules": TARGETS, **options})
+        return thawed(get_peft_model(base or net(), config))
+
+
+def two_adapters(active: list[str], **second: Any) -> nn.Module:
+    """Of PEFT's LoRA, "default" and "other"."""
+    model = started()
+    other = {"r": 2, "lora_alpha": 5, "target_modules": TARGETS, **second}
+    model.add_adapter("other", LoraConfig(**other))
+    model.base_model.set_adapter(active)
+    return filled(model)
+
+
+def of_tuner(config: Any) -> nn.Module:
+    """With another of PEFT's tuners."""
+    with torch.random.fork_rng():
+        return filled(get_peft_model(net(), config))
+
+
+KINDS: Mapping[str, Callable[[], nn.Module]] = {
+    "ours": ours,
+    "ours, rsLoRA": lambda: ours(rslora=True),
+    "ours, dropout": lambda: ours(dropout=0.4),
+    "ours, Conv1D": lambda: ours(net(conv1d=True)),
+    "LoRA": peft_lora,
+    "rsLoRA": lambda: peft_lora(use_rslora=True),
+    "DoRA": lambda: peft_lora(use_dora=True),
+    "PiSSA": lambda: started(init_lora_weights="pissa"),
+    "OLoRA": lambda: started(init_lora_weights="olora"),
+    "LoRA, bias": lambda: peft_lora(lora_bias=True),
+    "LoRA, dropout": lambda: peft_lora(lora_dropout=0.4),
+    "LoRA, dropout and bias": lambda: peft_lora(lora_dropout=0.4, lora_bias=True),
+    "DoRA, dropout": lambda: peft_lora(use_dora=True, lora_dropout=0.4),
+    "two adapters": lambda: two_adapters(["default", "other"]),
+    "two adapters, one with dropout": lambda: two_adapters(["default", "other"], lora_dropout=0.4),
+    "one adapter of two": lambda: two_adapters(["other"]),
+    "LoRA, Conv1D": lambda: peft_lora(net(conv1d=True), fan_in_fan_out=True),
+    "DoRA, Conv1D": lambda: peft_lora(net(conv1d=True), fan_in_fan_out=True, use_dora=True),
+    "VeRA": lambda: of_tuner(VeraConfig(r=3, target_modules=TARGETS)),
+    "VeRA, dropout": lambda: of_tuner(VeraConfig(r=3, target_modules=TARGETS, vera_dropout=0.4)),
+    "IA3": lambda: of_tuner(IA3Config(target_modules=TARGETS, feedforward_modules=["down"])),
+}
+"""By name, without noise as yet: float32, in training mode."""
+PEFT_KINDS = [name for name in KINDS if not name.startswith("ours")]
+
+
+def rows(dtype: torch.dtype = torch.float32) -> Tensor:
+    """A batch x (5, 10)."""
+    return torch.randn(5, 10, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def canonical(model: nn.Module) -> dict[str, nn.Module]:
+    """Modules by the names that their noise goes by."""
+    return {WRAPPERS.sub("", name): one for name, one in model.named_modules()}
+
+
+def under_explicit_noise(model: nn.Module, eps: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of a model whose layers answer x (W' + eps)ᵀ + b by plain autograd."""
+    twin = copy.deepcopy(model)
+    for name, one in eps.items():
+        layer = canonical(twin)[name]
+        layer.register_forward_hook(lambda layer, given, y, eps=one: y + given[0] @ eps.T)
+    return twin
+
+
+def results(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """The output, and the gradients of a loss that is not linear, from one state of the global generator."""
+    x = x.clone().requires_grad_()
+    model.zero_grad()
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        y = model(x)
+    y.pow(3).sum().backward()
+    grads = {WRAPPERS.sub("", name): one.grad for name, one in model.named_parameters() if one.requires_grad}
+    return {"y": y.detach(), "x": x.grad, **grads}
+
+
+@pytest.fixture(params=["ours", "peft"])
+def adapt(request: pytest.FixtureRequest, bert: nn.Module) -> Callable[..., nn.Module]:
+    """The classifier adapted, by us and by PEFT; `dropout` is the adapter's."""
+
+    def build(dropout: float = 0.0) -> nn.Module:
+        if request.param == "ours":
+            return add_lora(bert, LoRAConfig(r=4, dropout=dropout, modules_to_save=("classifier",)))
+        torch.manual_seed(0)
+        config = LoraConfig(
+            r=4,
+            lora_dropout=dropout,
+            target_modules="all-linear",
+            exclude_modules=["classifier"],
+            modules_to_save=["classifier"],
+        )
+        return get_peft_model(bert, config)
+
+    return build

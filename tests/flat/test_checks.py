@@ -1,0 +1,240 @@
+"""What cannot be armed is refused by name, and left as it was."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import peft
+import pytest
+import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
+from peft import AdaLoraConfig, LoHaConfig, LoraConfig, get_peft_model
+from torch import nn
+
+from lowland import flat, merge_lora
+from lowland.flat.checks import check, perturbed
+from lowland.flat.config import FlatConfig
+from lowland.flat.perturbed import Perturbed
+from lowland.mistakes import Mistake
+from tests.flat.conftest import TARGETS, canonical, net, of_tuner, ours, peft_lora, started, two_adapters
+
+
+def base_of(model: nn.Module) -> Any:
+    """Of the layer `up`."""
+    layer: Any = canonical(model)["up"]
+    return layer.base if hasattr(layer, "base") else layer.get_base_layer()
+
+
+def with_base(change: Callable[[Any], Any], build: Callable[[], nn.Module] = ours) -> Callable[[], nn.Module]:
+    """A model with the base of `up` changed."""
+
+    def made() -> nn.Module:
+        model = build()
+        change(base_of(model))
+        return model
+
+    return made
+
+
+class FullyShardedDataParallel(nn.Module):
+    """Called like FSDP1."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._fsdp_wrapped_module = module
+
+
+class Pictures(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Conv2d(3, 4, 2)
+
+
+def armed() -> nn.Module:
+    model = ours()
+    flat.arm(model, layers="up")
+    return model
+
+
+def merged_by_peft() -> nn.Module:
+    model = peft_lora()
+    model.merge_adapter()
+    return model
+
+
+def twice_adapted() -> nn.Module:
+    model = peft_lora()
+    layer: Any = canonical(model)["up"]
+    layer.base_layer = copy.deepcopy(layer)
+    return model
+
+
+def of_parameters() -> nn.Module:
+    return get_peft_model(net(), LoraConfig(r=2, target_modules=[], target_parameters=["up.weight"]))
+
+
+def of_pictures() -> nn.Module:
+    return get_peft_model(Pictures(), LoraConfig(r=2, target_modules=["up"]))
+
+
+def with_another_variant() -> nn.Module:
+    class ArrowLinearVariant:
+        pass
+
+    model = peft_lora()
+    layer: Any = canonical(model)["up"]
+    layer.lora_variant["default"] = ArrowLinearVariant()
+    return model
+
+
+def two_with_dora() -> nn.Module:
+    return two_adapters(["default", "other"], use_dora=True)
+
+
+def adalora() -> nn.Module:
+    return of_tuner(AdaLoraConfig(target_modules=TARGETS, total_step=10, init_r=3))
+
+
+NONE = r"has no LoRA layers to perturb; adapt it first, with add_lora\(model, config\)"
+HOOKS = "up cannot get noise: its base has hooks"
+OFFLOADED = "up cannot get noise: its weight is offloaded; load the whole model to one device"
+UNKNOWN = (
+    r"up cannot get noise: layers of the kind peft\.tuners\.{} are not known here; name others with layers"
+)
+REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "no adapters": (net, NONE),
+    "unloaded": (lambda: peft_lora().merge_and_unload(), NONE),
+    "armed": (armed, "armed already: take one FlatLoRA callback, or call disarm"),
+    "merged": (lambda: merge_lora(ours()), r"the adapters are merged; unmerge them first"),
+    "merged by PEFT": (merged_by_peft, r"the adapters are merged; .* model\.unmerge_adapter\(\)"),
+    "ZeRO-3": (
+        with_base(lambda base: setattr(base.weight, "ds_id", 1)),
+        "up cannot .* DeepSpeed ZeRO-3 holds",
+    ),
+    "ZeRO-3, PEFT": (
+        with_base(lambda base: setattr(base.weight, "ds_id", 1), peft_lora),
+        "DeepSpeed ZeRO-3 holds",
+    ),
+    "offloaded": (with_base(lambda base: add_hook_to_module(base, ModelHook())), OFFLOADED),
+    "offloaded, PEFT": (with_base(lambda base: add_hook_to_module(base, ModelHook()), peft_lora), OFFLOADED),
+    "meta": (lambda: ours().to("meta"), OFFLOADED),
+    "forward hook": (with_base(lambda base: base.register_forward_hook(print)), HOOKS),
+    "forward pre-hook": (with_base(lambda base: base.register_forward_pre_hook(print), peft_lora), HOOKS),
+    "backward hook": (with_base(lambda base: base.register_full_backward_hook(print)), HOOKS),
+    "backward pre-hook": (with_base(lambda base: base.register_full_backward_pre_hook(print)), HOOKS),
+    "trained": (
+        with_base(lambda base: base.weight.requires_grad_()),
+        "up cannot .* its base is trained; .* freeze it",
+    ),
+    "trained bias": (with_base(lambda base: base.bias.requires_grad_(), peft_lora), "its base is trained"),
+    "8-bit floats": (
+        with_base(lambda base: base.to(torch.float8_e4m3fn)),
+        "float8_e4m3fn, quantised in a way",
+    ),
+    "LoHa": (
+        lambda: of_tuner(LoHaConfig(r=2, target_modules=TARGETS)),
+        UNKNOWN.format(r"loha\.layer\.Linear"),
+    ),
+    "AdaLoRA": (adalora, UNKNOWN.format(r"adalora\.layer\.SVDLinear")),
+    "Conv2d": (of_pictures, UNKNOWN.format(r"lora\.layer\.Conv2d")),
+    "parameters": (of_parameters, UNKNOWN.format(r"lora\.layer\.ParamWrapper")),
+    "adapted twice": (twice_adapted, "up cannot get noise: it is adapted twice; merge the first"),
+    "DoRA and another": (two_with_dora, "DoRA with several active adapters is not known here; activate one"),
+    "MiCA": (
+        lambda: started(init_lora_weights="mica"),
+        "PEFT's MiCALinearVariant is not known here; take plain LoRA or DoRA",
+    ),
+    "another variant": (with_another_variant, "PEFT's ArrowLinearVariant is not known here"),
+    "DataParallel": (
+        lambda: nn.DataParallel(ours()),
+        "under nn.DataParallel, which copies layers .* use DDP",
+    ),
+    "FSDP1": (lambda: FullyShardedDataParallel(ours()), r"sharded by FSDP1, .* use FSDP2 \(fully_shard\)"),
+}
+
+
+def look(model: nn.Module) -> dict[str, Any]:
+    """All that arming would change."""
+    return {
+        name: (
+            type(one),
+            set(one.__dict__),
+            len(one._forward_hooks),
+            len(one._forward_pre_hooks),
+            one.training,
+        )
+        for name, one in model.named_modules()
+    }
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_get_noise_is_refused_by_name(case: str) -> None:
+    build, sentence = REFUSED[case]
+    model = build()
+    before = look(model)
+    with pytest.raises(Mistake, match=sentence):
+        flat.arm(model, total_steps=3)
+    assert look(model) == before
+    assert case == "armed" or not any(isinstance(one, Perturbed) for one in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"rho": -1}, "rho is -1"),
+        ({"rho": float("nan")}, "rho is nan"),
+        ({"schedule": "sine"}, "unknown schedule 'sine'; did you mean 'cosine'"),
+        ({"every": 0}, "every is 0"),
+        ({"total_steps": 0}, "total_steps is 0; it must be the optimizer steps of the run"),
+        ({"layers": "don"}, r"unknown layer to perturb 'don'; did you mean 'down'\? Allowed: down, up"),
+        ({"layers": ["up", "x", "y"]}, "(?s)unknown layer to perturb 'x'.*unknown layer to perturb 'y'"),
+        ({"layers": "head"}, "unknown layer to perturb 'head'"),  # it has no adapter
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("build", [ours, peft_lora])
+def test_what_cannot_be_asked_is_refused(build: Any, options: dict[str, Any], sentence: str) -> None:
+    model = build()
+    before = look(model)
+    with pytest.raises(Mistake, match=sentence):
+        flat.arm(model, **{"total_steps": 3, **options})
+    assert look(model) == before
+
+
+def test_all_that_speaks_against_a_model_is_told_at_once() -> None:
+    with pytest.raises(Mistake) as caught:
+        check(merge_lora(with_base(lambda base: base.register_forward_hook(print))()), FlatConfig(), 0)
+    assert len(caught.value.problems) == 3
+
+
+def test_layers_that_are_left_out_need_not_be_known() -> None:
+    model = of_pictures()
+    model.base_model.model.more = peft_lora()
+    with flat.arm(model, layers=r".*more.*up") as noise:
+        assert [name.rsplit(".", 1)[-1] for name in noise.layers] == ["up"]
+    assert list(perturbed(ours(), layers=None)) == TARGETS
+
+
+def test_an_inactive_dora_does_no_harm() -> None:
+    with flat.arm(two_adapters(["default"], use_dora=True)) as noise:
+        assert len(noise.layers) == 2
+
+
+@pytest.mark.parametrize("version", ["0.17.9", "0.99.0"])
+def test_an_untested_version_of_peft_is_named(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peft, "__version__", version)
+    with pytest.warns(UserWarning, match=f"peft is {version}; the noise was tested with versions from 0.18"):
+        flat.arm(peft_lora())
+    flat.arm(ours())  # no matter of PEFT's: a warning would be an error
+
+
+def test_a_warning_points_at_the_line_that_arms(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.warns(UserWarning, match="rho is 1.5: the noise on each layer's output is larger") as told:
+        flat.arm(ours(), rho=1.5)
+    assert told[0].filename == __file__
+    monkeypatch.setattr(peft, "__version__", "0.99")
+    with pytest.warns(UserWarning, match="peft is 0.99") as told:
+        flat.arm(peft_lora())
+    assert told[0].filename == __file__

@@ -1,0 +1,301 @@
+"""`torch.compile` under noise: one graph, compiled once for all steps, and the gradients of W + eps.
+
+Step 0 of a ramp has no noise at all; it is a graph of its own, LoRA's.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Iterator
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from lowland import LoRAConfig, add_lora, flat
+from lowland.flat import bank
+from lowland.flat.layers import base_of
+from tests.lora.test_bases import quantised
+
+NO_COMPILER = not (shutil.which("g++") or shutil.which("clang++"))
+INDUCTOR_S = [pytest.mark.slow, pytest.mark.skipif(NO_COMPILER, reason="no C++ compiler")]
+# (inductor uses parts of PyTorch that PyTorch itself wants to be rid of)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.torch.jit.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
+]
+BACKENDS = pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=INDUCTOR_S)])
+KINDS = ("ours", "ours, dropout", "ours, Conv1D", "peft", "peft, dropout")
+INS, OUTS = 8, 12
+
+
+@pytest.fixture(autouse=True)
+def compiled_once() -> Iterator[None]:
+    """A fresh compiler, for which compiling again is an error, and which draws masks as eager PyTorch does."""
+    torch._dynamo.reset()
+    counters.clear()
+    with (
+        torch._dynamo.config.patch(error_on_recompile=True),
+        torch._inductor.config.patch(fallback_random=True),
+        torch.random.fork_rng(),
+    ):
+        torch.manual_seed(0)
+        yield
+    torch._dynamo.reset()
+
+
+def filled(model: nn.Module) -> nn.Module:
+    """In training, with adapters that have learned something."""
+    source = torch.Generator().manual_seed(5)
+    for name, one in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(one, std=0.5, generator=source)
+    return model.train()
+
+
+def adapted(kind: str, model: nn.Module | None = None) -> nn.Module:
+    """Two adapted layers, or a whole model's."""
+    name, _, rest = kind.partition(", ")
+    p = 0.3 if rest == "dropout" else 0.0
+    if model is None:
+        first = Conv1D(OUTS, INS) if rest == "Conv1D" else nn.Linear(INS, OUTS)
+        model = nn.Sequential(first, nn.GELU(), nn.Linear(OUTS, 4))
+    if name == "ours":
+        return filled(add_lora(model, LoRAConfig(r=2, alpha=2, dropout=p)))
+    targets = ["0", "2"] if isinstance(model, nn.Sequential) else ["query", "value", "dense"]
+    return filled(
+        get_peft_model(
+            model, LoraConfig(r=2, lora_dropout=p, target_modules=targets, use_dora=name == "dora")
+        )
+    )
+
+
+def gradients(model: nn.Module, *inputs: Tensor, seed: int = 0) -> dict[str, Tensor]:
+    model.zero_grad()
+    torch.manual_seed(seed)
+    y = model(*inputs)
+    (y if isinstance(y, Tensor) else y.logits).float().pow(2).mean().backward()
+    grads = {name: one.grad for name, one in model.named_parameters() if one.requires_grad}
+    return {name.removeprefix("_orig_mod."): one.clone() for name, one in grads.items() if one is not None}
+
+
+def with_explicit_noise(model: nn.Module, noise: flat.Noise) -> nn.Module:
+    """A copy, not armed, with W + eps for W. (For our layers in pieces, so that dropout draws as a compiler's code.)"""
+    other = copy.deepcopy(model)
+    for layer, plain in (
+        (one, other.get_submodule(name))
+        for name, one in model.named_modules()
+        if one in list(noise.layers.values())
+    ):
+        base, eps = base_of(plain), layer._noise.draw().to(base_of(plain).weight.dtype)
+        base.weight.data += eps.T if isinstance(base, Conv1D) else eps
+        base.register_forward_hook(lambda *given: None)
+    return other
+
+
+def assert_near(got: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float = 1e-5) -> None:
+    assert got.keys() == wanted.keys()
+    scale = max(one.norm() for one in wanted.values())
+    assert 0 < scale < torch.inf
+    for name, one in wanted.items():
+        assert (got[name] - one).norm() <= tolerance * scale, name
+
+
+def assert_one_graph() -> None:
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
+
+
+@BACKENDS
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_graph_serves_all_steps_and_its_gradients_are_those_of_the_noise(backend: str, kind: str) -> None:
+    model = adapted(kind)
+    with flat.arm(model, rho=0.5, total_steps=6) as noise:
+        compiled = torch.compile(model, fullgraph=True, backend=backend)
+        optimizer = torch.optim.SGD(compiled.parameters(), lr=0.01)
+        x = torch.randn(16, INS)
+        plain = gradients(copy.deepcopy(model), x)
+        for step in range(1, 5):
+            noise.begin_step(step)
+            got = gradients(compiled, x, seed=step)
+            assert_near(got, gradients(with_explicit_noise(model, noise), x, seed=step))
+            optimizer.step()
+            noise.end_step()
+        assert_one_graph()
+        with pytest.raises(AssertionError):
+            assert_near(got, plain, 1e-2)
+
+
+@BACKENDS
+def test_a_ramp_s_first_step_has_no_noise_and_is_one_graph_more(backend: str) -> None:
+    model = adapted("ours")
+    plain = copy.deepcopy(model)
+    with torch._dynamo.config.patch(error_on_recompile=False), flat.arm(model, total_steps=4) as noise:
+        compiled = torch.compile(model, fullgraph=True, backend=backend)
+        x, graphs = torch.randn(16, INS), []
+        for step in range(4):
+            noise.begin_step(step)
+            got = gradients(compiled, x)
+            graphs.append(counters["stats"]["unique_graphs"])
+            if step == 0:
+                assert_near(got, gradients(plain, x))
+            noise.end_step()
+    assert graphs == [1, 2, 2, 2]
+
+
+@BACKENDS
+@pytest.mark.parametrize("kind", ["ours", "peft"])
+def test_a_layer_of_several_windows(backend: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bank, "LONGEST", 5 * INS)
+    model = adapted(kind)
+    with flat.arm(model, rho=0.5, schedule="constant") as noise:
+        compiled = torch.compile(model, fullgraph=True, backend=backend)
+        x = torch.randn(16, INS)
+        for step in range(3):
+            noise.begin_step(step)
+            assert [len(one) for one in next(iter(noise.layers.values()))._noise.blocks] == [5, 5, 2]
+            assert_near(gradients(compiled, x), gradients(with_explicit_noise(model, noise), x))
+        assert_one_graph()
+
+
+@BACKENDS
+@pytest.mark.parametrize("kind", ["ours", "peft"])
+def test_w_plus_eps_is_built_again_for_the_backward_pass(backend: str, kind: str) -> None:
+    model, kept = adapted(kind), []
+    with flat.arm(model, rho=0.5, schedule="constant") as noise:
+        noise.begin_step(0)
+        compiled = torch.compile(model, fullgraph=True, backend=backend)
+        known = {one.untyped_storage().data_ptr() for one in model.parameters()}
+        known.add(next(iter(noise.layers.values()))._noise.blocks[0].untyped_storage().data_ptr())
+        with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
+            compiled(torch.randn(2, INS, requires_grad=True)).sum().backward()
+    fresh = [one for one in kept if one.untyped_storage().data_ptr() not in known]
+    assert len(kept) > len(fresh) > 0
+    assert max(one.numel() for one in fresh) <= 2 * OUTS  # outputs, and numbers for the rows
+
+
+@BACKENDS
+@pytest.mark.parametrize("held", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["ours", "peft"])
+def test_under_bf16_autocast(backend: str, kind: str, held: torch.dtype) -> None:
+    model = adapted(kind)
+    for layer in (model[0], model[2]) if kind == "ours" else (model.model[0], model.model[2]):
+        base_of(layer).to(held)
+    with flat.arm(model, rho=0.5, schedule="constant") as noise, torch.autocast("cpu", torch.bfloat16):
+        compiled = torch.compile(model, fullgraph=True, backend=backend)
+        x = torch.randn(16, INS)
+        for step in range(3):
+            noise.begin_step(step)
+            got = gradients(compiled, x)
+            assert all(one.dtype == torch.float32 for one in got.values())
+            assert_near(
+                got, gradients(with_explicit_noise(model, noise), x), 8 * torch.finfo(torch.bfloat16).eps
+            )
+        assert_one_graph()
+
+
+@BACKENDS
+@pytest.mark.parametrize("kind", ["ours, dropout", "peft, dropout"])
+def test_a_bert_is_one_graph_with_its_hooks(
+    bert: PreTrainedModel, tokens: Tensor, kind: str, backend: str
+) -> None:
+    model = adapted(kind, bert)
+    with flat.arm(model, rho=0.2, schedule="constant") as noise:
+        compiled = torch.compile(model, fullgraph=True, backend=backend)
+        for step in range(3):
+            noise.begin_step(step)
+            wanted = gradients(with_explicit_noise(model, noise), tokens, seed=step)
+            assert_near(gradients(compiled, tokens, seed=step), wanted, 1e-4)
+            noise.end_step()
+    assert_one_graph()
+
+
+@BACKENDS
+@pytest.mark.parametrize("kind", ["ours", "peft"])
+def test_there_is_no_noise_in_evaluation_nor_in_a_pass_without_gradients(backend: str, kind: str) -> None:
+    model = adapted(kind)
+    x = torch.randn(16, INS)
+    with (
+        torch._dynamo.config.patch(error_on_recompile=False),
+        flat.arm(model, rho=0.5, schedule="constant") as noise,
+    ):
+        compiled, plain = torch.compile(model, fullgraph=True, backend=backend), model(x)
+        noise.begin_step(0)
+        assert not torch.allclose(compiled(x), plain, atol=1e-2)
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(x), plain)
+        torch.testing.assert_close(compiled.eval()(x), plain)
+        compiled.train()
+        graphs = counters["stats"]["unique_graphs"]
+        for step in range(1, 4):  # each has its graph, and these serve on
+            noise.begin_step(step)
+            assert not torch.allclose(compiled(x), plain, atol=1e-2)
+            with torch.no_grad():
+                compiled(x)
+        assert counters["stats"]["unique_graphs"] == graphs
+
+
+@BACKENDS
+@pytest.mark.parametrize("armed_first", [False, True])
+@pytest.mark.parametrize("outer", [False, True])
+def test_noise_is_the_same_whatever_comes_first(backend: str, armed_first: bool, outer: bool) -> None:
+    model, x = adapted("ours"), torch.randn(16, INS)
+    draws, grads = [], []
+    for how in ("eager", "compiled"):
+        one = copy.deepcopy(model)
+        compiled = (
+            one if how == "eager" or armed_first else torch.compile(one, fullgraph=True, backend=backend)
+        )
+        with flat.arm(compiled if outer else one, rho=0.5, schedule="constant") as noise:
+            if how == "compiled" and armed_first:
+                compiled = torch.compile(one, fullgraph=True, backend=backend)
+            noise.begin_step(3)
+            grads.append(gradients(compiled, x))
+            draws.append([layer._noise.draw() for layer in list(noise.layers.values())])
+            assert list(noise.layers) == ["0", "2"]
+    assert_near(grads[1], grads[0])
+    for one, other in zip(*draws, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", ["nf4", "8bit"])
+def test_a_quantised_base_breaks_the_graph_and_its_gradients_are_right(kind: str) -> None:
+    model = filled(add_lora(nn.Sequential(quantised(nn.Linear(64, 64), kind)), LoRAConfig(r=2)))
+    with (
+        torch._dynamo.config.patch(error_on_recompile=False),
+        flat.arm(model, rho=0.5, schedule="constant") as noise,
+    ):
+        compiled, x = torch.compile(model, backend="aot_eager"), torch.randn(16, 64)
+        for step in range(3):
+            noise.begin_step(step)
+            assert_near(gradients(compiled, x), gradients(model, x), 1e-4)
+
+
+@pytest.mark.parametrize("kind", ["dora", "dora, dropout"])
+def test_peft_s_dora_breaks_the_graph_by_itself_and_its_gradients_are_right(kind: str) -> None:
+    model = adapted(kind)
+    with (
+        torch._dynamo.config.patch(error_on_recompile=False),
+        flat.arm(model, rho=0.5, schedule="constant") as noise,
+    ):
+        compiled, x = torch.compile(model, backend="aot_eager"), torch.randn(16, INS)
+        for step in range(3):
+            noise.begin_step(step)
+            assert_near(gradients(compiled, x, seed=step), gradients(model, x, seed=step))
+
+
+def test_noise_for_each_token_breaks_the_graph_and_is_that_of_eager_mode() -> None:
+    model = adapted("ours")
+    with (
+        torch._dynamo.config.patch(error_on_recompile=False),
+        flat.arm(model, rho=0.5, schedule="constant", noise="token") as noise,
+    ):
+        compiled, x = torch.compile(model, backend="aot_eager"), torch.randn(16, INS)
+        for step in range(3):
+            noise.begin_step(step)
+            assert_near(gradients(compiled, x), gradients(model, x))

@@ -1,0 +1,297 @@
+"""Noise in two processes (gloo, on this machine) against one: DDP and FSDP2, for our layers and for PEFT's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, distributed, multiprocessing, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
+from lowland import LoRAConfig, add_lora, flat
+from lowland.flat.arm import WRAPPERS
+from lowland.flat.layers import base_of
+from lowland.mistakes import Mistake
+
+pytestmark = pytest.mark.skipif(
+    not (distributed.is_available() and distributed.is_gloo_available()),
+    reason="this build of PyTorch has no gloo",
+)
+WORLD, BATCHES, STEP = 2, 2, 3
+SMALL = 0.1
+"""Of inputs in bf16: where tanh is steep, its derivative does not hang on their rounding."""
+KINDS = ("ours", "peft", "dora")
+DDP: dict[str, dict[str, Any]] = {
+    "accumulated": {},
+    "wrapped first": {"wrapped_first": True},
+    "static graph": {"static_graph": True},
+    "checkpointed": {"reentrant": False},
+    "checkpointed, reentrant": {"reentrant": True},
+}
+FSDP: dict[str, dict[str, Any]] = {
+    "reshard": {},
+    "keep": {"reshard": False},
+    "checkpointed": {"reentrant": False},
+    "checkpointed, reentrant": {"reentrant": True},
+    "layers themselves": {"parts": "layers"},
+    "armed first": {"armed_first": True},
+}
+
+
+class Net(nn.Sequential):
+    """Blocks, each one checkpointed if asked."""
+
+    reentrant: bool | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(T, 8) -> (T, 8)."""
+        for block in self:
+            x = block(x) if self.reentrant is None else checkpoint(block, x, use_reentrant=self.reentrant)
+        return x
+
+
+def net(kind: str = "ours", reentrant: bool | None = None) -> nn.Module:
+    """Three adapted blocks in float64, so that only what is wrong can differ."""
+    torch.manual_seed(0)
+    inner = Net(*(nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(3)))
+    inner.reentrant = reentrant
+    if kind == "ours":
+        model: nn.Module = add_lora(inner, LoRAConfig(r=2))
+    else:
+        model = get_peft_model(inner, LoraConfig(r=2, target_modules=r"\d\.0", use_dora=kind == "dora"))
+    for name, one in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(one)
+    return model.double().train()
+
+
+def blocks_of(model: nn.Module) -> nn.Sequential:
+    return next(one for one in model.modules() if isinstance(one, Net))
+
+
+def batches_of(rank: int, size: float = 1.0) -> list[Tensor]:
+    """Micro-batches (40, 8): large enough for the merged form."""
+    source = torch.Generator().manual_seed(rank)
+    drawn = (size * torch.randn(40, 8, generator=source, dtype=torch.float64) for _ in range(BATCHES))
+    return [one.requires_grad_() for one in drawn]
+
+
+def armed(model: nn.Module, **options: Any) -> flat.Noise:
+    """Under the noise of a step."""
+    noise = flat.arm(model, **{"rho": 0.5, "schedule": "constant", "seed": 7, **options})
+    noise.begin_step(STEP)
+    return noise
+
+
+def whole(one: Tensor) -> Tensor:
+    return (one.full_tensor() if isinstance(one, DTensor) else one).detach().clone()
+
+
+def state_of(model: nn.Module, noise: flat.Noise) -> dict[str, Tensor]:
+    """Every parameter, gradient and draw, whole, named as in one process."""
+    state = {f"{name}.draw": layer._noise.draw() for name, layer in noise.layers.items()}
+    for name, one in model.named_parameters():
+        state[WRAPPERS.sub("", name)] = whole(one)
+        if one.grad is not None:
+            state[f"{WRAPPERS.sub('', name)}.grad"] = whole(one.grad)
+    state["others"] = torch.tensor(len(list(model.buffers())) + len(model.state_dict()))
+    return state
+
+
+def ddp(
+    kind: str,
+    rank: int,
+    *,
+    wrapped_first: bool = False,
+    static_graph: bool = False,
+    reentrant: bool | None = None,
+    **options: Any,
+) -> dict[str, Tensor]:
+    """Gradients gathered over two micro-batches; only the last one is reduced (all, with a static graph)."""
+    model = net(kind, reentrant)
+    noise = None if wrapped_first else armed(model, **options)
+    wrapped = DistributedDataParallel(model, static_graph=static_graph)
+    noise = noise or armed(wrapped, **options)
+    for number, batch in enumerate(batches_of(rank)):
+        together = static_graph or number == BATCHES - 1
+        with nullcontext() if together else wrapped.no_sync():
+            wrapped(batch).pow(2).mean().backward()
+    return state_of(model, noise)
+
+
+def fsdp(
+    kind: str,
+    rank: int,
+    *,
+    reshard: bool = True,
+    reentrant: bool | None = None,
+    parts: str = "blocks",
+    armed_first: bool = False,
+    precision: torch.dtype | None = None,
+) -> dict[str, Tensor]:
+    """The same with all parameters cut in two."""
+    model = net(kind, reentrant)
+    if precision is not None:
+        model = model.float()
+    noise = armed(model) if armed_first else None
+    options = {
+        "mesh": init_device_mesh("cpu", (WORLD,)),
+        "reshard_after_forward": reshard,
+        "mp_policy": MixedPrecisionPolicy(param_dtype=precision),
+    }
+    for block in blocks_of(model):
+        for part in {"blocks": [block], "layers": [block[0]], "adapters": thin_parts(block)}[parts]:
+            fully_shard(part, **options)
+    fully_shard(model, **options)
+    assert all(isinstance(one, DTensor) for one in model.parameters())
+    noise = noise or armed(model)
+    for batch in batches_of(rank) if precision is None else batches_of(rank, SMALL):
+        model(batch.to(precision)).double().pow(2).mean().backward()
+    return state_of(model, noise)
+
+
+def thin_parts(block: nn.Module) -> list[nn.Module]:
+    """PEFT's A and B, which are modules of their own."""
+    return [one for name, one in block.named_modules() if name.endswith(("lora_A.default", "lora_B.default"))]
+
+
+def refusals(rank: int) -> dict[str, str]:
+    """What is said to those who shard what cannot be."""
+    mesh, said = init_device_mesh("cpu", (WORLD,)), {}
+    model = net()
+    for block in blocks_of(model):
+        fully_shard(block[0].base, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    with pytest.raises(Mistake) as bases:
+        flat.arm(model, schedule="constant")
+    model = net()
+    armed(model)
+    with pytest.raises(RuntimeError) as layer:
+        fully_shard(blocks_of(model)[0][0], mesh=mesh)
+    said["bases"], said["armed layer"] = str(bases.value), str(layer.value)
+    return said
+
+
+def worker(rank: int, folder: str) -> None:
+    """One of the processes."""
+    if sys.platform == "linux":
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
+    states: dict[str, Any] = {
+        f"ddp {kind} {how}": ddp(kind, rank, **DDP[how]) for kind in KINDS for how in DDP
+    }
+    states |= {f"fsdp {kind} {how}": fsdp(kind, rank, **FSDP[how]) for kind in KINDS for how in FSDP}
+    states["fsdp peft adapters"] = fsdp("peft", rank, parts="adapters")
+    states |= {f"bf16 {kind}": fsdp(kind, rank, precision=torch.bfloat16) for kind in ("ours", "peft")}
+    states["per rank"] = ddp("ours", rank, per_rank=True)
+    states["refusals"] = refusals(rank)
+    torch.save(states, f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of the two processes came to; most of their time goes into imports, so there is one pair for all."""
+    folder = tmp_path_factory.mktemp("processes")
+    multiprocessing.spawn(worker, (str(folder),), nprocs=WORLD)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+
+
+def alone(kind: str, size: float = 1.0, rho: float = 0.5) -> dict[str, Tensor]:
+    """One process: the joined batch at once."""
+    with torch.random.fork_rng():
+        model = net(kind)
+        noise = armed(model, rho=rho)
+        joined = torch.cat([batch for rank in range(WORLD) for batch in batches_of(rank, size)])
+        (BATCHES * model(joined).pow(2).mean()).backward()
+        return state_of(model, noise)
+
+
+def assert_same(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """W, A, B and the noise to the bit, and the gradients."""
+    assert got.keys() == wanted.keys()
+    assert sum(name.endswith(".grad") for name in got) >= 6
+    assert sum(name.endswith(".draw") for name in got) == 3
+    for name, one in wanted.items():
+        assert one.any()
+        if name.endswith(".grad"):
+            torch.testing.assert_close(got[name], one, rtol=0, atol=1e-11)
+        else:
+            assert torch.equal(got[name], one), name
+
+
+@pytest.mark.parametrize("how", DDP)
+@pytest.mark.parametrize("kind", KINDS)
+def test_ddp(states: list, kind: str, how: str) -> None:
+    wanted = alone(kind)
+    for state in states:
+        assert_same(state[f"ddp {kind} {how}"], wanted)
+
+
+@pytest.mark.parametrize("how", FSDP)
+@pytest.mark.parametrize("kind", KINDS)
+def test_fsdp2(states: list, kind: str, how: str) -> None:
+    wanted = alone(kind)
+    for state in states:
+        assert_same(state[f"fsdp {kind} {how}"], wanted)
+
+
+def test_fsdp2_where_peft_s_thin_layers_are_sharded_by_themselves(states: list) -> None:
+    for state in states:
+        assert_same(state["fsdp peft adapters"], alone("peft"))
+
+
+@pytest.mark.parametrize("kind", ["ours", "peft"])
+def test_fsdp2_with_parameters_in_bf16(states: list, kind: str) -> None:
+    wanted, clean = alone(kind, SMALL), alone(kind, SMALL, rho=0.001)
+    assert all(
+        (clean[name] - one).norm() > 0.2 * one.norm() for name, one in wanted.items() if "grad" in name
+    )
+    for got in (state[f"bf16 {kind}"] for state in states):
+        for name, one in wanted.items():
+            if name.endswith((".grad", ".draw")):
+                assert (got[name] - one).norm() <= (0.1 if name.endswith(".grad") else 0.03) * one.norm()
+            else:
+                assert torch.equal(got[name], one.float() if one.is_floating_point() else one)
+
+
+def test_each_rank_may_have_a_draw_of_its_own_and_the_gradient_is_their_mean(states: list) -> None:
+    draws, grads = [], []
+    with torch.random.fork_rng():
+        for rank in range(WORLD):
+            model, state = net(), states[rank]["per rank"]
+            for name, layer in ((n, m) for n, m in model.named_modules() if f"{n}.draw" in state):
+                base_of(layer).weight.data += state[f"{name}.draw"]
+            for batch in batches_of(rank):
+                model(batch).pow(2).mean().backward()
+            grads.append({f"{n}.grad": one.grad for n, one in model.named_parameters() if one.requires_grad})
+            draws.append({name: one for name, one in state.items() if name.endswith(".draw")})
+    assert not any(torch.equal(draws[0][name], draws[1][name]) for name in draws[0])
+    for state in (one["per rank"] for one in states):
+        for name in grads[0]:
+            mean = (grads[0][name] + grads[1][name]) / WORLD
+            torch.testing.assert_close(state[name], mean, rtol=0, atol=1e-11)
+
+
+def test_the_bank_is_neither_a_buffer_nor_saved() -> None:
+    with torch.random.fork_rng():
+        model = net()
+        names, buffers = list(model.state_dict()), list(model.named_buffers())
+        armed(model)
+        assert (list(model.state_dict()), list(model.named_buffers())) == (names, buffers)
+
+
+def test_what_cannot_be_sharded_is_refused(states: list) -> None:
+    said = states[0]["refusals"]
+    assert "its base has hooks" in said["bases"]
+    assert "LoRALinear is armed; shard the model first" in said["armed layer"]

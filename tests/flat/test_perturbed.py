@@ -1,0 +1,276 @@
+"""When a module meets noise, and what an armed module leaves as it was: copies, files, types."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel
+from torch import Tensor, nn
+
+from lowland import flat, load_adapter, merge_lora, save_adapter, unmerge_lora
+from lowland.flat.perturbed import Perturbed
+from lowland.lora import lora_layers
+from tests.flat.conftest import (
+    KINDS,
+    PEFT_KINDS,
+    canonical,
+    net,
+    ours,
+    peft_lora,
+    results,
+    rows,
+    two_adapters,
+)
+
+DROPOUT = [name for name in KINDS if "dropout" in name]
+ARMED = {"rho": 0.5, "schedule": "constant"}
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    model.eval()
+    yield
+    model.train()
+
+
+@contextmanager
+def disabled(model: Any) -> Iterator[None]:
+    with model.disable_adapter():
+        yield
+
+
+@contextmanager
+def merged(model: Any) -> Iterator[None]:
+    if not hasattr(model, "merge_adapter"):
+        merge_lora(model)
+        yield
+        unmerge_lora(model)
+        return
+    before = copy.deepcopy(model.state_dict())
+    model.merge_adapter()
+    yield
+    for name, layer in canonical(model).items():
+        if name in ("up", "down"):
+            layer.merged_adapters.clear()  # (unmerging is inexact; for IA3 it warns)
+    model.load_state_dict(before)
+
+
+@contextmanager
+def without_gradients(model: Any) -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+STATES = {"eval": evaluating, "no_grad": without_gradients, "merged": merged, "disabled": disabled}
+
+
+def forward(model: nn.Module) -> Tensor:
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        return model(rows()).detach()
+
+
+CASES = [(kind, state) for kind in KINDS for state in STATES if kind in PEFT_KINDS or state != "disabled"]
+
+
+@pytest.mark.parametrize(("kind", "state"), CASES)
+def test_there_is_noise_exactly_where_it_trains(kind: str, state: str) -> None:
+    model = KINDS[kind]()
+    plain = copy.deepcopy(model)
+    with flat.arm(model, **ARMED) as noise:
+        assert torch.equal(forward(model), forward(plain))  # no step has begun
+        noise.begin_step(1)
+        noisy = forward(model)
+        assert not torch.equal(noisy, forward(plain))
+        with STATES[state](model), STATES[state](plain):
+            assert torch.equal(forward(model), forward(plain))
+        assert torch.equal(forward(model), noisy)  # one draw a step, over all its forward passes
+        noise.end_step()
+        assert torch.equal(forward(model), forward(plain))
+        noise.begin_step(2)
+        assert not torch.equal(forward(model), noisy)
+    assert torch.equal(forward(model), forward(plain))
+
+
+def test_another_adapter_takes_the_noise_along() -> None:
+    model = two_adapters(["default"], target_modules=["down"])
+    with flat.arm(model, **ARMED) as noise:
+        noise.begin_step(0)
+        model.base_model.set_adapter(["other"])
+        plain = copy.deepcopy(model)
+        up, down, x = canonical(model)["up"], canonical(model)["down"], torch.ones(2, 12)
+        assert torch.equal(up(rows()), canonical(plain)["up"](rows()))  # "other" is not there
+        assert not torch.equal(down(x), canonical(plain)["down"](x))
+
+
+def test_a_batch_of_several_adapters_is_without_noise() -> None:
+    model = two_adapters(["default"])
+    layer, names = canonical(model)["up"], ["default", "other", "__base__", "default", "other"]
+    with flat.arm(model, **ARMED) as noise:
+        wanted = layer(rows(), adapter_names=names)
+        noise.begin_step(0)
+        assert torch.equal(layer(rows(), adapter_names=names), wanted)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rho_zero_is_lora_to_the_bit(kind: str) -> None:
+    trained = []
+    for rho in (None, 0.0, 0.5):
+        model = KINDS[kind]()
+        noise = None if rho is None else flat.arm(model, rho=rho, total_steps=3)
+        torch.manual_seed(3)
+        train(model, noise)
+        trained.append({name: one for name, one in canonical(model)["head"].named_parameters()})
+        trained[-1] |= {name: one for name, one in model.named_parameters() if one.requires_grad}
+        trained[-1]["generator"] = torch.random.get_rng_state()
+    plain, zero, some = trained
+    assert all(torch.equal(plain[name], zero[name]) for name in plain)
+    assert all(torch.equal(plain[name], some[name]) == (name == "generator") for name in plain)
+
+
+def train(model: nn.Module, noise: flat.Noise | None, steps: int = 3) -> None:
+    optimizer = torch.optim.SGD([one for one in model.parameters() if one.requires_grad], lr=0.01)
+    for step in range(steps):
+        if noise is not None:
+            noise.begin_step(step)
+        optimizer.zero_grad()
+        model(rows()).pow(2).sum().backward()
+        optimizer.step()
+        if noise is not None:
+            noise.end_step()
+
+
+@pytest.mark.parametrize("kind", DROPOUT)
+def test_the_dropout_masks_are_those_without_noise(kind: str) -> None:
+    """Noise so weak that it shows no more: what differs then are masks."""
+    model = KINDS[kind]().double()
+    clean = results(model, rows(torch.float64))
+    with flat.arm(model, rho=1e-13, schedule="constant") as noise:
+        noise.begin_step(0)
+        weak = results(model, rows(torch.float64))
+    for name in clean:
+        torch.testing.assert_close(weak[name], clean[name], rtol=1e-9, atol=1e-9)
+
+
+COPIES: dict[str, Callable[[nn.Module], Any]] = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+    "torch.save": lambda model: through_a_file(model),
+}
+
+
+def through_a_file(model: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("kind", ["ours", "LoRA", "DoRA", "VeRA", "IA3"])
+def test_a_copy_of_an_armed_model_is_plain(kind: str, way: str) -> None:
+    model = KINDS[kind]()
+    plain = copy.deepcopy(model)
+    with flat.arm(model, vectors=True, **ARMED) as noise:
+        noise.begin_step(1)
+        forward(model)
+        twin = COPIES[way](model)
+        assert_same_kinds(twin, plain)
+        assert torch.equal(forward(twin), forward(plain))
+        with torch.no_grad():
+            next(one for one in twin.parameters() if one.requires_grad).zero_()
+        assert not torch.equal(forward(twin), forward(plain))
+        with flat.arm(twin, **ARMED) as another:  # it can be armed by itself
+            assert another.layers.keys() == noise.layers.keys()
+
+
+def assert_same_kinds(model: nn.Module, plain: nn.Module) -> None:
+    mine, theirs = (dict(one.named_modules()) for one in (model, plain))
+    assert list(mine) == list(theirs)
+    for name in mine:
+        assert type(mine[name]) is type(theirs[name])
+        assert mine[name].__dict__.keys() == theirs[name].__dict__.keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_disarmed_a_model_is_what_it_was(kind: str) -> None:
+    model = KINDS[kind]()
+    plain = copy.deepcopy(model)
+    noise = flat.arm(model, vectors=True, **ARMED)
+    assert isinstance(canonical(model)["up"], Perturbed)
+    noise.begin_step(0)
+    results(model, rows())
+    noise.disarm()
+    assert_same_kinds(model, plain)
+    assert all(not one._forward_pre_hooks and not one._forward_hooks for one in model.modules())
+    assert not noise.layers
+    noise.disarm()  # once more does no harm
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_armed_model_prints_and_has_the_state_of_a_plain_one(kind: str) -> None:
+    model = KINDS[kind]()
+    plain = copy.deepcopy(model)
+    with flat.arm(model, **ARMED) as noise:
+        noise.begin_step(0)
+        mine, theirs = model.state_dict(), plain.state_dict()
+        assert list(mine) == list(theirs)
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+        assert repr(model).replace("FlatLinear", "Linear").replace("FlatLoRA", "LoRA") == repr(plain)
+        model.load_state_dict(theirs)
+
+
+def test_an_armed_peft_model_is_saved_and_merged_as_ever(tmp_path: Path) -> None:
+    model = peft_lora()
+    plain = copy.deepcopy(model)
+    with flat.arm(model, **ARMED) as noise:
+        noise.begin_step(0)
+        model.save_pretrained(tmp_path / "armed")
+        merged = copy.deepcopy(model).merge_and_unload()
+        here = model.merge_and_unload()
+    plain.save_pretrained(tmp_path / "plain")
+    for file in (tmp_path / "plain").iterdir():
+        assert (tmp_path / "armed" / file.name).read_bytes() == file.read_bytes()
+    again = PeftModel.from_pretrained(net(), tmp_path / "armed").eval()
+    again.base_model.model.head.load_state_dict(plain.base_model.model.head.state_dict())
+    assert torch.equal(again(rows()), plain.eval()(rows()))
+    wanted = plain.merge_and_unload()
+    for one in (merged, here):
+        assert_same_kinds(one, wanted)
+        assert torch.equal(one(rows()), wanted(rows()))
+
+
+def test_our_armed_model_is_saved_and_merged_as_ever(tmp_path: Path) -> None:
+    model = ours()
+    plain = copy.deepcopy(model)
+    with flat.arm(model, **ARMED) as noise:
+        noise.begin_step(0)
+        save_adapter(model, tmp_path / "adapter")
+        assert [name for name, _ in lora_layers(model)] == ["up", "down"]
+        merged = merge_lora(copy.deepcopy(model), keep=False)
+    again = load_adapter(net(), tmp_path / "adapter")
+    assert torch.equal(again(rows()), plain(rows()))
+    assert_same_kinds(merged, merge_lora(plain, keep=False))
+    assert torch.equal(merged(rows()), plain(rows()))
+
+
+def test_adapters_come_and_go_while_armed() -> None:
+    model = peft_lora()
+    with flat.arm(model, **ARMED) as noise:
+        noise.begin_step(0)
+        model.add_adapter("other", LoraConfig(r=2, target_modules=["up", "down"]))
+        model.set_adapter("other")
+        results(model, rows())
+        noise.begin_step(1)
+        results(model, rows())
+        model.set_adapter("default")
+        model.delete_adapter("other")
+        results(model, rows())

@@ -1,0 +1,149 @@
+"""What the tests of the callback share: data, a watch on every pass, and a Trainer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
+from transformers import (
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from lowland.flat.layers import KINDS, kind_of
+
+CHECKPOINTING = next(
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if hasattr(TrainingArguments, name)
+)
+"""The new name in transformers 5.23, or the old one."""
+STEADY: dict[str, Any] = {"rho": 0.1, "schedule": "constant"}
+
+
+class Rows(Dataset):
+    """24 texts of 7 tokens, with a class, or with a text for an answer."""
+
+    def __init__(self, answers: bool = False) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.ids = torch.randint(5, 60, (24, 7), generator=generator)
+        self.labels = self.ids[:, :4] if answers else torch.randint(0, 3, (24,), generator=generator)
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"input_ids": self.ids[index], "labels": self.labels[index]}
+
+
+class Stream(IterableDataset):
+    """The same texts, without a length."""
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        rows = Rows()
+        return (rows[index] for index in range(len(rows)))
+
+
+class Watch(TrainerCallback):
+    """Looks into every pass of one layer: does it answer other than without noise, and what is E?
+
+    Attributes:
+        seen: of each pass: (training?, gradients?, optimizer step, E or None).
+        random: at the end of each step, the global generator's state.
+        batches: the input ids of the training passes.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.seen: list[tuple[bool, bool, int, bytes | None]] = []
+        self.random: list[bytes] = []
+        self.batches: list[bytes] = []
+        self.step = 0
+        adapted_layers(model)[-2].register_forward_hook(
+            self._look
+        )  # T5: the decoder's q, asked for each token
+        model.register_forward_pre_hook(self._note, with_kwargs=True)
+
+    def _look(self, layer: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        noise = getattr(layer, "_noise", None)
+        with torch.no_grad():
+            clean = getattr(layer, "plain", type(layer)).forward(layer, *inputs)
+        noisy = not torch.equal(output, clean)
+        assert not noisy or noise is not None
+        e = print_of(noise) if noisy else None
+        self.seen.append((layer.training, torch.is_grad_enabled(), self.step, e))
+
+    def _note(self, model: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
+        if model.training:
+            ids = inputs[0] if inputs else named["input_ids"]
+            self.batches.append(ids.numpy().tobytes())
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.step = state.global_step
+        self.random.append(torch.get_rng_state().numpy().tobytes())
+
+    def draws(self) -> list[bytes | None]:
+        """E of each training pass."""
+        return [e for trains, gradients, _, e in self.seen if trains and gradients]
+
+    def other(self) -> list[bytes | None]:
+        """E of each pass that is not one."""
+        return [e for trains, gradients, _, e in self.seen if not (trains and gradients)]
+
+
+def print_of(noise: Any) -> bytes:
+    """E's bits: its rows' signs, and the bank's numbers."""
+    return b"".join(one.contiguous().numpy().tobytes() for one in (noise.scale.sign(), *noise.blocks))
+
+
+def adapted_layers(model: nn.Module) -> list[Any]:
+    return [one for one in model.modules() if kind_of(type(one)) in KINDS]
+
+
+def options(folder: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "output_dir": str(folder),
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 8,
+        "learning_rate": 0.01,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "use_cpu": True,
+        "dataloader_pin_memory": False,
+        **changes,
+    }
+
+
+def trainer(model: nn.Module, folder: Path, *callbacks: TrainerCallback, **changes: Any) -> Trainer:
+    own = {name: changes.pop(name) for name in ("train_dataset", "optimizers") if name in changes}
+    given: dict[str, Any] = {"train_dataset": Rows(), "eval_dataset": Rows(), **own}
+    arguments = TrainingArguments(**options(folder, **changes))
+    return Trainer(model, arguments, callbacks=list(callbacks), **given)
+
+
+def run(model: nn.Module, folder: Path, *callbacks: TrainerCallback, **changes: Any) -> dict[str, Tensor]:
+    """Train a copy of the model: its weights afterwards."""
+    model = copy.deepcopy(model)
+    for one in callbacks:
+        if isinstance(one, Watch):
+            one.__init__(model)  # type: ignore[misc]
+    trainer(model, folder, *callbacks, **changes).train()
+    return state(model)
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: one.clone() for name, one in model.state_dict().items()}
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def is_trained(name: str) -> bool:
+    return "lora_" in name or "modules_to_save" in name or name.startswith("classifier")

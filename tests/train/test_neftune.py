@@ -1,0 +1,208 @@
+"""NEFTune: how large its noise is, where it goes, and what it leaves alone."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import T5Config, T5ForSequenceClassification
+from transformers.integrations.neftune import activate_neftune
+
+from lowland import LoRAConfig, add_lora
+from lowland.lora.embedding import LoRAEmbedding
+from lowland.rng import stream_seed
+from lowland.tasks.classification import TextData
+from lowland.train.methods import METHODS
+from lowland.train.models import ModelSource
+from lowland.train.neftune import NEFTune, input_embeddings
+from lowland.train.trainer import train
+from tests.invariants.test_paired import same, watched
+from tests.train.test_trainer import Look, losses, spec_of
+
+EMBEDDING = ("query", "word_embeddings")
+
+
+def armed(model: nn.Module, alpha: float = 5.0, seed: int = 1, step: int = 0) -> NEFTune:
+    """A model in the midst of an optimizer step."""
+    noise = NEFTune(alpha, seed)
+    noise.on_train_begin(None, None, None, model=model)
+    noise.on_step_begin(None, SimpleNamespace(global_step=step), None)
+    return noise
+
+
+def hooks(model: nn.Module) -> int:
+    return sum(len(one._forward_hooks) for one in model.modules())
+
+
+@pytest.fixture
+def table() -> nn.Module:
+    """An embedding alone, 24 wide, that is its own model."""
+    layer = nn.Embedding(50, 24)
+    layer.get_input_embeddings = lambda: layer
+    return layer
+
+
+def test_the_noise_is_uniform_within_alpha_over_the_root_of_tokens_times_width(table: nn.Module) -> None:
+    words = torch.randint(0, 50, (64, 32), generator=torch.Generator().manual_seed(0))
+    plain = table(words)
+    armed(table, alpha=7.0)
+    noise = (table(words) - plain).detach()
+    bound = 7.0 / math.sqrt(32 * 24)
+    assert noise.abs().max() <= bound + 1e-6
+    counts = torch.histc(noise, bins=10, min=-bound, max=bound) / noise.numel()
+    assert torch.allclose(counts, torch.full((10,), 0.1), atol=0.006)  # 49152 draws; four standard errors
+    short = table(words[:, :8]) - plain[:, :8]
+    assert short.abs().max() > 1.9 * bound  # a fourth of the tokens, twice the noise
+
+
+def test_it_is_as_large_as_that_of_transformers(table: nn.Module) -> None:
+    words = torch.zeros(64, 32, dtype=torch.long)
+    plain, ours = table(words), armed(table)
+    mine = (table(words) - plain).std()
+    ours.remove()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        activate_neftune(table, 5.0)
+        theirs = (table(words) - plain).std()
+    assert mine.item() == pytest.approx(theirs.item(), rel=0.02)
+
+
+def test_a_draw_is_a_function_of_seed_step_and_how_many_there_were(table: nn.Module) -> None:
+    words = torch.zeros(2, 3, dtype=torch.long)
+    plain, size = table(words), 5.0 / math.sqrt(3 * 24)
+    armed(table, seed=4, step=9)
+    for draw in range(2):
+        generator = torch.Generator().manual_seed(stream_seed(4, "neftune", 9, draw))
+        expected = plain + torch.empty(2, 3, 24).uniform_(-size, size, generator=generator)
+        assert torch.equal(table(words), expected)
+
+
+def test_the_global_generator_is_left_alone(table: nn.Module) -> None:
+    before = torch.random.get_rng_state()
+    armed(table)
+    table(torch.zeros(2, 3, dtype=torch.long))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_in_bf16_the_sum_is_rounded_once(table: nn.Module) -> None:
+    words = torch.zeros(2, 3, dtype=torch.long)
+    table.bfloat16()
+    plain = table(words)
+    armed(table)
+    generator, size = torch.Generator().manual_seed(stream_seed(1, "neftune", 0, 0)), 5.0 / math.sqrt(3 * 24)
+    expected = plain.float() + torch.empty(2, 3, 24).uniform_(-size, size, generator=generator)
+    assert torch.equal(table(words), expected.bfloat16())
+
+
+def adapted(bert: nn.Module, kind: str) -> nn.Module:
+    if kind == "embedding":
+        return add_lora(bert, LoRAConfig(r=4, targets=EMBEDDING))
+    return METHODS[kind].adapt(bert, spec_of(kind))
+
+
+@pytest.mark.parametrize("kind", ["full", "lora", "embedding", "dora", "vera", "ia3"])
+def test_a_model_meets_it_once_a_forward_pass_in_training_and_never_in_evaluation(
+    bert: nn.Module, tokens: torch.Tensor, kind: str
+) -> None:
+    for one in bert.modules():
+        if isinstance(one, nn.Dropout):
+            one.p = 0.0
+    model = adapted(bert, kind).train()
+    (layer,) = input_embeddings(model)
+    assert isinstance(layer, LoRAEmbedding) == (kind == "embedding")
+    plain, before = model(tokens).logits, hooks(model)
+    noise = armed(model)
+    assert not torch.equal(model(tokens).logits, plain)
+    assert noise.draws == 1
+    assert torch.equal(model.eval()(tokens).logits, plain)
+    assert noise.draws == 1
+    noise.on_train_end(None, None, None)
+    assert torch.equal(model.train()(tokens).logits, plain)
+    assert hooks(model) == before
+
+
+def test_an_output_layer_that_shares_the_table_gets_none(gpt2: nn.Module) -> None:
+    assert gpt2.lm_head.weight is gpt2.transformer.wte.weight
+    assert input_embeddings(gpt2) == [gpt2.transformer.wte]
+
+
+def test_encoder_and_decoder_each_get_it(tokens: torch.Tensor) -> None:
+    """In transformers 5 neither calls the layer that `get_input_embeddings` names."""
+    sizes = {"d_model": 16, "d_ff": 32, "num_layers": 1, "num_heads": 2, "d_kv": 8, "vocab_size": 64}
+    model = T5ForSequenceClassification(T5Config(**sizes, decoder_start_token_id=0, eos_token_id=3)).train()
+    tokens[:, -1] = 3
+    noise = armed(model)
+    model(tokens)
+    assert noise.draws == 2
+
+
+def test_what_a_stopped_run_left_goes_before_the_next_begins(bert: nn.Module) -> None:
+    before, noise = hooks(bert), armed(bert)
+    noise.on_train_begin(None, None, None, model=bert)  # the last one never came to its end
+    assert hooks(bert) == before + 1
+    noise.remove()
+    assert hooks(bert) == before
+
+
+def test_a_run_has_it_once_a_batch_in_training_alone_and_leaves_no_hook(
+    data: TextData, source: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, bool]] = []
+    real = NEFTune._noisy
+
+    def watch(noise: NEFTune, layer: nn.Module, given: object, out: torch.Tensor) -> torch.Tensor:
+        got = real(noise, layer, given, out)
+        seen.append((layer.training, got is not out))
+        return got
+
+    plain, _ = watched(data, source, "lora", epochs=1)
+    monkeypatch.setattr(NEFTune, "_noisy", watch)
+    look = Look()
+    train(spec_of("neftune+lora", epochs=1), data, source, callbacks=[look])
+    assert set(seen) == {(True, True), (False, False)}
+    assert seen.count((True, True)) == len(plain.batches)
+    assert not any(one._forward_hooks for one in input_embeddings(look.model))
+
+
+@pytest.mark.parametrize("row", ["full", "lora", "dora"])
+def test_head_batches_and_masks_are_those_of_the_method_without_it(
+    data: TextData, source: ModelSource, row: str
+) -> None:
+    changes = {"batch_size": 8, "accumulation": 2, "dropout": 0.1}
+    (plain, before), (under, after) = (
+        watched(data, source, name, **changes) for name in (row, f"neftune+{row}")
+    )
+    assert torch.equal(plain.head, under.head)
+    assert plain.batches == under.batches
+    assert len(plain.masks) > 4
+    assert all(torch.equal(a, b) for a, b in zip(plain.masks, under.masks, strict=True))
+    assert losses(before) != losses(after)
+
+
+def test_next_to_no_noise_is_next_to_the_method_without(data: TextData, source: ModelSource) -> None:
+    plain, faint = (
+        train(spec_of("lora"), data, source),
+        train(spec_of("neftune+lora", neftune_alpha=1e-7), data, source),
+    )
+    np.testing.assert_allclose(losses(plain), losses(faint), atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["neftune+lora", "neftune+flat-lora"])
+def test_a_run_repeats_itself_and_hangs_on_alpha_and_seed(
+    data: TextData, source: ModelSource, method: str
+) -> None:
+    first = train(spec_of(method, epochs=1), data, source)
+    assert same(first, train(spec_of(method, epochs=1), data, source))
+    assert losses(first) != losses(train(spec_of(method, epochs=1, neftune_alpha=20.0), data, source))
+    row = method.removeprefix("neftune+")
+    assert losses(first) != losses(train(spec_of(row, epochs=1), data, source))
+
+
+def test_two_perturbations_draw_from_streams_of_their_own(data: TextData, source: ModelSource) -> None:
+    """With rho 0, Flat-LoRA's noise is none, and NEFTune's is what it was."""
+    alone, both = (spec_of("neftune+lora", epochs=1), spec_of("neftune+flat-lora", epochs=1, rho=0.0))
+    assert same(train(alone, data, source), train(both, data, source))
