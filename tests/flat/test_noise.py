@@ -6,11 +6,10 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from lowland.flat.bank import window
-from lowland.flat.noise import LayerNoise, TokenNoise, merged_norms, noisy_product, row_norms, shift
+from lowland.flat.noise import LayerNoise, TokenNoise, merged_norms, row_norms
 
 CPU = torch.device("cpu")
 DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
@@ -72,41 +71,6 @@ def test_the_norms_are_asked_for_once_a_step() -> None:
     noise.draw()
     assert len(asked) == 1
     assert asked[0] is weight
-
-
-@pytest.mark.parametrize("heights", [(), (3, 5)])
-@pytest.mark.parametrize("bias", [True, False])
-def test_the_product_is_that_with_the_explicit_sum(bias: bool, heights: tuple[int, ...]) -> None:
-    base = nn.Linear(6, 8, bias=bias, dtype=torch.float64).requires_grad_(False)
-    noise, x = noise_for(8, 6, heights=heights), numbers(2, 5, 6, dtype=torch.float64).requires_grad_()
-    eps = noise.draw(torch.float64)
-    for ours, theirs in (
-        (noisy_product(x, base, noise), F.linear(x, base.weight + eps, base.bias)),
-        (shift(x, noise), x @ eps.T),
-    ):
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-        (mine,), (wanted,) = (torch.autograd.grad(y.pow(3).sum(), x) for y in (ours, theirs))
-        torch.testing.assert_close(mine, wanted, rtol=1e-12, atol=1e-12)
-    assert torch.autograd.gradgradcheck(lambda x: noisy_product(x, base, noise).pow(2), x)
-
-
-def test_layers_of_one_size_do_not_take_each_others_weights() -> None:
-    bases = [nn.Linear(6, 6).double().requires_grad_(False) for _ in range(3)]
-    noise, x = noise_for(6, 6), numbers(5, 6, dtype=torch.float64).requires_grad_()
-    eps, y, y2 = noise.draw(torch.float64), x, x
-    for base in bases:
-        y, y2 = noisy_product(y, base, noise), F.linear(y2, base.weight + eps, base.bias)
-    (mine,), (wanted,) = (torch.autograd.grad(one.pow(2).sum(), x) for one in (y, y2))
-    torch.testing.assert_close(mine, wanted, rtol=1e-12, atol=1e-12)
-
-
-def test_nothing_as_large_as_a_weight_is_kept_for_the_backward_pass() -> None:
-    base, noise, kept = nn.Linear(60, 80).requires_grad_(False), noise_for(80, 60), []
-    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
-        noisy_product(numbers(3, 60).requires_grad_(), base, noise)
-        shift(numbers(3, 60).requires_grad_(), noise)
-    assert any(one.data_ptr() == base.weight.data_ptr() for one in kept)
-    assert all(one.numel() < 80 * 60 or one.data_ptr() == base.weight.data_ptr() for one in kept)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
