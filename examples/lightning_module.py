@@ -1,6 +1,6 @@
 """Flat-LoRA in Lightning: a callback that any LightningModule can take, with accumulate_grad_batches.
 
-python examples/lightning_module.py --model FOLDER_OR_ID (default: a tiny model, in seconds)
+pip install lightning; python examples/lightning_module.py --model FOLDER_OR_ID (default: a tiny model, in seconds)
 """
 
 import argparse

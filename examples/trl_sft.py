@@ -1,6 +1,6 @@
 """Flat-LoRA in TRL's SFTTrainer: one line.
 
-python examples/trl_sft.py --model FOLDER_OR_ID (default: a tiny model, in seconds)
+pip install trl; python examples/trl_sft.py --model FOLDER_OR_ID (default: a tiny model, in seconds)
 """
 
 import argparse
