@@ -20,6 +20,7 @@ from transformers import (
 
 from lowland import FlatLoRA, LoRAConfig, LoRALinear, add_lora
 from lowland.lora import lora_plus_groups
+from lowland.mistakes import Mistake
 from tests.flat.trainers import (
     CHECKPOINTING,
     STEADY,
@@ -128,3 +129,13 @@ def test_seq2seq_with_generation(tmp_path: Path, kind: str) -> None:
     assert set(watch.other()) == {None}
     after = state(model)
     assert all(torch.equal(before[name], after[name]) for name in before if not is_trained(name))
+
+
+def test_a_second_training_within_the_first_is_told_of(adapt: Any, tmp_path: Path) -> None:
+    class Another(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+            if state.global_step == 1:
+                trainer(model, tmp_path, FlatLoRA(rho=0.1), max_steps=1).train()
+
+    with pytest.raises(Mistake, match="train one at a time"):
+        trainer(adapt(), tmp_path, FlatLoRA(**STEADY), Another()).train()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
 from lowland import flat, load_adapter, merge_lora, save_adapter, unmerge_lora
@@ -273,4 +273,19 @@ def test_adapters_come_and_go_while_armed() -> None:
         results(model, rows())
         model.set_adapter("default")
         model.delete_adapter("other")
+        noise.begin_step(2)
         results(model, rows())
+
+
+def test_other_adapters_within_a_step_are_told_of() -> None:
+    model = get_peft_model(net(), LoraConfig(r=2, target_modules=["up"])).train()
+    model.add_adapter("other", LoraConfig(r=2, target_modules=["up"]))
+    x = torch.randn(4, 10)
+    with flat.arm(model, schedule="constant") as noise:
+        noise.begin_step(0)
+        model(x)
+        model.set_adapter("other")
+        with pytest.raises(RuntimeError, match="call begin_step again after set_adapter"):
+            model(x)
+        noise.begin_step(0)
+        model(x)

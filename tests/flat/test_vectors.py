@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from lowland import flat
+from lowland import LoRAConfig, add_lora, flat
 from lowland.flat.perturbed import Perturbed
 from lowland.flat.vectors import vector_noise
 from tests.flat.conftest import canonical, net, ours, peft_lora, results, rows
@@ -122,3 +122,13 @@ def test_norms_without_noise_answer_to_the_bit_as_ever() -> None:
         norm.train()
         noise.end_step()
         assert torch.equal(norm(x), wanted)
+
+
+def test_a_hook_on_a_norm_is_called_once() -> None:
+    model = add_lora(net(), LoRAConfig(r=2)).train()
+    calls: list[int] = []
+    model.norm.register_forward_hook(lambda *given: calls.append(1))
+    with flat.arm(model, vectors=True, schedule="constant") as noise:
+        noise.begin_step(0)
+        model(torch.randn(4, 10))
+    assert calls == [1]

@@ -206,3 +206,17 @@ def test_two_perturbations_draw_from_streams_of_their_own(data: TextData, source
     """With rho 0, Flat-LoRA's noise is none, and NEFTune's is what it was."""
     alone, both = (spec_of("neftune+lora", epochs=1), spec_of("neftune+flat-lora", epochs=1, rho=0.0))
     assert same(train(alone, data, source), train(both, data, source))
+
+
+def test_a_checkpoint_that_holds_the_embeddings_is_refused_and_a_reference_pass_is_clean() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    table = nn.Embedding(5, 4)
+    callback = NEFTune(alpha=5.0, seed=1)
+    table.register_forward_hook(callback._noisy)
+    ids = torch.arange(5)[None]
+    with torch.no_grad():
+        assert torch.equal(table(ids), table.weight[None])
+    assert not torch.equal(table(ids), table.weight[None])
+    with pytest.raises(RuntimeError, match="leave them out of the gradient checkpoint"):
+        checkpoint(nn.Sequential(table, nn.Linear(4, 2)), ids, use_reentrant=False).sum().backward()

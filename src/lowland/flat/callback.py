@@ -58,6 +58,7 @@ class FlatLoRA(TrainerCallback):
             raise Mistake(f"total_tokens is {total_tokens}; it must be the tokens of the whole training")
         self.noise: Noise | None = None
         self._state: TrainerState | None = None
+        self._disarmed_by_another = False
         self._micro = 0
 
     def on_train_begin(
@@ -69,9 +70,11 @@ class FlatLoRA(TrainerCallback):
             Mistake: if the model cannot be armed, two callbacks want to, or nobody counts the tokens.
         """
         self.disarm()
+        self._disarmed_by_another = False
         model, seed = kwargs["model"], args.seed if self.seed is None else self.seed
-        if (last := _RUNS.get(model)) is not None and last._state is not state:
+        if (last := _RUNS.get(model)) not in (None, self) and last._state is not state:
             last.disarm()
+            last._disarmed_by_another = True
         if self.total_tokens and args.include_num_input_tokens_seen == "no":
             raise Mistake(
                 "total_tokens is given, but the Trainer does not count tokens; set"
@@ -124,6 +127,11 @@ class FlatLoRA(TrainerCallback):
             self.noise, self._state = None, None
 
     def _begin(self, state: TrainerState) -> None:
+        if self._disarmed_by_another:  # which took this run for one that was stopped
+            raise Mistake(
+                "another training of the same model began while this one ran, and has ended its noise; train one at a"
+                " time"
+            )
         if self.noise is not None:
             if self.total_tokens and state.global_step and not state.num_input_tokens_seen:
                 raise Mistake(

@@ -34,11 +34,12 @@ from lowland.rng import stream_seed
 class PerturbedLinear(Perturbed):
     """An adapted linear layer under noise on its merged weight W'."""
 
-    own: ClassVar[tuple[str, ...]] = (*Perturbed.own, "_shape", "_dtype", "_bias_noise")
+    own: ClassVar[tuple[str, ...]] = (*Perturbed.own, "_shape", "_dtype", "_bias_noise", "_adapters")
     _noise: LayerNoise | TokenNoise | None
     _shape: tuple[int, int]
     _dtype: torch.dtype
     _bias_noise: Tensor | None  # (out,)
+    _adapters: list[str] | None  # of PEFT's, that W' was meant with in this step
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
         """y (..., out) for x (..., in)."""
@@ -76,6 +77,7 @@ class PerturbedLinear(Perturbed):
         """
         base: Any = base_of(self)
         device = base.weight.device
+        self._adapters = None
         strength = sigma / math.sqrt(self._shape[1])
         if token:
             self._noise = TokenNoise(strength * self.norms(), seed)
@@ -131,6 +133,24 @@ class PerturbedPEFT(PerturbedLinear):
     def adapter_is_on(self) -> bool:
         """Whether an adapter of this layer is active, and none merged."""
         return not self.disable_adapters and not self.merged and bool(self.active())
+
+    def noise_of_this_pass(self) -> Any:
+        """As ever; the noise has the size of W' with one choice of adapters.
+
+        Raises:
+            RuntimeError: if others are active than in an earlier pass of the step.
+        """
+        noise = super().noise_of_this_pass()
+        if noise is None or torch.compiler.is_compiling():
+            return noise
+        if self._adapters is None:
+            self._adapters = self.active()
+        elif self._adapters != self.active():
+            raise RuntimeError(
+                f"the active adapters were {self._adapters} and are now {self.active()}, within one step of the noise;"
+                " call begin_step again after set_adapter (the draw is the same)"
+            )
+        return noise
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
         """y (..., out) for x (..., in); a batch of several adapters' examples has no noise: PEFT only answers so."""
@@ -250,5 +270,5 @@ def arm_linear(layer: nn.Module, gate: Gate) -> PerturbedLinear:
     keep_readable(base_of(armed))
     weight = armed.full_weight()
     armed._shape, armed._dtype = (len(weight), weight.shape[1]), weight.dtype
-    armed._bias_noise = None
+    armed._bias_noise = armed._adapters = None
     return armed

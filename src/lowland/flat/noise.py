@@ -49,12 +49,14 @@ class LayerNoise:
         if self._scale is not None:
             return self._scale
         with torch.no_grad():
-            scale = self.strength * self.norms(weight)
-        if self.blocks[0].dtype.itemsize == 2:
-            scale = scale.to(self.blocks[0].dtype)
+            scale = self._rounded(self.strength * self.norms(weight))
         if not torch.compiler.is_compiling():
             self._scale = scale
         return scale
+
+    def _rounded(self, scale: Tensor) -> Tensor:
+        dtype = self.blocks[0].dtype
+        return scale.to(dtype) if dtype.itemsize == 2 else scale
 
     def added_to(self, weight: Tensor) -> Tensor:
         """W + eps (out, in), with one rounding, in scratch memory: to be used at once."""
@@ -65,7 +67,7 @@ class LayerNoise:
     def add_to_merged(self, merged: Tensor) -> Tensor:
         """W' + eps (out, in), in place of W'."""
         if self._scale is None:
-            self._scale = self.strength * row_norms(merged)
+            self._scale = self._rounded(self.strength * row_norms(merged))
         return self._add(merged, self._scale, merged)
 
     def _add(self, weight: Tensor, scale: Tensor, total: Tensor) -> Tensor:

@@ -71,7 +71,8 @@ class Perturbed(nn.Module):
             if noise is not self._met:
                 raise RuntimeError(
                     "the noise was changed (by begin_step, end_step, eval or disabling the adapter) between a forward"
-                    " pass and the backward pass that computes it again; call backward() first"
+                    " pass and the backward pass that computes it again; call backward() first (or, under reentrant"
+                    " checkpointing, the pass did not go through the armed model; take use_reentrant=False)"
                 )
         elif trains:
             self._met = noise

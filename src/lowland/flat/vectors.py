@@ -16,6 +16,8 @@ from lowland.flat.noise import whole
 from lowland.flat.perturbed import Gate, Perturbed, arm_module
 from lowland.rng import stream_seed
 
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
 
 class PerturbedNorm(Perturbed):
     """A norm under noise."""
@@ -28,7 +30,7 @@ class PerturbedNorm(Perturbed):
         if noise is None:
             return super().forward(*args, **options)
         twin = self.plain.__new__(self.plain)  # the same norm, unarmed
-        twin.__dict__ = self.__dict__
+        twin.__dict__ = self.__dict__ | {hooks: {} for hooks in HOOKS}  # which have been called already
         noisy = {name: one + noise[name].to(one.dtype) for name, one in self.named_parameters(recurse=False)}
         return torch.func.functional_call(twin, noisy, args, options)
 

@@ -60,8 +60,13 @@ class NEFTune(TrainerCallback):
     @torch.compiler.disable
     def _noisy(self, layer: nn.Module, given: Any, out: Tensor) -> Tensor:
         """X + E (batch, L, d), summed in float32 at least and rounded once; a forward hook."""
-        if not layer.training:
+        if not (layer.training and torch.is_grad_enabled()):
             return out
+        if torch._C._current_graph_task_id() != -1:
+            raise RuntimeError(
+                "the embeddings are computed again in the backward pass, where NEFTune would draw other noise; leave"
+                " them out of the gradient checkpoint"
+            )
         seed = stream_seed(self.seed, "neftune", self.step, self.draws)
         self.draws += 1
         noise = torch.empty_like(out, dtype=torch.promote_types(out.dtype, torch.float32))
