@@ -239,7 +239,11 @@ def test_an_armed_peft_model_is_saved_and_merged_as_ever(tmp_path: Path) -> None
     plain.save_pretrained(tmp_path / "plain")
     for file in (tmp_path / "plain").iterdir():  # PEFT writes a set into its config, in any order
         armed = (tmp_path / "armed" / file.name).read_bytes()
-        assert (sorted(armed) == sorted(file.read_bytes())) if file.suffix == ".json" else armed == file.read_bytes()
+        assert (
+            (sorted(armed) == sorted(file.read_bytes()))
+            if file.suffix == ".json"
+            else armed == file.read_bytes()
+        )
     again = PeftModel.from_pretrained(net(), tmp_path / "armed").eval()
     again.base_model.model.head.load_state_dict(plain.base_model.model.head.state_dict())
     assert torch.equal(again(rows()), plain.eval()(rows()))
