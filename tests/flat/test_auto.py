@@ -21,6 +21,7 @@ from lowland.flat.auto import AutoRho, auto_rho, expected_losses
 from lowland.flat.perturbed import Perturbed
 from lowland.lora import lora_layers
 from lowland.mistakes import Mistake
+from tests.flat.trainers import options as trainer_options
 
 
 class Rows(Dataset):
@@ -185,18 +186,7 @@ def train(
     model: nn.Module, folder: Path, *callbacks: TrainerCallback, resume: bool = False, **options: object
 ) -> dict[str, Tensor]:
     """What a Trainer makes of a copy of the model."""
-    arguments = {
-        "output_dir": str(folder),
-        "max_steps": 6,
-        "per_device_train_batch_size": 4,
-        "learning_rate": 0.01,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "save_strategy": "no",
-        "use_cpu": True,
-        "dataloader_pin_memory": False,
-        **options,
-    }
+    arguments = trainer_options(folder, max_steps=6, per_device_train_batch_size=4) | options
     data = arguments.pop("data", Rows())
     model = copy.deepcopy(model)
     Trainer(model, TrainingArguments(**arguments), train_dataset=data, callbacks=list(callbacks)).train(

@@ -24,6 +24,7 @@ from transformers import (
 from lowland import FlatLoRA
 from lowland.flat.layers import KINDS, kind_of
 from lowland.flat.perturbed import Perturbed
+from tests.flat.trainers import options as trainer_options
 
 trl = pytest.importorskip("trl")
 
@@ -84,20 +85,8 @@ def lora() -> LoraConfig:
 
 
 def options(folder: Path, **changes: Any) -> dict[str, Any]:
-    return {
-        "output_dir": str(folder),
-        "num_train_epochs": 2,
-        "per_device_train_batch_size": 4,
-        "learning_rate": 0.01,
-        "report_to": "none",
-        "disable_tqdm": True,
-        "save_strategy": "no",
-        "use_cpu": True,
-        "bf16": False,
-        "dataloader_pin_memory": False,
-        "activation_checkpointing": False,
-        **changes,
-    }
+    own = {"per_device_train_batch_size": 4, "bf16": False, "activation_checkpointing": False}
+    return trainer_options(folder, **(own | changes))
 
 
 def texts() -> Dataset:

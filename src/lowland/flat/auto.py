@@ -11,13 +11,11 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.utils.data import IterableDataset
@@ -25,6 +23,7 @@ from torch.utils.data import IterableDataset
 from lowland.flat.arm import Noise
 from lowland.flat.checks import check
 from lowland.flat.config import FlatConfig
+from lowland.flat.generators import untouched_generators
 from lowland.mistakes import Mistake
 from lowland.rng import stream
 
@@ -80,7 +79,7 @@ def expected_losses(
     """
     if draws < 1:
         raise Mistake(f"draws is {draws}; it must be at least 1")
-    with _generators_kept():
+    with untouched_generators():
         batches = list(batches)
     if not batches:
         raise Mistake("there is no batch to measure the loss on; give at least one")
@@ -122,7 +121,7 @@ def auto_rho(
     ladder = tuple(ladder)
     if not ladder or ladder[0] <= 0 or any(a >= b for a, b in itertools.pairwise(ladder)):
         raise Mistake(f"the ladder is {list(ladder)}; it must be strengths above 0, from small to large")
-    with _generators_kept():
+    with untouched_generators():
         batches = list(batches)
     asked: dict[str, Any] = {"seed": seed, "draws": draws, **options}
     (base,) = expected_losses(model, batches, [0.0], **asked)
@@ -226,7 +225,7 @@ def examples(loader: Any, args: Any, count: int, seed: int) -> list[Any]:
         )
     size = args.per_device_train_batch_size
     chosen = stream(seed, "auto").permutation(len(data))[: count * size].tolist()
-    with _generators_kept():
+    with untouched_generators():
         rows = [data[place] for place in chosen]
         batches = [loader.collate_fn(rows[start : start + size]) for start in range(0, len(rows), size)]
     from accelerate.utils import send_to_device  # type: ignore[import-untyped]
@@ -240,7 +239,7 @@ def _expected_loss(
     config = FlatConfig(rho=sigma, schedule="constant", seed=seed, **options)
     check(model, config, None)
     losses = []
-    with _generators_kept(), _evaluating(model), Noise(model, config, None) as noise, torch.no_grad():
+    with untouched_generators(), _evaluating(model), Noise(model, config, None) as noise, torch.no_grad():
         noise.gate.measures = True
         for draw in range(draws if sigma else 1):
             noise.begin_step(draw)
@@ -284,15 +283,3 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-@contextmanager
-def _generators_kept() -> Iterator[None]:
-    """The global generators, of torch, NumPy and Python, are afterwards what they were."""
-    own, numpys = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
-            yield
-    finally:
-        random.setstate(own)
-        np.random.set_state(numpys)

@@ -60,7 +60,11 @@ class PerturbedLinear(Perturbed):
 
     def norms(self, weight: Tensor | None = None) -> Tensor:
         """‖W'_i‖ (out, 1), with W (out, in) at hand, or read."""
-        raise NotImplementedError
+        return row_norms(self.adapted(self.full_weight() if weight is None else weight))
+
+    def adapted(self, weight: Tensor) -> Tensor:
+        """W' (out, in), what W is with the adapters that are on. Not called where `norms` needs no W'."""
+        return weight
 
     def full_weight(self) -> Tensor:
         """W (out, in): gathered, and dequantised."""
@@ -173,8 +177,8 @@ class PerturbedPEFTLoRA(PerturbedPEFT):
     def norms(self, weight: Tensor | None = None) -> Tensor:
         """‖W_i + s (BA)_i‖ (out, 1), of all active adapters together; DoRA's magnitude is that norm."""
         names = self.active()
-        if not names:  # W' is W
-            return row_norms(self.full_weight() if weight is None else weight)
+        if not names:
+            return super().norms(weight)
         if names[0] in self.lora_variant:
             magnitude: Tensor = self.lora_magnitude_vector[names[0]].weight
             return whole(magnitude).abs()[:, None]
@@ -216,13 +220,12 @@ class PerturbedVeRA(PerturbedPEFT):
     get_delta_weight: Any
     fan_in_fan_out: bool
 
-    def norms(self, weight: Tensor | None = None) -> Tensor:
-        """‖W_i + ΔW_i‖ (out, 1)."""
-        weight = self.full_weight() if weight is None else weight
+    def adapted(self, weight: Tensor) -> Tensor:
+        """W + ΔW of each."""
         for name in self.active():
             delta: Tensor = self.get_delta_weight(name)
             weight = weight + (delta.T if self.fan_in_fan_out else delta)
-        return row_norms(weight)
+        return weight
 
 
 class PerturbedIA3(PerturbedPEFT):
@@ -232,13 +235,12 @@ class PerturbedIA3(PerturbedPEFT):
     ia3_l: Any
     is_feedforward: bool
 
-    def norms(self, weight: Tensor | None = None) -> Tensor:
-        """‖W'_i‖ (out, 1)."""
-        weight = self.full_weight() if weight is None else weight
+    def adapted(self, weight: Tensor) -> Tensor:
+        """W with its inputs or its outputs scaled."""
         for name in self.active():
             scale: Tensor = self.ia3_l[name].flatten()
             weight = weight * (scale if self.is_feedforward else scale[:, None])
-        return row_norms(weight)
+        return weight
 
 
 KINDS: Mapping[str, type[PerturbedLinear]] = {

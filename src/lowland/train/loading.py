@@ -9,6 +9,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
+from lowland.flat.generators import untouched_generators
 from lowland.lora import load_adapter
 from lowland.lora.checkpoint import PREFIX
 from lowland.lora.inject import config_of
@@ -19,7 +20,6 @@ from lowland.train.adapted import AUTO_CLASSES, SEQ_CLS, Adapted, Base, read_mod
 from lowland.train.models import load_classifier
 from lowland.train.peft_adapters import quiet_peft
 from lowland.train.quantised import check_readable, compute_in_float32
-from lowland.train.trainer import untouched_generators
 
 
 def load_base(base: Base, *, seed: int = 0) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +17,7 @@ from safetensors import SafetensorError
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from lowland.flat.generators import untouched_generators
 from lowland.lora import count_parameters, lora_layers, save_adapter
 from lowland.measure import Meter
 from lowland.mistakes import Mistake
@@ -164,19 +163,6 @@ class StopOnDivergence(TrainerCallback):
         for name in ("loss", "eval_loss"):
             if logs and not np.isfinite(logs.get(name, 0.0)):
                 raise Diverged(f"{name} is {logs[name]} at step {state.global_step}; a smaller lr may help")
-
-
-@contextmanager
-def untouched_generators() -> Iterator[None]:
-    """Leave the global generators as they were: the Trainer and Hugging Face's models draw from them."""
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
 
 
 def _adapted(spec: RunSpec, data: TextData, source: ModelSource, tokenizer: Any) -> Any:
