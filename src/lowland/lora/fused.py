@@ -105,6 +105,12 @@ class Plan:
         merged = torch.addmm(weight, b, a, alpha=self.scaling, out=scratch(weight))
         return merged if self.noise is None else self.noise.add_to_merged(merged)
 
+    def merged_weight_again(self, weight: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
+        """The same for the backward pass, where eps needs no W' any more: a pass over the weight less."""
+        if self.noise is None or torch.is_grad_enabled():
+            return self.merged_weight(weight, a, b)
+        return self.noise.added_to(self._read(weight).to(a.dtype)).addmm_(b, a, alpha=self.scaling)
+
     def _read(self, weight: Tensor | None) -> Tensor:
         if weight is None:
             assert self.quantised is not None
@@ -195,7 +201,7 @@ def adapted_product(
 def _input_gradient(g: Tensor, gb: Tensor, weight: Tensor | None, a: Tensor, b: Tensor, plan: Plan) -> Tensor:
     """G W + s · M ∘ (G B A) / (1 - p), (T, in)."""
     if plan.merges(len(g), g.shape[1], g.dtype):
-        return g @ plan.merged_weight(weight, a, b)
+        return g @ plan.merged_weight_again(weight, a, b)
     full = plan.full_weight(weight, g.dtype)
     if plan.p == 0:
         return (g @ full).addmm_(gb, a, alpha=plan.scaling)
