@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, set_seed
 
 from lowland.lora import LoRAConfig, add_lora
-from lowland.study.environment import code, environment
+from lowland.provenance import code
+from lowland.train.environment import environment
 from lowland.train.models import hold_base_in
 
 

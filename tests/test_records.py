@@ -17,12 +17,19 @@ from lowland.mistakes import Mistake
 from lowland.records import (
     PREDICTION_COLUMNS,
     RECORD_VERSION,
+    ROW_COLUMNS,
+    STRESS_RECORD_VERSION,
     RunRecord,
+    StressRecord,
     read_predictions,
     read_record,
+    read_rows,
+    read_stress_record,
     write_history,
     write_predictions,
     write_record,
+    write_rows,
+    write_stress_record,
 )
 
 PLAIN = st.recursive(
@@ -170,3 +177,74 @@ def test_the_history_is_json_even_where_the_loss_is_nan(tmp_path):
         raise AssertionError(word)
 
     json.loads((tmp_path / "history.jsonl").read_text(), parse_constant=refuse)
+
+
+def stress_record(**changes: Any) -> StressRecord:
+    given = {
+        "key": "0" * 16,
+        "asked": {"model": "a/b", "what": {"eval": "messy"}},
+        "status": "finished",
+        "counts": {"expected": 3, "scored": 2, "failed": 1},
+    }
+    return StressRecord(**{**given, **changes})
+
+
+@given(asked=PLAINS, model=PLAINS, failure=st.none() | st.text())
+@SHARED
+def test_a_stress_record_comes_back_as_it_was_written(tmp_path, asked, model, failure):
+    record = stress_record(asked=asked, model=model, failure=failure, cost={"seconds": 0.1 + 0.2})
+    write_stress_record(tmp_path, record)
+    assert read_stress_record(tmp_path) == record
+
+
+def test_the_two_kinds_of_record_are_told_apart(tmp_path):
+    write_stress_record(tmp_path, stress_record())
+    with pytest.raises(Mistake, match="holds a stress test; name the folder of a training run"):
+        read_record(tmp_path)
+    write_record(tmp_path, record_of())
+    with pytest.raises(Mistake, match="holds a training run; name the folder of a stress test"):
+        read_stress_record(tmp_path)
+
+
+@pytest.mark.parametrize("version", [0, STRESS_RECORD_VERSION + 1, None, ...])
+def test_a_stress_record_of_another_version_is_refused(tmp_path, version):
+    write_stress_record(tmp_path, stress_record())
+    change(tmp_path, version=version)
+    with pytest.raises(Mistake, match=rf"version .*; this lowland reads version {STRESS_RECORD_VERSION}"):
+        read_stress_record(tmp_path)
+
+
+def test_a_stress_test_is_complete_where_every_row_is_accounted_for():
+    assert stress_record().complete
+    assert not stress_record(counts={"expected": 4, "scored": 2, "failed": 1}).complete
+
+
+def rows() -> pd.DataFrame:
+    table: dict[str, Any] = {name: [f"{name} 1", f'"{name}", 2\n'] for name in ROW_COLUMNS}
+    table |= {"epoch": [1, 2], "edits": [0, 3], "rate": [0.0, 0.2], "score": [1.0, math.nan]}
+    table |= {"protected": [False, True], "near": [False, False]}
+    return pd.DataFrame(table | {"kept": pd.array([None, True], dtype="boolean"), "seed": [1, 2]})
+
+
+def test_rows_come_back_as_they_were_written_with_further_columns_and_as_csv(tmp_path):
+    table = rows()
+    write_rows(tmp_path, table.set_axis([7, 5]))  # the index is no part of them
+    pd.testing.assert_frame_equal(read_rows(tmp_path), table)
+    read = pd.read_csv(tmp_path / "rows.csv")
+    assert list(read.columns) == [*ROW_COLUMNS, "seed"]
+    assert list(read["reply"]) == list(table["reply"])
+
+
+@pytest.mark.parametrize("name", ROW_COLUMNS)
+def test_rows_without_a_column_are_refused_before_anything_is_written(tmp_path, name):
+    with pytest.raises(ValueError, match=name):
+        write_rows(tmp_path, rows().drop(columns=name))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_that_are_missing_or_cut_off_are_told(tmp_path):
+    with pytest.raises(Mistake, match=r"rows\.parquet cannot be read .*--fresh"):
+        read_rows(tmp_path)
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1")
+    with pytest.raises(Mistake, match=r"rows\.parquet cannot be read .*--fresh"):
+        read_rows(tmp_path)

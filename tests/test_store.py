@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from lowland import store as store_module
 from lowland.mistakes import Mistake
-from lowland.records import RunRecord, read_record, write_record
+from lowland.records import RunRecord, StressRecord, read_record, write_record, write_stress_record
 from lowland.store import Store, key_of
 
 NAME = "demo-lora-s42-0123456789"
@@ -445,3 +445,15 @@ def test_ctrl_c_between_the_two_renames_leaves_the_earlier_run_in_its_place(tmp_
 
 def test_a_path_with_undecodable_bytes_has_a_key():
     key_of({"data": b"caf\xe9.csv".decode("utf-8", "surrogateescape")})
+
+
+@pytest.mark.parametrize(("status", "found"), [("finished", True), ("incomplete", False), ("failed", False)])
+def test_a_finished_stress_test_is_found_and_no_other(tmp_path, status, found):
+    store = Store(tmp_path)
+    record = StressRecord(key="0" * 16, asked={}, status=status)
+    with store.claim(NAME), store.writing(NAME) as folder:
+        write_stress_record(folder, record)
+    assert store.find(NAME, StressRecord) == (record if found else None)
+    assert store.find("another", StressRecord) is None
+    with pytest.raises(Mistake, match="holds a stress test"):
+        store.find(NAME)

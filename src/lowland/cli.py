@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -15,16 +13,15 @@ import yaml
 from jsonargparse import Namespace
 
 from lowland.allocator import keep_large_blocks
+from lowland.cli_stress import stress
 from lowland.mistakes import Mistake, reason_of
 from lowland.options import parsers
+from lowland.quiet import quiet_libraries
 from lowland.recipe import Recipe, read_recipe
 from lowland.store import write_whole
 
 OPTIONS = {*(one.name for one in dataclasses.fields(Recipe)), "method", "seed", "fresh"}
 """What a recipe file may hold: `lowland train` has method and seed where `lowland compare` has several of both."""
-
-NOISY = ("torchao", "bitsandbytes", "torch.utils._pytree")
-"""Loggers that warn at import of what nobody can do anything about: kernels for other machines, each other's names."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +66,7 @@ def _dispatch(given: list[str]) -> int:
 def compare(options: Namespace, unknown: Mapping[str, Any]) -> int:
     """Train several methods with several seeds, and say which is better."""
     recipe = _recipe(options, unknown)
-    _quiet_libraries()
+    quiet_libraries()
     from lowland.report.text import summary
     from lowland.study.progress import Progress
     from lowland.study.run import run_study
@@ -84,7 +81,7 @@ def train(options: Namespace, unknown: Mapping[str, Any]) -> int:
     """Train one method with one seed."""
     options.methods, options.seeds = [options.pop("method")], [options.pop("seed")]
     recipe = _recipe(options, unknown)
-    _quiet_libraries()
+    quiet_libraries()
     from lowland.report.text import summary
     from lowland.study.progress import Progress
     from lowland.study.run import run_study
@@ -105,7 +102,7 @@ def predict(options: Namespace, unknown: Mapping[str, Any]) -> int:
         from lowland.tasks.readers import read_texts
 
         texts = read_texts(Path(options.data), options.text_column)
-    _quiet_libraries()
+    quiet_libraries()
     from lowland.train.predict import load_classifier_of
 
     answers = load_classifier_of(Path(options.run), merge=options.merge).predict(texts)
@@ -119,7 +116,7 @@ def predict(options: Namespace, unknown: Mapping[str, Any]) -> int:
 
 def merge(options: Namespace, unknown: Mapping[str, Any]) -> int:
     """Fold an adapter into its base model, and write it once it is proven to answer as before."""
-    _quiet_libraries()
+    quiet_libraries()
     from lowland.study.progress import Progress
     from lowland.train.merging import merge as merge_adapter
 
@@ -156,7 +153,7 @@ def check(options: Namespace, unknown: Mapping[str, Any]) -> int:
         )
     if "rank" in fresh:
         fresh["r"] = fresh.pop("rank")
-    _quiet_libraries()
+    quiet_libraries()
     from lowland.lora import LoRAConfig
     from lowland.train.checkup import FAIL, check_model
 
@@ -192,6 +189,7 @@ VERBS: Mapping[str, Callable[[Namespace, Mapping[str, Any]], int]] = {
     "predict": predict,
     "merge": merge,
     "check": check,
+    "stress": stress,
     "tasks": tasks,
     "methods": methods,
 }
@@ -234,17 +232,6 @@ def _recipe(options: Namespace, unknown: Mapping[str, Any]) -> Recipe:
     fields = {one.name for one in dataclasses.fields(Recipe)}
     given = {name: value for name, value in options.as_dict().items() if name in fields}
     return read_recipe({**unknown, **given}, tasks=TASKS, methods=method_named)
-
-
-def _quiet_libraries() -> None:
-    """Their notes would drown ours; errors still show. Call it before they are imported: some speak at once."""
-    for name in NOISY:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers.utils import logging as notes
-
-    notes.set_verbosity_error()
-    notes.disable_progress_bar()
 
 
 def _number(name: str, given: str) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
 
 from lowland import __version__
+from lowland.options_stress import add_stress
 from lowland.recipe import Recipe
 from lowland.spec import plain
 
@@ -35,12 +36,12 @@ def parsers(verbs: Mapping[str, Callable[..., int]]) -> tuple[ArgumentParser, di
     recipes = {}
     for name, verb in verbs.items():
         one = ArgumentParser(description=verb.__doc__)
+        commands.add_subcommand(name, one, help=str(verb.__doc__))  # before it gets subcommands of its own
         if name in ("compare", "train"):
             _add_recipe(one, single=name == "train")
             recipes[name] = one
         elif name in OPTIONS_OF:
             OPTIONS_OF[name](one)
-        commands.add_subcommand(name, one, help=str(verb.__doc__))
     return parser, recipes
 
 
@@ -130,5 +131,6 @@ OPTIONS_OF: Mapping[str, Callable[[ArgumentParser], None]] = {
     "predict": _add_predict,
     "merge": _add_merge,
     "check": _add_check,
+    "stress": add_stress,
 }
 """The options of the verbs that take no recipe."""

@@ -9,12 +9,12 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from filelock import FileLock
 
 from lowland.mistakes import Mistake
-from lowland.records import RunRecord, read_record
+from lowland.records import RunRecord, StressRecord, read_record, read_stress_record
 
 
 def key_of(asked: Mapping[str, Any]) -> str:
@@ -36,12 +36,20 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
-    def find(self, name: str) -> RunRecord | None:
-        """The record of a finished run of that name, or None. A failed one does not count."""
+    @overload
+    def find(self, name: str) -> RunRecord | None: ...
+
+    @overload
+    def find(self, name: str, kind: type[StressRecord]) -> StressRecord | None: ...
+
+    def find(
+        self, name: str, kind: type[RunRecord] | type[StressRecord] = RunRecord
+    ) -> RunRecord | StressRecord | None:
+        """The record of a finished run, or stress test, of that name, or None. A failed one does not count."""
         folder = self.root / name
         if not folder.is_dir():
             return None
-        record = read_record(folder)
+        record = read_record(folder) if kind is RunRecord else read_stress_record(folder)
         return record if record.status == "finished" else None
 
     @contextmanager

@@ -44,7 +44,7 @@ def summary(folders: Sequence[Path]) -> str:
 
 def scores_table(rows: Sequence[MethodScores]) -> str:
     """A Markdown table: mean ± standard deviation over seeds, parameters, seconds and memory."""
-    return _table(
+    return table(
         [
             "method",
             "accuracy",
@@ -71,7 +71,7 @@ def scores_table(rows: Sequence[MethodScores]) -> str:
 
 def short_table(rows: Sequence[MethodScores]) -> str:
     """A Markdown table of the scores alone."""
-    return _table(
+    return table(
         ["method", "accuracy", "weighted F1", "macro F1"],
         [[row.method, *_scores(row)] for row in rows],
     )
@@ -114,7 +114,8 @@ def _plus_minus(value: Spread, unit: float, form: str, name: str = "") -> str:
     return f"{mean}{name}" if math.isnan(value.sd) else f"{mean} ± {format(value.sd / unit, form)}{name}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its columns in line."""
     cells = [list(header), *map(list, rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = [

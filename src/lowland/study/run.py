@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lowland
 from lowland.mistakes import Mistake
+from lowland.provenance import code
 from lowland.recipe import Recipe
 from lowland.records import (
     RECORD_VERSION,
@@ -20,11 +21,11 @@ from lowland.records import (
 )
 from lowland.spec import RunSpec
 from lowland.store import Store, key_of
-from lowland.study.environment import code, environment
 from lowland.study.grid import grid
 from lowland.study.progress import Progress
 from lowland.tasks.classification import TextData
 from lowland.tasks.table import load_task
+from lowland.train.environment import environment
 from lowland.train.models import ModelSource, find_model
 from lowland.train.trainer import Trained, check, train
 

@@ -1,0 +1,289 @@
+"""Is a reply right? A match with the gold's aliases that forgives writing, and forgives no other answer.
+
+A reply is read as plain text (`lowland.stress.wording`): the line after its last "Answer:" where it has one, what
+follows its last correction ("Wait, …"), else all of it.
+
+**Names, words, phrases.** An alias counts where it stands as whole words, unless it is denied ("not Paris", "Paris
+nahi") or one of several candidates: beside an "or" whose other side is no alias ("Paris or Lyon"; "X, or Y" with one
+comma says the same thing twice and counts), in a list of lines, in a reply of nothing but names joined by "and", or
+behind the first of names with commas ("Paris, France" counts for Paris). Aliases of one or two Latin letters (symbols)
+must have their case, and where they spell a common word, end their clause. For a phrase, all of its content words in
+one sentence will do, in any order.
+
+**Numbers and years.** The reply's numbers are read with their units (`lowland.stress.numbers`). Those in brackets,
+denied ones and the question's own are set aside where others remain; so is a number in another unit than the gold's.
+The clause that decides is the first with a number, or the one that concludes ("so", "therefore", "in total"); in it,
+what follows the last "=" or "is" where there are several. It must hold the gold's value and no other.
+
+**Near misses.** One misspelt word of a name or word, no number: see `near`. They count as right and are marked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from rapidfuzz.distance import OSA
+
+from lowland.stress.numbers import numbers_in
+from lowland.stress.quantities import given_numbers, number_of_alias
+from lowland.stress.wording import (
+    BUT,
+    ENUMERATION,
+    NOT_AFTER,
+    NOT_BEFORE,
+    OR,
+    STOPS,
+    Word,
+    answer_part,
+    denied,
+    listed,
+    plain,
+    sentences,
+    words_of,
+)
+
+NEAR = 0.86
+"""The least similarity of a near miss, 1 - edits / letters (edits with swaps); tests/stress/near_misses.jsonl."""
+NEAR_LETTERS = 5
+"""Shorter words have no near misses: Iran, Iraq."""
+ENDING_LETTERS = 9
+"""Shorter words are other words when letters are added at their end: silicon, silicone."""
+
+COMMON = listed("a i as in at he be no so am or to is it us if of on my we me do by an up go hi")
+STOP_WORDS = listed("a an of to in on at by for and is are was it its ka ki ke का की के में mein")
+AND = re.compile(r",|\band\b|&|और|\baur\b", re.IGNORECASE)
+
+Equal = Callable[[Sequence[Word], Sequence[Word]], bool]
+
+
+@dataclass(frozen=True)
+class Match:
+    """What was found in a reply.
+
+    Attributes:
+        right: the reply gives the gold answer, exactly or nearly.
+        near: it does so only by a near miss.
+        said: the words that decided; for a wrong reply the part that was read, at most 200 characters.
+    """
+
+    right: bool
+    near: bool
+    said: str
+
+
+def match(reply: str, answers: Iterable[str], kind: str, question: str = "") -> Match:
+    """Compare a reply with the gold.
+
+    Args:
+        reply: as the model gave it.
+        answers: all forms that count.
+        kind: "name", "word", "phrase", "number" or "year".
+        question: the clean question; numbers that stand in it are set aside in the reply.
+
+    Example:
+        >>> match("The capital of Australia is **Canbera**.", ["Canberra"], "name")
+        Match(right=True, near=True, said='Canbera')
+        >>> match("It is not Paris but Lyon", ["Paris"], "name").right
+        False
+    """
+    text = plain(reply)
+    part = answer_part(text).strip()
+    aliases = [alias for alias in map(plain, answers) if alias.strip()]
+    if part.casefold() in [alias.casefold().strip() for alias in aliases]:
+        return Match(True, False, part)
+    if kind in ("number", "year"):
+        return _number_match(part, aliases, kind == "year", plain(question))
+    if normalise(part) and normalise(part) in map(normalise, aliases):
+        return Match(True, False, part)
+    return _name_match(part, aliases, kind)
+
+
+def normalise(text: str) -> str:
+    """The words of a text, folded, one space between; "the", a first "a" or "an", and punctuation are gone.
+
+    Example:
+        >>> normalise("The  U.S.A.!"), normalise("ｃａｆé १२")
+        ('usa', 'cafe 12')
+    """
+    return " ".join(word.fold for word in _gold_words(plain(text)))
+
+
+def near(word: str, gold: str) -> bool:
+    """Whether a word is a misspelling of another: two folded single words.
+
+    Both have `NEAR_LETTERS` letters or more, no digit, and the same first letter; they are equal once double letters
+    are single, or 1 - edits / letters of the longer is at least `NEAR`, that is one edit in eight letters, and a word
+    below `ENDING_LETTERS` is not the beginning of the other.
+
+    Example:
+        >>> near("canbera", "canberra"), near("austria", "australia")
+        (True, False)
+    """
+    letters = min(len(word), len(gold))
+    if letters < NEAR_LETTERS or word[0] != gold[0] or any(one.isdigit() for one in word + gold):
+        return False
+    if _single(word) == _single(gold):
+        return True
+    if letters < ENDING_LETTERS and (word.startswith(gold) or gold.startswith(word)):
+        return False
+    return OSA.normalized_similarity(word, gold) >= NEAR
+
+
+def _name_match(text: str, aliases: Sequence[str], kind: str) -> Match:
+    """By whole words, then a phrase by its content words, then by near misses."""
+    words = words_of(text)
+    golds = [_gold_words(alias) for alias in aliases]
+    exact = [(*place, gold) for gold in golds for place in _places(words, gold, _same)]
+    spans = [(start, end) for start, end, _ in exact]
+    for start, end, gold in exact:
+        if _counts(text, words, start, end, spans) and _symbol_stands(text, words, start, end, gold):
+            return Match(True, False, text[words[start].start : words[end - 1].end])
+    if kind == "number":
+        return Match(False, False, text[:200])
+    if kind == "phrase":
+        for a, b in sentences(text):
+            if any(_all_words(text[a:b], gold) for gold in golds):
+                return Match(True, False, text[a:b].strip())
+        return Match(False, False, text[:200])
+    if exact:
+        return Match(False, False, text[:200])
+    initials = {word.fold[0] for word in words}  # near words have the same
+    likely = [gold for gold in golds if gold and gold[0].fold[0] in initials]
+    close = [place for gold in likely for place in _places(words, gold, _nearly)]
+    for start, end in close:
+        if _counts(text, words, start, end, close):
+            return Match(True, True, text[words[start].start : words[end - 1].end])
+    return Match(False, False, text[:200])
+
+
+def _gold_words(text: str) -> tuple[Word, ...]:
+    words = words_of(text)
+    return words[1:] if len(words) > 1 and words[0].fold in ("a", "an") else words
+
+
+def _places(words: Sequence[Word], gold: Sequence[Word], equal: Equal) -> list[tuple[int, int]]:
+    """Where the gold's words stand in a row, as [start, end) of words."""
+    size = len(gold)
+    if not size:
+        return []
+    first = gold[0].fold[0]
+    return [
+        (place, place + size)
+        for place in range(len(words) - size + 1)
+        if words[place].fold[0] == first and equal(words[place : place + size], gold)
+    ]
+
+
+def _same(some: Sequence[Word], gold: Sequence[Word]) -> bool:
+    return all(one.fold == other.fold for one, other in zip(some, gold, strict=True))
+
+
+def _nearly(some: Sequence[Word], gold: Sequence[Word]) -> bool:
+    """Every word equal or near."""
+    return all(
+        one.fold == other.fold or near(one.fold, other.fold) for one, other in zip(some, gold, strict=True)
+    )
+
+
+def _all_words(sentence: str, gold: Sequence[Word]) -> bool:
+    """Whether a sentence has all content words of a phrase of two or more, none of them denied."""
+    wanted = {word.fold for word in gold} - STOP_WORDS
+    there = {word.fold: word for word in words_of(sentence)}
+    return (
+        len(wanted) >= 2
+        and wanted <= set(there)
+        and not any(denied(sentence, there[fold].start, there[fold].end) for fold in wanted)
+        and not any(word in OR for word in there)
+    )
+
+
+def _symbol_stands(text: str, words: Sequence[Word], start: int, end: int, gold: Sequence[Word]) -> bool:
+    """Short Latin aliases in running text: the case must be right, and a common word must end its clause."""
+    if len(gold) > 1 or len(gold[0].fold) > 2 or not gold[0].fold.isascii() or gold[0].raw.isdigit():
+        return True
+    if words[start].raw != gold[0].raw:
+        return False
+    rest = text[words[end - 1].end :].lstrip()
+    return gold[0].fold not in COMMON or not rest or rest[0] in STOPS + ","
+
+
+def _counts(text: str, words: Sequence[Word], start: int, end: int, golds: Sequence[tuple[int, int]]) -> bool:
+    """Whether words [start, end) are what the reply gives: not denied, and no one of several candidates."""
+    a, b = words[start].start, words[end - 1].end
+    return not (
+        denied(text, a, b)
+        or _alternative(text, words, start, end, golds)
+        or _in_list(text, a, b, words, golds)
+    )
+
+
+def _alternative(
+    text: str, words: Sequence[Word], start: int, end: int, golds: Sequence[tuple[int, int]]
+) -> bool:
+    """Whether the words stand beside an "or" whose other side is no alias."""
+    starts, ends = {one for one, _ in golds}, {one for _, one in golds}
+
+    def comma(left: int, right: int) -> bool:
+        return "," in text[words[left].end : words[right].start]
+
+    if start > 0 and (words[start - 1].fold in OR or "/" in text[words[start - 1].end : words[start].start]):
+        here = start - 1 if words[start - 1].fold in OR else start
+        return here not in ends
+    if end < len(words) and "/" in text[words[end - 1].end : words[end].start]:
+        return end not in starts
+    for place in range(end, min(end + 8, len(words))):
+        if any(stop in text[words[place - 1].end : words[place].start] for stop in STOPS):
+            return False
+        if place == end and words[place].fold not in OR and not comma(place - 1, place):
+            return False  # the sentence goes on
+        if words[place].fold in OR:
+            twice = place == end and comma(place - 1, place) and not (start > 0 and comma(start - 1, start))
+            return not twice and place + 1 < len(words) and place + 1 not in starts
+        if words[place].fold in BUT:
+            return False
+    return False
+
+
+def _in_list(text: str, a: int, b: int, words: Sequence[Word], golds: Sequence[tuple[int, int]]) -> bool:
+    """Whether the reply is a list: of lines, of names joined by "and", or by commas and another comes first."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    bare = [ENUMERATION.sub("", line) for line in lines]
+    if len(lines) > 1 and all(len(words_of(line)) <= 3 for line in bare):
+        return True
+    if len(lines) > 1 or len(words) > 12:
+        return False
+    parts = [text[i:j] for i, j in _between(AND, text)]
+    if len(parts) < 2 or AND.search(text[a:b]) or any(not 0 < len(words_of(part)) <= 3 for part in parts):
+        return False
+    if any(word.fold in NOT_BEFORE | NOT_AFTER for word in words):
+        return False
+    inside = {place for start, end in golds for place in range(start, end)}
+    if len(inside) >= len(words) - 1:
+        return False
+    return AND.search(text.replace(",", " ")) is not None or a >= len(parts[0])
+
+
+def _between(pattern: re.Pattern[str], text: str) -> list[tuple[int, int]]:
+    """The spans of a text between a pattern's matches."""
+    borders = [place for found in pattern.finditer(text) for place in found.span()]
+    places = [0, *borders, len(text)]
+    return list(zip(places[::2], places[1::2], strict=True))
+
+
+def _single(word: str) -> str:
+    return re.sub(r"(.)\1+", r"\1", word)
+
+
+def _number_match(text: str, aliases: Sequence[str], years: bool, question: str) -> Match:
+    golds = [one for alias in aliases if (one := number_of_alias(alias, years)) is not None]
+    values, units = {one.value for one in golds}, {one.unit for one in golds} - {""}
+    asked = {one.value for one in numbers_in(question, years)}
+    given = given_numbers(text, years, units, values, asked)
+    said = ", ".join(text[one.start : one.end] for one in given) or text[:200]
+    if given and {one.value for one in given} <= values:
+        return Match(True, False, said)
+    in_words = [alias for alias in aliases if len(numbers_in(alias, years)) > 1 and not years]
+    found = _name_match(text, in_words, "number")
+    return found if found.right else Match(False, False, said)

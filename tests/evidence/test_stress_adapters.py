@@ -1,0 +1,156 @@
+"""Methods on damaged texts. Oracles: differences by hand, and `paired_interval`."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lowland.evidence import paired_interval
+from lowland.evidence.by_item import holm
+from lowland.evidence.cells import Cell
+from lowland.evidence.stress_adapters import adapter_evidence
+from lowland.mistakes import Mistake
+
+KEPT = {"clean": 0.9, "ocr": 0.8, "typos": 0.7}  # of lora; flat-lora loses half as much
+N = 120
+
+
+def runs(methods=("flat-lora", "lora"), seeds=(0, 1, 2), *, data_seed=0, group_size=1) -> pd.DataFrame:
+    rng = np.random.default_rng(data_seed)
+    rows = []
+    for method, seed, (condition, share) in itertools.product(methods, seeds, KEPT.items()):
+        kept = 0.9 - (0.9 - share) * (0.5 if method == "flat-lora" else 1.0)
+        right = rng.random(N) < kept
+        rows.append(
+            pd.DataFrame(
+                {
+                    "eval": "adapter",
+                    "model": method,
+                    "seed": seed,
+                    "item": np.arange(N)[::-1],
+                    "group": [f"g{n // group_size}" for n in range(N)[::-1]],
+                    "condition": condition,
+                    "level": "" if condition == "clean" else "heavy",
+                    "rate": 0.0 if condition == "clean" else 0.2,
+                    "protected": False,
+                    "mitigation": "none",
+                    "epoch": 1,
+                    "status": "scored",
+                    "score": right.astype(float),
+                    "near": False,
+                    "category": "",
+                    "kept": None,
+                }
+            )
+        )
+    return pd.concat(rows).sample(frac=1, random_state=3)
+
+
+def right(rows: pd.DataFrame, method: str, condition: str) -> np.ndarray:
+    """(S, N)"""
+    mine = rows[(rows["model"] == method) & (rows["condition"] == condition)]
+    return mine.pivot(index="seed", columns="item", values="score").to_numpy().astype(int)
+
+
+def test_accuracy_and_drop_are_over_seeds():
+    rows = runs()
+    for one in adapter_evidence(rows).scores:
+        by_seed = right(rows, one.method, one.cell.condition).mean(axis=1)
+        assert one.accuracy.mean == pytest.approx(by_seed.mean())
+        assert one.accuracy.sd == pytest.approx(by_seed.std(ddof=1))
+        if one.cell.condition == "clean":
+            assert one.drop is None
+        else:
+            drops = by_seed - right(rows, one.method, "clean").mean(axis=1)
+            assert one.drop.per_seed == pytest.approx(drops)
+
+
+def test_methods_are_paired_by_seed_and_text_in_their_groups():
+    rows = runs(group_size=4)
+    found = adapter_evidence(rows)
+    assert (found.reference, found.examples, found.groups, found.seeds) == ("lora", N, N // 4, (0, 1, 2))
+    groups = np.arange(N) // 4
+    for one in found.accuracy:
+        pair = [right(rows, name, one.cells[0].condition) for name in ("flat-lora", "lora")]
+        wanted = paired_interval(np.ones(N, int), *pair, groups=groups, resamples=1000)
+        assert one.interval.difference == pytest.approx(wanted.difference)
+        assert (one.interval.low, one.interval.high) == pytest.approx((wanted.low, wanted.high), abs=0.01)
+    assert [one.p_holm for one in found.accuracy] == pytest.approx(holm([one.p for one in found.accuracy]))
+
+
+def test_holding_up_is_the_difference_of_what_is_lost():
+    rows = runs()
+    found = adapter_evidence(rows, resamples=4000)
+    mean = {(m, c): right(rows, m, c) for m in ("flat-lora", "lora") for c in KEPT}
+    gaps = {}
+    for one in found.holding_up:
+        c = one.cells[0].condition
+        gap = (mean["flat-lora", c] - mean["flat-lora", "clean"]) - (mean["lora", c] - mean["lora", "clean"])
+        gaps[c] = gap
+        assert one.interval.per_seed == pytest.approx(gap.mean(axis=1))
+        a, b = gap.mean(axis=1).var(ddof=1) / 3, gap.mean(axis=0).var() / N  # what the bootstrap tends to
+        assert one.interval.standard_error == pytest.approx(np.sqrt(a + b), rel=0.05)
+        t = one.interval.difference / one.interval.standard_error
+        assert one.p == pytest.approx(2 * stats.t.sf(abs(t), one.interval.df))
+        assert (one.p < 0.05) == (one.interval.low > 0 or one.interval.high < 0)
+    (overall,) = found.overall
+    together = (gaps["ocr"] + gaps["typos"]) / 2
+    assert overall.interval.per_seed == pytest.approx(together.mean(axis=1))
+    a, b = together.mean(axis=1).var(ddof=1) / 3, together.mean(axis=0).var() / N
+    assert overall.interval.standard_error == pytest.approx(np.sqrt(a + b), rel=0.05)
+    assert [cell.condition for cell in overall.cells] == ["ocr", "typos"]
+
+
+def test_copies_of_texts_in_one_group_do_not_narrow():
+    rows = runs()
+    copies = pd.concat([rows.assign(item=rows["item"] + k * N) for k in range(3)])
+    once = adapter_evidence(rows).overall[0].interval
+    thrice = adapter_evidence(copies).overall[0].interval
+    assert thrice.standard_error == pytest.approx(once.standard_error, rel=0.02)
+
+
+def test_seeds_that_one_lacks_are_left_out_of_the_pair():
+    rows = runs()
+    fewer = rows[~((rows["model"] == "flat-lora") & (rows["seed"] == 2))]
+    found = adapter_evidence(fewer)
+    assert all(len(one.interval.per_seed) == 2 for one in (*found.accuracy, *found.overall))
+    assert {one.method: one.seeds for one in found.scores} == {"flat-lora": 2, "lora": 3}
+
+
+def test_the_clean_texts_of_a_mitigation_are_its_reference():
+    rows = runs()
+    harmed = rows.assign(mitigation="normalise", score=rows["score"].where(rows["condition"] != "clean", 0.0))
+    found = adapter_evidence(pd.concat([rows, harmed]))
+    drops = {one.cell: one.drop.difference for one in found.scores if one.drop and one.method == "lora"}
+    assert (
+        drops[Cell("typos", "heavy", False, "none")] < 0 < drops[Cell("typos", "heavy", False, "normalise")]
+    )
+    assert len(found.overall) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rows: rows.drop(columns="seed"), "lacks the columns seed"),
+        (lambda rows: rows[rows["condition"] != "clean"], "of the condition 'clean'"),
+        (lambda rows: pd.concat([rows, rows]), "answered twice"),
+        (lambda rows: rows[~((rows["model"] == "lora") & (rows["item"] == 5))], "lora lacks answers"),
+        (lambda rows: rows.assign(seed=rows["seed"] + 10 * (rows["model"] == "lora")), "share no seed"),
+        (
+            lambda rows: rows[(rows["model"] != "lora") | (rows["condition"] != "ocr")],
+            "lora was not asked under ocr",
+        ),
+    ],
+)
+def test_runs_that_cannot_be_held_together_are_refused(change, words):
+    with pytest.raises(Mistake, match=words):
+        adapter_evidence(change(runs()))
+
+
+def test_a_reference_must_have_taken_part():
+    with pytest.raises(Mistake, match="'dora'; expected one of flat-lora, lora"):
+        adapter_evidence(runs(), reference="dora")

@@ -1,0 +1,276 @@
+"""The story of a stress test: its numbers are those of the evidence, and nothing is left unsaid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lowland.evidence.by_item import Estimate
+from lowland.evidence.stress import stress_evidence
+from lowland.evidence.stress_adapters import adapter_evidence
+from lowland.mistakes import Mistake
+from lowland.records import ROW_COLUMNS, StressRecord, write_rows, write_stress_record
+from lowland.report.stress import ABOUT_RETRIEVER, stress_folders, stress_markdown, stress_summary
+from lowland.report.stress_adapters import sentence
+from lowland.report.stress_tables import chance, percent, points, shown
+from tests.evidence.test_stress import HEAVY, at, fail, messy, multilingual
+from tests.evidence.test_stress_adapters import runs
+from tests.report.test_text import tables
+
+
+def record_of(rows: pd.DataFrame, **changes: Any) -> StressRecord:
+    failed = int((rows["status"] == "failed").sum())
+    made: dict[str, Any] = {
+        "key": "c0ffee",
+        "asked": {
+            "model": "mock/one",
+            "epochs": 3,
+            "temperature": 0.2,
+            "what": {"levels": ["light", "heavy"]},
+        },
+        "status": "finished",
+        "items": {"source": "packed with lowland", "sha256": "abcdef0123456789", "count": 24},
+        "model": {
+            "name": "mock/one",
+            "requested": {"temperature": 0.2, "max_tokens": 512, "extra_body": {"top_k": 5}},
+            "sent": {"max_tokens": 512, "top_k": 5},
+        },
+        "counts": {"expected": len(rows), "scored": len(rows) - failed, "failed": failed},
+        "cost": {"requests": 720, "input_tokens": 12345},
+    }
+    return StressRecord(**{**made, **changes})
+
+
+def by_header(text: str, first: str, column: str) -> list[dict[str, str]]:
+    """The rows of the table whose first column and some other have these names."""
+    for header, *rows in tables(text):
+        if header[0] == first and column in header:
+            return [dict(zip(header, row, strict=True)) for row in rows]
+    raise AssertionError(f"no table has {first} and {column}")
+
+
+def test_accuracies_stand_side_by_side_with_their_intervals():
+    rows = messy()
+    found = stress_evidence(rows)
+    for text in (stress_summary(rows, record_of(rows)), stress_markdown(rows, record_of(rows))):
+        told = by_header(text, "condition", "none, %")
+        assert len(told) == 5
+        for one in found.cells:
+            line = next(
+                t for t in told if (t["condition"], t["level"]) == (one.cell.condition, one.cell.level)
+            )
+            assert line[f"{one.cell.mitigation}, %"] == percent(one.accuracy)
+            assert line["rate"] == f"{one.rate:.0%}"
+
+
+def test_every_comparison_is_told_with_its_interval_and_both_p():
+    rows = messy(levels=("0.1", "0.2", "0.4"))
+    found = stress_evidence(rows)
+    text = stress_markdown(rows, record_of(rows))
+    against = by_header(text, "condition", "minus clean, points")
+    assert [t["minus clean, points"] for t in against] == [points(one.estimate) for one in found.to_reference]
+    assert [t["p (Holm)"] for t in against] == [chance(one.p_holm) for one in found.to_reference]
+    assert [t["flips to wrong, %"] for t in against] == [percent(one.to_wrong) for one in found.flips]
+    helped = by_header(text, "condition", "minus none, points")
+    assert [t["minus none, points"] for t in helped] == [points(one.estimate) for one in found.mitigated]
+    assert helped[0]["condition"] == "clean"  # what a mitigation costs
+    worst = by_header(text, "level", "right under all, %")
+    assert [t["right under all, %"] for t in worst] == [percent(one.all_right) for one in found.worst]
+    doses = by_header(text, "condition", "slope, points a tenth")
+    assert [t["slope, points a tenth"] for t in doses] == [points(one.slope) for one in found.doses]
+    assert [t["20%"] for t in doses] == [percent(one.accuracies[2]) for one in found.doses]
+
+
+def test_rows_are_accounted_for_by_fate_and_category():
+    rows = messy()
+    rows = fail(rows, rows.index.isin(at(rows, HEAVY).index) & (rows["epoch"] == 2))
+    text = stress_markdown(rows, record_of(rows))
+    account = by_header(text, "condition", "failed as wrong, %")
+    assert sum(int(t["asked"]) for t in account) == len(rows)
+    assert sum(int(t["failed"]) for t in account) == 24
+    found = {one.cell: one for one in stress_evidence(rows).cells}
+    line = next(
+        t for t in account if (t["condition"], t["level"], t["mitigation"]) == ("typos", "heavy", "none")
+    )
+    assert line["failed as wrong, %"] == percent(found[HEAVY].strict) != line["accuracy, %"]
+    counts = by_header(text, "condition", "semantic drift")
+    total = sum(int(t[name]) for t in counts for name in ("right", "semantic drift", "unsure", "failed"))
+    assert total == len(rows)
+    assert "24 of 720 rows failed" in stress_summary(rows, record_of(rows))
+    assert f"rows {len(rows)} expected, {len(rows) - 24} scored, 24 failed" in text
+
+
+def test_examples_are_rows_of_their_category_and_always_the_same():
+    rows = messy()
+    rows["reply"] = rows["category"] + " " + rows["item"] + " of " + rows["condition"]
+    text = stress_markdown(rows, record_of(rows))
+    told = by_header(text, "category", "reply")
+    assert [t["category"] for t in told] == ["semantic drift"] * 2 + ["unsure"] * 2
+    assert all(t["reply"].startswith(t["category"]) for t in told)
+    assert text == stress_markdown(rows.sample(frac=1, random_state=5), record_of(rows))
+
+
+def test_what_was_requested_and_what_was_sent_are_both_told():
+    rows = messy(items=3)
+    text = stress_markdown(rows, record_of(rows))
+    assert "- temperature: requested 0.2, sent nothing" in text
+    assert "- max_tokens: requested 512, sent 512" in text
+    assert "- top_k: requested 5, sent 5" in text
+    unseen = record_of(rows, model={"name": "mock/one", "requested": {"temperature": 0.2}, "sent": {}})
+    assert "- requested: temperature 0.2; no request to a server shows what was sent" in stress_markdown(
+        rows, unseen
+    )
+
+
+def test_a_run_that_is_not_whole_says_so_first():
+    rows = messy(items=3)
+    record = record_of(rows, status="incomplete", failure="the budget was spent")
+    record.counts["expected"] += 7
+    for text in (stress_summary(rows, record), stress_markdown(rows, record)):
+        assert text.startswith("The run is incomplete (the budget was spent)")
+        assert "Beware: 7 rows are missing." in text.splitlines()[0]
+    empty = record_of(rows.iloc[:0], counts={"expected": 7, "scored": 0, "failed": 0})
+    assert "Beware: 7 rows are missing." in stress_summary(rows.iloc[:0], empty)
+    assert "Beware: 7 rows are missing." in stress_markdown(rows.iloc[:0], empty)
+
+
+def test_the_retriever_says_what_it_is():
+    rows = messy(items=3)
+    assert ABOUT_RETRIEVER not in stress_summary(rows, record_of(rows))
+    mine = rows.assign(model="lowland/retriever")
+    assert ABOUT_RETRIEVER in stress_summary(mine, record_of(mine))
+    assert ABOUT_RETRIEVER in stress_markdown(mine, record_of(mine))
+
+
+def test_languages_have_no_level_and_tell_whether_they_were_kept():
+    rows = multilingual()
+    text = stress_markdown(rows, record_of(rows))
+    assert "level" not in tables(text)[0][0]
+    kept = by_header(text, "condition", "kept the language, %")
+    found = stress_evidence(rows)
+    assert [t["kept the language, %"] for t in kept] == [percent(one.kept) for one in found.cells]
+    assert [t["undecided, %"] for t in kept] == [percent(one.undecided) for one in found.cells]
+    assert "minus english, points" in text
+    assert "kept the language, %" not in stress_markdown(messy(items=3), record_of(rows))
+
+
+def test_one_condition_alone_is_told_without_comparisons():
+    rows = messy(items=4)
+    rows = rows[(rows["condition"] == "clean") & (rows["mitigation"] == "none")]
+    text = stress_markdown(rows, record_of(rows))
+    assert "there is nothing to compare" in text
+    assert "What a mitigation changes" not in text
+
+
+def test_a_mitigation_that_does_nothing_is_not_praised():
+    rows = messy(items=8)
+    idle = pd.concat(
+        [rows[rows["mitigation"] == "none"].assign(mitigation=name) for name in ("none", "prompt")]
+    )
+    assert "No mitigation gained anything." in stress_summary(idle, record_of(idle))
+    assert "Most gained by a mitigation" in stress_summary(messy(), record_of(messy()))
+    examples = by_header(stress_markdown(idle, record_of(idle)), "category", "reply")
+    asked = [(one["asked"], one["condition"]) for one in examples if one["category"] == "unsure"]
+    assert len(asked) == len(set(asked)) == 2
+
+
+def test_protected_rows_stand_apart():
+    rows = messy()
+    both = pd.concat([rows, rows[rows["condition"] != "clean"].assign(protected=True)])
+    told = by_header(stress_markdown(both, record_of(both)), "condition", "none, %")
+    assert [t["protected"] for t in told] == ["no", *["no", "yes"] * 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a|b\n c", "a\\|b c"),
+        ("<b>*bold* `x`", "\\<b\\>\\*bold\\* \\`x\\`"),
+        ("Par\u200bis \u202efoo", "Par‹U+200B›is ‹U+202E›foo"),
+        ("नई दिल्ली", "नई दिल्ली"),
+        ("", "(nothing)"),
+        (None, "(nothing)"),
+        (float("nan"), "(nothing)"),
+    ],
+)
+def test_replies_cannot_break_a_table_or_hide(text, wanted):
+    assert shown(text) == wanted
+
+
+def test_long_replies_are_cut():
+    assert len(shown("x" * 5000)) == 140
+
+
+def test_numbers_are_told_without_false_signs():
+    assert points(Estimate(-0.0001, -0.01, 0.0, 5)) == "0.0 (-1.0 to 0.0)"
+    assert points(Estimate(0.123, 0.05, 0.2, 5)) == "+12.3 (+5.0 to +20.0)"
+    assert percent(Estimate(float("nan"), float("nan"), float("nan"), 0)) == "none"
+    assert (chance(0.0004), chance(0.0216), chance(float("nan"))) == ("<0.001", "0.022", "none")
+
+
+# --- adapters ------------------------------------------------------------------------------
+
+
+def test_adapters_are_told_by_method_and_held_against_the_reference():
+    rows = runs()
+    found = adapter_evidence(rows)
+    record = record_of(rows, asked={"eval": "adapter", "task": "toy"}, model={"name": "tiny"})
+    short, full = stress_summary(rows, record), stress_markdown(rows, record)
+    for text in (short, full):
+        told = by_header(text, "texts", "flat-lora")
+        assert [t["texts"] for t in told] == ["clean", "ocr heavy", "typos heavy"]
+        score = next(one for one in found.scores if one.method == "lora" and one.cell.condition == "ocr")
+        assert told[1]["lora"] == f"{100 * score.accuracy.mean:.1f} ± {100 * score.accuracy.sd:.1f}"
+        assert sentence(found.overall[0]) in text
+    assert len(tables(short)) == 1
+    assert len(tables(full)) == 4
+
+
+def test_a_sentence_claims_no_more_than_the_interval():
+    (clear,) = adapter_evidence(runs(seeds=range(15))).overall
+    assert clear.interval.low > 0
+    assert "2 corruptions, heavy, flat-lora loses" in sentence(clear)
+    assert "points less than lora" in sentence(clear)
+    same = runs(methods=("full", "lora"), data_seed=4)
+    (unclear,) = adapter_evidence(same).overall
+    assert unclear.interval.low <= 0 <= unclear.interval.high
+    assert "cannot be told" in sentence(unclear)
+    (one,) = adapter_evidence(runs(seeds=(0,))).overall
+    assert "other seeds may differ" in sentence(one)
+
+
+def test_test_sets_are_told_apart():
+    rows = runs()
+    two = pd.concat([rows.assign(split="test"), rows.assign(split="shifted", score=1.0)])
+    text = stress_summary(two, record_of(two))
+    assert "Test set 'shifted':" in text
+    assert len(tables(text)) == 2
+
+
+# --- folders -------------------------------------------------------------------------------
+
+
+def leave(root: Path, rows: pd.DataFrame, name: str) -> Path:
+    folder = root / name
+    folder.mkdir()
+    write_rows(folder, rows[[*ROW_COLUMNS]])
+    write_stress_record(folder, record_of(rows))
+    return folder
+
+
+def test_several_runs_make_one_document(tmp_path):
+    folders = [leave(tmp_path, messy(items=4), "a"), leave(tmp_path, multilingual(), "b")]
+    text = stress_folders(folders)
+    assert [line for line in text.splitlines() if line.startswith("# ")] == [
+        "# messy: mock/one",
+        "# multilingual: mock/one",
+    ]
+    assert stress_markdown(messy(items=4), record_of(messy(items=4))) in text
+
+
+def test_a_folder_without_a_stress_test_is_told(tmp_path):
+    with pytest.raises(Mistake, match=r"holds no record\.json"):
+        stress_folders([tmp_path])

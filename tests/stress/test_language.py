@@ -1,0 +1,89 @@
+"""Which language a reply is in, measured on a labelled sample; `-s` prints precision and recall of every label."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.metrics import classification_report
+
+from lowland.stress.items import Profile, languages
+from lowland.stress.language import keeps, language_of, profiles_of, script_of
+
+LANGUAGES = languages()
+PROFILES = profiles_of(LANGUAGES.values())
+SAMPLE = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "labelled_replies.jsonl").read_text("utf-8").splitlines()
+]
+LABELS = ("english", "hindi", "hinglish", "code-switched", "other", "undecided")
+FLOOR = 0.8
+"""Precision and recall of every label on the test split."""
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_precision_and_recall_on_the_labelled_sample(split: str, record_property: Any) -> None:
+    part = [row for row in SAMPLE if row["split"] == split]
+    assert len(SAMPLE) >= 200
+    gold, said = [row["label"] for row in part], [language_of(row["text"], PROFILES) for row in part]
+    print(f"\n{split}\n" + classification_report(gold, said, labels=LABELS, zero_division=0.0))
+    report = classification_report(gold, said, labels=LABELS, zero_division=0.0, output_dict=True)
+    wrong = [
+        (row["text"], row["label"], label)
+        for row, label in zip(part, said, strict=True)
+        if row["label"] != label
+    ]
+    print(*wrong, sep="\n")
+    for label in LABELS:
+        for what in ("precision", "recall"):
+            record_property(f"{split} {label} {what}", round(report[label][what], 3))
+            assert report[label][what] >= FLOOR, (label, what, wrong)
+
+
+@pytest.mark.parametrize(
+    ("reply", "label"),
+    [
+        ("", "undecided"),
+        ("  \n\u200b", "undecided"),
+        ("🕷️ 8️⃣", "undecided"),
+        ("Москва", "other"),
+        ("मंगल ग्रह (Mars, the planet) लाल है।", "hindi"),
+        ("(यह Mars है)", "code-switched"),
+        ("टोकियो जापानस्य राजधानी वर्तते", "other"),  # Sanskrit: none of its words is listed anywhere
+        ("<think>Is it Tokyo? It is.</think>राजधानी टोक्यो है", "hindi"),
+        ("Ｔｈｅ ｃａｐｉｔａｌ ｉｓ Ｐａｒｉｓ", "english"),
+        ("राजधानी `print(x)` https://example.org है", "hindi"),
+        ("the capital is Paris " * 400, "english"),
+    ],
+)
+def test_edges(reply: str, label: str) -> None:
+    assert language_of(reply, PROFILES) == label
+
+
+def test_a_further_language_is_a_profile() -> None:
+    """Spanish was other, and is itself with a profile of its own; its words leave the foreign list."""
+    reply = "La capital de Japón es Tokio."
+    assert language_of(reply, PROFILES) == "other"
+    spanish = Profile("spanish", "Latin", frozenset({"la", "de", "es", "el"}))
+    assert language_of(reply, (*PROFILES, spanish)) == "spanish"
+    tamil = Profile("tamil", "Tamil", frozenset({"ஒரு"}))
+    assert language_of("டோக்கியோ", (*PROFILES, tamil)) == "tamil"
+
+
+def test_keeps() -> None:
+    assert keeps("जापान की राजधानी टोक्यो है।", LANGUAGES["hindi"], PROFILES) is True
+    assert keeps("The capital of Japan is Tokyo.", LANGUAGES["hindi"], PROFILES) is False
+    assert keeps("Tokyo", LANGUAGES["hindi"], PROFILES) is None
+    assert keeps("Japan ki rajdhani Tokyo hai.", LANGUAGES["code-switched"], PROFILES) is True
+    assert keeps("Japan की राजधानी Tokyo है।", LANGUAGES["hinglish"], PROFILES) is False
+
+
+def test_scripts() -> None:
+    assert [script_of(word) for word in ("Tokyo", "टोक्यो", "東京", "٣")] == [
+        "latin",
+        "devanagari",
+        "cjk",
+        "?",
+    ]
