@@ -187,3 +187,14 @@ def test_a_ledger_is_read_on_by_the_next_gate_also_when_its_last_line_is_cut_off
     assert spent["requests"] == 2
     assert (spent["answered"], spent["input_tokens"], spent["output_tokens"]) == (1, 12, 3)
     assert spent["dollars"] == pytest.approx(PRICE.of(12, 3) + PRICE.of(10, 100))
+
+
+def test_a_line_that_a_kill_cut_off_costs_no_other_line(tmp_path: Path) -> None:
+    ledger = tmp_path / "run" / "spent.jsonl"
+    with Gate(ledger) as gate:
+        assert not ledger.exists()  # nothing was asked
+        gate.ask(10)
+    ledger.write_text(ledger.read_text() + '{"requests": 1, "dol')
+    with Gate(ledger) as gate:
+        gate.ask(10)
+    assert Gate(ledger).spent["requests"] == 2

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from lowland.mistakes import Mistake
-from lowland.stress.answers import match, normalise
 from lowland.stress.items import (
     HERE,
     Item,
@@ -22,6 +21,7 @@ from lowland.stress.items import (
     multilingual_items,
 )
 from lowland.stress.items.checks import KINDS
+from lowland.stress.replies.answers import match, normalise
 
 GOOD: dict[str, Any] = {
     "id": "france",

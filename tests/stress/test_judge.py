@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -53,7 +52,7 @@ def rows(replies: list[str], model: str = "mockllm/tested") -> pd.DataFrame:
 
 
 @pytest.fixture
-def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def judge(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A judge that rates a reply by its number of words, and the prompts that it saw."""
     seen: list[str] = []
 
@@ -69,7 +68,7 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return inspect_model.get_model("mockllm/judge", custom_outputs=answer, memoize=False)
 
     monkeypatch.setattr("lowland.stress.judge.open_model", opened)
-    yield seen
+    return seen
 
 
 def test_each_reply_has_the_rating_of_its_own_and_the_judge_sees_neither_gold_nor_fluency(

@@ -13,8 +13,8 @@ import torch
 from lowland.mistakes import Mistake
 from lowland.recipe import DEFAULT_MODEL
 from lowland.stress import retriever as room
-from lowland.stress.answers import match
 from lowland.stress.items import Fact, messy_items
+from lowland.stress.replies.answers import match
 from lowland.stress.retriever import UNKNOWN, Retriever
 from lowland.train.models import ModelSource, find_model
 

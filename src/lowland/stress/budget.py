@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import yaml
@@ -227,8 +227,9 @@ class Gate:
             max_tokens,
         )
         self.reason: str | None = None
+        self._file: TextIO | None
         self.spent: Counter[str] = Counter() if ledger is None else _read_ledger(ledger)
-        self._file = None if ledger is None else ledger.open("a", encoding="utf-8")
+        self._ledger, self._file = ledger, None
 
     def __enter__(self) -> Gate:
         return self
@@ -290,6 +291,11 @@ class Gate:
     def _note(self, **change: float) -> None:
         for name, value in change.items():
             self.spent[name] += value  # type: ignore[assignment]  # dollars are no whole numbers
+        if self._ledger is not None and self._file is None:
+            self._ledger.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._ledger.open("a", encoding="utf-8")
+            if self._file.tell():
+                self._file.write("\n")  # after a line that a kill may have cut off
         if self._file is not None:
             self._file.write(json.dumps(change) + "\n")
             self._file.flush()

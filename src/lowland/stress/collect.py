@@ -15,9 +15,9 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log, read_eval_log_sam
 from lowland.records import ROW_COLUMNS
 from lowland.stress.budget import Stopped
 from lowland.stress.evals import is_no_reply, spoken_in
-from lowland.stress.language import profiles_of
 from lowland.stress.questions import Question, Questionnaire
-from lowland.stress.taxonomy import category_of_messy, category_of_multilingual
+from lowland.stress.replies.language import profiles_of
+from lowland.stress.replies.taxonomy import category_of_messy, category_of_multilingual
 
 HEAVY = {"events", "attachments", "store", "timelines"}
 """Parts of a sample that no row needs."""

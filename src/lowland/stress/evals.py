@@ -28,12 +28,12 @@ from inspect_ai.scorer import Score, Scorer, Target, accuracy, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from lowland.mistakes import Mistake
-from lowland.stress.answers import match
 from lowland.stress.budget import Gate, tokens_of
 from lowland.stress.items import Language, languages
-from lowland.stress.language import keeps, language_of, profiles_of
 from lowland.stress.mitigations import is_unsure
 from lowland.stress.questions import Question, Questionnaire, content_sha256, questions, read_questionnaire
+from lowland.stress.replies.answers import match
+from lowland.stress.replies.language import keeps, language_of, profiles_of
 
 EPOCHS, TEMPERATURE, MAX_TOKENS = 3, 0.2, 512
 REFUSED = {

@@ -64,7 +64,7 @@ def run_stress(
             return place
         cost = estimate(put, asked.epochs, asked.max_tokens, price)
         with Gate(
-            _ledger(beside),
+            beside / "spent.jsonl",
             max_requests=asked.max_requests,
             max_cost=asked.max_cost,
             price=price,
@@ -75,8 +75,8 @@ def run_stress(
                 agree(cost, asked.model, yes=asked.yes, confirm=confirm, left=left)
             progress.say(f"{what.eval}, {asked.model}: {_words(put, asked.epochs)}; {left:,} left to ask")
             started, clock = _now(), time.perf_counter()
+            model = open_model(asked)
             with own_home(beside / "inspect"):
-                model = open_model(asked)
                 progress.begin(left)
                 log = ask(asked, put, model, gate, beside / "logs", progress.step)
                 progress.end()
@@ -184,11 +184,6 @@ def _words(put: Sequence[Question], epochs: int) -> str:
     conditions = len({(one.condition, one.level, one.protected) for one in put})
     mitigations = len({one.mitigation for one in put})
     return f"{items} items x {conditions} conditions x {mitigations} mitigations x {epochs} epochs"
-
-
-def _ledger(beside: Path) -> Path:
-    beside.mkdir(parents=True, exist_ok=True)
-    return beside / "spent.jsonl"
 
 
 def _slug(model: str) -> str:

@@ -85,7 +85,7 @@ class Language:
         condition: its name, "hinglish".
         name: for people.
         target: what a prompt calls it, "Hinglish in Latin letters".
-        accepts: the labels of `lowland.stress.language.language_of` that keep the language.
+        accepts: the labels of `lowland.stress.replies.language.language_of` that keep the language.
         profile: how a reply in it is told; None where it has no words of its own.
         questions: the wording of each item, by id.
         answers: further aliases, by id.

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import classification_report
 
 from lowland.stress.items import Profile, languages
-from lowland.stress.language import keeps, language_of, profiles_of, script_of
+from lowland.stress.replies.language import keeps, language_of, profiles_of, script_of
 
 LANGUAGES = languages()
 PROFILES = profiles_of(LANGUAGES.values())

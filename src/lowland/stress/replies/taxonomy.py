@@ -1,7 +1,7 @@
 """What kind of error is a wrong reply? Rules in a documented order; the first that holds names it.
 
 `MESSY_RULES` and `MULTILINGUAL_RULES` are the tables: name, what it means, and the test. What no rule claims is a
-wrong fact. Their precision is measured on `tests/stress/labelled_errors.jsonl`, which was written before the rules.
+wrong fact. Their precision is measured on labelled_errors.jsonl in the tests, which was written before the rules.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import emoji
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Prefix
 
-from lowland.stress.answers import STOP_WORDS, match
 from lowland.stress.items import Item, Language, Profile
-from lowland.stress.language import UNDECIDED, language_of, language_words, script_of
 from lowland.stress.mitigations import is_unsure
-from lowland.stress.numbers import numbers_in
-from lowland.stress.wording import listed, plain, words_of
+from lowland.stress.replies.answers import STOP_WORDS, match
+from lowland.stress.replies.language import UNDECIDED, language_of, language_words, script_of
+from lowland.stress.replies.numbers import numbers_in
+from lowland.stress.replies.wording import listed, plain, words_of
 
 RIGHT, FAILED, UNSURE, WRONG_FACT = "right", "failed", "unsure", "wrong fact"
 SAME_LANGUAGE = (frozenset({"hindi", "hinglish"}),)

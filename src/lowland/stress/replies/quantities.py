@@ -1,4 +1,4 @@
-"""Which of a reply's numbers are its answer? The rule stands in `lowland.stress.answers`."""
+"""Which of a reply's numbers are its answer? The rule stands in `lowland.stress.replies.answers`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from lowland.stress.numbers import Number, numbers_in
-from lowland.stress.wording import ENUMERATION, denied, sentences
+from lowland.stress.replies.numbers import Number, numbers_in
+from lowland.stress.replies.wording import ENUMERATION, denied, sentences
 
 BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 EQUALS = re.compile(

@@ -1,4 +1,4 @@
-"""Numbers in a plain text (`lowland.stress.wording.plain`): digits and words, with their units.
+"""Numbers in a plain text (`lowland.stress.replies.wording.plain`): digits and words, with their units.
 
 Read are digits with thousands separators (1,000 and 1,00,000), decimals, fractions, powers of ten, signs, and number
 words in English and Hindi, also romanised, with hundred, thousand, lakh, crore, million, billion and dozen.
@@ -11,8 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from lowland.stress.number_words import AMBIGUOUS, ENGLISH, HINDI, ROMANISED, SCALES, TENS, UNITS, skeleton
-from lowland.stress.wording import plain, words_of
+from lowland.stress.replies.number_words import (
+    AMBIGUOUS,
+    ENGLISH,
+    HINDI,
+    ROMANISED,
+    SCALES,
+    TENS,
+    UNITS,
+    skeleton,
+)
+from lowland.stress.replies.wording import plain, words_of
 
 DIGITS = re.compile(
     r"(?<![^\W_])(?P<whole>\d{1,3}(?:,\d{3})+(?![\d,])|\d{1,2}(?:,\d{2})*,\d{3}(?!\d)|\d+)(?P<part>\.\d+)?"
@@ -64,7 +73,7 @@ def numbers_in(text: str, years: bool = False) -> list[Number]:
     """The numbers of a plain text, in its order.
 
     Args:
-        text: from `lowland.stress.wording.plain`.
+        text: from `lowland.stress.replies.wording.plain`.
         years: read "nineteen forty-seven" as 1947.
 
     Example:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from sklearn.metrics import classification_report
 
-from lowland.stress.answers import match
 from lowland.stress.items import Item, languages
-from lowland.stress.language import profiles_of
-from lowland.stress.taxonomy import (
+from lowland.stress.replies.answers import match
+from lowland.stress.replies.language import profiles_of
+from lowland.stress.replies.taxonomy import (
     MESSY,
     MESSY_RULES,
     MULTILINGUAL,

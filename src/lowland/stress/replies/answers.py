@@ -1,6 +1,6 @@
 """Is a reply right? A match with the gold's aliases that forgives writing, and forgives no other answer.
 
-A reply is read as plain text (`lowland.stress.wording`): the line after its last "Answer:" where it has one, what
+A reply is read as plain text (`wording.py`): the line after its last "Answer:" where it has one, what
 follows its last correction ("Wait, …"), else all of it.
 
 **Names, words, phrases.** An alias counts where it stands as whole words, unless it is denied ("not Paris", "Paris
@@ -10,7 +10,7 @@ behind the first of names with commas ("Paris, France" counts for Paris). Aliase
 must have their case, and where they spell a common word, end their clause. For a phrase, all of its content words in
 one sentence will do, in any order.
 
-**Numbers and years.** The reply's numbers are read with their units (`lowland.stress.numbers`). Those in brackets,
+**Numbers and years.** The reply's numbers are read with their units (`numbers.py`). Those in brackets,
 denied ones and the question's own are set aside where others remain; so is a number in another unit than the gold's.
 The clause that decides is the first with a number, or the one that concludes ("so", "therefore", "in total"); in it,
 what follows the last "=" or "is" where there are several. It must hold the gold's value and no other.
@@ -26,9 +26,9 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import OSA
 
-from lowland.stress.numbers import numbers_in
-from lowland.stress.quantities import given_numbers, number_of_alias
-from lowland.stress.wording import (
+from lowland.stress.replies.numbers import numbers_in
+from lowland.stress.replies.quantities import given_numbers, number_of_alias
+from lowland.stress.replies.wording import (
     BUT,
     ENUMERATION,
     NOT_AFTER,
@@ -45,7 +45,7 @@ from lowland.stress.wording import (
 )
 
 NEAR = 0.86
-"""The least similarity of a near miss, 1 - edits / letters (edits with swaps); tests/stress/near_misses.jsonl."""
+"""The least similarity of a near miss, 1 - edits / letters (edits with swaps); see near_misses.jsonl."""
 NEAR_LETTERS = 5
 """Shorter words have no near misses: Iran, Iraq."""
 ENDING_LETTERS = 9

@@ -9,7 +9,7 @@
 5. No function word found: a script that only one profile has decides for up to three words (टोक्यो), more are other
    (a language without them is not that profile's); Latin letters decide nothing (Tokyo).
 
-Measured on `tests/stress/labelled_replies.jsonl`; see its numbers in the test.
+Measured on `tests/stress/replies/labelled_replies.jsonl`; see its numbers in the test.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from lowland.stress.items import BOTH_SCRIPTS, Language, Profile
-from lowland.stress.wording import THINKING, listed
+from lowland.stress.replies.wording import THINKING, listed
 
 OTHER, UNDECIDED = "other", "undecided"
 EMBEDDED, EMBEDDED_WEIGHT = "english", 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lowland.stress.wording import listed
+from lowland.stress.replies.wording import listed
 
 # From 0 to 99, ten to a line and its continuation; further spellings after a slash.
 _ENGLISH = """

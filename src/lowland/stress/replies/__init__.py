@@ -1,0 +1,4 @@
+"""What a reply is worth: is it right (`answers`), in which language (`language`), and how is it wrong (`taxonomy`)?
+
+`answers` reads words by `wording` and numbers by `numbers`, `number_words` and `quantities`.
+"""
