@@ -111,3 +111,23 @@ def test_the_baseline_adds_the_papers_noise_and_subtracts_it(contest: ModuleType
     assert size == pytest.approx(0.5, rel=0.15)
     noise.end_step()
     assert (layer.base_layer.weight - before).abs().max() < 1e-12
+
+
+@pytest.mark.filterwarnings("ignore:The .initial. parameter is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_stress_throughput(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    out = tmp_path / "a.json"
+    monkeypatch.setattr(
+        sys, "argv", ["stress", "--items", "1", "--rounds", "2", "--delay", "0.01", "--out", str(out)]
+    )
+    import_module("stress").main()
+    found = json.loads(out.read_text())
+    assert found["environment"]["inspect-ai"]
+    assert len(found["code"]["source_sha256"]) == 64
+    (row,) = found["rows"]
+    assert row["requests"] == 17  # clean, and 8 corruptions at two levels
+    assert row["seconds"].keys() == row["share_of_ideal"].keys() == {"bare SDK", "lowland", "lowland, whole"}
+    assert all(len(one) == 2 for one in row["seconds"].values())
