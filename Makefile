@@ -25,7 +25,7 @@ demo: $(VENV)/.demo
 	$(BIN)/lowland compare --config recipes/financial-demo.yaml --out runs
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 slow-test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow

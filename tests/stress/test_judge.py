@@ -9,7 +9,7 @@ import pytest
 
 from lowland.mistakes import Mistake
 from lowland.stress.judge import judged, rating_of
-from tests.stress.asking import INSPECTS
+from tests.stress.asking import INSPECTS, own_machine  # noqa: F401 - a fixture
 
 inspect_model = pytest.importorskip("inspect_ai.model")
 pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
