@@ -124,3 +124,26 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setattr(cli_stress, "find_spec", lambda name: None if name == "inspect_ai" else object())
     assert main(["stress", "messy"]) == 2
     assert 'need inspect_ai; install them with pip install "lowland[stress]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["messy", "--report", "nowhere/story.md"],
+        ["adapter", "run", "--report", "nowhere/story.md"],
+        ["report", "run", "--out", "nowhere/story.md"],
+        ["sheet", "run", "--out", "nowhere/sheet.csv"],
+        ["merge-back", "sheet.csv", "--runs", "run", "--out", "nowhere/rated.csv"],
+    ],
+)
+def test_what_cannot_be_written_is_told_before_anything_is_asked(
+    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["stress", *given]) == 2
+    assert "cannot be written: give a file in a folder that exists" in capsys.readouterr().err
+
+
+def test_ratings_are_not_written_over(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stress", "merge-back", "a.csv", "--runs", "run", "--out", "./a.csv"]) == 2
+    assert "which holds the ratings" in capsys.readouterr().err

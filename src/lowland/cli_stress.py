@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
 from lowland.mistakes import Mistake
 from lowland.quiet import quiet_libraries
 from lowland.store import write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RETRIEVER = "lowland/retriever"
 HERE = ("lowland", "hf")
@@ -55,6 +58,7 @@ def _ask(eval: str, options: Namespace) -> int:
     from lowland.stress.questions import Questionnaire
     from lowland.stress.run import run_stress
 
+    _writable(options.report)
     what = Questionnaire(
         eval=eval,
         items=options["items"],  # a Namespace has a method of that name
@@ -89,6 +93,7 @@ def adapter(options: Namespace) -> int:
     from lowland.stress.adapters import stress_adapters
     from lowland.stress.progress import Progress
 
+    _writable(options.report)
     folder = stress_adapters(
         [Path(one) for one in options.runs],
         corruptions=options.corruptions,
@@ -122,12 +127,30 @@ def report(options: Namespace) -> int:
     """The story of stress tests, in Markdown."""
     from lowland.report.stress import stress_folders
 
+    _writable(options.out)
     told = stress_folders([Path(one) for one in options.runs])
     if options.out is None:
         print(told)
     else:
         write_whole(Path(options.out), told)
     return 0
+
+
+def _rows(runs: Sequence[str]) -> pd.DataFrame:
+    """The rows of several stress tests."""
+    import pandas as pd
+
+    from lowland.records import read_rows, read_stress_record
+
+    for one in runs:
+        read_stress_record(Path(one))
+    return pd.concat([read_rows(Path(one)) for one in runs], ignore_index=True)
+
+
+def _writable(path: str | None) -> None:
+    """See that a file can be written there, before anything is asked."""
+    if path is not None and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
+        raise Mistake(f"{path} cannot be written: give a file in a folder that exists")
 
 
 def _json(name: str, given: str) -> dict[str, Any]:
@@ -142,15 +165,13 @@ def _json(name: str, given: str) -> dict[str, Any]:
 
 def sheet(options: Namespace) -> int:
     """Draw replies for people to rate: a CSV file to fill in."""
-    import pandas as pd
-
-    from lowland.records import read_rows
     from lowland.stress.ratings import sample_for_rating, write_sheet
 
     path = Path(options.out)
     if path.exists():
         raise Mistake(f"{path} exists, and may hold ratings; name another file with --out")
-    rows = pd.concat([read_rows(Path(one)) for one in options.runs], ignore_index=True)
+    _writable(options.out)
+    rows = _rows(options.runs)
     sheet = sample_for_rating(rows, options.count, seed=options.seed)
     write_sheet(path, sheet)
     print(
@@ -162,13 +183,13 @@ def sheet(options: Namespace) -> int:
 
 def merge_back(options: Namespace) -> int:
     """Join people's ratings with the rows, and with a judge model's."""
-    import pandas as pd
-
-    from lowland.records import read_rows
     from lowland.report.ratings import ratings_markdown
     from lowland.stress.ratings import merge_back, read_ratings
 
-    rows = pd.concat([read_rows(Path(one)) for one in options.runs], ignore_index=True)
+    _writable(options.out)
+    if Path(options.out).resolve() == Path(options.ratings).resolve():
+        raise Mistake(f"out is {options.out}, which holds the ratings; name another file with --out")
+    rows = _rows(options.runs)
     rated = merge_back(rows, read_ratings(Path(options.ratings)))
     rated = rated[rated["fluency"].notna()]
     if rated.empty:

@@ -115,7 +115,7 @@ def _add_asking(parser: ArgumentParser) -> None:
 
 
 def _add_out(parser: ArgumentParser) -> None:
-    parser.add_argument("--fresh", action="store_true", help="ask anew what was asked before")
+    parser.add_argument("--fresh", action="store_true", help="ask anew what was finished before")
     parser.add_argument("--out", type=str, default="runs", help="folder of the records")
     parser.add_argument("--report", type=str | None, help="write the whole story to this file, Markdown")
 

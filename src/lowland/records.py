@@ -113,7 +113,7 @@ class StressRecord:
         code: lowland's version and a hash of its source.
         environment: versions, system.
         cost: `requests`, `input_tokens`, `output_tokens`, `seconds` of the last command, `dollars` by the price table.
-        when: UTC times of start and end.
+        when: UTC times of the last command's start and end.
         version: of this form.
         kind: tells it from a `RunRecord`.
     """

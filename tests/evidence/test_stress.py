@@ -272,10 +272,10 @@ def test_worst_case_asks_an_item_to_be_right_under_all_within_an_epoch():
     rows = messy()
     found = stress_evidence(rows)
     assert [(one.level, one.mitigation) for one in found.worst] == [
-        ("heavy", "none"),
         ("light", "none"),
-        ("heavy", "normalise"),
+        ("heavy", "none"),
         ("light", "normalise"),
+        ("heavy", "normalise"),
     ]
     for one in found.worst:
         block = rows[(rows["level"] == one.level) & (rows["mitigation"] == one.mitigation)]
@@ -296,6 +296,19 @@ def test_a_failure_leaves_its_epoch_out_of_the_worst_case():
     block = rows[(rows["level"] == "heavy") & (rows["mitigation"] == "none") & (rows["epoch"] != 2)]
     assert one.left_out == 24
     assert one.all_right.value == pytest.approx(block.groupby(["item", "epoch"])["score"].min().mean())
+
+
+def test_worst_cases_come_by_rising_rate_whatever_the_levels_are_called():
+    rows = messy(8, levels=("heavy", "0.1", "light", "0.025"))
+    for mitigation in ("none", "normalise"):
+        told = [one.level for one in stress_evidence(rows).worst if one.mitigation == mitigation]
+        assert told == ["0.025", "light", "0.1", "heavy"]
+
+
+def test_languages_are_held_together_whatever_type_their_column_has():
+    rows = multilingual()
+    nullable = rows.assign(condition=rows["condition"].astype("string"))
+    assert stress_evidence(nullable).worst == stress_evidence(rows).worst != ()
 
 
 def test_the_worst_case_of_languages_holds_english_too():

@@ -66,6 +66,20 @@ def test_accuracies_stand_side_by_side_with_their_intervals():
             assert line["rate"] == f"{one.rate:.0%}"
 
 
+def test_rates_that_are_no_whole_per_cent_are_told_as_they_are():
+    rows = messy(8, levels=("0.02", "0.025", "0.125"))
+    text = stress_markdown(rows, record_of(rows))
+    told = {t["level"]: t["rate"] for t in by_header(text, "condition", "none, %")}
+    assert told == {"": "0%", "0.02": "2%", "0.025": "2.5%", "0.125": "12.5%"}
+    assert len(by_header(text, "condition", "2.5%")) == 4  # the ladder's header
+    assert "A question gets one edit at least" in text
+
+
+def test_no_more_than_all_items_may_be_otherwise():
+    rows = messy(2)
+    assert "(here 100 %)" in stress_markdown(rows, record_of(rows))
+
+
 def test_every_comparison_is_told_with_its_interval_and_both_p():
     rows = messy(levels=("0.1", "0.2", "0.4"))
     found = stress_evidence(rows)

@@ -22,7 +22,7 @@ from lowland.records import read_predictions, read_record, write_predictions, wr
 from lowland.stress import adapters
 from lowland.stress.adapter_texts import conditions_of, damaged_texts, texts_of, vital
 from lowland.stress.adapters import COLUMNS, stress_adapters
-from lowland.stress.corruptions import CORRUPTIONS, LADDER, LEVELS
+from lowland.stress.corruptions import CORRUPTIONS, LADDER
 from lowland.stress.mitigations import prepared
 from lowland.stress.progress import Progress
 from lowland.study.run import run_study
@@ -291,9 +291,8 @@ def test_all_corruptions_and_the_ladder_are_spelt_out() -> None:
     found = conditions_of(["all"], ["ladder", "heavy"], "no", [])
     assert {one.condition for one in found} == {"clean", *CORRUPTIONS}
     assert {one.level: one.rate for one in found if one.condition == "ocr"} == {
-        **{f"{rate:g}": rate for rate in LADDER},
-        "heavy": LEVELS["heavy"],
-    }
+        f"{rate:g}": rate for rate in LADDER
+    }  # heavy is one of them, and asked once
 
 
 def test_the_command_line_asks_and_tells(runs: list[Path], lowland: Any, tmp_path: Path) -> None:
@@ -391,6 +390,15 @@ def test_runs_that_do_not_belong_together_are_refused(
     record = read_record(runs[1])
     change(runs[1], **{name: {**getattr(record, name), **new} for name, new in changes.items()})
     with pytest.raises(Mistake, match=words):
+        stress(runs)
+
+
+def test_seeds_of_a_method_with_other_settings_are_refused(runs: list[Path], stress: Any) -> None:
+    """The mean over seeds would be of two methods under one name; other settings of other methods are fine."""
+    own = [one for one in runs if read_record(one).method == "lora"]
+    asked = read_record(own[1]).asked
+    change(own[1], asked={**asked, "options": {**asked["options"], "rank": 8}})
+    with pytest.raises(Mistake, match=r"runs of lora in .* different settings \(rank 2 and 8\)"):
         stress(runs)
 
 

@@ -27,7 +27,7 @@ from lowland.stress.budget import (
 from lowland.stress.items import Item
 from lowland.stress.questions import Question
 from lowland.stress.run import run_stress
-from tests.stress.asking import asking
+from tests.stress.asking import KEY, asking
 from tests.stress.messages_api import MessagesAPI
 
 PRICE = Price(input=3.0, output=15.0)
@@ -92,6 +92,7 @@ def test_many_paid_requests_are_asked_about_with_their_price():
 
 
 def test_a_run_asks_before_it_asks(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.setattr(budget, "LOOPBACK", frozenset())  # as if the fake server were to be paid
     with MessagesAPI() as api:
         asked = asking(api, tmp_path, count=251)

@@ -127,6 +127,29 @@ def test_settings_are_those_of_the_request_without_what_is_no_setting(asked, tmp
     assert settings_sent(log_of(tmp_path, [stopped])) == {}
 
 
+@pytest.mark.parametrize(
+    ("request_", "sent"),
+    [
+        ({"max_completion_tokens": 9, "temperature": 0.2}, {"max_tokens": 9, "temperature": 0.2}),
+        (
+            {"input": [], "max_output_tokens": 9, "reasoning": {"effort": "low"}},
+            {"max_tokens": 9, "reasoning": {"effort": "low"}, "reasoning_effort": "low"},
+        ),
+        (
+            {"thinking": {"type": "disabled"}},
+            {"thinking": {"type": "disabled"}, "reasoning_effort": "none"},
+        ),
+        (
+            {"contents": ["Who?"], "generation_config": {"temperature": 0.2, "max_output_tokens": 9}},
+            {"temperature": 0.2, "max_tokens": 9},
+        ),
+    ],
+)
+def test_what_was_sent_has_the_names_of_what_was_asked_for(request_, sent, asked, tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.stress.test_collect.REQUEST", request_)
+    assert settings_sent(log_of(tmp_path, [sample(questions(asked)[0])])) == sent
+
+
 def test_any_reply_can_be_written(asked, tmp_path):
     put = questions(asked)
     odd = '\ud800 half\x00 =1+1\r\n, "x" 😀'

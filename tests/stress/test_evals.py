@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,6 +19,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 
 import lowland.stress.inspect_entry  # noqa: F401 - registers the tasks
 from lowland.mistakes import Mistake
+from lowland.stress import items as items_module
 from lowland.stress.evals import refusal_of, sample_of, stress_task
 from lowland.stress.mitigations import prepared, system_prompt
 from lowland.stress.questions import (
@@ -64,6 +66,11 @@ def test_every_item_has_every_condition_once():
             assert all(part in one.text for part in one.item.protect)
 
 
+def test_a_rate_is_asked_once_whatever_its_names():
+    asked = Questionnaire(levels=("light", "ladder", "0.20", "heavy", "0.3000000001", "0.3"))
+    assert checked(asked).levels == ("light", "0.02", "0.1", "0.2", "0.4", "0.3")
+
+
 def test_the_same_damage_stands_under_every_mitigation():
     texts: dict[tuple[object, ...], dict[str, str]] = {}
     for one in questions(FEW):
@@ -94,6 +101,16 @@ def test_multilingual_questions_are_parallel():
     assert {one.condition for one in put} == {"english", "hindi"}
     pinned = next(one for one in put if one.condition == "hindi" and one.mitigation == "pin")
     assert pinned.system == system_prompt("multilingual", "pin", pinned.item.target)
+
+
+def test_languages_of_ones_own_need_what_they_are_compared_with(tmp_path):
+    own = shutil.copytree(items_module.HERE / "languages", tmp_path / "languages")
+    asked = Questionnaire(eval="multilingual", items=str(tmp_path), conditions=("hindi",))
+    assert checked(asked).conditions == ("english", "hindi")
+    for name in ("english", "hinglish", "code-switched"):
+        (own / f"{name}.json").unlink()
+    with pytest.raises(Mistake, match="has no condition 'english', which the others are compared with"):
+        checked(asked)
 
 
 def test_the_hash_is_of_what_is_sent():

@@ -91,6 +91,12 @@ def test_what_was_rated_before_is_not_asked_again(judge: list[str], tmp_path: Pa
     assert first.equals(again)
 
 
+def test_a_judge_that_cannot_be_opened_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="nobody"):
+        judged(rows(["ek"]), "nobody/judge", beside=tmp_path / "rated.csv")
+    assert list(tmp_path.glob(".rated*")) == []
+
+
 def test_a_model_does_not_judge_itself(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="is the model under test; name another one"):
         judged(rows(["ek"]), "mockllm/tested", beside=tmp_path / "rated.csv")

@@ -107,6 +107,9 @@ def test_item_and_epoch_are_enough_where_they_tell_rows_apart():
         Mistake, match=r"line 2 .* several rows; give the columns .*condition, level, mitigation"
     ):
         merge_back(rows(), ratings)
+    twice = ratings.loc[[0, 0]].reset_index(drop=True)  # of two conditions, but for the columns that say so
+    with pytest.raises(Mistake, match=r"line 2, 3 .* several rows; give the columns"):
+        merge_back(rows(), twice)
 
 
 def test_a_judge_joins_beside_a_person():

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from lowland.mistakes import Mistake
 from lowland.records import read_rows, read_stress_record
+from lowland.stress import budget
 from lowland.stress.run import run_stress
 from tests.stress.asking import INSPECTS, asking, own_machine
 from tests.stress.messages_api import FAULTS, STATUS, MessagesAPI
@@ -101,6 +103,18 @@ def test_what_fails_every_time_is_a_failed_row_with_its_reason(fault, tmp_path):
         run_stress(asked)  # asks again what failed, and nothing else
         assert sorted(api.questions) == sorted(failed["prompt"])
         assert read_stress_record(folder).status == "finished"
+
+
+def test_what_came_back_without_a_reply_is_agreed_to_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "LOOPBACK", frozenset())  # as if the fake server were to be paid
+    monkeypatch.setattr(budget, "ASK_FROM", 3)
+    with MessagesAPI(fault=lambda number, question: "too large") as api:
+        asked = asking(api, tmp_path, count=2, max_retries=0)
+        run_stress(asked, confirm=lambda words: True)
+        before = len(api.bodies)
+        with pytest.raises(Mistake, match=r"^4 requests to anthropic/claude-sonnet-5"):
+            run_stress(asked)  # all four rows failed, and would be paid for once more
+        assert len(api.bodies) == before
 
 
 def test_all_faults_at_once(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from lowland.mistakes import Mistake
 from lowland.records import ROW_COLUMNS, read_rows, read_stress_record
+from lowland.stress import items as items_module
 from lowland.stress import run as run_module
 from lowland.stress.asked import StressAsked
 from lowland.stress.progress import Progress
@@ -113,6 +115,25 @@ def test_the_key_is_that_of_the_questions_and_settings_and_not_of_places(api, tm
     assert run_module.run_key(asked, other) != key
 
 
+def test_the_key_is_also_that_of_how_ones_own_languages_are_told(tmp_path):
+    folder = shutil.copytree(items_module.HERE / "languages", tmp_path / "own" / "languages")
+    asked = StressAsked(Questionnaire(eval="multilingual", items=str(tmp_path / "own"), limit=1))
+    put = run_module.questions(asked.what)
+    key = run_module.run_key(asked, put)
+    assert run_module.run_key(asked, put) == key
+    hinglish = json.loads((folder / "hinglish.json").read_text(encoding="utf-8"))
+    changed = [
+        {"accepts": ["hindi"]},
+        {"profile": hinglish["profile"] | {"function_words": ["hai"]}},
+        {"profile": hinglish["profile"] | {"script": "DEVANAGARI"}},
+    ]
+    keys = {key}
+    for change in changed:
+        (folder / "hinglish.json").write_text(json.dumps(hinglish | change), encoding="utf-8")
+        keys.add(run_module.run_key(asked, put))
+    assert len(keys) == 4
+
+
 def test_a_key_that_the_server_repeats_stands_nowhere(tmp_path):
     told = io.StringIO()
     with MessagesAPI(fault=lambda number, question: "wrong key" if number >= 3 else None) as api:
@@ -204,3 +225,33 @@ def test_the_retriever_needs_no_key_and_the_multilingual_rows_tell_the_language(
     assert (rows.loc[rows["language"] == "undecided", "kept"].isna()).all()
     assert record.model["described"]["name"] == "lowland/retriever"
     assert record.model["dropped"] is None  # it shows no request
+
+
+def test_a_finished_run_stays_until_a_fresh_one_is_finished_too(api, tmp_path):
+    asked = asking(api, tmp_path)
+    place = run_stress(asked)
+    first = read_stress_record(place)
+    beside = run_stress(dataclasses.replace(asked, fresh=True, max_requests=3))
+    assert beside.name == f"{place.name}-unfinished"
+    assert read_stress_record(beside).status == "incomplete"
+    assert len(read_rows(beside)) == 3
+    assert read_stress_record(place) == first
+    assert run_stress(dataclasses.replace(asked, fresh=True)) == place  # goes on
+    assert len(api.bodies) == 8 + 8
+    assert not beside.exists()
+    assert read_stress_record(place).status == "finished"
+
+
+def test_a_run_that_told_nothing_is_asked_anew(tmp_path):
+    said = [" "]
+    with MessagesAPI(answer=lambda question: said[0]) as api:
+        asked = asking(api, tmp_path)
+        assert read_stress_record(run_stress(asked)).status == "failed"
+        said[0] = "Paris"
+        assert read_stress_record(run_stress(asked)).status == "finished"
+        assert len(api.bodies) == 16
+
+
+def test_a_model_that_does_not_exist_is_told_before_anybody_is_asked_to_pay(tmp_path):
+    with pytest.raises(Mistake, match="nosuch/model cannot be asked"):
+        run_stress(StressAsked(model="nosuch/model", out=str(tmp_path / "runs")), confirm=pytest.fail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -122,10 +123,9 @@ def worst_cases(
         items: in the order of the resamples' columns.
         undamaged: the condition that is left out; None holds all together (languages).
     """
-    damaged = rows[rows["condition"] != undamaged]
+    damaged = rows if undamaged is None else rows[rows["condition"] != undamaged]
     found = []
-    blocks = list(damaged.groupby(["level", "protected", "mitigation"]))
-    for (level, protected, mitigation), block in sorted(blocks, key=lambda one: one[0][2] != "none"):
+    for (level, protected, mitigation), block in _by_level(damaged):
         conditions = sorted(block["condition"].unique())
         if len(conditions) < 2:
             continue
@@ -178,6 +178,16 @@ def doses(rows: pd.DataFrame, drawn: Resamples, right: Table, undamaged: str) ->
             Dose(condition, protected, mitigation, tuple(x.tolist()), told, _slope(drawn, x, shares))
         )
     return tuple(found)
+
+
+def _by_level(damaged: pd.DataFrame) -> list[tuple[tuple[object, ...], pd.DataFrame]]:
+    """Rows of each level, protection and mitigation: no mitigation first, then by rate."""
+
+    def place(one: tuple[tuple[object, ...], pd.DataFrame]) -> tuple[Any, ...]:
+        (level, protected, mitigation), block = one
+        return mitigation != "none", mitigation, block["rate"].min(), level, protected
+
+    return sorted(list(damaged.groupby(["level", "protected", "mitigation"])), key=place)
 
 
 def _slope(drawn: Resamples, rates: Floats, shares: Floats) -> Estimate:

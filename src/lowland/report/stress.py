@@ -204,11 +204,16 @@ def _notes(found: StressEvidence) -> str:
         "Differences are paired by item: both sides are resampled alike. p is an exact sign-flip test by item;"
         " Holm's correction is over all rows of a table.",
         "An interval without width means that all items came out alike, not that the number is certain: of n items"
-        f" alike, up to 3 in n of all items may be otherwise (here {300 / found.items:.0f} %).",
+        f" alike, up to 3 in n of all items may be otherwise (here {min(100, 300 / found.items):.0f} %).",
         f"Flips are over pairs of epochs. '{found.reference} flips' is what differs between two epochs of the same"
         f" undamaged question: chance alone. It is 'none' with one epoch.",
         "Failed rows are in no accuracy but the one that counts them as wrong. UNSURE counts as wrong, and apart.",
     ]
+    if found.eval == "messy":
+        notes.append(
+            "'Rate' is what was asked for, of the characters (of emoji: of the edges of words). A question gets one"
+            " edit at least, so that low rates are higher in truth on short questions, and may be the same text."
+        )
     if found.eval == "multilingual":
         notes.append(
             "'Kept the language' is among replies of which it could be told; the rest are 'undecided'."

@@ -29,7 +29,7 @@ def accuracy_table(found: StressEvidence) -> str:
         cells = [Cell(condition, level, protected, name) for name in mitigations]
         told = [percent(by_cell[cell].accuracy) if cell in by_cell else "not asked" for cell in cells]
         rows.append(
-            [*_names(found, cells[0]), *([f"{rate:.0%}"] if found.eval != "multilingual" else []), *told]
+            [*_names(found, cells[0]), *([f"{100 * rate:g}%"] if found.eval != "multilingual" else []), *told]
         )
     rate_header = ["rate"] if found.eval != "multilingual" else []
     return table([*_header(found), *rate_header, *[f"{name}, %" for name in mitigations]], rows)
@@ -117,7 +117,9 @@ def dose_table(found: StressEvidence) -> str:
             if one.rates == rates
         ]
         header = ["condition", *(["protected"] if _protects(found) else []), "mitigation"]
-        blocks.append(table([*header, *[f"{rate:.0%}" for rate in rates], "slope, points a tenth"], rows))
+        blocks.append(
+            table([*header, *[f"{100 * rate:g}%" for rate in rates], "slope, points a tenth"], rows)
+        )
     return "\n\n".join(blocks)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lowland.mistakes import Mistake
 from lowland.records import RunRecord
@@ -79,9 +80,33 @@ def _apart(runs: Sequence[Run]) -> list[str]:
             told = ", ".join(f"{value} in {folder}" for value, folder in found.items())
             problems.append(f"the runs are of different {what}: {told}; give runs of one study at a time")
             break  # other tasks have other data
+    problems += _settings_apart(runs)
     named = [str(one) for one in runs]
     return problems + [
         f"{one} is given {named.count(one)} times; give one run of a method and seed"
         for one in dict.fromkeys(named)
         if named.count(one) > 1
     ]
+
+
+def _settings_apart(runs: Sequence[Run]) -> list[str]:
+    """Runs of one method with other settings: its seeds would be told as one, though they are not."""
+    problems = []
+    first: dict[str, Run] = {}
+    for one in runs:
+        other = first.setdefault(one.record.method, one)
+        ours, theirs = _settings(one), _settings(other)
+        differ = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+        if differ:
+            told = ", ".join(f"{name} {theirs.get(name)} and {ours.get(name)}" for name in differ)
+            problems.append(
+                f"the runs of {one.record.method} in {other.folder} and {one.folder} have different settings"
+                f" ({told}); give runs of one study at a time"
+            )
+    return problems
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """What a run was trained with, beside its method and seed."""
+    asked = run.record.asked
+    return {**asked.get("training", {}), **asked.get("options", {}), "max_length": asked.get("max_length")}

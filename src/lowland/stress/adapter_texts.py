@@ -17,7 +17,7 @@ import pandas as pd
 
 from lowland.mistakes import Mistake, one_of
 from lowland.rng import stream, stream_seed
-from lowland.stress.corruptions import CORRUPTIONS, LADDER, LEVELS, corrupt, rate_of
+from lowland.stress.corruptions import CORRUPTIONS, corrupt, levels_of
 from lowland.stress.mitigations import prepared
 from lowland.tasks.classification import TextData
 
@@ -58,13 +58,16 @@ def conditions_of(
         for one in mitigations
         if one not in (*MITIGATIONS, ALL)
     ]
-    given = {"corruptions": corruptions, "levels": levels}
-    problems += [f"{what} is empty; name at least one" for what, names in given.items() if not names]
+    problems += [] if corruptions else ["corruptions is empty; name at least one, or all"]
     if protect not in PROTECT:
         problems.append(one_of("choice for protect", protect, PROTECT))
     if limit is not None and limit < 1:
         problems.append(f"limit is {limit}; it must be a whole number of at least 1, or left out")
-    rates = _rates(levels, problems)
+    rates: dict[str, float] = {}
+    try:
+        rates = levels_of(levels)
+    except Mistake as mistake:
+        problems += mistake.problems
     if problems:
         raise Mistake(*problems)
     names = list(CORRUPTIONS) if ALL in corruptions else list(dict.fromkeys(corruptions))
@@ -77,19 +80,6 @@ def conditions_of(
             for spared in PROTECT[protect]
         ),
     ]
-
-
-def _rates(levels: Sequence[str | float], problems: list[str]) -> dict[str, float]:
-    """The levels as they are told, with their rates; what is wrong with them goes to `problems`."""
-    rates = {}
-    for level in levels:
-        try:
-            for one in LADDER if level == "ladder" else (level,):
-                rate = rate_of(one)
-                rates[str(one) if one in LEVELS else f"{rate:g}"] = rate
-        except Mistake as mistake:
-            problems += mistake.problems
-    return rates
 
 
 def texts_of(task: TextData, limit: int | None = None, seed: int = 0) -> pd.DataFrame:

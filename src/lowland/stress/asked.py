@@ -15,7 +15,7 @@ from lowland.mistakes import Mistake
 from lowland.records import STRESS_RECORD_VERSION
 from lowland.store import key_of
 from lowland.stress.budget import Price, price_of, read_prices
-from lowland.stress.items import content_hash, facts
+from lowland.stress.items import content_hash, facts, languages
 from lowland.stress.questions import Question, Questionnaire, as_dict, content_sha256
 
 SECRETS = re.compile(r"key|secret|password|credential|authori[sz]ation|headers|(^|_)token$", re.IGNORECASE)
@@ -42,7 +42,7 @@ class StressAsked:
         max_cost: stop asking there, US dollars by the price table.
         prices: the table, a file; see `read_prices`.
         yes: agreed to any number of paid requests.
-        fresh: ask anew what was asked before.
+        fresh: ask anew what was finished before.
         out: folder of the runs.
     """
 
@@ -123,8 +123,22 @@ def run_key(asked: StressAsked, put: Sequence[Question]) -> str:
             "settings": [asked.epochs, requested(asked)],
             "lowland": lowland.__version__,
             "record": STRESS_RECORD_VERSION,
+            **_own_languages(asked.what),
         }
     )
+
+
+def _own_languages(what: Questionnaire) -> dict[str, Any]:
+    """How replies in languages of the user's own are told; the packed ones are those of lowland's version."""
+    if what.eval != "multilingual" or what.items is None:
+        return {}
+    found = languages(Path(what.items))
+    profiles = {
+        name: [one.profile.label, one.profile.script, sorted(one.profile.function_words)]
+        for name, one in found.items()
+        if one.profile
+    }
+    return {"accepts": {name: one.accepts for name, one in found.items()}, "profiles": profiles}
 
 
 def requested(asked: StressAsked) -> dict[str, Any]:

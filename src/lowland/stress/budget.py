@@ -263,18 +263,19 @@ class Gate:
             raise Stopped(self.reason)
         self._note(requests=1, dollars=worst)
 
-    def answered(self, tokens: int, usage: tuple[int, int] | None) -> None:
-        """Count the reply to a question of about so many tokens.
+    def answered(self, tokens: int, usage: tuple[int, int] | None, *, told: bool = True) -> None:
+        """Count what came back for a question of about so many tokens.
 
         Args:
             tokens: as they were given to `ask`.
             usage: tokens sent and received as the provider counts them, if it does.
+            told: whether that was a reply; a question without one may be asked again.
         """
         into, out = usage or (0, 0)
         change = 0.0
         if usage is not None:
             change = self._dollars(into, out) - self._dollars(tokens, self.max_tokens)
-        self._note(answered=1, input_tokens=into, output_tokens=out, dollars=change)
+        self._note(answered=int(told), input_tokens=into, output_tokens=out, dollars=change)
 
     def repeated(self, requests: int) -> None:
         """Count requests that the connection made again by itself."""

@@ -21,10 +21,14 @@ from lowland.stress.replies.taxonomy import category_of_messy, category_of_multi
 
 HEAVY = {"events", "attachments", "store", "timelines"}
 """Parts of a sample that no row needs."""
+INSIDE = ("extra_body", "generation_config", "inferenceConfig")
+"""Parts of a request that hold settings."""
 NO_SETTINGS = frozenset(
-    {"model", "messages", "input", "system", "tools", "extra_headers", "extra_body", "stream"}
-)
-"""Parts of a request that are no settings; what stands in `extra_body` goes to the top of what is sent."""
+    {"model", "messages", "input", "system", "tools", "extra_headers", "stream", "contents", *INSIDE}
+) | {"system_instruction", "safety_settings", "tool_config"}
+"""Parts of a request that are no settings."""
+SAME = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens", "maxTokens": "max_tokens"}
+"""Settings by the names of some providers, and as they were asked for."""
 LOOKED_AT = 20
 """Samples that are looked through for a request."""
 
@@ -62,7 +66,7 @@ def rows_of(log: Path, asked: Questionnaire, model: str, put: Sequence[Question]
 
 
 def settings_sent(log: Path) -> dict[str, Any]:
-    """The settings that stood in a request, as the provider wrote it; empty where the log shows none.
+    """The settings that stood in a request, by the names they were asked for; empty where the log shows none.
 
     That is what was sent, where a setting that Inspect was given and that a provider drops is missing.
     """
@@ -161,7 +165,21 @@ def _places(header: EvalLog) -> list[tuple[str | int, int]]:
 
 
 def _settings(request: Mapping[str, Any]) -> dict[str, Any]:
-    flat = {**request, **(request.get("extra_body") or {})}
-    return {
-        name: value for name, value in flat.items() if name not in NO_SETTINGS and value not in ([], None)
+    flat = dict(request)
+    for part in INSIDE:
+        flat |= request.get(part) or {}
+    sent = {
+        SAME.get(name, name): value
+        for name, value in flat.items()
+        if name not in NO_SETTINGS and value not in ([], None)
     }
+    effort = _effort(sent)
+    return sent if effort is None else {**sent, "reasoning_effort": effort}
+
+
+def _effort(sent: Mapping[str, Any]) -> str | None:
+    """The reasoning effort, wherever a provider puts it."""
+    if (sent.get("thinking") or {}).get("type") == "disabled":
+        return "none"
+    parts = (sent.get(name) or {} for name in ("reasoning", "output_config"))
+    return next((part["effort"] for part in parts if part.get("effort")), sent.get("reasoning_effort"))

@@ -161,6 +161,31 @@ def rate_of(level: str | float) -> float:
     return rate
 
 
+def levels_of(given: Sequence[str | float]) -> dict[str, float]:
+    """Names and rates of levels, "ladder" spelt out; each rate once, by the first of its names.
+
+    Raises:
+        Mistake: if there is none, or for each that does not exist.
+
+    Example:
+        >>> levels_of(["heavy", "0.20", 0.1])
+        {'heavy': 0.2, '0.1': 0.1}
+    """
+    found: dict[float, str] = {}
+    problems = [] if given else ["levels is empty; give light, heavy, ladder, or rates such as 0.1"]
+    for level in given:
+        for one in LADDER if level == "ladder" else (level,):
+            try:
+                rate = round(rate_of(one), 6)
+            except Mistake as mistake:
+                problems += mistake.problems
+            else:
+                found.setdefault(rate, str(one) if one in LEVELS else f"{rate:g}")
+    if problems:
+        raise Mistake(*problems)
+    return {name: rate for rate, name in found.items()}
+
+
 def undo(text: str) -> str:
     """Take back what "confusables" does; of plain ASCII text it brings back every character.
 

@@ -164,7 +164,7 @@ def _asking(gate: Gate, step: Callable[[], None], tokens: dict[str, int]) -> Sol
             finally:
                 gate.repeated(_repeated() - before)
                 step()
-            gate.answered(estimated, usage_of(state.output.usage))
+            gate.answered(estimated, usage_of(state.output.usage), told=not is_no_reply(state.output))
             return state
 
         return solve

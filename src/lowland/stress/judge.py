@@ -37,8 +37,8 @@ def judged(
     """The rows with a column `judge`: the model's rating of the reply, NaN where it gave none.
 
     The model is Inspect's role `grader`. It sees the rubric, the question and the reply, as people do, and neither
-    their rating nor the gold. What it said is kept beside the output until it is whole: a call that was cut off goes
-    on from there.
+    their rating nor the gold. What it said is kept beside the output: a call that was cut off goes on from there, and
+    the same call again asks nothing.
 
     Args:
         rated: rows with a column `fluency`.
@@ -57,13 +57,11 @@ def judged(
     asked = StressAsked(model=model, epochs=1, temperature=0.0, max_tokens=MAX_TOKENS)
     if is_paid(model):
         agree(estimate_texts(texts.values(), MAX_TOKENS), model, yes=yes, confirm=confirm)
-    progress = progress or Progress()
+    progress, opened = progress or Progress(), open_model(asked)
     folder = beside.parent / f".{beside.name}.judge-{_digest([model, *texts.values()])}"
     progress.begin(len(texts))
     with own_home(folder / "inspect"):
-        log = run_task(
-            _task(texts, progress.step), len(texts), asked, open_model(asked), folder, role="grader"
-        )
+        log = run_task(_task(texts, progress.step), len(texts), asked, opened, folder, role="grader")
     progress.end()
     said = _said(log)
     ratings = [rating_of(said.get(_id(row), "")) for row in rated.to_dict("records")]

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from lowland.mistakes import Mistake, one_of
-from lowland.stress.corruptions import CORRUPTIONS, LADDER, corrupt, rate_of
+from lowland.stress.corruptions import CORRUPTIONS, corrupt, levels_of, rate_of
 from lowland.stress.items import Item, messy_items, multilingual_items
 from lowland.stress.mitigations import MITIGATIONS, prepared, system_prompt
 
 PROTECT = ("no", "yes", "both")
 ALL = "all"
+COMPARED_WITH = "english"
+"""The language that the others are held against."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,16 @@ def checked(asked: Questionnaire) -> Questionnaire:
         problems.append(one_of("choice for protect", asked.protect, PROTECT))
     if not messy and asked.protect == "yes":
         problems.append("protect is yes, but multilingual questions are not corrupted; leave it out")
+    if not messy and COMPARED_WITH not in allowed:
+        problems.append(
+            f"{asked.items} has no condition '{COMPARED_WITH}', which the others are compared with; add its file"
+        )
     if asked.limit is not None and asked.limit < 1:
         problems.append(f"limit is {asked.limit}; it must be a whole number of at least 1, or left out")
     if problems:
         raise Mistake(*problems)
     if not messy:  # what the others are compared with comes first
-        conditions = tuple(dict.fromkeys([allowed[0], *conditions]))
+        conditions = tuple(dict.fromkeys([COMPARED_WITH, *conditions]))
     mitigations = tuple(dict.fromkeys(["none", *mitigations]))
     return dataclasses.replace(asked, conditions=conditions, mitigations=mitigations, levels=levels)
 
@@ -173,20 +179,11 @@ def _yaml_word(value: object) -> str:
 
 
 def _levels(given: Sequence[str], problems: list[str]) -> tuple[str, ...]:
-    found: list[str] = []
-    for one in given:
-        if one == "ladder":
-            found += [f"{rate:g}" for rate in LADDER]
-            continue
-        try:
-            rate = rate_of(one)
-        except Mistake as mistake:
-            problems += mistake.problems
-        else:
-            found.append(one if one.isalpha() else f"{rate:g}")
-    if not given:
-        problems.append("levels is empty; give light, heavy, ladder, or rates such as 0.1")
-    return tuple(dict.fromkeys(found))
+    try:
+        return tuple(levels_of(given))
+    except Mistake as mistake:
+        problems += mistake.problems
+        return ()
 
 
 def _items(asked: Questionnaire) -> list[Item]:

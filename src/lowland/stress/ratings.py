@@ -110,12 +110,12 @@ def merge_back(rows: pd.DataFrame, ratings: pd.DataFrame, *, column: str = "flue
     values = pd.to_numeric(filled[column], errors="coerce")
     _refuse(lines[~values.isin(SCALE)], "has a rating that is no whole number of 1 to 5")
     ours, theirs = _identity(rows, keys), _identity(filled, keys)
-    _refuse(lines[theirs.duplicated(keep=False)], "rates a reply that is rated twice")
     _refuse(lines[~theirs.isin(set(ours))], f"fits no row by {', '.join(keys)}")
     several = theirs.isin(set(ours[ours.duplicated()]))
     more = [name for name in ("eval", "model", *KEYS) if name not in keys]
     wish = f"several rows; give the columns {', '.join(more)} as well" if more else "several rows"
     _refuse(lines[several], f"fits {wish}")
+    _refuse(lines[theirs.duplicated(keep=False)], "rates a reply that is rated twice")
     found = dict(zip(theirs, values.astype(float), strict=True))
     return rows.assign(**{column: ours.map(found).astype(float)})
 

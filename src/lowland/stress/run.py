@@ -20,6 +20,9 @@ from lowland.stress.inspecting import MOST_FAILED, ask, open_model, own_home
 from lowland.stress.progress import Progress
 from lowland.stress.questions import Question, checked, content_sha256, questions
 
+PARTIAL = "-unfinished"
+"""Ends the name of a fresh run that is not finished, beside a finished one."""
+
 if TYPE_CHECKING:
     import pandas as pd
     from inspect_ai.model import Model
@@ -34,7 +37,8 @@ def run_stress(
     """Ask all that is not answered yet, and write the rows and the record.
 
     A finished run is found and asks nothing. One that was killed or stopped goes on: what was answered is not asked
-    again, but for the requests that were in flight, at most `max_connections`.
+    again, but for the requests that were in flight, at most `max_connections`. Asked `fresh`, a finished run is
+    replaced when the new one is finished, too; until then what there is of that lies beside it.
 
     Args:
         asked: what is asked.
@@ -57,11 +61,11 @@ def run_stress(
     store = Store(asked.out)
     with store.claim(name):
         place, beside = store.root / name, store.root / ".unfinished" / name
-        if asked.fresh:
-            shutil.rmtree(beside, ignore_errors=True)
-        elif (found := store.find(name, StressRecord)) is not None:
+        found = store.find(name, StressRecord)
+        if found is not None and not asked.fresh:
             progress.say(f"{what.eval}, {asked.model}: found, {found.counts['scored']:,} answers in {place}")
             return place
+        model = open_model(asked)
         cost = estimate(put, asked.epochs, asked.max_tokens, price)
         with Gate(
             beside / "spent.jsonl",
@@ -75,14 +79,20 @@ def run_stress(
                 agree(cost, asked.model, yes=asked.yes, confirm=confirm, left=left)
             progress.say(f"{what.eval}, {asked.model}: {_words(put, asked.epochs)}; {left:,} left to ask")
             started, clock = _now(), time.perf_counter()
-            model = open_model(asked)
             with own_home(beside / "inspect"):
                 progress.begin(left)
                 log = ask(asked, put, model, gate, beside / "logs", progress.step)
                 progress.end()
             spent = {**gate.spent, "seconds": time.perf_counter() - clock}
         record, rows = _outcome(asked, put, key, log, gate, spent, started, model)
-        _write(store, name, record, rows, log, beside)
+        partial = store.root / f"{name}{PARTIAL}"
+        if found is not None and record.status != "finished":  # which stays, beside what is not
+            place = partial
+        _write(store, place.name, record, rows, log)
+        if record.status == "finished":
+            shutil.rmtree(partial, ignore_errors=True)
+        if record.status == "finished" or record.counts["scored"] == record.counts["expected"]:
+            shutil.rmtree(beside, ignore_errors=True)  # there is nothing to go on with
         progress.say(_told(record, place))
     return place
 
@@ -152,17 +162,13 @@ def _judged(counts: Mapping[str, int], rows: pd.DataFrame, gate: Gate) -> tuple[
     return "finished", failed
 
 
-def _write(
-    store: Store, name: str, record: StressRecord, rows: pd.DataFrame, log: Path, beside: Path
-) -> None:
-    """Put record, rows and log in their place; what an unfinished run needs to go on stays beside."""
+def _write(store: Store, name: str, record: StressRecord, rows: pd.DataFrame, log: Path) -> None:
+    """Put record, rows and log in their place."""
     with store.writing(name) as folder:
         write_rows(folder, rows)
         write_stress_record(folder, record)
         (folder / "logs").mkdir()
         shutil.copy2(log, folder / "logs")
-    if record.status == "finished":
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _told(record: StressRecord, place: Path) -> str:
@@ -170,7 +176,8 @@ def _told(record: StressRecord, place: Path) -> str:
     words = f"{record.status}: {counts['scored']:,} of {counts['expected']:,} rows scored"
     words += f", {counts['failed']:,} failed" if counts["failed"] else ""
     words += f" ({record.failure})" if record.failure else ""
-    again = "" if record.status == "finished" else "; the same command asks what is missing"
+    missing = "what is missing" if counts["scored"] < counts["expected"] else "anew"
+    again = "" if record.status == "finished" else f"; the same command asks {missing}"
     return f"{words}, {record.cost['seconds']:.0f} s, in {place}{again}"
 
 

@@ -68,6 +68,15 @@ RIGHT_NAMES = [
     ("O'Brien", ["O’Brien"]),
     ("the colours are red, green and blue", ["red, green and blue"]),
     ("red, green and blue", ["red, green and blue"]),
+    ("Many people believe that the answer is Paris.", ["Paris"]),
+    ("While many people think of Lyon, the capital is Paris.", ["Paris"]),
+    ("Paris, which is larger than Lyon", ["Paris"]),
+    ("It is none other than Paris", ["Paris"]),
+    ("It lies in North Africa.", ["Africa", "North Africa"]),
+    ("Suraj purab se nikalta hai aur paschim mein doobta hai.", ["purab"]),
+    ("आम तौर पर आम को फलों का राजा कहते हैं।", ["आम"]),
+    ("Ten million is one crore.", ["1 crore", "crore"]),
+    ("इसे सौ लाख यानी एक करोड़ कहते हैं।", ["करोड़"]),
 ]
 WRONG_NAMES = [
     ("", ["Paris"]),
@@ -98,6 +107,19 @@ WRONG_NAMES = [
     ("Paris. Wait, no: Lyon.", ["Paris"]),
     ("<think>The capital is Paris, I think. </think>\n\nIt is Lyon.", ["Paris"]),
     ("मंगलवार", ["मंगल"]),
+    ("Many people think it's Paris, but it's actually Lyon.", ["Paris"]),
+    ("While Paris is often mentioned, the capital is Lyon.", ["Paris"]),
+    ("बहुत से लोग पेरिस को राजधानी मानते हैं, लेकिन ल्यों है।", ["पेरिस"]),
+    ("Log Paris ko rajdhani samajhte hain, lekin Lyon hai.", ["Paris"]),
+    ("Lyon is larger than Paris.", ["Paris"]),
+    ("The Atlantic Ocean, followed by the Pacific Ocean.", ["Pacific"]),
+    ("It lies in South Africa.", ["Africa"]),
+    ("The Sun rises in the south-east.", ["east"]),
+    ("सूरज दक्षिण-पूर्व में निकलता है।", ["पूर्व"]),
+    ("आम तौर पर सेब को फलों का राजा कहते हैं।", ["आम"]),
+    ("Aam taur par kela.", ["Aam"]),
+    ("Ten million is 10 crore.", ["1 crore", "crore"]),
+    ("दस मिलियन को दस करोड़ कहते हैं।", ["करोड़"]),
 ]
 SYMBOLS = [
     ("He", ["He"], True),
@@ -108,6 +130,8 @@ SYMBOLS = [
     ("I think that it is Xe.", ["I"], False),
     ("The symbol of gold is Au.", ["Au"], True),
     ("Il faut aller au marché", ["Au"], False),
+    ("Robert E. Lee", ["E"], False),
+    ("The symbol is E. It stands for east.", ["E"], True),
 ]
 PHRASES = [
     ("They use the process of photosynthesis", ["photosynthesis"], True),
@@ -190,6 +214,18 @@ NUMBERS = [
     ("one one two", ["112", "one one two"], True, ""),
     ("Dial one one two.", ["112", "one one two"], True, ""),
     ("1", ["112", "one one two"], False, ""),
+    ("72/6", ["12"], False, "What is seventy-two divided by six?"),
+    ("72/6 = 12", ["12"], True, "What is seventy-two divided by six?"),
+    ("1/4 of 80 = 20", ["20"], True, "What is a quarter of eighty?"),
+    ("Carbon-12 has atomic number 6.", ["6"], True, ""),
+    ("There used to be nine planets, but now there are eight.", ["8"], True, ""),
+    ("An hour has 60 minutes of 60 seconds, so there are 3,600 seconds.", ["3600"], True, ""),
+    ("1 ghante me 60 minute, 1 minute me 60 second, to total 3600 second", ["3600"], True, ""),
+    ("एक दर्जन में 12 केले होते हैं, इसलिए डेढ़ दर्जन में 18 केले होते हैं।", ["18"], True, ""),
+    ("There are 8 planets, so if Pluto counted there would be 9.", ["8"], True, ""),
+    ("char chambers hote hain", ["4"], True, ""),
+    ("sat continents hote hain", ["7"], True, ""),
+    ("tin pahiye", ["3"], True, ""),
 ]
 YEARS = [
     ("1947", ["1947"], True),
@@ -283,7 +319,8 @@ def test_the_threshold_is_where_it_stands() -> None:
     assert not near("abcdefgh1", "abcdefgh2")  # and there are no numbers
 
 
-NAMES = st.text("bcdfgklmnprstvz", min_size=4, max_size=10)
+NAMES = st.text("bcdfgklmnprstvz", min_size=4, max_size=10).filter(lambda name: not re.search(r"(.)\1", name))
+"""Without double letters, which near misses forgive: of "bbbb" and "bbbbb" neither is another name."""
 
 
 @settings(max_examples=60, deadline=None)

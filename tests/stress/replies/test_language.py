@@ -56,6 +56,8 @@ def test_precision_and_recall_on_the_labelled_sample(split: str, record_property
         ("Ｔｈｅ ｃａｐｉｔａｌ ｉｓ Ｐａｒｉｓ", "english"),
         ("राजधानी `print(x)` https://example.org है", "hindi"),
         ("the capital is Paris " * 400, "english"),
+        ("Leonardo da Vinci painted it.", "english"),
+        ("Gold's symbol is Au.", "english"),
     ],
 )
 def test_edges(reply: str, label: str) -> None:

@@ -4,11 +4,12 @@ A reply is read as plain text (`wording.py`): the line after its last "Answer:" 
 follows its last correction ("Wait, …"), else all of it.
 
 **Names, words, phrases.** An alias counts where it stands as whole words, unless it is denied ("not Paris", "Paris
-nahi") or one of several candidates: beside an "or" whose other side is no alias ("Paris or Lyon"; "X, or Y" with one
-comma says the same thing twice and counts), in a list of lines, in a reply of nothing but names joined by "and", or
-behind the first of names with commas ("Paris, France" counts for Paris). Aliases of one or two Latin letters (symbols)
-must have their case, and where they spell a common word, end their clause. For a phrase, all of its content words in
-one sentence will do, in any order.
+nahi", "many think of Paris, but"), second ("larger than Paris", "followed by Paris"), part of another name or amount
+("South Africa", "10 crore"), or one of several candidates: beside an "or" whose other side is no alias ("Paris or
+Lyon"; "X, or Y" with one comma says the same thing twice and counts), in a list of lines, in a reply of nothing but
+names joined by "and", or behind the first of names with commas ("Paris, France" counts for Paris). Aliases of one or
+two Latin letters (symbols) must have their case, be no initial ("Robert E. Lee"), and where they spell a common word,
+end their clause. For a phrase, all of its content words in one sentence will do, in any order.
 
 **Numbers and years.** The reply's numbers are read with their units (`numbers.py`). Those in brackets,
 denied ones and the question's own are set aside where others remain; so is a number in another unit than the gold's.
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import OSA
 
+from lowland.stress.replies.number_words import SCALES
 from lowland.stress.replies.numbers import numbers_in
 from lowland.stress.replies.quantities import given_numbers, number_of_alias
 from lowland.stress.replies.wording import (
@@ -53,6 +55,9 @@ ENDING_LETTERS = 9
 
 COMMON = listed("a i as in at he be no so am or to is it us if of on my we me do by an up go hi")
 STOP_WORDS = listed("a an of to in on at by for and is are was it its ka ki ke का की के में mein")
+COMPASS = listed("north south east west uttar dakshin उत्तर दक्षिण पूर्व पश्चिम")
+"""Before a name they make another one: South Africa, south-east."""
+SECOND = re.compile(r"(?:(?<!other )(?<!rather )\bthan|\bfollowed by)\s+(?:the\s+)?$", re.IGNORECASE)
 AND = re.compile(r",|\band\b|&|और|\baur\b", re.IGNORECASE)
 
 Equal = Callable[[Sequence[Word], Sequence[Word]], bool]
@@ -138,7 +143,11 @@ def _name_match(text: str, aliases: Sequence[str], kind: str) -> Match:
     exact = [(*place, gold) for gold in golds for place in _places(words, gold, _same)]
     spans = [(start, end) for start, end, _ in exact]
     for start, end, gold in exact:
-        if _counts(text, words, start, end, spans) and _symbol_stands(text, words, start, end, gold):
+        if (
+            _counts(text, words, start, end, spans)
+            and _symbol_stands(text, words, start, end, gold)
+            and not _other_amount(text, words, start, end)
+        ):
             return Match(True, False, text[words[start].start : words[end - 1].end])
     if kind == "number":
         return Match(False, False, text[:200])
@@ -206,17 +215,39 @@ def _symbol_stands(text: str, words: Sequence[Word], start: int, end: int, gold:
     if words[start].raw != gold[0].raw:
         return False
     rest = text[words[end - 1].end :].lstrip()
+    if start > 0 and words[start - 1].raw[0].isupper() and re.match(r"\.\s+[A-Z]", rest):
+        return False  # an initial
     return gold[0].fold not in COMMON or not rest or rest[0] in STOPS + ","
 
 
 def _counts(text: str, words: Sequence[Word], start: int, end: int, golds: Sequence[tuple[int, int]]) -> bool:
-    """Whether words [start, end) are what the reply gives: not denied, and no one of several candidates."""
+    """Whether words [start, end) are what the reply gives: not denied, not second, no one of several candidates."""
     a, b = words[start].start, words[end - 1].end
     return not (
         denied(text, a, b)
+        or SECOND.search(text[:a])
+        or _another_place(text, words, start)
         or _alternative(text, words, start, end, golds)
         or _in_list(text, a, b, words, golds)
     )
+
+
+def _another_place(text: str, words: Sequence[Word], start: int) -> bool:
+    """Whether a point of the compass stands right before: "South Africa"."""
+    before = words[start - 1] if start > 0 else None
+    return (
+        before is not None
+        and before.fold in COMPASS
+        and not text[before.end : words[start].start].strip(" -")
+    )
+
+
+def _other_amount(text: str, words: Sequence[Word], start: int, end: int) -> bool:
+    """Whether the words are a scale, and a number before makes another amount of it: "10 crore" is not "crore"."""
+    if start == 0 or words[start].fold not in SCALES:
+        return False
+    read = numbers_in(text[words[start - 1].start : words[end - 1].end])
+    return len(read) == 1 and read[0].value != SCALES[words[start].fold]
 
 
 def _alternative(

@@ -35,8 +35,8 @@ FOREIGN = (
         listed(
             # Spanish, Portuguese, French, Italian
             "el los las una es son por con del lo siento muy pero como está están o os as um uma é são"
-            " não da do que dos das em le les des du un est sont je ne pas et dans pour sur avec ce cette"
-            " qui il elle nous vous au aux gli uno è sono di che non per della dell alla più la de en y sa"
+            " não do que dos das em le les des du un est sont je ne pas et dans pour sur avec ce cette"
+            " qui il elle nous vous aux gli uno è sono di che non per della dell alla più la de en y sa"
             # German, Dutch, Scandinavian
             " der die das den dem ein eine ist sind und nicht von zu im mit für auf ich es het een van niet zijn"
             " og er det ikke av och är det inte"
@@ -55,7 +55,7 @@ FOREIGN = (
         ),
     ),
 )
-"""Function words of languages that have no profile."""
+"""Function words of languages that have no profile; without those that stand in answers (da Vinci, Au)."""
 
 NO_LANGUAGE = re.compile(r"https?://\S+|www\.\S+|`[^`]*`|<[^<>\s]*>|\bUNSURE\b")
 BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")

@@ -31,7 +31,7 @@ _HINDI = """
   छियानवे/छियानबे सत्तानवे/सत्तानबे/सतानवे अट्ठानवे/अट्ठानबे/अठानवे निन्यानवे/निन्यानबे
 """
 _ROMANISED = """
-shunya/sifar ek do teen chaar paanch/pach chhah/chhe/chah/che saat aath nau
+shunya/sifar ek do teen/tin chaar/char paanch/pach chhah/chhe/chah/che saat/sat aath nau
 das/dus gyarah/gyaarah barah terah chaudah pandrah solah satrah atharah/attharah unnis
 bees ikkis bais/baees/baaees teis/teees chaubis pachchis/pachis/pacchis chhabbis sattais/sattaees
   atthais/athais/atthaees untis/unatis

@@ -99,6 +99,10 @@ def _parts(text: str) -> Iterator[_Part]:
     found = []
     for one in DIGITS.finditer(text):
         value = Fraction(one["whole"].replace(",", "") + (one["part"] or ""))
+        if one["under"] and not one["power"] and value % int(one["under"]) == 0:  # 72/6 asks for a division
+            found.append(_Part(value, False, True, one.start(), one.end("whole"), True))
+            found.append(_Part(Fraction(one["under"]), False, True, *one.span("under"), True))
+            continue
         if one["under"]:
             value /= int(one["under"])
         if one["power"]:

@@ -18,6 +18,14 @@ CONCLUDES = re.compile(
     r"\s*(?:so|therefore|thus|hence|in total|total|altogether|finally|isliye|इसलिए|अतः|कुल)\b", re.IGNORECASE
 )
 
+THEREFORE = re.compile(
+    r"[,;]\s*(?:and\s+)?(?:so|therefore|thus|hence|which makes|toh? (?:total|kul)|isliye|इसलिए|अतः|(?:तो )?कुल)"
+    r"\s+(?!if\b|that\b|not\b)",
+    re.IGNORECASE,
+)
+NAMED = re.compile(r"[^\W\d_]-$")
+"""Before the number of a name: carbon-12."""
+
 
 def number_of_alias(alias: str, years: bool) -> Number | None:
     """The number that an alias stands for; None where it has none or several ("one one two")."""
@@ -44,6 +52,7 @@ def given_numbers(
     read = _where(read, [one.sure for one in read])
     in_brackets = [found.span() for found in BRACKETS.finditer(text)]
     read = _where(read, [not any(a <= one.start < b for a, b in in_brackets) for one in read])
+    read = _where(read, [not NAMED.search(text[: one.start]) for one in read])
     if not values & asked:
         read = _where(read, [one.value not in asked for one in read])
     read = [one for one in read if not denied(text, one.start, one.end)]
@@ -62,11 +71,14 @@ def given_numbers(
 
 
 def _decisive(text: str, read: Sequence[Number]) -> list[Number]:
-    """The numbers of the sentence that concludes, or else of the first clause that has any."""
+    """The numbers of the sentence or clause that concludes, or else of the first clause that has any."""
     for a, b in reversed(sentences(text)):
         inside = [one for one in read if a <= one.start < b]
         if inside and CONCLUDES.match(text[a:b]):
             return inside
+        for found in reversed([*THEREFORE.finditer(text, a, b)]):
+            if after := [one for one in inside if one.start >= found.end()]:
+                return after
     clause = [read[0]]
     for before, one in pairwise(read):
         between = text[before.end : one.start]

@@ -43,6 +43,17 @@ NOT_AFTER = listed("नहीं नही नहिं nahi nahin nahee naheen 
 IS_NOT = re.compile(
     r"\s*(?:(?:is|was|are|were|would|will|can|could)\s+not|(?:is|was|are|were|would)n['’]?t)\b", re.I
 )
+BELIEVED = re.compile(
+    r"\b(?:people|many|most|some)\b.*\b(?:think|believe|assume|say|guess)\b|\bused to be\b"
+    r"|\b(?:often|commonly|sometimes|frequently|widely)\s+(?:mentioned|assumed|thought|believed|mistaken|confused)\b"
+    r"|\blog\b.*\b(?:soch|maan|samajh)|लोग.*(?:सोच|मान|समझ)",
+    re.IGNORECASE,
+)
+"""What others hold; it is denied where "but" follows or "while" begins it."""
+WHILE = re.compile(r"\s*(?:while|although|though|even though)\b", re.IGNORECASE)
+OPPOSED = re.compile(r"[\s,;.]*(?:but|however|lekin|magar|लेकिन|मगर)\b", re.IGNORECASE)
+USUALLY = re.compile(r"आम ?तौर (?:पर|से)|\baam ?taur (?:par|pe|se)\b", re.IGNORECASE)
+"""Not the mango."""
 BUT = listed("but however although though lekin magar balki parantu kintu लेकिन मगर बल्कि परंतु किंतु")
 OR = listed("or ya athva या अथवा")
 STOPS = '.!?;:\n()[]…"'
@@ -84,6 +95,8 @@ def plain(text: str) -> str:
 def answer_part(text: str) -> str:
     """The part of a plain text to read: after the last correction, and the line of the last "Answer:" in it.
 
+    The idiom of `USUALLY` is left out, for its words are an answer elsewhere.
+
     Example:
         >>> answer_part("It was Lyon. Wait, no: Answer: Paris\\nLyon is larger?")
         'Paris'
@@ -93,7 +106,7 @@ def answer_part(text: str) -> str:
         rest = text[found[-1].end() :].strip() if found else ""
         if rest:
             text = rest.split("\n")[0] if pattern is ANSWER else rest
-    return text
+    return USUALLY.sub(" ", text)
 
 
 @lru_cache(maxsize=4096)
@@ -115,9 +128,11 @@ def denied(text: str, start: int, end: int) -> bool:
     """Whether what stands at [start, end) of a plain text is said not to be so.
 
     English: a negator at most three words before it in its clause, "rather than" and "instead of" among them, or
-    "is not" right behind it. Hindi: a negator behind it in its clause.
+    "is not" right behind it. Hindi: a negator behind it in its clause. Both: others believe it, "but".
     """
     left, right = _clause(text, start, end)
+    if BELIEVED.search(text[left:right]) and (WHILE.match(text[left:right]) or OPPOSED.match(text[right:])):
+        return True
     before = re.sub(r"(?i)\brather than\b|\binstead of\b", "not", text[left:start])
     before = re.sub(r"(?i)\bnot only\b|\bno doubt\b|\bwhy not\b", " ", before)
     if any(word.fold in NOT_BEFORE for word in words_of(before)[-3:]):
