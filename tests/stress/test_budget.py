@@ -15,16 +15,14 @@ from lowland.stress import budget
 from lowland.stress.budget import (
     Estimate,
     Gate,
-    Price,
     Stopped,
     agree,
     estimate,
     is_paid,
-    price_of,
-    read_prices,
     tokens_of,
 )
 from lowland.stress.items import Item
+from lowland.stress.prices import Price, price_of, read_prices
 from lowland.stress.questions import Question
 from lowland.stress.run import run_stress
 from tests.stress.asking import KEY, asking

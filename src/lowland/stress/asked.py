@@ -14,8 +14,8 @@ import lowland
 from lowland.mistakes import Mistake
 from lowland.records import STRESS_RECORD_VERSION
 from lowland.store import key_of
-from lowland.stress.budget import Price, price_of, read_prices
 from lowland.stress.items import content_hash, facts, languages
+from lowland.stress.prices import Price, price_of, read_prices
 from lowland.stress.questions import Question, Questionnaire, as_dict, content_sha256
 
 SECRETS = re.compile(r"key|secret|password|credential|authori[sz]ation|headers|(^|_)token$", re.IGNORECASE)
