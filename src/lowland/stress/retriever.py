@@ -1,4 +1,4 @@
-"""A real if humble model that needs no key and no network: the nearest of a few hundred facts, by MiniLM embeddings."""
+"""A real if humble model that needs no key and no network: the nearest of its facts, by MiniLM embeddings."""
 
 from __future__ import annotations
 
