@@ -14,6 +14,11 @@ from lowland.recipe import read_recipe
 from lowland.tasks.table import TASKS
 from lowland.train.methods import method_named
 from tests.conftest import table_of
+from tests.stress.asking import INSPECTS, own_machine
+from tests.stress.messages_api import MessagesAPI
+
+pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
+__all__ = ["own_machine"]
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,16 +28,35 @@ def blocks(kind: str) -> list[str]:
     return re.findall(rf"```{kind}\n(.*?)```", README, flags=re.DOTALL)
 
 
+def small_stress(command: list[str], url: str) -> list[str]:
+    """A stress test of a few questions; a paid model is a fake one on loopback."""
+    if command[1] == "adapter":
+        folders = sorted(str(one) for one in Path("runs").glob(command[2].removeprefix("runs/")))
+        return ["stress", "adapter", *folders, "--limit", "2", "--corruptions", "ocr", "--levels", "heavy"]
+    given = [*command, "--limit", "1"]
+    if "--model" in given:
+        given[given.index("--model") + 1] = "anthropic/claude-sonnet-5"
+        given += ["--base-url", url]
+    return given
+
+
 def test_its_commands_run_in_their_order(
     lowland: Callable[..., tuple], tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    with MessagesAPI() as api:
+        run_commands(lowland, tiny_model, api.url)
+    assert len(api.bodies) == 4 * 2 * 3  # one item in four languages, with and without pinning, three epochs
+    assert Path("answers.csv").is_file()
+
+
+def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> None:
     table = table_of().rename(columns={"text": "review", "label": "stars"})
     table.to_csv("reviews.csv", index=False)
     table.to_csv("more.csv", index=False)
     lines = [line.split("  #")[0] for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("lowland ")]
-    verbs = {"compare", "train", "predict", "merge", "check", "tasks", "methods"}
+    verbs = {"compare", "train", "predict", "merge", "check", "tasks", "methods", "stress"}
     assert {command[0] for command in commands} == verbs
     for command in commands:
         given = [str(tiny_model) if one == "bert-base-uncased" else one for one in command]
@@ -41,10 +65,11 @@ def test_its_commands_run_in_their_order(
             given = [str(folder) if one.startswith("runs/") else one for one in command]
         if command[0] in ("compare", "train"):
             given = [*command, "--model", str(tiny_model), "--epochs", "1", "--rank", "2"]
+        if command[0] == "stress":
+            given = small_stress(command, url)
         code, out, err = lowland(*given, small=False)
         assert code == 0, err
         assert out or "--out" in command
-    assert Path("answers.csv").is_file()
 
 
 def test_its_recipe_and_those_of_the_project_can_be_read() -> None:
