@@ -169,3 +169,12 @@ def rows_empty():
     import pandas as pd
 
     return pd.DataFrame({"status": ["scored"], "failure": [None]})
+
+
+def test_tries_that_all_failed_are_one_reason_wherever_they_lay_in_memory(tmp_path):
+    asked = Questionnaire(items=str(items_file(tmp_path)), conditions=("typos",), mitigations=("none",))
+    put = questions(asked)
+    error = "RetryError(<Future at 0x7fc49a21{} state=finished raised APIConnectionError>)"
+    log = log_of(tmp_path, [sample(one, 1, error=error.format(place)) for place, one in enumerate(put[:3])])
+    told = failures(rows_of(log, asked, "a/b", put))
+    assert told == "3 of 3 rows failed: 3x APIConnectionError, again and again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ NO_SETTINGS = frozenset(
 """Parts of a request that are no settings."""
 SAME = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens", "maxTokens": "max_tokens"}
 """Settings by the names of some providers, and as they were asked for."""
+GIVEN_UP = re.compile(r"RetryError\(<Future at \w+ state=finished raised (\w+)>\)")
+"""How tenacity says that all tries failed, with an address that is another one each time."""
 LOOKED_AT = 20
 """Samples that are looked through for a request."""
 
@@ -152,7 +155,8 @@ def _prompt(sample: EvalSample, one: Question) -> str:
 def _reason(sample: EvalSample) -> str:
     if sample.error is None:
         return "no reply"
-    return writable((sample.error.message.strip().splitlines() or ["an error that says nothing"])[0][:200])
+    first = (sample.error.message.strip().splitlines() or ["an error that says nothing"])[0][:200]
+    return writable(GIVEN_UP.sub(r"\1, again and again", first))
 
 
 def writable(text: str) -> str:

@@ -178,5 +178,5 @@ def _quiet() -> Iterator[None]:
 
 def _plain(error: BaseException) -> str:
     """An error's words, on one line and without Inspect's colours."""
-    words = re.sub(r"\[/?[a-z]*\]", "", " ".join(without_keys(str(error)).split()))
+    words = re.sub(r"\[/?[a-z]*\]", "", " ".join(without_keys(str(error)).split())).removeprefix("ERROR: ")
     return words[:300] or reason_of(error)
