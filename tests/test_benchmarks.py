@@ -10,6 +10,10 @@ from types import ModuleType
 
 import pytest
 
+from tests.stress.asking import INSPECTS, own_machine
+
+pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
+__all__ = ["own_machine"]
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -113,12 +117,8 @@ def test_the_baseline_adds_the_papers_noise_and_subtracts_it(contest: ModuleType
     assert (layer.base_layer.weight - before).abs().max() < 1e-12
 
 
-@pytest.mark.filterwarnings("ignore:The .initial. parameter is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_stress_throughput(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     out = tmp_path / "a.json"
     monkeypatch.setattr(
         sys, "argv", ["stress", "--items", "1", "--rounds", "2", "--delay", "0.01", "--out", str(out)]
