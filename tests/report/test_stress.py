@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,9 @@ def test_a_sentence_claims_no_more_than_the_interval():
     (unclear,) = adapter_evidence(same).overall
     assert unclear.interval.low <= 0 <= unclear.interval.high
     assert "cannot be told" in sentence(unclear)
+    chance_over_many = replace(clear, p=0.03, p_holm=0.12)
+    assert "cannot be told" in sentence(chance_over_many)
+    assert "p 0.120 (Holm)" in sentence(chance_over_many)
     (one,) = adapter_evidence(runs(seeds=(0,))).overall
     assert "other seeds may differ" in sentence(one)
 

@@ -45,7 +45,10 @@ def adapter_tables(found: AdapterEvidence, *, full: bool) -> list[str]:
 
 
 def sentence(one: AdapterDifference) -> str:
-    """Does the method hold up better over a level's corruptions? No more than the interval allows."""
+    """Does the method hold up better over a level's corruptions?
+
+    No more than the interval and p, corrected over all methods and levels, allow.
+    """
     cell, count = one.cells[0], len(one.cells)
     under = named(cell) if count == 1 else f"{count} corruptions, {cell.level}"
     if count > 1:
@@ -54,8 +57,9 @@ def sentence(one: AdapterDifference) -> str:
         )
     seeds = len(one.interval.per_seed)
     basis = f"{100 * one.interval.level:g} % interval {_ends(one.interval)}, {seeds} seed{'s' * (seeds > 1)}"
+    basis += f", p {chance(one.p_holm)} (Holm)"
     alone = "" if one.interval.over_seeds else "; over test texts alone, other seeds may differ"
-    if one.interval.low <= 0 <= one.interval.high:
+    if one.interval.low <= 0 <= one.interval.high or not one.p_holm <= 1 - one.interval.level:
         told = f"whether {one.method} or {one.reference} holds up better cannot be told"
         return f"Under {under}, {told}: {signed(one.interval.difference)} points ({basis}{alone})."
     better = "less" if one.interval.difference > 0 else "more"
