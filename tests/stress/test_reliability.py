@@ -224,6 +224,9 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, json.dumps(plain(asked))],
             env=environment,
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            ),  # a shell's background jobs ignore it
         )
         wait_for(lambda: len(api.bodies) >= 10, process)
         process.send_signal(signal.SIGINT)
