@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 
 from lowland.allocator import keep_large_blocks
 from lowland.cli_stress import stress
+from lowland.fields import read_yaml
 from lowland.mistakes import Mistake, reason_of
 from lowland.options import parsers
 from lowland.quiet import quiet_libraries
@@ -204,7 +204,7 @@ def _take_config(given: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     while "--config" in (names := [one.partition("=")[0] for one in given]):
         at = names.index("--config")
         value = given.pop(at).partition("=")[2] or (given.pop(at) if at < len(given) else "")
-        read |= _read_yaml(Path(value))
+        read |= _read_recipe_file(Path(value))
     recipe = Recipe()
     known = {name: value for name, value in read.items() if name in OPTIONS}
     for name, value in known.items():
@@ -213,13 +213,8 @@ def _take_config(given: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return known, {name: value for name, value in read.items() if name not in OPTIONS}
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise Mistake(f"the recipe file {path} does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Mistake(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
+def _read_recipe_file(path: Path) -> dict[str, Any]:
+    read = read_yaml(path, "recipe file")
     if not isinstance(read, dict):
         raise Mistake(f"{path} is no recipe; expected lines such as 'task: financial-demo'")
     return {str(name): value for name, value in read.items()}

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import yaml
+
+from lowland.mistakes import Mistake
 
 
 def _text(value: Any) -> str:
@@ -87,3 +92,21 @@ RANGES: Mapping[str, Callable[[Any], bool]] = {
     "be in [0, 1)": lambda value: 0 <= value < 1,
 }
 """What must hold of a value, and the function that says whether it does."""
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """What a YAML file holds.
+
+    Args:
+        path: of the file.
+        what: it is meant to be, as "recipe file".
+
+    Raises:
+        Mistake: if there is none, or it is no YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise Mistake(f"the {what} {path} does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Mistake(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None

@@ -85,6 +85,12 @@ def _add_asking(parser: ArgumentParser) -> None:
         type=str | None,
         help="into each request as it is, as JSON: settings that a provider drops",
     )
+    _add_pace(parser)
+    _add_budget(parser)
+    _add_out(parser)
+
+
+def _add_pace(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--max-connections",
         dest="max_connections",
@@ -101,6 +107,9 @@ def _add_asking(parser: ArgumentParser) -> None:
         default=60,
         help="seconds, then it is asked again",
     )
+
+
+def _add_budget(parser: ArgumentParser) -> None:
     parser.add_argument("--max-requests", dest="max_requests", type=int | None, help="stop asking there")
     parser.add_argument(
         "--max-cost", dest="max_cost", type=float | None, help="stop asking there, US dollars"
@@ -111,7 +120,6 @@ def _add_asking(parser: ArgumentParser) -> None:
         help="a table, YAML: model: {input: 3, output: 15}, dollars per million tokens",
     )
     parser.add_argument("--yes", action="store_true", help="ask a paid provider without a question first")
-    _add_out(parser)
 
 
 def _add_out(parser: ArgumentParser) -> None:

@@ -22,7 +22,8 @@ from lowland.records import read_predictions, read_record, write_predictions, wr
 from lowland.stress import adapters
 from lowland.stress.adapter_texts import conditions_of, damaged_texts, texts_of, vital
 from lowland.stress.adapters import COLUMNS, stress_adapters
-from lowland.stress.corruptions import CORRUPTIONS, LADDER
+from lowland.stress.corruptions import CORRUPTIONS
+from lowland.stress.levels import LADDER
 from lowland.stress.mitigations import prepared
 from lowland.stress.progress import Progress
 from lowland.study.run import run_study

@@ -13,17 +13,8 @@ from hypothesis import strategies as st
 
 from lowland.mistakes import Mistake
 from lowland.stress import candidates, corruptions, glyphs
-from lowland.stress.corruptions import (
-    CORRUPTIONS,
-    LADDER,
-    LEVELS,
-    Corrupted,
-    Edit,
-    apply,
-    corrupt,
-    rate_of,
-    undo,
-)
+from lowland.stress.corruptions import CORRUPTIONS, Corrupted, Edit, apply, corrupt, undo
+from lowland.stress.levels import LADDER, LEVELS, rate_of
 
 CORPUS = (
     "What is the capital of France?",

@@ -17,7 +17,8 @@ import pandas as pd
 
 from lowland.mistakes import Mistake, one_of
 from lowland.rng import stream, stream_seed
-from lowland.stress.corruptions import CORRUPTIONS, corrupt, levels_of
+from lowland.stress.corruptions import CORRUPTIONS, corrupt
+from lowland.stress.levels import levels_of
 from lowland.stress.mitigations import prepared
 from lowland.tasks.classification import TextData
 

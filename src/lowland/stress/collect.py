@@ -105,13 +105,7 @@ def _row(sample: EvalSample, one: Question, categorise: Categorise) -> dict[str,
     about: Mapping[str, Any] = (None if score is None else score.metadata) or {}
     right = not failed and score is not None and float(score.value) == 1.0  # type: ignore[arg-type]  # we wrote a float
     row: dict[str, Any] = {
-        "item": one.item.id,
-        "topic": one.item.topic,
-        "condition": one.condition,
-        "level": one.level,
-        "rate": one.rate,
-        "protected": one.protected,
-        "mitigation": one.mitigation,
+        **one.about,
         "epoch": sample.epoch,
         "prompt": writable(_prompt(sample, one)),
         "gold": " | ".join(one.item.answers),
@@ -121,7 +115,6 @@ def _row(sample: EvalSample, one: Question, categorise: Categorise) -> dict[str,
         "near": bool(about.get("near", False)),
         "language": about.get("language") or "",
         "kept": about.get("kept"),
-        "edits": one.edits,
         "failure": _reason(sample) if failed else None,
     }
     return row | {"category": categorise(one, {**row, "right": right})}

@@ -93,16 +93,7 @@ def sample_of(one: Question) -> Sample:
         id=one.id,
         input=[*messages, ChatMessageUser(content=one.text)],
         target=list(one.item.answers),
-        metadata={
-            "item": one.item.id,
-            "topic": one.item.topic,
-            "condition": one.condition,
-            "level": one.level,
-            "rate": one.rate,
-            "protected": one.protected,
-            "mitigation": one.mitigation,
-            "edits": one.edits,
-        },
+        metadata=one.about,
     )
 
 

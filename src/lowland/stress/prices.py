@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from lowland.fields import read_yaml
 from lowland.mistakes import Mistake, one_of
 
 
@@ -30,12 +29,7 @@ def read_prices(path: Path) -> dict[str, Price]:
     Raises:
         Mistake: if the file or a row of it cannot be used.
     """
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise Mistake(f"the price table {path} does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Mistake(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
+    read = read_yaml(path, "price table")
     form = (
         "expected lines such as 'anthropic/claude-x: {input: 3, output: 15}', US dollars per million tokens"
     )

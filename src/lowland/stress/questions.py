@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lowland.mistakes import Mistake, one_of
-from lowland.stress.corruptions import CORRUPTIONS, corrupt, levels_of, rate_of
+from lowland.stress.corruptions import CORRUPTIONS, corrupt
 from lowland.stress.items import Item, messy_items, multilingual_items
+from lowland.stress.levels import levels_of, rate_of
 from lowland.stress.mitigations import MITIGATIONS, prepared, system_prompt
 
 PROTECT = ("no", "yes", "both")
@@ -73,6 +74,15 @@ class Question:
     system: str | None
     text: str
     edits: int
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a row and a sample of Inspect's say of it."""
+        told = {
+            name: getattr(self, name)
+            for name in ("condition", "level", "rate", "protected", "mitigation", "edits")
+        }
+        return {"item": self.item.id, "topic": self.item.topic, **told}
 
     @property
     def id(self) -> str:
