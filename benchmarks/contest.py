@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, set_seed
 
+from lowland.ground.provenance import code
 from lowland.lora import LoRAConfig, add_lora
-from lowland.provenance import code
+from lowland.models.formats import hold_base_in
 from lowland.train.environment import environment
-from lowland.train.models import hold_base_in
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from add_and_subtract import AddAndSubtract
 from contest import ALPHA, SHAPES, R, Shape, backbone, in_turns, options, ratios, write
-from lowland.allocator import keep_large_blocks
 from lowland.flat import arm
+from lowland.ground.runtime import keep_large_blocks
 from lowland.lora import LoRAConfig, add_lora
 
 RHO = 0.05

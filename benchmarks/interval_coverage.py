@@ -29,8 +29,8 @@ import scipy
 from scipy import stats
 
 from lowland.evidence import paired_interval
-from lowland.evidence.intervals import half_width
-from lowland.evidence.metrics import resample_counts
+from lowland.evidence.core.intervals import half_width
+from lowland.evidence.core.metrics import resample_counts
 
 Array = npt.NDArray[np.floating]
 Bounds = tuple[Array, Array]

@@ -18,8 +18,8 @@ from statistics import median
 import contest
 import flat_step_time
 from contest import REFERENCE, SHAPES, options, write
-from lowland.allocator import keep_large_blocks
-from lowland.measure import Meter
+from lowland.ground.runtime import keep_large_blocks
+from lowland.train.cost import Meter
 
 MIB = 2**20
 

@@ -17,14 +17,14 @@ from tempfile import TemporaryDirectory
 
 from transformers.utils import logging
 
-from lowland.evidence.scores import against, finished
-from lowland.recipe import read_recipe
-from lowland.records import RunRecord, read_predictions, read_record, write_predictions
+from lowland.deploy.predict import load_classifier_of
+from lowland.evidence.study import against, finished
+from lowland.ground.recipe import read_recipe
+from lowland.ground.records import RunRecord, read_predictions, read_record, write_predictions
 from lowland.study.progress import Progress
 from lowland.study.run import run_study
 from lowland.tasks.table import TASKS, load_task
 from lowland.train.methods import method_named
-from lowland.train.predict import load_classifier_of
 
 MARGIN = 0.005
 """Accuracy, as a share: what bf16 may lose."""

@@ -13,7 +13,7 @@ from statistics import median
 import torch
 
 from contest import CONTESTANTS, REFERENCE, SHAPES, Step, in_turns, options, ratios, write
-from lowland.allocator import keep_large_blocks
+from lowland.ground.runtime import keep_large_blocks
 
 
 def main() -> None:

@@ -23,11 +23,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lowland.provenance import code, machine
-from lowland.stress.asked import StressAsked
+from lowland.ground.provenance import code, machine
+from lowland.stress.asking.run import run_stress
+from lowland.stress.asking.settings import StressAsked
 from lowland.stress.progress import Progress
-from lowland.stress.questions import Question, Questionnaire, questions
-from lowland.stress.run import run_stress
+from lowland.stress.questions.questionnaire import Question, Questionnaire, questions
 
 SERVER = Path(__file__).parents[1] / "tests" / "stress" / "messages_api.py"
 MODEL = "claude-sonnet-5"

@@ -28,10 +28,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lowland.recipe import DATA, Recipe
+from lowland.ground.recipe import DATA, Recipe
+from lowland.models.find import ModelSource, find_model
 from lowland.tasks.classification import TextData
 from lowland.tasks.table import load_task
-from lowland.train.models import ModelSource, find_model
 
 torch.set_num_threads(1)  # the models here are tiny
 gc.freeze()  # what the imports made need not be looked through at every collection
@@ -116,7 +116,7 @@ def lowland(
     tmp_path: Path, tiny_model: Path, texts: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple]:
     """Runs a command line in this process on the tiny model: (exit code, stdout, stderr)."""
-    from lowland.cli import main
+    from lowland.cli.main import main
 
     def run(verb: str, *options: str, small: bool = True) -> tuple[int, str, str]:
         given = [verb, *options]

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.stress.asking import INSPECTS, own_machine
+from tests.stress.asking.support import INSPECTS, own_machine
 
 pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
 __all__ = ["own_machine"]

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lowland.recipe import read_recipe
+from lowland.ground.recipe import read_recipe
 from lowland.tasks.table import TASKS
 from lowland.train.methods import method_named
 from tests.conftest import table_of
-from tests.stress.asking import INSPECTS, own_machine
-from tests.stress.messages_api import MessagesAPI
+from tests.stress.asking.messages_api import MessagesAPI
+from tests.stress.asking.support import INSPECTS, own_machine
 
 pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
 __all__ = ["own_machine"]

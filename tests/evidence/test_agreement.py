@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from lowland.evidence.agreement import weighted_kappa
-from lowland.evidence.by_item import draw
+from lowland.evidence.core.by_item import draw
 
 
 def ratings(

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lowland.evidence.by_item import draw, holm, sign_flip_p
 from lowland.evidence.cells import Cell, differences
+from lowland.evidence.core.by_item import draw, holm, sign_flip_p
 from lowland.evidence.stress import split_rows, stress_evidence
-from lowland.mistakes import Mistake
+from lowland.ground.mistakes import Mistake
 
 LEVELS = {"light": 0.05, "heavy": 0.2}
 CLEAN = Cell("clean", "", False, "none")

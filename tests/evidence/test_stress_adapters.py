@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from lowland.evidence import paired_interval
-from lowland.evidence.by_item import holm
 from lowland.evidence.cells import Cell
+from lowland.evidence.core.by_item import holm
 from lowland.evidence.stress_adapters import adapter_evidence
-from lowland.mistakes import Mistake
+from lowland.ground.mistakes import Mistake
 
 KEPT = {"clean": 0.9, "ocr": 0.8, "typos": 0.7}  # of lora; flat-lora loses half as much
 N = 120

@@ -15,8 +15,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 from lowland import LoRAConfig, add_lora, flat
+from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
-from lowland.mistakes import Mistake
 from tests.flat.conftest import canonical, filled, ours, peft_lora, results, rows
 
 Bits = dict[str, Tensor]

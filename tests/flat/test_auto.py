@@ -19,8 +19,8 @@ from lowland import FlatLoRA, LoRAConfig, add_lora, flat
 from lowland.flat import auto
 from lowland.flat.auto import AutoRho, auto_rho, expected_losses
 from lowland.flat.perturbed import Perturbed
+from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
-from lowland.mistakes import Mistake
 from tests.flat.trainers import options as trainer_options
 
 

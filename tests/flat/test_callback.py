@@ -15,7 +15,7 @@ from transformers import (
 
 from lowland import FlatLoRA
 from lowland.flat.perturbed import Perturbed
-from lowland.mistakes import Mistake
+from lowland.ground.mistakes import Mistake
 from tests.flat.trainers import (
     STEADY,
     Rows,

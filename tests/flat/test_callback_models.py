@@ -19,8 +19,8 @@ from transformers import (
 )
 
 from lowland import FlatLoRA, LoRAConfig, LoRALinear, add_lora
+from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_plus_groups
-from lowland.mistakes import Mistake
 from tests.flat.trainers import (
     CHECKPOINTING,
     STEADY,

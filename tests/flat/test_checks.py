@@ -17,7 +17,7 @@ from lowland import flat, merge_lora
 from lowland.flat.checks import check, perturbed
 from lowland.flat.config import FlatConfig
 from lowland.flat.perturbed import Perturbed
-from lowland.mistakes import Mistake
+from lowland.ground.mistakes import Mistake
 from tests.flat.conftest import TARGETS, canonical, net, of_tuner, ours, peft_lora, started, two_adapters
 
 

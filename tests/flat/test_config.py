@@ -11,7 +11,7 @@ import pytest
 
 from lowland.flat import FlatConfig
 from lowland.flat.config import warn_of_much_noise
-from lowland.mistakes import Mistake
+from lowland.ground.mistakes import Mistake
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"rho": -0.1}, "rho is -0.1; it must be a number of at least 0 (0.05 is usual)"),

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from lowland import LoRAConfig, add_lora, flat
 from lowland.flat.arm import WRAPPERS
 from lowland.flat.layers import base_of
-from lowland.mistakes import Mistake
+from lowland.ground.mistakes import Mistake
 
 pytestmark = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()),

@@ -10,11 +10,11 @@ import torch
 from peft import PeftModel
 from transformers import TrainerCallback
 
+from lowland.models.find import ModelSource
 from lowland.tasks.classification import TextData
+from lowland.train.fit import Trained, train
 from lowland.train.methods import METHODS
-from lowland.train.models import ModelSource
-from lowland.train.trainer import Trained, train
-from tests.train.test_trainer import spec_of
+from tests.train.test_fit import spec_of
 
 
 class Watch(TrainerCallback):

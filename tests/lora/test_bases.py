@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from lowland import LoRAConfig, LoRALinear, add_lora, load_adapter, merge_lora, remove_lora, save_adapter
+from lowland.ground.mistakes import Mistake
 from lowland.lora import count_parameters, lora_layers
 from lowland.lora.bases import is_quantised, keep_readable, shape_of, weight_of
 from lowland.lora.targets import find_head
-from lowland.mistakes import Mistake
 from tests.lora.conftest import answers, assert_untouched, say_something, state_of
 
 KINDS = ("nf4", "fp4", "nf4 twice", "8bit", "torchao int8", "torchao int4")

@@ -16,9 +16,9 @@ from torch import nn
 from transformers import BertForSequenceClassification
 
 from lowland import LoRAConfig, add_lora, load_adapter, merge_lora, save_adapter
+from lowland.ground.mistakes import Mistake
 from lowland.lora import find_head, lora_layers
 from lowland.lora.checkpoint import CONFIG_FILE, WEIGHTS_FILE
-from lowland.mistakes import Mistake
 from tests.conftest import bert_config
 from tests.lora.conftest import answers, assert_untouched, learned, say_something, state_of
 

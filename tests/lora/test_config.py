@@ -10,7 +10,7 @@ import pytest
 from peft.utils.other import get_pattern_key
 
 from lowland import LoRAConfig
-from lowland.mistakes import Mistake
+from lowland.ground.mistakes import Mistake
 
 NAMES = (
     "query",

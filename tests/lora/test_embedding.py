@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from lowland import LoRAConfig, add_lora, merge_lora, remove_lora, unmerge_lora
+from lowland.ground.mistakes import Mistake
 from lowland.lora import LoRAEmbedding, lora_layers
-from lowland.mistakes import Mistake
 from tests.lora.conftest import answers, assert_untouched, say_something, state_of
 
 WORDS = torch.tensor([[1, 4, 0], [8, 1, 1]])

@@ -10,8 +10,8 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from lowland import LoRAConfig, add_lora, count_parameters, remove_lora
+from lowland.ground.mistakes import Mistake
 from lowland.lora import find_head, lora_layers
-from lowland.mistakes import Mistake
 from tests.lora.conftest import assert_untouched, state_of
 
 

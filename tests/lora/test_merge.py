@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from lowland import LoRAConfig, add_lora, merge_lora, remove_lora, unmerge_lora
+from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
-from lowland.mistakes import Mistake
 
 
 @pytest.fixture(params=["bert", "gpt2"])

@@ -12,9 +12,9 @@ from peft.optimizers import create_loraplus_optimizer
 from torch import nn
 from transformers import LlamaConfig, LlamaForSequenceClassification, Trainer, TrainingArguments
 
+from lowland.ground.mistakes import Mistake
 from lowland.lora import LoRAConfig, add_lora
 from lowland.lora.plus import lora_plus_groups
-from lowland.mistakes import Mistake
 
 
 @pytest.fixture

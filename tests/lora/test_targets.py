@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from lowland import LoRAConfig, add_lora
+from lowland.ground.mistakes import Mistake
 from lowland.lora import find_head, lora_layers
 from lowland.lora.targets import saved_names, target_names
-from lowland.mistakes import Mistake
 from tests.lora.conftest import MODELS, assert_untouched, state_of
 
 HEADS = {

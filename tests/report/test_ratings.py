@@ -9,7 +9,7 @@ import pytest
 from lowland.evidence.agreement import mean_ratings, weighted_kappa
 from lowland.report.ratings import agreement_sentence, ratings_markdown
 from tests.evidence.test_stress import multilingual
-from tests.report.test_text import tables
+from tests.report.test_study import tables
 
 
 def rated() -> pd.DataFrame:

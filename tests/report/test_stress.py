@@ -9,17 +9,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lowland.evidence.by_item import Estimate
+from lowland.evidence.core.by_item import Estimate
 from lowland.evidence.stress import stress_evidence
 from lowland.evidence.stress_adapters import adapter_evidence
-from lowland.mistakes import Mistake
-from lowland.records import ROW_COLUMNS, StressRecord, write_rows, write_stress_record
+from lowland.ground.mistakes import Mistake
+from lowland.ground.records import ROW_COLUMNS, StressRecord, write_rows, write_stress_record
 from lowland.report.stress import ABOUT_RETRIEVER, stress_folders, stress_markdown, stress_summary
 from lowland.report.stress_adapters import sentence
 from lowland.report.stress_tables import chance, percent, points, shown
 from tests.evidence.test_stress import HEAVY, at, fail, messy, multilingual
 from tests.evidence.test_stress_adapters import runs
-from tests.report.test_text import tables
+from tests.report.test_study import tables
 
 
 def record_of(rows: pd.DataFrame, **changes: Any) -> StressRecord:

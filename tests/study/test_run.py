@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import torch
 
-from lowland.mistakes import Mistake
-from lowland.recipe import Recipe, read_recipe
-from lowland.records import read_predictions, read_record
+from lowland.ground.mistakes import Mistake
+from lowland.ground.recipe import Recipe, read_recipe
+from lowland.ground.records import read_predictions, read_record
 from lowland.study import run as study
 from lowland.study.grid import grid
 from lowland.study.run import run_study
@@ -187,7 +187,16 @@ def test_killed_at_any_time_and_started_again_the_study_is_the_same(
 ) -> None:
     wanted = [comparable(one) for one in run_study(recipe(out=str(tmp_path / "undisturbed"), epochs=8))]
     command = [
-        *(sys.executable, "-m", "lowland.cli", "compare", "--task", "classification", "--data", str(texts)),
+        *(
+            sys.executable,
+            "-m",
+            "lowland.cli.main",
+            "compare",
+            "--task",
+            "classification",
+            "--data",
+            str(texts),
+        ),
         *("--model", str(tiny_model), "--methods", "lora", "flat-lora", "--seeds", "1", "2", "--epochs", "8"),
         *("--rank", "2", "--out", str(tmp_path / "killed")),
     ]

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowland import hub
-from lowland.mistakes import Mistake
-from lowland.recipe import DATA, Recipe
+from lowland.ground.mistakes import Mistake
+from lowland.ground.recipe import DATA, Recipe
+from lowland.models import hub
 from lowland.tasks import readers
 from lowland.tasks.readers import (
     phrasebank_from_hub,

@@ -10,10 +10,10 @@ from peft import PeftModel
 from torch import nn
 
 from lowland import FlatLoRA, count_parameters
+from lowland.ground.mistakes import Mistake
+from lowland.ground.recipe import Recipe
+from lowland.ground.spec import RunSpec, run_spec
 from lowland.lora import lora_layers
-from lowland.mistakes import Mistake
-from lowland.recipe import Recipe
-from lowland.spec import RunSpec, run_spec
 from lowland.train.methods import METHODS, PERTURBATIONS, SAME, method_named, perturbers
 from lowland.train.neftune import NEFTune
 

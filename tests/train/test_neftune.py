@@ -13,15 +13,15 @@ from transformers import T5Config, T5ForSequenceClassification
 from transformers.integrations.neftune import activate_neftune
 
 from lowland import LoRAConfig, add_lora
+from lowland.ground.rng import stream_seed
 from lowland.lora.embedding import LoRAEmbedding
-from lowland.rng import stream_seed
+from lowland.models.find import ModelSource
 from lowland.tasks.classification import TextData
+from lowland.train.fit import train
 from lowland.train.methods import METHODS
-from lowland.train.models import ModelSource
 from lowland.train.neftune import NEFTune, input_embeddings
-from lowland.train.trainer import train
 from tests.invariants.test_paired import same, watched
-from tests.train.test_trainer import Look, losses, spec_of
+from tests.train.test_fit import Look, losses, spec_of
 
 EMBEDDING = ("query", "word_embeddings")
 

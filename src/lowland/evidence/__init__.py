@@ -6,10 +6,10 @@
 - ``metrics``: accuracy and F1 on many bootstrap resamples at once
 """
 
-from lowland.evidence.exact import McNemar, Permutation, mcnemar, permutation_p
-from lowland.evidence.intervals import PairedInterval, detectable_difference, paired_interval
-from lowland.evidence.metrics import METRICS
-from lowland.evidence.pairs import PairedComparison, compare_pairs
+from lowland.evidence.core.exact import McNemar, Permutation, mcnemar, permutation_p
+from lowland.evidence.core.intervals import PairedInterval, detectable_difference, paired_interval
+from lowland.evidence.core.metrics import METRICS
+from lowland.evidence.core.pairs import PairedComparison, compare_pairs
 
 __all__ = [
     "METRICS",

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lowland.evidence.by_item import RESAMPLES, Estimate, draw, estimate, percentiles
 from lowland.evidence.cells import CELL, Cell, cell_of
-from lowland.evidence.intervals import check_groups, count_groups
-from lowland.evidence.metrics import Floats
+from lowland.evidence.core.by_item import RESAMPLES, Estimate, draw, estimate, percentiles
+from lowland.evidence.core.intervals import check_groups, count_groups
+from lowland.evidence.core.metrics import Floats
 
 SCALE = (1, 2, 3, 4, 5)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lowland.evidence.by_item import Estimate, Resamples, estimate, holm, sign_flip_p
-from lowland.evidence.metrics import Floats
-from lowland.mistakes import Mistake
+from lowland.evidence.core.by_item import Estimate, Resamples, estimate, holm, sign_flip_p
+from lowland.evidence.core.metrics import Floats
+from lowland.ground.mistakes import Mistake
 
 CELL = ["condition", "level", "protected", "mitigation"]
 NEEDED = ("eval", "model", "item", *CELL, "rate", "epoch", "status", "score", "near", "category", "kept")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lowland.evidence.by_item import Estimate, Resamples, estimate, means, percentiles
 from lowland.evidence.cells import Cell, Table, rates_of
-from lowland.evidence.metrics import Floats
+from lowland.evidence.core.by_item import Estimate, Resamples, estimate, means, percentiles
+from lowland.evidence.core.metrics import Floats
 
 TENTH = 0.1  # a dose's slope is told for this share of the characters
 LADDER = 3  # rates above 0 that make a dose-response

@@ -1,6 +1,6 @@
 """What a stress test shows: accuracy by condition, what damage costs, what a mitigation gives back.
 
-Rows are a table with a row a question asked (`lowland.records.ROW_COLUMNS`). Every number is a mean over
+Rows are a table with a row a question asked (`lowland.ground.records.ROW_COLUMNS`). Every number is a mean over
 items, of each item's mean over its epochs; every interval resamples items, the same resamples for all.
 """
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lowland.evidence.by_item import RESAMPLES, draw
 from lowland.evidence.cells import (
     CELL,
     Cell,
@@ -25,6 +24,7 @@ from lowland.evidence.cells import (
     scores_of,
     shares,
 )
+from lowland.evidence.core.by_item import RESAMPLES, draw
 from lowland.evidence.damage import Dose, Flips, WorstCase, doses, flips, worst_cases
 
 REFERENCES = {"messy": "clean", "multilingual": "english"}

@@ -1,6 +1,6 @@
 """Do fine-tuned methods hold up on damaged texts? Paired by seed and test example.
 
-Rows are those of a stress test (`lowland.records.ROW_COLUMNS`) with the columns `seed` and `group`; the
+Rows are those of a stress test (`lowland.ground.records.ROW_COLUMNS`) with the columns `seed` and `group`; the
 model is the method, the item a test example, the score whether its label was right.
 """
 
@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lowland.evidence.by_item import holm
 from lowland.evidence.cells import CELL, Cell, cell_of, check_columns, rates_of
-from lowland.evidence.intervals import PairedInterval, paired_interval
-from lowland.evidence.metrics import Ints
-from lowland.evidence.scores import Spread, reference_of
-from lowland.mistakes import Mistake
+from lowland.evidence.core.by_item import holm
+from lowland.evidence.core.intervals import PairedInterval, paired_interval
+from lowland.evidence.core.metrics import Ints
+from lowland.evidence.study import Spread, reference_of
+from lowland.ground.mistakes import Mistake
 
 CLEAN = "clean"
 

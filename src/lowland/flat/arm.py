@@ -14,8 +14,8 @@ from lowland.flat.config import MICRO_BATCH, TOKEN, FlatConfig, warn_of_much_noi
 from lowland.flat.layers import PerturbedLinear, arm_linear
 from lowland.flat.perturbed import Gate, disarm_module
 from lowland.flat.vectors import PerturbedNorm, arm_norms
-from lowland.mistakes import Mistake
-from lowland.rng import stream_seed
+from lowland.ground.mistakes import Mistake
+from lowland.ground.rng import stream_seed
 
 WRAPPERS = re.compile(r"\b(module|_orig_mod|_checkpoint_wrapped_module|base_model\.model)\.")
 """What DDP, compilers, checkpointing and PEFT put into a layer's name; the noise goes by the name without."""

@@ -23,9 +23,8 @@ from torch.utils.data import IterableDataset
 from lowland.flat.arm import Noise
 from lowland.flat.checks import check
 from lowland.flat.config import FlatConfig
-from lowland.flat.generators import untouched_generators
-from lowland.mistakes import Mistake
-from lowland.rng import stream
+from lowland.ground.mistakes import Mistake
+from lowland.ground.rng import stream, untouched_generators
 
 LADDER = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 BATCHES = 8

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowland.rng import stream_seed
+from lowland.ground.rng import stream_seed
 
 SIZE = 2**22
 LONGEST = SIZE // 2

@@ -12,7 +12,7 @@ from lowland.flat.arm import Noise
 from lowland.flat.auto import AutoRho, check_share, rho_of_training, what_it_does
 from lowland.flat.checks import check
 from lowland.flat.config import FlatConfig, warn_of_much_noise
-from lowland.mistakes import Mistake
+from lowland.ground.mistakes import Mistake
 
 _RUNS: WeakKeyDictionary[nn.Module, FlatLoRA] = WeakKeyDictionary()
 """Whose noise a model has: a run that was stopped (Ctrl-C in a notebook) leaves it armed, and its callback behind."""

@@ -13,9 +13,9 @@ from torch.distributed.tensor import DTensor
 from lowland.flat.config import FlatConfig
 from lowland.flat.layers import KINDS, base_of, kind_of
 from lowland.flat.perturbed import Perturbed
+from lowland.ground.mistakes import Mistake, one_of
 from lowland.lora.bases import why_not
 from lowland.lora.targets import is_meant
-from lowland.mistakes import Mistake, one_of
 
 PEFT_TESTED = ("0.18", "0.22")
 """From, and before: the versions of PEFT whose layers are known to do what is assumed here."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lowland.flat.schedule import SCHEDULES
-from lowland.mistakes import Mistake, one_of
+from lowland.ground.mistakes import Mistake, one_of
 
 STEP, MICRO_BATCH = "step", "micro-batch"
 WEIGHT, TOKEN = "weight", "token"

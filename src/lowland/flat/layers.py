@@ -26,9 +26,9 @@ from lowland.flat.noise import (
 from lowland.flat.perturbed import Gate, Perturbed, arm_module
 from lowland.flat.product import noisy_product, shift
 from lowland.flat.vectors import vector_noise
+from lowland.ground.rng import stream_seed
 from lowland.lora.bases import keep_readable, weight_of
 from lowland.lora.fused import adapted_product
-from lowland.rng import stream_seed
 
 
 class PerturbedLinear(Perturbed):

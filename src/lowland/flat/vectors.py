@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lowland.flat.noise import whole
 from lowland.flat.perturbed import Gate, Perturbed, arm_module
-from lowland.rng import stream_seed
+from lowland.ground.rng import stream_seed
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers.pytorch_utils import Conv1D
 
-from lowland.mistakes import reason_of
+from lowland.ground.mistakes import reason_of
 
 Linear = nn.Linear | Conv1D
 """Conv1D is GPT-2's linear layer; it holds its weight transposed, (in, out)."""

@@ -13,13 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from lowland.ground.mistakes import Mistake, reason_of
 from lowland.lora.bases import READABLE, shape_of
 from lowland.lora.config import LoRAConfig
 from lowland.lora.embedding import LoRAEmbedding
 from lowland.lora.inject import attach, check_bare, config_of, lora_layers
 from lowland.lora.peft_config import CONFIG_FILE, config_for, describe, read_config
 from lowland.lora.targets import check_layers, saved_names
-from lowland.mistakes import Mistake, reason_of
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."

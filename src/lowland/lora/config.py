@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lowland.mistakes import Mistake
+from lowland.ground.mistakes import Mistake
 
 ALL_LINEAR = "all-linear"
 

@@ -10,13 +10,13 @@ from typing import cast
 import torch
 from torch import nn
 
+from lowland.ground.mistakes import Mistake
+from lowland.ground.rng import stream_seed
 from lowland.lora.bases import Adaptable, Linear, is_quantised, keep_readable, shape_of
 from lowland.lora.config import LoRAConfig
 from lowland.lora.embedding import LoRAEmbedding
 from lowland.lora.linear import LoRALinear
 from lowland.lora.targets import check_config, check_layers, find_head, saved_names, target_names
-from lowland.mistakes import Mistake
-from lowland.rng import stream_seed
 
 __all__ = ["LoRAConfig", "find_head", "target_names"]  # that others know from here
 

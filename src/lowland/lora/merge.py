@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from lowland.ground.mistakes import Mistake
 from lowland.lora.bases import is_quantised, weight_of
 from lowland.lora.inject import LoRALayer, lora_layers
 from lowland.lora.linear import LoRALinear
-from lowland.mistakes import Mistake
 
 PRECISIONS = (torch.float32, torch.float64)
 

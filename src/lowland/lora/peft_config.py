@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 from transformers.models.auto import modeling_auto
 
+from lowland.ground.mistakes import Mistake
 from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_means
 from lowland.lora.targets import adaptable_layers, is_under, saved_names, target_names
-from lowland.mistakes import Mistake
 
 CONFIG_FILE = "adapter_config.json"
 HEADS_OF_CLASSIFIERS = ("classifier", "score")

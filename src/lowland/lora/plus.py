@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from lowland.mistakes import Mistake
+from lowland.ground.mistakes import Mistake
 
 NEVER_DECAYED = ("bias", "layernorm", "rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
 """Names of parameters without weight decay, as Hugging Face's Trainer has them."""

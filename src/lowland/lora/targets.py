@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import nn
 from transformers import PreTrainedModel
 
+from lowland.ground.mistakes import Mistake, one_of
 from lowland.lora.bases import Adaptable, goes_its_own_way, is_quantised, is_repacked, shape_of, why_not
 from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_means
-from lowland.mistakes import Mistake, one_of
 
 HEAD_NAMES = ("lm_head", "head", "score", "classifier", "classification_head", "qa_outputs")
 """What output heads are called in models that are not Hugging Face's; those say themselves which are theirs."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from lowland.evidence.agreement import Agreement, mean_ratings, weighted_kappa
-from lowland.evidence.by_item import Estimate
+from lowland.evidence.core.by_item import Estimate
 from lowland.report.stress_tables import named
-from lowland.report.text import table
+from lowland.report.study import table
 
 
 def ratings_markdown(rated: pd.DataFrame, first: str = "fluency", second: str = "judge") -> str:

@@ -6,10 +6,10 @@ import math
 
 import pandas as pd
 
-from lowland.evidence.intervals import PairedInterval
+from lowland.evidence.core.intervals import PairedInterval
 from lowland.evidence.stress_adapters import AdapterDifference, AdapterEvidence, adapter_evidence
 from lowland.report.stress_tables import chance, named, signed
-from lowland.report.text import table
+from lowland.report.study import table
 
 
 def adapter_parts(rows: pd.DataFrame, *, full: bool) -> list[str]:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lowland.evidence.by_item import Estimate
 from lowland.evidence.cells import Cell, CellScores, Difference
+from lowland.evidence.core.by_item import Estimate
 from lowland.evidence.stress import StressEvidence
-from lowland.report.text import table
+from lowland.report.study import table
 
 EXAMPLES = 2
 _LONGEST = 140

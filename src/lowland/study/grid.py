@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lowland.recipe import Recipe
-from lowland.spec import RunSpec, run_spec
+from lowland.ground.recipe import Recipe
+from lowland.ground.spec import RunSpec, run_spec
+from lowland.models.formats import number_format
 from lowland.train.methods import method_named
-from lowland.train.models import number_format
 
 
 def grid(recipe: Recipe) -> list[RunSpec]:

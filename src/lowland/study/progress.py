@@ -9,8 +9,8 @@ from typing import Any, TextIO
 from tqdm import tqdm
 from transformers import TrainerCallback
 
-from lowland.records import RunRecord
-from lowland.spec import RunSpec
+from lowland.ground.records import RunRecord
+from lowland.ground.spec import RunSpec
 
 
 class Progress:

@@ -9,25 +9,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import lowland
-from lowland.mistakes import Mistake
-from lowland.provenance import code
-from lowland.recipe import Recipe
-from lowland.records import (
+from lowland.ground.mistakes import Mistake
+from lowland.ground.provenance import code
+from lowland.ground.recipe import Recipe
+from lowland.ground.records import (
     RECORD_VERSION,
     RunRecord,
     write_history,
     write_predictions,
     write_record,
 )
-from lowland.spec import RunSpec
-from lowland.store import Store, key_of
+from lowland.ground.spec import RunSpec
+from lowland.ground.store import Store, key_of
+from lowland.models.find import ModelSource, find_model
 from lowland.study.grid import grid
 from lowland.study.progress import Progress
 from lowland.tasks.classification import TextData
 from lowland.tasks.table import load_task
 from lowland.train.environment import environment
-from lowland.train.models import ModelSource, find_model
-from lowland.train.trainer import Trained, check, train
+from lowland.train.fit import Trained, check, train
 
 
 def run_study(recipe: Recipe, *, fresh: bool = False, progress: Progress | None = None) -> list[Path]:

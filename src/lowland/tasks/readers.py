@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from lowland.hub import hub_reachable
-from lowland.mistakes import Mistake, one_of, reason_of
+from lowland.ground.mistakes import Mistake, one_of, reason_of
+from lowland.models.hub import hub_reachable
 
 FORMS = (".csv", ".tsv", ".jsonl", ".parquet")
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from lowland.mistakes import Mistake
-from lowland.rng import stream_seed
+from lowland.ground.mistakes import Mistake
+from lowland.ground.rng import stream_seed
 from lowland.tasks.classification import TEST, TRAIN, VALIDATION, Split, TextData
 
 SPLIT_NAMES = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from lowland.mistakes import Mistake
+from lowland.ground.mistakes import Mistake
 from lowland.tasks.classification import TextData
 from lowland.tasks.readers import (
     phrasebank_from_hub,
@@ -68,7 +68,7 @@ def load_task(name: str, data: Mapping[str, Any]) -> TextData:
 
     Args:
         name: of a row of `TASKS`.
-        data: the task's fields of the recipe (`lowland.recipe.DATA`).
+        data: the task's fields of the recipe (`lowland.ground.recipe.DATA`).
 
     Raises:
         Mistake: if a file is missing, cannot be read, or does not hold what the task needs.

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from lowland.provenance import machine
+from lowland.ground.provenance import machine
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "safetensors", "scikit-learn")
 

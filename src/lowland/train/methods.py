@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lowland.mistakes import Mistake, one_of
-from lowland.spec import RunSpec
-from lowland.train import peft_adapters
+from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.spec import RunSpec
+from lowland.train import peft_methods as peft_adapters
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,7 +81,7 @@ class Method:
             nothing else does. On a model without weights (on the meta device) it says at least what does not fit.
         perturb: names of `PERTURBATIONS`.
         optimise: AdamW's parameter groups; None leaves them to the Trainer.
-        options: the recipe's fields that the method uses beside those of `lowland.recipe.TRAINING`.
+        options: the recipe's fields that the method uses beside those of `lowland.ground.recipe.TRAINING`.
     """
 
     name: str

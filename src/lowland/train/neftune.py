@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lowland.rng import stream_seed
+from lowland.ground.rng import stream_seed
 
 
 class NEFTune(TrainerCallback):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sklearn.metrics import classification_report
 
-from lowland.stress.items import Profile, languages
+from lowland.stress.questions.items import Profile, languages
 from lowland.stress.replies.language import keeps, language_of, profiles_of, script_of
 
 LANGUAGES = languages()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sklearn.metrics import classification_report
 
-from lowland.stress.items import Item, languages
+from lowland.stress.questions.items import Item, languages
 from lowland.stress.replies.answers import match
 from lowland.stress.replies.language import profiles_of
 from lowland.stress.replies.taxonomy import (

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
-from lowland.stress.items import BOTH_SCRIPTS, Language, Profile
+from lowland.stress.questions.items import BOTH_SCRIPTS, Language, Profile
 from lowland.stress.replies.wording import THINKING, listed
 
 OTHER, UNDECIDED = "other", "undecided"
@@ -69,7 +69,7 @@ def language_of(reply: str, profiles: Collection[Profile]) -> str:
         profiles: those of the languages in question (`profiles_of`).
 
     Example:
-        >>> from lowland.stress.items import languages
+        >>> from lowland.stress.questions.items import languages
         >>> known = profiles_of(languages().values())
         >>> [language_of(text, known) for text in ("Japan ki rajdhani Tokyo hai.", "Tokyo", "राजधानी Tokyo है।")]
         ['hinglish', 'undecided', 'code-switched']

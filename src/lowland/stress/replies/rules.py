@@ -11,7 +11,7 @@ import emoji
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Prefix
 
-from lowland.stress.items import Item, Language
+from lowland.stress.questions.items import Item, Language
 from lowland.stress.replies.answers import STOP_WORDS, match
 from lowland.stress.replies.language import UNDECIDED, language_words, script_of
 from lowland.stress.replies.numbers import numbers_in

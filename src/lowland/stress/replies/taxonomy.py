@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from lowland.stress.items import Item, Language, Profile
-from lowland.stress.mitigations import is_unsure
+from lowland.stress.questions.items import Item, Language, Profile
+from lowland.stress.questions.mitigations import is_unsure
 from lowland.stress.replies.language import language_of
 from lowland.stress.replies.rules import MESSY_RULES, MULTILINGUAL_RULES, Case, Rule
 

@@ -1,0 +1,1 @@
+"""What a trained run is for: answers, a merged model, a checklist."""

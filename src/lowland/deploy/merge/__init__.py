@@ -1,0 +1,1 @@
+"""An adapter merged into its base model, and the proof that nothing was lost."""

@@ -1,0 +1,175 @@
+"""What a merge did, as a file and as a few lines for a person."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+
+import lowland
+from lowland.deploy.merge.proof import Difference, LayerError
+from lowland.models.load import some_of
+from lowland.models.quantised import NF4
+
+MOST_LOST = 0.5
+"""The share of what was learned, of which a merge that passes loses less; one that forgets the adapter loses 1."""
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """What a merge did, and how far the merged model lies from the model before.
+
+    Attributes:
+        adapter: the run's or adapter's folder.
+        base: of the base model: name, origin, SHA-256, the package that quantised it (None: none), and
+            whether some of its layers round what comes in (those in 8 bits without an adapter).
+        task_type: PEFT's name of the task.
+        dtype: of the merged model: fp32, fp16, bf16 or nf4.
+        precision: of the sum W + s·BA.
+        tolerance: on the largest difference of a logit.
+        texts: where the texts came from, how many, and why they are not the run's validation texts.
+        logits: of the merged model as it lies on the disk, computed in fp32 (as `lowland predict` does), against
+            base and adapter in fp32: what merging and rounding the weights does.
+        own_dtype: the same, computed in the merged model's own dtype, which rounds every layer's output, too; of
+            nf4 as bitsandbytes computes on this machine.
+        effect: of base and adapter against the base alone (its branches off): what the adapter does. A merge that
+            forgot it would be as far off.
+        layers: for each merged layer how far W', as it lies on the disk, is from W + s·BA.
+    """
+
+    adapter: str
+    base: Mapping[str, Any]
+    task_type: str
+    dtype: str
+    precision: str
+    tolerance: float
+    texts: Mapping[str, Any]
+    logits: Difference
+    own_dtype: Difference
+    effect: Difference
+    layers: Mapping[str, LayerError]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the merged model answers as base and adapter do: there are no `failures`."""
+        return not self.failures()
+
+    def failures(self) -> list[str]:
+        """Why it did not pass.
+
+        The largest difference is above the tolerance; an answer in the own dtype is no number; the difference is at
+        least `MOST_LOST` of what the adapter does; or, in fp32, that share of a layer's update is lost (16 bits round
+        a small update away, which `warnings` tells). Where the base rounds what comes in, the logits differ by that,
+        too, and the layers alone say what is lost.
+        """
+        told = []
+        if not self.logits.largest <= self.tolerance:
+            told.append(
+                "the merged model differs from base and adapter by more than the tolerance"
+                f" ({self.tolerance:g}); --dtype fp32 rounds less, and --tolerance says what may pass"
+            )
+        if not math.isfinite(self.own_dtype.largest):
+            told.append(
+                f"computing {self._own_way}, some answers are no finite numbers; take another --dtype"
+            )
+        by_layers = (
+            self.base["rounds_inputs"] and self.dtype != NF4
+        )  # the logits hold the base's own rounding
+        effect = self.effect.largest
+        if effect and not by_layers and not self.logits.largest < MOST_LOST * effect:
+            told.append(
+                f"the merged model differs from base and adapter by {self.logits.largest:.2g}, which is not less than"
+                f" half of what the adapter does ({effect:.2g}); {self._kept_by}"
+            )
+        lost = self._lost_layers()
+        finite = all(math.isfinite(self.layers[name].of_update) for name in lost)
+        if lost and (self.dtype == "fp32" or by_layers or (self.dtype != NF4 and not finite)):
+            told.append(
+                f"{len(lost)} layers have lost half of their update or more ({some_of(lost)}); {self._kept_by}"
+            )
+        return told
+
+    def _lost_layers(self) -> list[str]:
+        return [name for name, one in self.layers.items() if not one.of_update < MOST_LOST]
+
+    @property
+    def _kept_by(self) -> str:
+        """What to do about a merge that loses what was learned."""
+        return "keep the adapter apart" + ("" if self.dtype == "fp32" else ", or take --dtype fp32")
+
+    def warnings(self) -> list[str]:
+        """What a person should know before the result."""
+        told = []
+        if self.texts["instead"]:
+            told.append(f"{self.texts['instead']}; compared on other texts: {self.texts['origin']}")
+        if self.base["rounds_inputs"]:
+            told.append(
+                "layers of the base that have no adapter round what comes in to 8 bits, which the merged model does"
+                " not: part of the difference is theirs"
+            )
+        if self.base["quantised"]:
+            told.append(
+                f"the base is quantised ({self.base['quantised']}): the adapter is merged into its dequantised weights,"
+                f" and the merged model, in {self.dtype}, is larger than the base"
+            )
+        if self.dtype != "fp32":
+            told.append(
+                f"{self.dtype} loses something: the rounded weights move logits by up to {self.logits.largest:.2g}"
+                f" (mean {self.logits.mean:.2g}) and change {self.logits.changed} of {self.logits.predictions}"
+                f" predictions; computing {self._own_way}, too, makes that {self.own_dtype.largest:.2g} and"
+                f" {self.own_dtype.changed}. To lose nothing keep the adapter apart, as `lowland predict` serves it, or"
+                f" merge {self._instead}"
+            )
+        if self.dtype != "fp32" and (lost := self._lost_layers()):
+            told.append(f"{len(lost)} layers have lost half of their update or more: {some_of(lost)}")
+        return told
+
+    @property
+    def _own_way(self) -> str:
+        return "as bitsandbytes does" if self.dtype == NF4 else f"in {self.dtype}"
+
+    @property
+    def _instead(self) -> str:
+        wide = "with --dtype fp32"
+        return f"into the dequantised weight, {wide} (bf16 loses less)" if self.dtype == NF4 else wide
+
+    def as_json(self) -> str:
+        """What `merge_report.json` holds."""
+        versions = {
+            "lowland": lowland.__version__,
+            "torch": str(torch.__version__),
+            "transformers": transformers.__version__,
+        }
+        told = {**dataclasses.asdict(self), "passed": self.passed, "versions": versions}
+        return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+
+    def table(self) -> str:
+        """The same in a few lines, for a person."""
+        weight, update = (
+            max(self.layers, key=lambda name: getattr(self.layers[name], of))
+            for of in ("of_weight", "of_update")
+        )
+        rows = {
+            "merged": f"{len(self.layers)} layers of {self.base['name']}, summed in {self.precision},"
+            f" kept in {self.dtype}",
+            "compared on": f"{self.texts['number']} texts: {self.texts['origin']}",
+            "largest difference of a logit": f"{self.logits.largest:.2g}; tolerance {self.tolerance:g}",
+            "mean difference of a logit": f"{self.logits.mean:.2g}; logits reach {self.logits.largest_logit:.2g}",
+            "what the adapter does": f"moves logits by up to {self.effect.largest:.2g} (mean {self.effect.mean:.2g})",
+            "changed predictions": f"{self.logits.changed} of {self.logits.predictions}",
+            "largest error of a weight": f"{self.layers[weight].of_weight:.2g} of it ({weight})",
+            "largest loss of an update": f"{self.layers[update].of_update:.2g} of it ({update})",
+        }
+        if self.dtype != "fp32":
+            own = self.own_dtype
+            rows[f"computing {self._own_way}, too"] = (
+                f"largest {own.largest:.2g}, mean {own.mean:.2g}, changed {own.changed} of {own.predictions}"
+            )
+        width = max(map(len, rows))
+        return "\n".join(f"{name.ljust(width)}  {words}" for name, words in rows.items())

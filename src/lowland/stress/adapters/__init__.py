@@ -1,0 +1,1 @@
+"""Fine-tuned runs asked their own test texts, damaged."""

@@ -1,0 +1,1 @@
+"""How it is asked: Inspect, budget, collection, judge."""

@@ -1,0 +1,6 @@
+"""What `inspect` finds under the name lowland: two tasks, and the model lowland/retriever."""
+
+from lowland.stress.asking.evals import messy, multilingual
+from lowland.stress.asking.retriever_api import LowlandAPI
+
+__all__ = ["LowlandAPI", "messy", "multilingual"]

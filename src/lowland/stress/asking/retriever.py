@@ -1,0 +1,147 @@
+"""A real if humble model that needs no key and no network: the nearest of its facts, by MiniLM embeddings."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import normalize
+
+from lowland.ground.mistakes import Mistake, reason_of
+from lowland.ground.recipe import DEFAULT_MODEL
+from lowland.models.find import ModelSource, find_model
+from lowland.models.load import load_tokenizer, token_limit
+from lowland.stress.questions.items import Fact, content_hash, facts
+
+UNKNOWN = "I do not know."
+LEAST_SIMILARITY = 0.5
+LENGTH = 256
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the retriever says to one text.
+
+    Attributes:
+        text: the answer of the nearest fact, or `UNKNOWN`.
+        fact_id: of the nearest fact; None where it is too far away to be said.
+        similarity: cosine of the text and the nearest fact, rounded to 4 places.
+        tokens: how many tokens of the text were read, the first and last special one included.
+    """
+
+    text: str
+    fact_id: str | None
+    similarity: float
+    tokens: int
+
+
+class Retriever:
+    """Answers a question with the answer of the fact whose question or sentence is nearest in meaning.
+
+    Texts are embedded as all-MiniLM-L6-v2 was trained to (Reimers & Gurevych, 2019): the mean of the last layer over
+    all tokens but padding, divided by its L2 norm. It is no language model: a prompt beside the question cannot help
+    it, and it answers nothing that is not in its facts. It is deterministic; answers are kept, so that a text that
+    is asked again (in another epoch, say) costs nothing.
+
+    Attributes:
+        source: the model's folder and hash.
+        facts: what it knows.
+        least: the smallest cosine at which it answers.
+    """
+
+    def __init__(self, source: ModelSource, facts: Sequence[Fact], least: float = LEAST_SIMILARITY) -> None:
+        if not facts:
+            raise Mistake("the retriever has no facts; give it at least one")
+        self.source, self.facts, self.least = source, tuple(facts), least
+        self.tokenizer = load_tokenizer(source.folder)
+        self.model = _load_encoder(source)
+        self.max_length = token_limit(self.tokenizer, self.model.config, LENGTH)
+        # (facts, width) each
+        self._questions, self._sentences = (
+            self.embed([getattr(fact, name) for fact in self.facts]) for name in ("question", "fact")
+        )
+        self._known: dict[str, Reply] = {}
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str]) -> torch.Tensor:
+        """Sentence embeddings of L2 norm 1 (texts, width), float32."""
+        found = torch.empty(len(texts), self.model.config.hidden_size)
+        order = sorted(
+            range(len(texts)), key=lambda i: len(texts[i])
+        )  # like lengths together: little padding
+        for start in range(0, len(texts), BATCH):
+            rows = order[start : start + BATCH]
+            found[rows] = self._forward([texts[row] for row in rows])[0]
+        return found
+
+    def answer(self, texts: Sequence[str]) -> list[Reply]:
+        """One reply a text, in order."""
+        new = sorted({text for text in texts if text not in self._known}, key=len)
+        for start in range(0, len(new), BATCH):
+            batch = new[start : start + BATCH]
+            self._known.update(zip(batch, self._nearest(batch), strict=True))
+        return [self._known[text] for text in texts]
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has, without special ones."""
+        return len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def describe(self) -> dict[str, Any]:
+        """What a record says of it; it claims no more than it is."""
+        return {
+            "name": "lowland/retriever",
+            "what": f"no language model: nearest neighbour over {len(self.facts)} facts",
+            "facts": len(self.facts),
+            "facts_sha256": content_hash(self.facts),
+            "least_similarity": self.least,
+            "embeddings": self.source.describe(),
+        }
+
+    @torch.inference_mode()
+    def _nearest(self, texts: list[str]) -> list[Reply]:
+        embedded, tokens = self._forward(texts)  # (texts, width), (texts,)
+        cosines = torch.maximum(embedded @ self._questions.T, embedded @ self._sentences.T)  # (texts, facts)
+        best = cosines.max(dim=1)
+        replies = []
+        for cosine, row, count in zip(
+            best.values.tolist(), best.indices.tolist(), tokens.tolist(), strict=True
+        ):
+            fact = self.facts[row] if cosine >= self.least else None
+            text, fact_id = (fact.answer, fact.id) if fact else (UNKNOWN, None)
+            replies.append(Reply(text, fact_id, round(cosine, 4), count))
+        return replies
+
+    @torch.inference_mode()
+    def _forward(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeddings (texts, width), and the tokens that were read of each text (texts,)."""
+        batch = self.tokenizer(
+            texts, truncation=True, max_length=self.max_length, padding=True, return_tensors="pt"
+        )
+        hidden = self.model(**batch).last_hidden_state  # (texts, tokens, width)
+        mask = batch["attention_mask"]
+        sums = (hidden * mask.unsqueeze(-1)).sum(dim=1)
+        return normalize(sums / mask.sum(dim=1, keepdim=True), dim=1), mask.sum(dim=1)
+
+
+@functools.cache
+def load_retriever() -> Retriever:
+    """The retriever over the packed facts with the default model, once a process.
+
+    Raises:
+        Mistake: if the model cannot be had.
+    """
+    return Retriever(find_model(DEFAULT_MODEL), facts())
+
+
+def _load_encoder(source: ModelSource) -> Any:
+    from safetensors import SafetensorError
+    from transformers import AutoModel
+
+    try:
+        return AutoModel.from_pretrained(source.folder, dtype=torch.float32).eval()
+    except (OSError, ValueError, SafetensorError) as error:
+        raise Mistake(f"{source.folder} holds no model that can embed texts ({reason_of(error)})") from None

@@ -1,6 +1,0 @@
-"""What `inspect` finds under the name lowland: two tasks, and the model lowland/retriever."""
-
-from lowland.stress.evals import messy, multilingual
-from lowland.stress.retriever_api import LowlandAPI
-
-__all__ = ["LowlandAPI", "messy", "multilingual"]

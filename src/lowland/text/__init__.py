@@ -1,0 +1,1 @@
+"""Damage to texts and its repair: no torch, no Inspect."""

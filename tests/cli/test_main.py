@@ -1,0 +1,376 @@
+"""The command line as a user meets it: what it prints, and what it says of mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from lowland.ground.records import read_record
+from lowland.train.methods import METHODS, PERTURBATIONS
+from tests.conftest import table_of
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_compare_ends_with_a_table_and_a_sentence(lowland: Run, tmp_path: Path) -> None:
+    code, out, err = lowland("compare", "--seeds", "1", "2", "3")
+    assert code == 0, err
+    rows = [line for line in out.splitlines() if line.startswith("|")]
+    assert [row.split("|")[1].strip() for row in rows[2:]] == ["full", "lora", "flat-lora"]
+    assert "accuracy" in rows[0]
+    assert " ± " in rows[2]
+    assert "flat-lora" in out.split(rows[-1])[1]
+    assert "95 % interval" in out or "identical" in out
+    assert "Permutation test over seeds" in out
+    assert err.count("[9/9] flat-lora, seed 3: accuracy") == 1
+    code, again, err = lowland("compare", "--seeds", "1", "2", "3")
+    assert code == 0
+    assert err.count("found, accuracy") == 9
+    assert again == out
+
+
+def test_train_is_one_run_and_predict_asks_it(lowland: Run, tmp_path: Path, texts: Path) -> None:
+    code, out, err = lowland("train", "--method", "flat-lora", "--seed", "7", "--epochs", "6")
+    assert code == 0, err
+    (folder,) = (tmp_path / "runs").glob("classification-flat-lora-s7-*")
+    assert str(folder) in out
+    code, out, _ = lowland("predict", str(folder), "--text", "the firm gains", "a bank, it falls")
+    assert code == 0
+    answers = pd.read_csv(StringIO(out))
+    assert list(answers.columns) == ["text", "label", "p_bad", "p_good"]
+    assert list(answers["text"]) == ["the firm gains", "a bank, it falls"]
+    assert (answers[["p_bad", "p_good"]].sum(axis=1) - 1).abs().max() < 1e-3
+    code, merged, _ = lowland(
+        "predict", str(folder), "--merge", "--text", "the firm gains", "a bank, it falls"
+    )
+    pd.testing.assert_frame_equal(pd.read_csv(StringIO(merged)), answers, atol=2e-4)
+    code, out, _ = lowland(
+        "predict", str(folder), "--data", str(texts), "--out", str(tmp_path / "answers.csv")
+    )
+    assert (code, out) == (0, "")
+    written = pd.read_csv(tmp_path / "answers.csv")
+    assert list(written["text"]) == list(pd.read_csv(texts)["text"])
+    assert (written["label"] == pd.read_csv(texts)["label"]).mean() > 0.7
+
+
+def test_lists(lowland: Run) -> None:
+    _, tasks, _ = lowland("tasks")
+    assert [line.split()[0] for line in tasks.splitlines()] == [
+        "financial-demo",
+        "financial-phrasebank",
+        "sms-spam",
+        "classification",
+    ]
+    _, methods, _ = lowland("methods")
+    rows, front = methods.split("\n\nIn front of a method")
+    assert [line.split()[0] for line in rows.splitlines()] == list(METHODS)
+    assert {"full", "lora", "flat-lora"} < set(METHODS)
+    assert [line.split()[0] for line in front.splitlines()[2:]] == [f"{name}+" for name in PERTURBATIONS]
+
+
+def test_print_config_is_a_recipe_that_can_be_given_back(lowland: Run, tmp_path: Path) -> None:
+    code, out, _ = lowland("compare", "--print_config", "--rank", "4", small=False)
+    assert code == 0
+    given = yaml.safe_load(out)
+    assert given["rank"] == 4
+    assert given["overrides"] == {"full": {"lr": 5e-5}}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(out)
+    _, again, _ = lowland("compare", "--config", str(path), "--print_config", small=False)
+    assert again == out
+    _, other, _ = lowland("compare", "--config", str(path), "--rank", "2", "--print_config", small=False)
+    assert yaml.safe_load(other) == {**given, "rank": 2}
+
+
+def test_a_recipe_file_with_overrides_is_obeyed(lowland: Run, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "methods: [full, lora]\nseeds: 5\nlr: 1e-3\noverrides:\n  full: {lr: 2e-4, epochs: 1}\n  lora: {rank: 3}\n"
+    )
+    code, _, err = lowland("compare", "--config", str(path))
+    # options beside the recipe win over it, but not over what it says of one method
+    assert code == 0, err
+    records = {one.method: one for one in map(read_record, (tmp_path / "runs").glob("classification-*"))}
+    assert {one.seed for one in records.values()} == {5}
+    assert records["full"].asked["training"]["lr"] == 2e-4
+    assert records["full"].asked["training"]["epochs"] == 1
+    assert records["lora"].asked["training"]["epochs"] == 2
+    assert records["lora"].asked["options"]["rank"] == 3
+
+
+def test_help_has_a_text_and_a_default_for_every_option(lowland: Run) -> None:
+    _, out, _ = lowland("compare", "--help", small=False)
+    for option in ("--rho", "--seeds", "--config", "--print_config", "--fresh", "--lr"):
+        assert option in out
+    assert "Any" not in out
+    assert out.count("default:") > 25
+
+
+@pytest.mark.parametrize("verb", ["predict", "merge", "check"])
+def test_help_says_what_each_option_of_the_other_verbs_is(lowland: Run, verb: str) -> None:
+    code, out, _ = lowland(verb, "--help")
+    assert code == 0
+    options = {"predict": ["--merge", "--out"], "merge": ["--dtype", "--tolerance"], "check": ["--adapter"]}[
+        verb
+    ]
+    for option in ("--help", *options):
+        assert option in out
+    assert "Any" not in out
+
+
+def test_from_training_to_a_merged_model_that_answers(lowland: Run, tmp_path: Path, tiny_model: Path) -> None:
+    code, _, err = lowland("train", "--method", "lora")
+    assert code == 0, err
+    (run,) = (tmp_path / "runs").glob("classification-lora-*")
+    code, out, err = lowland("check", "--adapter", str(run))
+    assert code == 0, out + err
+    answers = []
+    code, out, err = lowland("merge", str(run), "--out", str(tmp_path / "merged"))
+    assert code == 0, err
+    for folder in (run, run / "adapter", tmp_path / "merged"):
+        code, out, err = lowland("predict", str(folder), "--text", "the firm gains", "a bank fails again")
+        assert code == 0, err
+        answers.append(pd.read_csv(StringIO(out)).iloc[:, 2:].to_numpy())
+    assert abs(answers[0] - answers[1]).max() <= 1e-4
+    assert abs(answers[0] - answers[2]).max() <= 1e-4
+    code, _, err = lowland("merge", str(tmp_path / "merged"), "--out", str(tmp_path / "twice"))
+    assert code == 2
+    assert "neither a run (record.json) nor an adapter" in err
+    code, _, err = lowland("merge", str(run))
+    assert code == 2
+    assert "merge.out" in err
+
+
+def wrong(given: dict[str, object], tmp_path: Path) -> list[str]:
+    """Options for a file of the given columns."""
+    path = tmp_path / "given.csv"
+    pd.DataFrame(given).to_csv(path, index=False)
+    return ["--data", str(path)]
+
+
+MISTAKES: dict[str, tuple[list[str], str]] = {
+    "method": (["--methods", "lora", "flatlora"], "unknown method 'flatlora'; did you mean 'flat-lora'?"),
+    "task": (["--task", "classify"], "unknown task 'classify'; did you mean 'classification'?"),
+    "target": (["--targets", "querry"], "unknown target module 'querry'; did you mean 'query'?"),
+    "rank 0": (["--rank", "0"], "rank is 0; it must be at least 1"),
+    "rank too large": (["--rank", "17"], "rank 17 is larger than layer"),
+    "no adapter": (
+        ["--methods", "flat+full"],
+        "'flat+full' cannot be: flat puts noise on an adapter's merged weight",
+    ),
+    "neftune": (["--neftune-alpha", "0"], "neftune_alpha is 0; it must be above 0"),
+    "rho": (["--rho", "-0.1"], "rho is -0.1; it must be at least 0"),
+    "no file": (["--data", "nowhere.csv"], "the data file nowhere.csv does not exist"),
+    "column": (["--text-column", "texts"], "unknown text column 'texts'; did you mean 'text'?"),
+    "model": (["--model", "some/model"], "model some/model cannot be had from the hub"),
+    "embedded": (["--task", "financial-demo"], "brings its own data"),
+    "config": (["--config", "nowhere.yaml"], "the recipe file nowhere.yaml does not exist"),
+    "option": (["--rnk", "3"], "rnk"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_a_sentence_and_exit_code_2(lowland: Run, tmp_path: Path, name: str) -> None:
+    options, words = MISTAKES[name]
+    code, out, err = lowland("compare", *options)
+    assert code == 2
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.glob("runs/classification*"))
+    assert not list(tmp_path.glob("runs/.*.partial"))
+
+
+DATA_MISTAKES: dict[str, tuple[object, str]] = {
+    "one class": ({"text": ["a", "b", "c"], "label": ["x"] * 3}, "has one label only, 'x'"),
+    "no rows": ({"text": [], "label": []}, "holds no rows"),
+    "blank": ({"text": ["a", "", "c"], "label": ["x", "y", "x"]}, "1 rows without a text"),
+    "empty": (b"", "is empty"),
+    "undecodable": ("text,label\ngrün,x\n".encode("latin-1"), "is not UTF-8"),
+    "unseen label": (
+        {
+            "text": [f"t{i}" for i in range(30)],
+            "label": ["x", "y"] * 14 + ["z", "z"],
+            "split": ["train"] * 28 + ["test"] * 2,
+        },
+        "label 'z' is in the split 'test', but not in 'train'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DATA_MISTAKES)
+def test_bad_data_is_a_sentence_and_exit_code_2(lowland: Run, tmp_path: Path, name: str) -> None:
+    given, words = DATA_MISTAKES[name]
+    path = tmp_path / "given.csv"
+    if isinstance(given, bytes):
+        path.write_bytes(given)
+    else:
+        pd.DataFrame(given).to_csv(path, index=False)
+    more = ["--split-column", "split"] if name == "unseen label" else []
+    code, _, err = lowland("compare", "--data", str(path), *more)
+    assert code == 2
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_all_mistakes_of_a_recipe_are_told_at_once(lowland: Run, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("tsak: x\nrank: 0\nlr: fast\nmethods: [lora, flat]\noverrides: {full: {rho: 1}}\n")
+    code, _, err = lowland(
+        "compare", "--config", str(path), "--epochs", "0", "--seeds", "1", "1", small=False
+    )
+    assert code == 2
+    for words in ("'tsak'", "rank is 0", "lr is 'fast'", "'flat'", "'rho'", "epochs is 0", "seeds names 1"):
+        assert words in err
+    assert len(err.splitlines()) == 7
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "just words\n"])
+def test_a_recipe_that_is_none_is_refused(lowland: Run, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    code, _, err = lowland("compare", "--config", str(path), small=False)
+    assert code == 2
+    assert "recipe.yaml" in err
+
+
+def test_predict_says_what_is_wrong(lowland: Run, tmp_path: Path, texts: Path) -> None:
+    for options, words in (
+        ([str(tmp_path), "--text", "a"], "neither a run"),
+        ([str(tmp_path)], "give texts with --text"),
+        ([str(tmp_path), "--text", "a", "--data", str(texts)], "one of the two"),
+        ([str(tmp_path), "--data", str(texts), "--text-column", "words"], "unknown text column 'words'"),
+    ):
+        code, out, err = lowland("predict", *options)
+        assert (code, out) == (2, "")
+        assert words in err
+    (tmp_path / "blank.jsonl").write_text('{"text": "a"}\n{"text": null}\n')
+    code, _, err = lowland("predict", str(tmp_path), "--data", str(tmp_path / "blank.jsonl"))
+    assert code == 2
+    assert "no text in 1 rows, the first is row 2" in err
+
+
+def test_nothing_is_said_that_is_not_ours(tmp_path: Path, tiny_model: Path) -> None:
+    """Packages that quantise, where they are installed, warn at import; only a fresh process sees it."""
+    given = [sys.executable, "-m", "lowland.cli.main", "predict", str(tiny_model), "--text", "a"]
+    told = subprocess.run(given, capture_output=True, text=True, check=False)
+    assert (
+        told.stderr
+        == f"lowland: the model in {tiny_model} is no classifier of sequences; fine-tune it first\n"
+    )
+
+
+def command(tmp_path: Path, texts: Path, tiny_model: Path, *options: str) -> list[str]:
+    return [
+        *(
+            sys.executable,
+            "-m",
+            "lowland.cli.main",
+            "compare",
+            "--task",
+            "classification",
+            "--data",
+            str(texts),
+        ),
+        *(
+            "--model",
+            str(tiny_model),
+            "--methods",
+            "lora",
+            "--rank",
+            "2",
+            "--out",
+            str(tmp_path / "runs"),
+            *options,
+        ),
+    ]
+
+
+def test_a_full_disk_is_a_sentence_and_keeps_earlier_runs(
+    tmp_path: Path, texts: Path, tiny_model: Path
+) -> None:
+    def limited() -> None:  # a file of the adapter does not fit, as on a full disk
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+
+    given = command(tmp_path, texts, tiny_model, "--epochs", "1", "--seeds")
+    subprocess.run([*given, "1"], check=True, capture_output=True)
+    for method in ("lora", "full"):  # an adapter is written by lowland, a whole model by transformers
+        more = ["1", "2", "--methods", "lora", method][: 5 if method == "full" else 2]
+        done = subprocess.run([*given, *more], preexec_fn=limited, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "File too large" in done.stderr
+        assert "finished runs are kept" in done.stderr
+        assert "Traceback" not in done.stderr
+    left = [one.name for one in (tmp_path / "runs").iterdir() if one.name != ".locks"]
+    assert len(left) == 1
+    assert left[0].startswith("classification-lora-s1-")
+
+
+def listens() -> None:
+    """Hear Ctrl-C, also where the tests run in the background: a shell has such processes ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_control_c_is_exit_code_130_and_keeps_earlier_runs(
+    tmp_path: Path, texts: Path, tiny_model: Path
+) -> None:
+    given = command(tmp_path, texts, tiny_model, "--epochs", "30", "--seeds", "1", "2", "3")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(given, preexec_fn=listens, **pipes)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list((tmp_path / "runs").glob("classification-*")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    left = [one for one in (tmp_path / "runs").iterdir() if one.name != ".locks"]
+    assert 1 <= len(left) < 3
+    assert all(read_record(one).status == "finished" for one in left)
+
+
+def test_evidence_and_the_lists_need_no_torch() -> None:
+    code = (
+        "import sys, lowland, lowland.evidence.study, lowland.report.study, "
+        "lowland.ground.store, lowland.ground.recipe\n"
+        "from lowland.cli.main import main\n"
+        "main(['methods'])\n"
+        "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, capture_output=True)
+
+
+def test_json_lines_and_parquet_of_the_users_own(lowland: Run, tmp_path: Path) -> None:
+    table = table_of().rename(columns={"text": "words", "label": "kind"})
+    table.to_json(tmp_path / "texts.jsonl", orient="records", lines=True)
+    table.to_parquet(tmp_path / "texts.parquet")
+    scores = []
+    for name in ("texts.jsonl", "texts.parquet"):
+        options = [
+            "--data",
+            str(tmp_path / name),
+            "--text-column",
+            "words",
+            "--label-column",
+            "kind",
+            "--epochs",
+            "1",
+        ]
+        code, out, err = lowland("train", *options)
+        assert code == 0, err
+        scores.append(json.dumps(out.split("|")[12:15]))
+    assert scores[0] == scores[1]

@@ -1,0 +1,133 @@
+"""A merge that forgets what was learned does not pass, however small the logits are."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import lowland.lora.merge
+from lowland.deploy.find import find_adapted
+from lowland.deploy.load import load_adapted, load_base
+from lowland.deploy.merge.merging import _texts, merge
+from lowland.deploy.merge.proof import Difference, LayerError, batches, difference
+from lowland.deploy.merge.report import MergeReport
+from lowland.lora import lora_layers
+from tests.deploy.merge.test_merging import base_folder, peft_adapter
+
+DTYPES = ("fp32", "bf16", "nf4")
+
+
+@pytest.fixture
+def adapter(tmp_path: Path, tiny_model: Path) -> Path:
+    """One on layers with rows of 64, as NF4 needs them."""
+    base = base_folder("SEQ_CLS", tmp_path / "base", tiny_model, width=64)
+    peft_adapter("SEQ_CLS", base, tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def report(**changes: Any) -> MergeReport:
+    near = Difference(largest=0.01, mean=0.001, changed=0, predictions=8, largest_logit=1.0)
+    given: dict[str, Any] = {
+        "adapter": "a",
+        "base": {"name": "b", "rounds_inputs": False, "quantised": None},
+        "task_type": "SEQ_CLS",
+        "dtype": "bf16",
+        "precision": "float32",
+        "tolerance": 0.1,
+        "texts": {"origin": "c", "number": 8, "instead": None},
+        "logits": near,
+        "own_dtype": near,
+        "effect": dataclasses.replace(near, largest=1.0),
+        "layers": {"one": LayerError(0.001, 0.1), "two": LayerError(0.001, 0.0)},
+    }
+    return MergeReport(**{**given, **changes})
+
+
+@pytest.mark.filterwarnings("ignore")  # of the package that quantises
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_merge_that_forgets_the_adapter_fails(
+    adapter: Path, tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if dtype == "nf4":
+        pytest.importorskip("bitsandbytes")
+    genuine = merge(adapter, tmp_path / "genuine", dtype=dtype, tolerance=100.0)
+    assert genuine.passed
+
+    def forgetful(layer: Any, dtype: torch.dtype | None, precision: torch.dtype) -> torch.Tensor:
+        weight = layer.weight.to(dtype or layer.weight.dtype)
+        return weight.T.contiguous() if layer.transposed else weight
+
+    monkeypatch.setattr(lowland.lora.merge, "_merged_weight", forgetful)
+    report = merge(adapter, tmp_path / "merged", dtype=dtype, tolerance=100.0)
+    assert not report.passed
+    assert not (tmp_path / "merged").exists()
+    told = " ".join(report.failures())
+    assert "half of what the adapter does" in told
+    assert ("have lost half of their update" in told) == (dtype == "fp32")
+    assert ("have lost half of their update" in " ".join(report.warnings())) == (dtype != "fp32")
+    assert report.effect == genuine.effect
+
+
+def test_the_effect_is_that_of_the_adapter_on_its_base(adapter: Path, tmp_path: Path) -> None:
+    adapted = find_adapted(adapter)
+    texts = _texts(adapted, None, "text").texts
+    given = batches(texts, adapted.base.tokenizer, adapted.max_length)
+    wanted = difference(load_adapted(adapted), load_base(adapted.base), given, "SEQ_CLS")
+    found = merge(adapter, tmp_path / "merged")
+    assert found.effect.largest == pytest.approx(wanted.largest, rel=1e-4)
+    assert f"moves logits by up to {wanted.largest:.2g}" in found.table()
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_an_adapter_that_does_nothing_is_merged(adapter: Path, tmp_path: Path, dtype: str) -> None:
+    path = adapter / "adapter_model.safetensors"
+    state = {name: one * ("lora_B" not in name) for name, one in load_file(path).items()}
+    save_file(state, path, metadata={"format": "pt"})
+    assert not any(layer.delta().any() for _, layer in lora_layers(load_adapted(find_adapted(adapter))))
+    report = merge(adapter, tmp_path / "merged", dtype=dtype)
+    assert report.passed
+    assert report.effect.largest == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"tolerance": 0.009}, "more than the tolerance (0.009)"),
+        ({"own_dtype": Difference(math.inf, 0, 0, 8, 1)}, "some answers are no finite numbers"),
+        ({"effect": Difference(0.02, 0, 0, 8, 1)}, "half of what the adapter does (0.02)"),
+        ({"effect": Difference(math.nan, 0, 0, 8, 1)}, "half of what the adapter does"),
+        (
+            {"layers": {"one": LayerError(0.001, 0.5), "two": LayerError(0, 0)}, "dtype": "fp32"},
+            "1 layers have lost half",
+        ),
+        ({"layers": {"one": LayerError(0.001, math.nan)}}, "more (one)"),
+        ({"layers": {"one": LayerError(0.001, math.inf)}, "dtype": "fp32"}, "more (one)"),
+    ],
+)
+def test_each_reason_to_fail_is_a_sentence(changes: dict[str, Any], words: str) -> None:
+    found = report(**changes)
+    assert not found.passed
+    (told,) = found.failures()
+    assert words in told
+
+
+def test_what_was_learned_may_lose_less_than_half() -> None:
+    assert report().passed
+    assert report(effect=Difference(0.021, 0, 0, 8, 1)).passed
+    assert report(layers={"one": LayerError(0.001, 0.49)}, dtype="fp32").passed
+    rounded = report(layers={"one": LayerError(0.001, 0.9)})  # in 16 bits a small update is rounded away
+    assert rounded.passed
+    assert "1 layers have lost half of their update or more: one" in " ".join(rounded.warnings())
+    assert "have lost" not in " ".join(report().warnings())
+    rounding = {"name": "b", "rounds_inputs": True, "quantised": "bitsandbytes"}
+    small = Difference(0.011, 0, 0, 8, 1)  # of the logits as much is the base's own rounding
+    assert report(effect=small, base=rounding).passed
+    assert not report(effect=small, base=rounding, dtype="nf4").passed
+    assert not report(effect=small, base=rounding, layers={"one": LayerError(0.001, 1.0)}).passed
+    assert report(layers={"one": LayerError(0.1, 2.7)}, dtype="nf4").passed  # its logits alone count

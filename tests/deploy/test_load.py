@@ -1,0 +1,180 @@
+"""A loaded adapter answers as PEFT's, and not at all where what it needs would be random."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, BertModel
+
+from lowland.deploy import predict
+from lowland.deploy.find import find_adapted
+from lowland.deploy.load import load_with_peft
+from lowland.deploy.merge import merging
+from lowland.deploy.merge.merging import merge
+from lowland.deploy.predict import load_classifier_of
+from lowland.ground.mistakes import Mistake
+from lowland.models.load import load_tokenizer
+from tests.conftest import bert_config
+from tests.deploy.merge.test_merging import ASKED, base_folder, peft_adapter
+
+Run = Callable[..., tuple[int, str, str]]
+HEAD, POOLER = "classifier", "bert.pooler.dense"
+
+
+@pytest.fixture
+def poolerless(tiny_model: Path, tmp_path: Path) -> Path:
+    """A base with neither head nor pooler."""
+    shutil.copytree(tiny_model, tmp_path / "poolerless")
+    BertModel(bert_config(), add_pooling_layer=False).save_pretrained(tmp_path / "poolerless")
+    return tmp_path / "poolerless"
+
+
+def adapter(base: Path, folder: Path, saved: list[str], **options: Any) -> Path:
+    """An adapter that brings these modules whole, and no others: without a task PEFT adds none."""
+    peft_adapter("SEQ_CLS", base, folder, task_type=None, modules_to_save=saved or None, **options)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "task_type": "SEQ_CLS"}))
+    return folder
+
+
+@pytest.mark.parametrize("kind", [{}, {"use_dora": True}], ids=["ours", "PEFT's"])
+@pytest.mark.parametrize(
+    ("saved", "targets"), [([], ["query"]), ([HEAD], ["query"]), ([HEAD], ["query", "pooler.dense"])]
+)
+def test_what_neither_the_adapter_nor_its_base_holds_is_named(
+    lowland: Run,
+    poolerless: Path,
+    tmp_path: Path,
+    saved: list[str],
+    targets: list[str],
+    kind: dict[str, Any],
+) -> None:
+    folder = str(adapter(poolerless, tmp_path / "adapter", saved, target_modules=targets, **kind))
+    needed = ", ".join(name for name in (POOLER, HEAD) if name not in saved)
+    commands = [["predict", folder, "--text", "a"]]
+    if not kind:
+        commands += [["predict", folder, "--merge", "--text", "a"], ["check", "--adapter", folder]]
+        commands += [["merge", folder, "--out", str(tmp_path / "merged")]]
+    for given in commands:
+        code, out, err = lowland(*given)
+        assert (code, out) == (2, ""), given
+        assert f"the adapter in {folder} needs {needed}, which neither it nor the base model" in err
+        assert err.count("lowland: ") == 1
+    assert not (tmp_path / "merged").exists()
+
+
+@pytest.mark.parametrize("kind", [{}, {"use_dora": True}, {"bias": "all"}], ids=["lora", "dora", "bias"])
+def test_an_adapter_that_brings_it_all_answers_as_peft(
+    poolerless: Path, tmp_path: Path, kind: dict[str, Any]
+) -> None:
+    folder = tmp_path / "adapter"
+    adapter(poolerless, folder, [HEAD, POOLER], target_modules=["query"], **kind)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        classifier = load_classifier_of(folder)
+    assert [str(one.message) for one in told] == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        oracle = PeftModel.from_pretrained(
+            AutoModelForSequenceClassification.from_pretrained(poolerless, num_labels=2), str(folder)
+        ).eval()
+    batch = classifier.tokenizer(ASKED, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        torch.testing.assert_close(
+            classifier.model(**batch).logits, oracle(**batch).logits, rtol=0, atol=1e-6
+        )
+
+
+def test_biases_that_were_trained_are_not_left_out(tmp_path: Path, tiny_model: Path) -> None:
+    base = base_folder("SEQ_CLS", tmp_path / "base", tiny_model)
+    model = peft_adapter("SEQ_CLS", base, tmp_path / "adapter", target_modules=["query"], bias="all")
+    with torch.no_grad():
+        for name, one in model.named_parameters():
+            if name.endswith("output.dense.bias"):
+                one += 1.0
+    model.save_pretrained(tmp_path / "adapter")
+    batch = load_tokenizer(base)(ASKED, padding=True, return_tensors="pt")
+    served = load_classifier_of(tmp_path / "adapter").model
+    with torch.no_grad():
+        torch.testing.assert_close(served(**batch).logits, model(**batch).logits, rtol=0, atol=1e-6)
+    with pytest.raises(Mistake, match="bias"):
+        merge(tmp_path / "adapter", tmp_path / "merged")
+
+
+def test_what_cannot_be_merged_is_refused_before_anything_is_loaded(
+    lowland: Run, poolerless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = adapter(
+        poolerless, tmp_path / "adapter", [HEAD, POOLER], target_modules=["query"], use_dora=True
+    )
+
+    def loaded(*args: Any) -> None:
+        raise AssertionError("loaded")
+
+    for module, name in ((merging, "_texts"), (merging, "load_adapted"), (predict, "load_adapted")):
+        monkeypatch.setattr(module, name, loaded)
+    commands = [
+        ["predict", str(folder), "--merge", "--text", "a"],
+        ["merge", str(folder), "--out", str(tmp_path / "x")],
+    ]
+    for given in commands:
+        code, out, err = lowland(*given)
+        assert (code, out) == (2, "")
+        assert "use_dora" in err
+        assert "`lowland predict` without --merge answers with it" in err
+
+
+def test_an_adapter_that_peft_cannot_load_is_a_sentence(poolerless: Path, tmp_path: Path) -> None:
+    folder = adapter(
+        poolerless, tmp_path / "adapter", [HEAD, POOLER], target_modules=["query"], use_dora=True
+    )
+    path = folder / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(Mistake, match="PEFT cannot load the adapter"):
+        load_with_peft(find_adapted(folder))
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "1", '{"architectures": ["BertForSequenceClassification"]}', '{"model_type": "none"}']
+)
+def test_a_config_that_cannot_be_read_is_a_sentence(
+    lowland: Run, tiny_model: Path, tmp_path: Path, text: str
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "foreign")
+    (tmp_path / "foreign" / "config.json").write_text(text)
+    code, out, err = lowland("predict", str(tmp_path / "foreign"), "--text", "a")
+    assert (code, out) == (2, "")
+    assert "foreign holds no config.json that can be read" in err
+
+
+def test_a_whole_model_without_its_head_does_not_answer(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "headless")
+    path = tmp_path / "headless" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "architectures": ["BertForSequenceClassification"]}))
+    with pytest.raises(Mistake, match="lack classifier: answers would be random"):
+        load_classifier_of(tmp_path / "headless")
+
+
+def test_an_older_record_is_a_sentence(lowland: Run, tmp_path: Path) -> None:
+    code, _, err = lowland("train", "--method", "lora", "--dtype", "fp32", "--epochs", "1")
+    assert code == 0, err
+    (run,) = (tmp_path / "runs").glob("classification-lora-*")
+    record = json.loads((run / "record.json").read_text())
+    del record["model"]["files_sha256"]
+    (run / "record.json").write_text(json.dumps(record))
+    code, out, err = lowland("predict", str(run), "--text", *ASKED)
+    assert (code, out) == (2, "")
+    assert "has no files_sha256 of the base model" in err
+    assert isinstance(
+        load_classifier_of(run / "adapter").predict(ASKED), pd.DataFrame
+    )  # as the sentence says

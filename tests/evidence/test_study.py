@@ -1,0 +1,214 @@
+"""Runs on disk, by method and in pairs. Oracles: pandas, numpy, scikit-learn, and joining by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from lowland.evidence import compare_pairs
+from lowland.evidence.study import SCORES, against, by_method, finished, reference_of
+from lowland.ground.records import RunRecord, read_predictions, write_predictions, write_record
+
+NAMES = np.array(["negative", "neutral", "positive"])
+
+
+def record_of(method: str, seed: int, **changes: Any) -> RunRecord:
+    """A record whose numbers differ from seed to seed."""
+    luck = np.random.default_rng([seed, len(method)])
+    made = RunRecord(
+        key=f"{method}-{seed}",
+        asked={"task": "toy", "method": method, "seed": seed},
+        status="finished",
+        data={"sizes": {"train": 90, "test": 40, "shifted": 20}},
+        model={"name": "tiny"},
+        parameters={"trainable": 100 * len(method), "total": 9000, "share": len(method) / 90},
+        scores={split: {name: luck.uniform(0.6, 0.9) for name in SCORES} for split in ("test", "shifted")},
+        code={"version": "0", "sha256": "c0de"},
+        environment={"python": "3", "cores": 2},
+        cost={"train_seconds": luck.uniform(5, 9), "peak_bytes": luck.uniform(1e8, 2e8)},
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def answers_of(method: str, seed: int, *, group_size: int = 1) -> pd.DataFrame:
+    """40 rows of test and 20 of shifted, the same examples for every method and seed."""
+    same, own = np.random.default_rng(7), np.random.default_rng([seed, *method.encode()])
+    label = NAMES[same.integers(3, size=60)]
+    number = np.arange(60)
+    return pd.DataFrame(
+        {
+            "split": np.where(number < 40, "test", "shifted"),
+            "example": 1000 - 7 * number,
+            "group": [f"g{n % (40 // group_size)}" for n in number],
+            "category": "",
+            "label": label,
+            "predicted": np.where(own.random(60) < 0.7, label, NAMES[own.integers(3, size=60)]),
+        }
+    )
+
+
+def leave_run(
+    root: Path, method: str, seed: int, answers: pd.DataFrame | None = None, **changes: Any
+) -> Path:
+    """The folder of a run, as a study leaves it."""
+    folder = root / f"{method}-{seed}"
+    folder.mkdir()
+    write_record(folder, record_of(method, seed, **changes))
+    write_predictions(folder, answers_of(method, seed) if answers is None else answers)
+    return folder
+
+
+def runs_of(root: Path, *pairs: tuple[str, int], group_size: int = 1) -> dict[Path, RunRecord]:
+    root.mkdir(exist_ok=True)
+    return finished([leave_run(root, m, s, answers_of(m, s, group_size=group_size)) for m, s in pairs])
+
+
+# --- by method -------------------------------------------------------------------------------
+
+
+def test_finished_keeps_the_runs_that_did_not_fail(tmp_path):
+    good = leave_run(tmp_path, "lora", 1)
+    bad = leave_run(tmp_path, "lora", 0, status="failed", failure="loss is NaN")
+    later = leave_run(tmp_path, "flat-lora", 0)
+    found = finished([later, bad, good])
+    assert list(found) == [later, good]
+    assert found[good] == record_of("lora", 1)
+
+
+@pytest.mark.parametrize("split", ["test", "shifted"])
+def test_means_and_deviations_are_those_of_pandas(split):
+    records = [record_of(m, s) for s in (4, 0, 2) for m in ("lora", "flat-lora", "full")]
+    table = pd.DataFrame(
+        {"method": one.method, **one.scores[split], **one.cost, **one.parameters} for one in records
+    )
+    found = by_method(records, split)
+    assert [one.method for one in found] == ["lora", "flat-lora", "full"]
+    for one in found:
+        mine = table[table["method"] == one.method]
+        told = {**one.scores, "train_seconds": one.seconds, "peak_bytes": one.peak_bytes}
+        for name, spread in told.items():
+            assert spread.mean == pytest.approx(mine[name].mean()), name
+            assert spread.sd == pytest.approx(mine[name].std()), name
+        assert tuple(one.scores) == SCORES
+        assert one.seeds == (4, 0, 2)
+        assert (one.trainable, one.share) == (mine["trainable"].iloc[0], mine["share"].iloc[0])
+
+
+def test_one_seed_has_no_deviation():
+    (found,) = by_method([record_of("lora", 3)])
+    assert found.scores["accuracy"].mean == record_of("lora", 3).scores["test"]["accuracy"]
+    assert math.isnan(found.scores["accuracy"].sd)
+    assert math.isnan(found.seconds.sd)
+
+
+@pytest.mark.parametrize(
+    ("methods", "reference"),
+    [(["full", "lora", "flat-lora"], "lora"), (["full", "flat-lora"], "full"), (["flat-lora"], "flat-lora")],
+)
+def test_the_reference_is_lora_or_else_the_first(methods, reference):
+    assert reference_of(methods) == reference
+
+
+# --- in pairs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", SCORES)
+@pytest.mark.parametrize("split", ["test", "shifted"])
+def test_differences_are_those_of_scikit_learn(tmp_path, metric, split):
+    runs = runs_of(tmp_path, *[(m, s) for m in ("flat-lora", "lora") for s in (2, 0, 1)])
+    (found,) = against(runs, "lora", metric=metric, split=split)
+    average = metric.partition("_")[0]
+
+    def score(method, seed):
+        table = read_predictions(tmp_path / f"{method}-{seed}")
+        table = table[table["split"] == split]
+        if metric == "accuracy":
+            return accuracy_score(table["label"], table["predicted"])
+        return f1_score(table["label"], table["predicted"], average=average, zero_division=0)
+
+    gaps = [score("flat-lora", seed) - score("lora", seed) for seed in (2, 0, 1)]
+    assert found.per_seed == pytest.approx(gaps)
+    assert (found.method, found.reference, found.metric) == ("flat-lora", "lora", metric)
+    assert found.seeds == (2, 0, 1)
+    assert found.n_examples == {"test": 40, "shifted": 20}[split]
+
+
+def test_examples_are_paired_by_their_number_whatever_the_order_of_rows(tmp_path):
+    pairs = [(m, s) for m in ("lora", "flat-lora") for s in (0, 1, 2)]
+    in_order = runs_of(tmp_path / "a", *pairs, group_size=4)
+    shuffled = runs_of(tmp_path / "b", *pairs, group_size=4)
+    for number, folder in enumerate(shuffled):
+        table = read_predictions(folder).sample(frac=1, random_state=number)
+        write_predictions(folder, table)
+    assert against(shuffled, "lora") == against(in_order, "lora")
+
+
+def test_seeds_that_only_one_has_are_left_out(tmp_path):
+    pairs = [("lora", 0), ("lora", 1), ("lora", 2), ("flat-lora", 2), ("flat-lora", 5), ("flat-lora", 1)]
+    found = against(runs_of(tmp_path / "a", *pairs), "lora")
+    assert [one.seeds for one in found] == [(2, 1)]
+    shared = [pair for pair in pairs if pair[1] in (1, 2)]
+    assert found == against(runs_of(tmp_path / "b", *shared), "lora")
+
+
+def test_a_method_that_shares_no_seed_is_left_out_and_the_others_keep_their_order(tmp_path):
+    pairs = [("full", 0), ("lora", 0), ("flat-lora", 1), ("dora", 0)]
+    found = against(runs_of(tmp_path, *pairs), "lora")
+    assert [one.method for one in found] == ["full", "dora"]
+    assert not found[0].over_seeds
+
+
+@pytest.mark.parametrize("group_size", [1, 4])
+def test_groups_are_those_of_the_predictions(tmp_path, group_size):
+    pairs = [(m, s) for m in ("flat-lora", "lora") for s in (0, 1, 2)]
+    (found,) = against(runs_of(tmp_path, *pairs, group_size=group_size), "lora")
+    tables = {pair: answers_of(*pair)[:40].iloc[::-1] for pair in pairs}  # examples count downward
+    number = {name: index for index, name in enumerate(NAMES)}
+    ours, theirs = (
+        np.stack([tables[m, s]["predicted"].map(number) for s in range(3)]) for m in ("flat-lora", "lora")
+    )
+    assert found == compare_pairs(
+        tables[pairs[0]]["label"].map(number),
+        ours,
+        theirs,
+        method="flat-lora",
+        reference="lora",
+        seeds=[0, 1, 2],
+        groups=np.arange(40)[::-1] % (40 // group_size),
+    )
+    assert found.n_groups == 40 // group_size
+    assert ("in 10 groups" in found.sentence()) == (group_size == 4)
+
+
+def other_numbers(table):
+    return table.assign(example=table["example"] + 1)
+
+
+def other_labels(table):
+    return table.assign(label=["neutral", *table["label"][1:]])
+
+
+def fewer_rows(table):
+    return table[1:]
+
+
+@pytest.mark.parametrize("change", [other_numbers, other_labels, fewer_rows])
+def test_runs_on_different_examples_are_refused(tmp_path, change):
+    runs = runs_of(tmp_path, ("lora", 0), ("lora", 1), ("flat-lora", 0), ("flat-lora", 1))
+    assert against(runs, "lora")
+    answers = answers_of("flat-lora", 1)
+    assert answers["label"][0] != "neutral"
+    write_predictions(tmp_path / "flat-lora-1", change(answers))
+    with pytest.raises(ValueError, match="tested on different examples"):
+        against(runs, "lora")
+
+
+def test_a_test_set_of_a_single_group_tells_nothing(tmp_path):
+    assert against(runs_of(tmp_path, ("lora", 0), ("flat-lora", 0), group_size=40), "lora") == []

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+
+FAULTS = """
+import resource
+from lowland.ground.runtime import keep_large_blocks
+import numpy as np
+
+def pages_given_anew(steps=20, mib=64):
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(steps):
+        np.ones(mib * 2**17)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+
+before = pages_given_anew()
+told = keep_large_blocks()
+pages_given_anew()
+print(told, before, pages_given_anew())
+"""
+
+
+def run(environment: Mapping[str, str]) -> tuple[bool, int, int]:
+    import os
+
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    told = subprocess.run(
+        [sys.executable, "-c", FAULTS],
+        env={**kept, **environment},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    word, before, after = told.stdout.split()
+    return word == "True", int(before), int(after)
+
+
+@needs_glibc
+def test_blocks_that_were_freed_are_not_asked_of_the_system_again() -> None:
+    told, before, after = run({})
+    assert told
+    assert before > 100
+    assert after < before / 10
+
+
+@needs_glibc
+def test_what_the_user_said_in_the_environment_stays() -> None:
+    told, before, after = run({"MALLOC_MMAP_THRESHOLD_": "65536"})
+    assert not told
+    assert after > before / 2

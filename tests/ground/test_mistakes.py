@@ -1,0 +1,56 @@
+"""A mistake is one clear sentence a problem, and a `ValueError`."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lowland.ground.mistakes import Mistake, one_of
+
+METHODS = ("full", "lora", "flat-lora")
+
+
+def test_a_mistake_is_a_value_error_that_tells_every_problem_a_line():
+    with pytest.raises(ValueError, match="rank is 0") as caught:
+        raise Mistake("rank is 0", "rho is -1")
+    assert isinstance(caught.value, Mistake)
+    assert caught.value.problems == ("rank is 0", "rho is -1")
+    assert str(caught.value).splitlines() == ["rank is 0", "rho is -1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ("flat", "flat-lora"),
+        ("lroa", "lora"),
+        ("ful", "full"),
+        ("flatlora", "flat-lora"),
+        ("flat_lora", "flat-lora"),
+    ],
+)
+def test_the_nearest_name_is_offered(given, nearest):
+    assert f"'{given}'; did you mean '{nearest}'?" in one_of("method", given, METHODS)
+
+
+def test_nothing_is_offered_where_nothing_is_near():
+    told = one_of("method", "xyz", METHODS)
+    assert "did you mean" not in told
+    assert told.startswith("unknown method 'xyz';")
+
+
+@given(st.text(max_size=12), st.lists(st.text(min_size=1, max_size=8), max_size=6, unique=True))
+@settings(deadline=None, max_examples=80)
+def test_the_sentence_names_what_was_given_and_all_that_is_allowed(given, allowed):
+    told = one_of("thing", given, allowed)
+    assert f"unknown thing '{given}'" in told
+    assert told.endswith("Allowed: " + ", ".join(allowed))
+
+
+@pytest.mark.parametrize("given", [None, 3, 2.5, ["lora"]])
+def test_what_is_no_text_is_named_too(given):
+    assert f"'{given}'" in one_of("method", given, METHODS)
+
+
+def test_any_collection_of_names_will_do():
+    assert "did you mean 'lora'?" in one_of("method", "lora2", {"lora": 1, "full": 2})

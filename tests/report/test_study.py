@@ -1,0 +1,144 @@
+"""The plain-text story of a study: what stands in it agrees with the records it was made of."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lowland.evidence.study import SCORES, against, finished
+from lowland.ground.records import read_record
+from lowland.report.study import summary
+from tests.evidence.test_study import leave_run, record_of
+
+NUMBER = r"(\d+\.\d+|\d+)"
+
+
+def study(root: Path, methods: tuple[str, ...] = ("lora", "flat-lora"), seeds: int = 3) -> list[Path]:
+    return [leave_run(root, method, seed) for seed in range(seeds) for method in methods]
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """The cells of each Markdown table, without the line under its header."""
+    blocks = re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
+    lines = [[line for line in block.splitlines() if not set(line) <= set("|- ")] for block in blocks]
+    return [[[cell.strip() for cell in line.strip("|").split("|")] for line in block] for block in lines]
+
+
+def told(cell: str) -> tuple[float, float, float]:
+    """Mean, standard deviation, and half a unit of the last digit shown."""
+    found = re.fullmatch(rf"{NUMBER} ± {NUMBER}(?: MiB)?", cell)
+    assert found, cell
+    mean, sd = found.groups()
+    assert len(mean.partition(".")[2]) == len(sd.partition(".")[2]), cell
+    return float(mean), float(sd), 0.5001 * 10.0 ** -len(mean.partition(".")[2])
+
+
+def test_table_gives_mean_and_deviation_to_the_digits_shown(tmp_path):
+    methods = ("lora", "flat-lora", "full")
+    header, *rows = tables(summary(study(tmp_path, methods)))[0]
+    assert [row[0] for row in rows] == list(methods)
+    for row in rows:
+        cells = dict(zip(header, row, strict=True))
+        records = [record_of(row[0], seed) for seed in range(3)]
+        wanted = {name.replace("_f1", " F1"): [r.scores["test"][name] for r in records] for name in SCORES}
+        wanted["seconds"] = [r.cost["train_seconds"] for r in records]
+        wanted["peak memory"] = [r.cost["peak_bytes"] / 2**20 for r in records]
+        for name, values in wanted.items():
+            mean, sd, half = told(cells[name])
+            assert mean == pytest.approx(np.mean(values), abs=half), name
+            assert sd == pytest.approx(np.std(values, ddof=1), abs=half), name
+        assert told(cells["accuracy"])[2] < 1e-4  # four decimals
+        assert cells["trainable"] == f"{100 * len(row[0]):,}"
+        assert cells["share"] == f"{100 * len(row[0]) / 90:.2f}%"
+
+
+def test_memory_that_was_not_measured_is_not_known(tmp_path):
+    folder = leave_run(tmp_path, "lora", 0, cost={"train_seconds": 3.0, "peak_bytes": 0})
+    header, row = tables(summary([folder]))[0]
+    assert dict(zip(header, row, strict=True))["peak memory"] == "not known"
+
+
+def test_another_test_set_has_a_table_of_its_own(tmp_path):
+    text = summary(study(tmp_path))
+    header, first, _ = tables(text)[1]
+    assert "'shifted'" in text
+    values = [record_of("lora", seed).scores["shifted"]["accuracy"] for seed in range(3)]
+    mean, sd, half = told(dict(zip(header, first, strict=True))["accuracy"])
+    assert (mean, sd) == pytest.approx((np.mean(values), np.std(values, ddof=1)), abs=half)
+
+
+def test_failed_runs_are_counted_and_left_out(tmp_path):
+    folders = study(tmp_path)
+    failed = [leave_run(tmp_path, "flat-lora", seed, status="failed", failure="NaN") for seed in (8, 9)]
+    assert "failed" not in summary(folders)
+    text = summary(folders + failed)
+    assert text.splitlines()[0] == f"2 of {len(folders) + 2} runs failed."
+    assert text.partition("\n\n")[2] == summary(folders)
+
+
+def test_a_study_that_failed_altogether_says_so_and_no_more(tmp_path):
+    failed = [leave_run(tmp_path, "lora", seed, status="failed", failure="NaN") for seed in range(2)]
+    assert summary(failed) == "2 of 2 runs failed."
+
+
+def test_the_sentence_of_every_comparison_stands_in_it(tmp_path):
+    folders = study(tmp_path, ("full", "lora", "flat-lora"))
+    text = summary(folders)
+    for split in ("test", "shifted"):
+        compared = against(finished(folders), "lora", split=split)
+        assert [one.method for one in compared] == ["full", "flat-lora"]
+        for one in compared:
+            assert one.sentence() in text
+
+
+def test_a_method_alone_is_compared_with_nothing(tmp_path):
+    text = summary(study(tmp_path, ("lora",)))
+    assert len(tables(text)) == 2
+    assert "interval" not in text
+    assert "permutation" not in text.lower()
+
+
+def test_three_seeds_cannot_give_a_small_p_and_it_says_so(tmp_path):
+    text = summary(study(tmp_path, seeds=3))
+    assert "(at least 0.25 with 3 seeds)" in text
+
+
+def test_six_seeds_give_the_p_of_every_method(tmp_path):
+    folders = study(tmp_path, ("full", "lora", "flat-lora"), seeds=6)
+    text = summary(folders)
+    assert "at least 0.0312 with 6 seeds" in text
+    for split in ("test", "shifted"):
+        full, flat = (one.permutation.p for one in against(finished(folders), "lora", split=split))
+        line = next(one for one in text.splitlines() if f"p: full {full:.3g} (" in one)
+        assert f", flat-lora {flat:.3g} (" in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "warnings"),
+    [
+        ({}, []),
+        ({"code": {"version": "0", "sha256": "0ther"}}, ["versions of lowland's code"]),
+        ({"environment": {"python": "3", "cores": 64}}, ["environments"]),
+        ({"code": {}, "environment": {}}, ["versions of lowland's code", "environments"]),
+    ],
+)
+def test_runs_that_were_not_made_alike_are_warned_of(tmp_path, changes, warnings):
+    folders = [*study(tmp_path), leave_run(tmp_path, "lora", 7, **changes)]
+    assert read_record(folders[-1]).seed == 7
+    found = [line for line in summary(folders).splitlines() if line.startswith("Beware")]
+    assert len(found) == len(warnings)
+    for line, warning in zip(found, warnings, strict=True):
+        assert f"different {warning}" in line
+
+
+def test_one_seed_shows_no_deviation(tmp_path):
+    text = summary(study(tmp_path, seeds=1))
+    cells = [cell for table in tables(text) for row in table for cell in row]
+    accuracy = record_of("lora", 0).scores["test"]["accuracy"]
+    assert f"{accuracy:.4f}" in cells
+    assert not [cell for cell in cells if "±" in cell or "nan" in cell]
+    assert "1 seed" in text
+    assert "ther seeds may differ" in text

@@ -1,0 +1,424 @@
+"""Runs under corrupted texts: the same texts for all, every answer kept, nothing asked twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lowland.deploy.predict import load_classifier_of
+from lowland.ground.mistakes import Mistake
+from lowland.ground.recipe import DATA, Recipe, read_recipe
+from lowland.ground.records import read_predictions, read_record, write_predictions, write_record
+from lowland.stress.adapters.run import COLUMNS, stress_adapters
+from lowland.stress.adapters.run import run as adapters
+from lowland.stress.adapters.texts import conditions_of, damaged_texts, texts_of, vital
+from lowland.stress.progress import Progress
+from lowland.stress.questions.mitigations import prepared
+from lowland.study.run import run_study
+from lowland.tasks.table import load_task
+from lowland.text.corruptions import CORRUPTIONS
+from lowland.text.levels import LADDER
+from lowland.train.methods import method_named
+from tests.conftest import table_of
+
+METHODS, SEEDS = ("full", "lora", "flat-lora"), (1, 2)
+FEW: dict[str, Any] = {"corruptions": ["typos", "casing"], "levels": ["light", "heavy"]}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple[Path, list[Path]]:
+    """The runs of a study, and the file of its data beside them."""
+    root = tmp_path_factory.mktemp("study")
+    table_of(6).to_csv(root / "texts.csv", index=False)
+    given = {
+        **{"task": "classification", "data": str(root / "texts.csv"), "model": str(tiny_model)},
+        **{"methods": list(METHODS), "seeds": list(SEEDS), "dtype": "fp32", "out": str(root / "runs")},
+        **{"epochs": 2, "batch_size": 4, "rank": 2, "lr": 0.01, "overrides": {"full": {"lr": 0.01}}},
+    }
+    return root, run_study(read_recipe(given, tasks=["classification"], methods=method_named))
+
+
+@pytest.fixture
+def runs(trained: tuple[Path, list[Path]], tmp_path: Path) -> list[Path]:
+    """The runs, copied: a test may change them."""
+    return [Path(shutil.copytree(one, tmp_path / "runs" / one.name)) for one in trained[1]]
+
+
+@pytest.fixture
+def stress(tmp_path: Path) -> Callable[..., Path]:
+    def call(folders: list[Path], **changes: Any) -> Path:
+        return stress_adapters(folders, **{"out": tmp_path / "out", **FEW, **changes})
+
+    return call
+
+
+def rows_of(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "rows.parquet")
+
+
+def change(run: Path, **changes: Any) -> None:
+    write_record(run, dataclasses.replace(read_record(run), **changes))
+
+
+def test_every_run_is_asked_every_text_in_every_condition(runs: list[Path], stress: Any) -> None:
+    folder = stress(runs)
+    rows, record = rows_of(folder), json.loads((folder / "record.json").read_text())
+    sizes = read_record(runs[0]).data["sizes"]
+    assert folder.name == f"adapter-classification-{record['key'][:10]}"
+    assert tuple(rows.columns) == COLUMNS
+    assert len(rows) == len(METHODS) * len(SEEDS) * sizes["test"] * (1 + 2 * 2)
+    assert not rows.duplicated(["model", "seed", "item", "condition", "level"]).any()
+    assert record["counts"] == {"expected": len(rows), "scored": len(rows), "failed": 0}
+    assert record["items"]["count"] == sizes["test"]
+    assert [one["method"] for one in record["model"]["runs"]] == [read_record(one).method for one in runs]
+    assert (rows["score"] == (rows["predicted"] == rows["label"])).all()
+    assert set(map(tuple, rows[["condition", "level", "rate"]].drop_duplicates().to_numpy())) == {
+        ("clean", "", 0.0),
+        *((kind, level, rate) for kind in FEW["corruptions"] for level, rate in (("light", 0.05), ("heavy", 0.2))),
+    }  # fmt: skip
+    written = pd.read_csv(folder / "rows.csv", keep_default_na=False)
+    assert list(written["prompt"]) == list(rows["prompt"])
+    assert not list(folder.parent.glob(".unfinished/*"))
+
+
+def test_all_methods_and_seeds_meet_the_same_texts(runs: list[Path], stress: Any, tmp_path: Path) -> None:
+    rows = rows_of(stress(runs))
+    assert (rows.groupby(["item", "condition", "level"])["prompt"].nunique() == 1).all()
+    alone = rows_of(stress(runs[-1:], out=tmp_path / "alone"))
+    both = rows.merge(alone, on=["model", "seed", "item", "condition", "level"], suffixes=("", "_alone"))
+    assert len(both) == len(alone)
+    assert (both["prompt"] == both["prompt_alone"]).all()
+    assert (both["predicted"] == both["predicted_alone"]).all()
+    others = rows_of(stress(runs[-1:], seed=1))
+    assert (others["prompt"].to_numpy() != alone["prompt"].to_numpy()).mean() > 0.3
+
+
+def test_clean_answers_are_those_of_the_record(runs: list[Path], stress: Any) -> None:
+    folder = stress(runs)
+    rows = rows_of(folder)
+    for run in runs:
+        record = read_record(run)
+        of = (rows["model"] == record.method) & (rows["seed"] == record.seed) & (rows["condition"] == "clean")
+        clean, tested = rows[of].set_index("item"), read_predictions(run).set_index("example")
+        assert clean["predicted"].to_dict() == tested["predicted"].to_dict()
+        assert clean["label"].to_dict() == tested["label"].to_dict()
+        assert clean["group"].to_dict() == tested["group"].to_dict()
+        assert clean["score"].mean() == pytest.approx(record.scores["test"]["accuracy"])
+    told = json.loads((folder / "record.json").read_text())["model"]["runs"]
+    assert [one["clean_differs"] for one in told] == [0.0] * len(runs)
+
+
+def test_other_clean_answers_than_the_records_are_counted_and_told(runs: list[Path], stress: Any) -> None:
+    tested, said = read_predictions(runs[1]), io.StringIO()
+    tested.loc[[0, 3], "predicted"] = tested.loc[[0, 3], "predicted"].map({"good": "bad", "bad": "good"})
+    write_predictions(runs[1], tested)
+    folder = stress(runs[:2], progress=Progress(said))
+    told = json.loads((folder / "record.json").read_text())["model"]["runs"]
+    assert [one["clean_differs"] for one in told] == [0.0, pytest.approx(2 / len(tested))]
+    (beware,) = [one for one in said.getvalue().splitlines() if "BEWARE" in one]
+    assert beware.startswith("lora, seed 1: ")
+
+
+def test_each_text_is_answered_as_by_predict(runs: list[Path], stress: Any) -> None:
+    rows = rows_of(stress(runs[:3]))
+    assert rows["predicted"].nunique() == 2
+    for run in runs[:3]:
+        mine = rows[rows["model"] == read_record(run).method]
+        assert list(load_classifier_of(run).predict(list(mine["prompt"]))["label"]) == list(mine["predicted"])
+
+
+def test_asked_again_nothing_is_predicted_but_with_fresh(
+    runs: list[Path], stress: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, said = stress(runs[:2]), io.StringIO()
+    stamp = (folder / "record.json").stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setattr(adapters, "load_classifier_of", lambda folder: pytest.fail("asked again"))
+        assert stress(runs[:2], progress=Progress(said)) == folder
+        assert stress(runs[1::-1]) == folder
+    assert said.getvalue().splitlines()[-1].startswith("found, ")
+    assert (folder / "record.json").stat().st_mtime_ns == stamp
+    assert stress(runs[:2], fresh=True) == folder
+    assert (folder / "record.json").stat().st_mtime_ns > stamp
+
+
+def test_a_run_trained_anew_is_asked_anew(runs: list[Path], stress: Any) -> None:
+    before = stress(runs[:1])
+    change(runs[0], when={"ended": "later"})
+    assert stress(runs[:1]) != before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lowland.stress.adapters.run import run as adapters
+asked, ask = [], adapters._ask
+def until_the_third(*given):
+    asked.append(given)
+    if len(asked) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ask(*given)
+adapters._ask = until_the_third
+folders = [Path(one) for one in sys.argv[2:]]
+adapters.stress_adapters(folders, corruptions=["typos", "casing"], levels=["light", "heavy"], out=Path(sys.argv[1]))
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_from_there(
+    runs: list[Path], stress: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = rows_of(stress(runs[:4], out=tmp_path / "undisturbed"))
+    given = [sys.executable, "-c", KILLED, str(tmp_path / "out"), *map(str, runs[:4])]
+    killed = subprocess.run(given, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not list((tmp_path / "out").glob("adapter-*"))
+    asked = []
+    monkeypatch.setattr(
+        adapters, "load_classifier_of", lambda one: asked.append(one) or load_classifier_of(one)
+    )
+    folder = stress(runs[:4])
+    assert asked == runs[2:4]
+    pd.testing.assert_frame_equal(rows_of(folder), wanted)
+    assert sorted(one.name for one in folder.parent.iterdir()) == [".locks", ".unfinished", folder.name]
+
+
+def test_answers_left_damaged_or_of_other_texts_are_not_taken(
+    runs: list[Path], stress: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    wanted = rows_of(whole := stress(runs[:3]))
+    shutil.rmtree(whole)
+    with monkeypatch.context() as patch:
+        patch.setattr(adapters, "write_rows", stop)
+        with pytest.raises(KeyboardInterrupt):
+            stress(runs[:3])
+    parts = sorted((whole.parent / ".unfinished" / whole.name).glob("*.parquet"))
+    assert len(parts) == 3
+    parts[0].write_bytes(parts[0].read_bytes()[:100])
+    pd.read_parquet(parts[1]).assign(prompt="else").to_parquet(parts[1])
+    asked = []
+    monkeypatch.setattr(
+        adapters, "load_classifier_of", lambda one: asked.append(one) or load_classifier_of(one)
+    )
+    pd.testing.assert_frame_equal(rows_of(stress(runs[:3])), wanted)
+    assert {read_record(one).key for one in asked} == {one.stem for one in parts[:2]}
+
+
+def test_how_long_it_takes_is_told_after_the_first_texts(
+    runs: list[Path], stress: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapters, "time", Clock(1.5))
+    monkeypatch.setattr(adapters, "BATCH", 1)
+    monkeypatch.setattr(adapters, "SAMPLE", 10)
+    said = io.StringIO()
+    folder = stress(runs[:3], progress=Progress(said))
+    lines = said.getvalue().splitlines()
+    texts = rows_of(folder)["prompt"].nunique()
+    assert lines[0].startswith("3 runs of classification: corrupting ")
+    assert lines[0].endswith(" in 4 ways")
+    assert lines[1] == f"{texts} different texts a run; 3 runs left to ask"
+    first = [adapters._duration(1.5 / 10 * texts * runs_left) for runs_left in (1, 3, 2, 1)]
+    told = [one for one in lines if " for all that are left" in one]
+    assert told[0] == f"full, seed 1: about {first[0]}, {first[1]} for all that are left"
+    assert told[1] == f"lora, seed 1: about {first[0]}, {first[2]} for all that are left"
+    assert told[2] == f"flat-lora, seed 1: about {first[0]}, {first[3]} for all that are left"
+    assert sum("clean" in one for one in lines) == 3
+
+
+class Clock:
+    """Every look at it takes some seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.now = seconds, 0.0
+
+    def perf_counter(self) -> float:
+        self.now += self.seconds
+        return self.now
+
+
+def test_a_limit_draws_the_same_texts_and_more_of_them(trained: Any, runs: list[Path], stress: Any) -> None:
+    rows = {n: rows_of(stress(runs[:2], limit=n)) for n in (4, 9)}
+    items = {n: set(one["item"]) for n, one in rows.items()}
+    assert [len(items[4]), len(items[9])] == [4, 9]
+    assert items[4] < items[9]
+    whole = rows_of(stress(runs[:1], limit=10**6))
+    assert set(whole["item"]) == set(read_predictions(runs[0])["example"])
+
+
+def test_protect_asks_both_ways(runs: list[Path], stress: Any) -> None:
+    rows = rows_of(stress(runs[:1], protect="both"))
+    assert not rows[rows["condition"] == "clean"]["protected"].any()
+    corrupted = rows[rows["condition"] != "clean"]
+    assert corrupted["protected"].mean() == 0.5
+
+
+def test_numbers_and_names_are_spared_where_asked() -> None:
+    text = "Profit of Nokia Oyj rose 12.5% to EUR 3,200 mn in 2009 , said H&M ."
+    assert vital(text) == ("Nokia", "Oyj", "12.5%", "EUR", "3,200", "2009", "H&M")
+    one = {"split": "test", "item": 3, "group": "a", "topic": "", "label": "up", "text": text}
+    conditions = conditions_of(["typos"], [0.9], "both", [])
+    clean, free, spared = damaged_texts(pd.DataFrame([one]), conditions, ["none"], 0)["prompt"]
+    assert clean == text
+    assert all(span in spared for span in vital(text))
+    assert not all(span in free for span in vital(text))
+
+
+def test_normalise_is_tried_on_the_same_damage_and_on_clean_texts(runs: list[Path], stress: Any) -> None:
+    rows = rows_of(stress(runs[:1], corruptions=["confusables"], mitigations=["normalise"]))
+    keys = ["item", "condition", "level"]
+    none, after = (rows[rows["mitigation"] == one].set_index(keys) for one in ("none", "normalise"))
+    assert list(none.index) == list(after.index)
+    assert (none["edits"] == after["edits"]).all()
+    assert [prepared(one, "normalise") for one in none["prompt"]] == list(after["prompt"])
+    assert (none["prompt"] != after["prompt"]).any()
+    every = stress(runs[:1], corruptions=["confusables"], mitigations=["all"])
+    assert stress(runs[:1], corruptions=["confusables"], mitigations=["none", "normalise"]) == every
+
+
+def test_all_corruptions_and_the_ladder_are_spelt_out() -> None:
+    found = conditions_of(["all"], ["ladder", "heavy"], "no", [])
+    assert {one.condition for one in found} == {"clean", *CORRUPTIONS}
+    assert {one.level: one.rate for one in found if one.condition == "ocr"} == {
+        f"{rate:g}": rate for rate in LADDER
+    }  # heavy is one of them, and asked once
+
+
+def test_the_command_line_asks_and_tells(runs: list[Path], lowland: Any, tmp_path: Path) -> None:
+    given = [*map(str, runs), "--corruptions", "typos", "--limit", "12", "--out", str(tmp_path / "out")]
+    code, out, err = lowland("stress", "adapter", *given)
+    assert code == 0, err
+    assert "typos" in out
+    assert "flat-lora" in out
+    code, _, err = lowland("stress", "adapter", *given)
+    assert code == 0
+    assert "found, " in err
+    code, _, err = lowland("stress", "adapter", *given, "--corruptions", "typoes")
+    assert code == 2
+    assert "did you mean 'typos'" in err
+
+
+def test_texts_of_all_test_sets_are_damaged_each_in_its_own_way(tmp_path: Path) -> None:
+    table = table_of(6)
+    table["split"] = (["train", "test", "abroad"] * len(table))[: len(table)]
+    table.to_csv(tmp_path / "sets.csv", index=False)
+    recipe = Recipe(task="classification", data=str(tmp_path / "sets.csv"), split_column="split")
+    task = load_task("classification", {name: getattr(recipe, name) for name in DATA})
+    texts = texts_of(task)
+    assert dict(texts["split"].value_counts()) == {one: len(task.splits[one]) for one in ("test", "abroad")}
+    one = texts.iloc[[0]]
+    same = pd.concat([one, one.assign(split="abroad"), one.assign(item=10**6)])
+    asked = damaged_texts(same, conditions_of(["typos"], [0.5], "no", []), ["none"], 0)
+    assert asked["prompt"].nunique() == 1 + 3
+
+
+def test_light_damage_and_heavy_damage_of_a_text_are_drawn_alike(trained: Any) -> None:
+    """One seed an example and corruption, whatever the level: so a ladder of rates is paired, too."""
+    seen = []
+    texts = pd.DataFrame([{"split": "test", "item": 1, "text": "the firm gains"}])
+    with pytest.MonkeyPatch.context() as patch:
+        real = damaged_texts.__globals__["corrupt"]
+        patch.setitem(
+            damaged_texts.__globals__,
+            "corrupt",
+            lambda *given, seed, protect: seen.append(seed) or real(*given, seed=seed, protect=protect),
+        )
+        damaged_texts(texts, conditions_of(["typos", "casing"], ["light", "heavy"], "both", []), ["none"], 0)
+    assert len(seen) == 8
+    assert len(set(seen)) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"corruptions": ["typoes"]}, "unknown corruption 'typoes'; did you mean 'typos'"),
+        ({"corruptions": []}, "corruptions is empty"),
+        ({"levels": []}, "levels is empty"),
+        ({"levels": ["lite"]}, "lite"),
+        ({"levels": [7.0]}, "7"),
+        ({"mitigations": ["prompt"]}, "unknown mitigation 'prompt'"),
+        ({"protect": "yeah"}, "unknown choice for protect 'yeah'; did you mean 'yes'"),
+        ({"limit": 0}, "limit is 0"),
+    ],
+)
+def test_what_does_not_exist_is_a_mistake(runs: list[Path], stress: Any, given: Any, words: str) -> None:
+    with pytest.raises(Mistake, match=words):
+        stress(runs[:1], **given)
+
+
+def test_all_mistakes_are_told_at_once(runs: list[Path], stress: Any) -> None:
+    with pytest.raises(Mistake) as caught:
+        stress(runs, corruptions=["typoes"], mitigations=["prompt"], limit=0)
+    assert len(caught.value.problems) == 3
+
+
+def test_folders_that_hold_no_finished_run_are_named(runs: list[Path], stress: Any, tmp_path: Path) -> None:
+    change(runs[1], status="failed", failure="RuntimeError: out of memory")
+    shutil.rmtree(runs[2] / "adapter")
+    with pytest.raises(Mistake) as caught:
+        stress([tmp_path / "nowhere", *runs])
+    told = dict(zip(("nowhere", runs[1].name, runs[2].name), caught.value.problems, strict=True))
+    assert all(name in words for name, words in told.items())
+    assert "out of memory" in told[runs[1].name]
+    assert "kept no weights" in told[runs[2].name]
+    with pytest.raises(Mistake, match="no run is given"):
+        stress([])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"asked": {"task": "financial-demo"}}, "different task: classification in .* financial-demo in"),
+        ({"data": {"sha256": "0" * 64}}, "different data"),
+        ({"model": {"sha256": "0" * 64}}, "different base model"),
+    ],
+)
+def test_runs_that_do_not_belong_together_are_refused(
+    runs: list[Path], stress: Any, changes: dict[str, Any], words: str
+) -> None:
+    record = read_record(runs[1])
+    change(runs[1], **{name: {**getattr(record, name), **new} for name, new in changes.items()})
+    with pytest.raises(Mistake, match=words):
+        stress(runs)
+
+
+def test_seeds_of_a_method_with_other_settings_are_refused(runs: list[Path], stress: Any) -> None:
+    """The mean over seeds would be of two methods under one name; other settings of other methods are fine."""
+    own = [one for one in runs if read_record(one).method == "lora"]
+    asked = read_record(own[1]).asked
+    change(own[1], asked={**asked, "options": {**asked["options"], "rank": 8}})
+    with pytest.raises(Mistake, match=r"runs of lora in .* different settings \(rank 2 and 8\)"):
+        stress(runs)
+
+
+def test_a_method_and_seed_given_twice_are_refused(runs: list[Path], stress: Any) -> None:
+    with pytest.raises(Mistake, match="lora, seed 1 is given 2 times"):
+        stress([*runs, runs[1]])
+
+
+def test_data_are_known_by_their_content(
+    trained: tuple[Path, list[Path]], runs: list[Path], stress: Any, tmp_path: Path
+) -> None:
+    folder, moved = stress(runs[:1]), tmp_path / "moved.csv"
+    asked = read_record(runs[0]).asked
+    change(runs[0], asked={**asked, "data": {**asked["data"], "data": str(tmp_path / "gone.csv")}})
+    with pytest.raises(Mistake, match=r"gone\.csv does not exist") as caught:
+        stress(runs[:1])
+    assert "--data" in caught.value.problems[-1]
+    moved.write_bytes((trained[0] / "texts.csv").read_bytes())
+    assert stress(runs[:1], data=moved) == folder
+    moved.write_text(moved.read_text().replace("a bank", "one bank"))
+    with pytest.raises(Mistake, match="as they were then"):
+        stress(runs[:1], data=moved)

@@ -1,0 +1,72 @@
+"""A few questions for a fake server: what the tests of evals, run and collect share."""
+
+from __future__ import annotations
+
+import gc
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowland.stress.asking.settings import StressAsked
+from lowland.stress.questions.questionnaire import Questionnaire
+from tests.stress.asking.messages_api import MessagesAPI
+
+INSPECTS = (
+    "ignore:The .initial. parameter is deprecated:DeprecationWarning",  # Inspect asks tenacity by an old name
+    "ignore:Unclosed <MemoryObject:ResourceWarning",  # Inspect leaves streams and connections to the garbage collector
+    "ignore:unclosed:ResourceWarning",
+)
+"""What Inspect and those below it warn of."""
+
+KEY = "sk-ant-not-a-real-key-0123456789"
+CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Peru": "Lima", "Kenya": "Nairobi", "Norway": "Oslo"}
+
+
+def items_file(folder: Path, count: int = 4) -> Path:
+    """A file of `count` items, the capitals first and then sums."""
+    rows = [
+        {
+            "id": f"capital-{country.lower()}",
+            "topic": "geography",
+            "kind": "name",
+            "question": f"What is the capital of {country}?",
+            "answers": [city],
+            "protect": [country],
+        }
+        for country, city in CAPITALS.items()
+    ]
+    for number in range(count):
+        question = f"What is one hundred plus {number}?"
+        gold = {"kind": "number", "answers": [str(100 + number)], "protect": [str(number)]}
+        rows.append({"id": f"sum-{number}", "topic": "arithmetic", "question": question, **gold})
+    path = folder / "items.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows[:count]), encoding="utf-8")
+    return path
+
+
+def asking(api: MessagesAPI, folder: Path, count: int = 4, **changes: Any) -> StressAsked:
+    """Clean questions and typos, without mitigation, once each; put to the fake server."""
+    what = {"conditions": ("typos",), "levels": ("heavy",), "mitigations": ("none",)}
+    names = ("conditions", "levels", "mitigations", "protect", "limit", "seed")
+    what |= {name: changes.pop(name) for name in names if name in changes}
+    given: dict[str, Any] = {"epochs": 1, "attempt_timeout": 5, "model": "anthropic/claude-sonnet-5"}
+    questionnaire = Questionnaire(eval="messy", items=str(items_file(folder, count)), **what)
+    return StressAsked(
+        **{**given, "what": questionnaire, "base_url": api.url, "out": str(folder / "runs"), **changes}
+    )
+
+
+@pytest.fixture(autouse=True)
+def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A key, a home of the test's own, and what Inspect left unclosed collected before the next test."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()

@@ -1,0 +1,199 @@
+"""Money: estimated before, agreed to, counted, and stopped where the user said so."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowland.ground.mistakes import Mistake
+from lowland.stress.asking import budget
+from lowland.stress.asking.budget import (
+    Estimate,
+    Gate,
+    Stopped,
+    agree,
+    estimate,
+    is_paid,
+    tokens_of,
+)
+from lowland.stress.asking.prices import Price, price_of, read_prices
+from lowland.stress.asking.run import run_stress
+from lowland.stress.questions.items import Item
+from lowland.stress.questions.questionnaire import Question
+from tests.stress.asking.messages_api import MessagesAPI
+from tests.stress.asking.support import KEY, asking
+
+PRICE = Price(input=3.0, output=15.0)
+FORM = "expected lines such as"
+
+
+def question(text: str, system: str | None = None) -> Question:
+    item = Item("a", "geography", "name", text, ("Paris",))
+    return Question(item, "clean", "", 0.0, False, "none", system, text, 0)
+
+
+def prices(folder: Path, text: str) -> Path:
+    path = folder / "prices.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("model", "base_url", "paid"),
+    [
+        ("lowland/retriever", None, False),
+        ("mockllm/model", None, False),
+        ("ollama/llama3.2", None, False),
+        ("vllm/meta-llama", "http://gpu.example:8000/v1", False),
+        ("hf/gpt2", None, False),
+        ("anthropic/claude-x", None, True),
+        ("anthropic/claude-x", "http://127.0.0.1:8000", False),
+        ("openai-api/local/llama", "http://localhost:8000/v1", False),
+        ("openai-api/local/llama", "https://localhost.example.com/v1", True),
+        ("nobody/knows", None, True),
+    ],
+)
+def test_what_runs_on_ones_own_machine_is_free(model, base_url, paid):
+    assert is_paid(model, base_url) == paid
+
+
+def test_the_estimate_is_a_product():
+    asked = [question("x" * 30), question("जापान", "y" * 9)]
+    assert [tokens_of(one) for one in asked] == [10 + 20, 5 + 3 + 20]
+    assert estimate(asked, 3, 100, PRICE) == Estimate(6, 174, 600, (174 * 3 + 600 * 15) / 1e6)
+    assert estimate(asked, 3, 100, None).dollars is None
+
+
+def test_few_or_free_requests_need_no_agreement():
+    agree(Estimate(500, 1, 1, None), "a/b", yes=False, confirm=None)
+    agree(Estimate(501, 1, 1, None), "a/b", yes=True, confirm=None)
+    agree(Estimate(5000, 1, 1, None), "a/b", yes=False, confirm=None, left=500)  # the others are answered
+
+
+def test_many_paid_requests_are_asked_about_with_their_price():
+    seen: list[str] = []
+    cost = Estimate(1000, 40_000, 512_000, 7.8)
+    agree(cost, "a/b", yes=False, confirm=lambda words: not seen.append(words))  # type: ignore[func-returns-value]
+    assert seen == [
+        "1,000 requests to a/b, about 40,000 tokens sent and at most 512,000 received,"
+        " at most $7.80 by your prices. Ask?"
+    ]
+    with pytest.raises(Mistake, match="not agreed to, and nothing was asked"):
+        agree(cost, "a/b", yes=False, confirm=lambda words: False)
+    with pytest.raises(Mistake, match=r"1,000 requests to a/b.*price not known; give --yes to agree"):
+        agree(Estimate(1000, 1, 1, None), "a/b", yes=False, confirm=None)
+
+
+def test_a_run_asks_before_it_asks(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    monkeypatch.setattr(budget, "LOOPBACK", frozenset())  # as if the fake server were to be paid
+    with MessagesAPI() as api:
+        asked = asking(api, tmp_path, count=251)
+        with pytest.raises(Mistake, match=r"502 requests to anthropic/claude-sonnet-5.*--yes"):
+            run_stress(asked)
+        with pytest.raises(Mistake, match="not agreed to"):
+            run_stress(asked, confirm=lambda words: False)
+        assert api.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", FORM),
+        ("- 3", FORM),
+        ("a/b: 3", "the price of a/b is 3; " + FORM),
+        ("a/b: {input: 3}", FORM),
+        ("a/b: {input: 3, output: -1}", FORM),
+        ("a/b: {input: 3, output: .nan}", FORM),
+        ("a/b: {input: yes, output: 3}", FORM),
+        ("a/b: {input: 3, output: 4, cached: 1}", FORM),
+        ("a: [", "cannot be read as YAML"),
+    ],
+)
+def test_a_bad_price_table_is_one_sentence(text, words, tmp_path):
+    with pytest.raises(Mistake, match=words):
+        read_prices(prices(tmp_path, text))
+
+
+def test_prices_are_read_from_yaml_and_json_and_a_model_without_is_told(tmp_path):
+    read = read_prices(prices(tmp_path, "anthropic/claude-x: {input: 3, output: 15}"))
+    assert read == {"anthropic/claude-x": PRICE}
+    assert read_prices(prices(tmp_path, json.dumps({"a/b": {"input": 3, "output": 15}}))) == {"a/b": PRICE}
+    with pytest.raises(Mistake, match="did you mean 'anthropic/claude-x'"):
+        price_of("anthropic/claude-y", read)
+    with pytest.raises(Mistake, match="does not exist"):
+        read_prices(tmp_path / "nowhere.yaml")
+
+
+def test_the_gate_lets_so_many_requests_through():
+    gate = Gate(max_requests=2)
+    gate.ask(10)
+    gate.ask(10)
+    with pytest.raises(Stopped, match="not asked: --max-requests 2 is reached"):
+        gate.ask(10)
+    assert gate.reason == "--max-requests 2 is reached"
+
+
+def test_repeated_requests_count():
+    gate = Gate(max_requests=2)
+    gate.ask(10)
+    gate.repeated(1)
+    with pytest.raises(Stopped):
+        gate.ask(10)
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 100)), max_size=60), st.floats(1e-4, 1e-2))
+def test_the_budget_is_kept_when_lengths_are_estimated_well(replies, most):
+    gate = Gate(max_cost=most, price=PRICE, max_tokens=100)
+    paid = 0.0
+    for tokens, said in replies:
+        try:
+            gate.ask(tokens)
+        except Stopped:
+            assert paid + PRICE.of(tokens, 100) > most - 1e-12 or gate.reason
+            break
+        gate.answered(tokens, (tokens, said))
+        paid += PRICE.of(tokens, said)
+    assert paid <= most + 1e-12
+    assert math.isclose(gate.spent["dollars"], paid, abs_tol=1e-9)
+
+
+def test_what_is_in_flight_counts_with_the_most_that_it_can_cost():
+    gate = Gate(max_cost=PRICE.of(10, 100) * 2.5, price=PRICE, max_tokens=100)
+    gate.ask(10)
+    gate.ask(10)
+    with pytest.raises(Stopped):
+        gate.ask(10)
+
+
+def test_a_ledger_is_read_on_by_the_next_gate_also_when_its_last_line_is_cut_off(tmp_path):
+    ledger = tmp_path / "spent.jsonl"
+    with Gate(ledger, price=PRICE, max_tokens=100) as gate:
+        gate.ask(10)
+        gate.answered(10, (12, 3))
+        gate.ask(10)
+        with ledger.open() as file:
+            assert len(file.readlines()) == 3  # written at once
+    with ledger.open("a") as file:
+        file.write('{"requests": 1, "dol')
+    with Gate(ledger) as after:
+        spent = after.spent
+    assert spent["requests"] == 2
+    assert (spent["answered"], spent["input_tokens"], spent["output_tokens"]) == (1, 12, 3)
+    assert spent["dollars"] == pytest.approx(PRICE.of(12, 3) + PRICE.of(10, 100))
+
+
+def test_a_line_that_a_kill_cut_off_costs_no_other_line(tmp_path: Path) -> None:
+    ledger = tmp_path / "run" / "spent.jsonl"
+    with Gate(ledger) as gate:
+        assert not ledger.exists()  # nothing was asked
+        gate.ask(10)
+    ledger.write_text(ledger.read_text() + '{"requests": 1, "dol')
+    with Gate(ledger) as gate:
+        gate.ask(10)
+    assert Gate(ledger).spent["requests"] == 2

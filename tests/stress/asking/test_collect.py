@@ -1,0 +1,180 @@
+"""From a log to rows: what was scored, what failed, what was never asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from inspect_ai.event import ModelEvent
+from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
+from inspect_ai.log._log import EvalError
+from inspect_ai.model import GenerateConfig, ModelCall, ModelOutput
+from inspect_ai.scorer import Score
+
+from lowland.ground.records import ROW_COLUMNS, read_rows, write_rows
+from lowland.stress.asking.budget import Stopped
+from lowland.stress.asking.collect import failures, rows_of, settings_sent, writable
+from lowland.stress.asking.evals import sample_of
+from lowland.stress.questions.questionnaire import Questionnaire, questions
+from tests.stress.asking.support import INSPECTS, items_file, own_machine
+
+pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
+
+__all__ = ["own_machine"]
+
+REQUEST = {
+    "model": "x",
+    "messages": [{"role": "user", "content": "?"}],
+    "system": "s",
+    "max_tokens": 512,
+    "tools": [],
+    "extra_headers": {"authorization": "no"},
+    "extra_body": {"temperature": 0.2},
+}
+
+
+def sample(
+    one, epoch=1, reply="Paris", right=True, error=None, stop="stop", refused=None, **about
+) -> EvalSample:
+    made = sample_of(one)
+    output = (
+        ModelOutput()
+        if reply is None
+        else ModelOutput.from_content("x", reply, stop_reason=stop, error=refused)
+    )
+    call = ModelEvent(
+        model="x", input=[], tools=[], tool_choice="none", config=GenerateConfig(), output=output,
+        call=ModelCall.create(REQUEST, {}),
+    )  # fmt: skip
+    told = {"near": False, "unsure": False, "language": "", "kept": None} | about
+    score = Score(value=float(right), answer=reply, metadata=told)
+    return EvalSample(
+        id=made.id,
+        epoch=epoch,
+        input=made.input,
+        target=made.target,
+        output=output,
+        events=[call],
+        scores=None if error or reply is None else {"answer": score},
+        error=EvalError(message=error, traceback="", traceback_ansi="") if error else None,
+    )
+
+
+def log_of(folder: Path, samples: list[EvalSample]) -> Path:
+    path = folder / "log.eval"
+    ids = list(dict.fromkeys(one.id for one in samples))
+    spec = EvalSpec(
+        created="2026-01-01T00:00:00+00:00",
+        task="messy",
+        dataset=EvalDataset(sample_ids=ids),
+        model="x",
+        config=EvalConfig(epochs=2),
+    )
+    write_eval_log(EvalLog(eval=spec, status="success", samples=samples), str(path))
+    return path
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Questionnaire:
+    path = str(items_file(tmp_path, 3))
+    return Questionnaire(items=path, conditions=("typos",), levels=("heavy",), mitigations=("none",))
+
+
+def test_each_sample_is_a_row_of_what_became_of_it(asked, tmp_path):
+    put = questions(asked)
+    log = log_of(
+        tmp_path,
+        [
+            sample(put[3], 2, "Kyoto", right=False),
+            sample(put[0], 1, "Paris"),
+            sample(put[0], 2, None),
+            sample(put[1], 1, "too long", stop="model_length", refused="413 request_too_large"),
+            sample(put[1], 2, error="APIError('no')\nand more"),
+            sample(put[2], 1, error=str(Stopped("--max-requests 3 is reached"))),
+            sample(put[2], 2, "Tokyo, " + "yes " * 500, near=True),
+        ],
+    )
+    rows = rows_of(log, asked, "a/b", put)
+    assert tuple(rows.columns) == (*ROW_COLUMNS, "failure")
+    told = rows[["item", "condition", "epoch", "status", "score", "category"]].astype(str)
+    assert [" ".join(map(str, row)) for row in told.to_numpy()] == [
+        "capital-france clean 1 scored 1.0 right",
+        "capital-france clean 2 failed nan failed",
+        "capital-france typos 1 failed nan failed",
+        "capital-france typos 2 failed nan failed",
+        "capital-japan clean 2 scored 1.0 right",
+        "capital-japan typos 2 scored 0.0 " + rows["category"].iloc[-1],
+    ]
+    assert rows["category"].iloc[-1] not in ("right", "failed", "unsure")
+    assert list(rows["reply"][1:4]) == ["", "", ""]
+    assert rows["reply"][4].endswith("yes yes ")
+    assert rows["near"][4]
+    assert list(rows["prompt"]) == [put[0].text] * 2 + [put[1].text] * 2 + [put[2].text, put[3].text]
+    assert rows["edits"].iloc[-1] == put[3].edits > 0
+    assert "3 of 6 rows failed" in str(failures(rows))
+    assert "APIError('no')" in str(failures(rows))
+    assert "and more" not in str(failures(rows))
+
+
+def test_settings_are_those_of_the_request_without_what_is_no_setting(asked, tmp_path):
+    put = questions(asked)
+    stopped = sample(put[0], error=str(Stopped("no")))
+    stopped.events = []
+    assert settings_sent(log_of(tmp_path, [stopped, sample(put[1])])) == {
+        "max_tokens": 512,
+        "temperature": 0.2,
+    }
+    assert settings_sent(log_of(tmp_path, [stopped])) == {}
+
+
+@pytest.mark.parametrize(
+    ("request_", "sent"),
+    [
+        ({"max_completion_tokens": 9, "temperature": 0.2}, {"max_tokens": 9, "temperature": 0.2}),
+        (
+            {"input": [], "max_output_tokens": 9, "reasoning": {"effort": "low"}},
+            {"max_tokens": 9, "reasoning": {"effort": "low"}, "reasoning_effort": "low"},
+        ),
+        (
+            {"thinking": {"type": "disabled"}},
+            {"thinking": {"type": "disabled"}, "reasoning_effort": "none"},
+        ),
+        (
+            {"contents": ["Who?"], "generation_config": {"temperature": 0.2, "max_output_tokens": 9}},
+            {"temperature": 0.2, "max_tokens": 9},
+        ),
+    ],
+)
+def test_what_was_sent_has_the_names_of_what_was_asked_for(request_, sent, asked, tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.stress.asking.test_collect.REQUEST", request_)
+    assert settings_sent(log_of(tmp_path, [sample(questions(asked)[0])])) == sent
+
+
+def test_any_reply_can_be_written(asked, tmp_path):
+    put = questions(asked)
+    odd = '\ud800 half\x00 =1+1\r\n, "x" 😀'
+    assert writable(odd).startswith("? half")
+    odd = odd.replace("\ud800", "?")  # Inspect cannot write it either
+    log = log_of(tmp_path, [sample(put[0], 1, "Paris"), sample(put[1], 1, odd)])
+    table = rows_of(log, asked, "a/b", put)
+    write_rows(tmp_path, table)
+    assert list(read_rows(tmp_path)["reply"]) == ["Paris", odd]
+
+
+def test_no_failures_are_not_told():
+    assert failures(rows_empty()) is None
+
+
+def rows_empty():
+    import pandas as pd
+
+    return pd.DataFrame({"status": ["scored"], "failure": [None]})
+
+
+def test_tries_that_all_failed_are_one_reason_wherever_they_lay_in_memory(tmp_path):
+    asked = Questionnaire(items=str(items_file(tmp_path)), conditions=("typos",), mitigations=("none",))
+    put = questions(asked)
+    error = "RetryError(<Future at 0x7fc49a21{} state=finished raised APIConnectionError>)"
+    log = log_of(tmp_path, [sample(one, 1, error=error.format(place)) for place, one in enumerate(put[:3])])
+    told = failures(rows_of(log, asked, "a/b", put))
+    assert told == "3 of 3 rows failed: 3x APIConnectionError, again and again"

@@ -1,0 +1,236 @@
+"""What goes wrong on the way to a model: every row is accounted for, nothing is paid twice but what was in flight."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from lowland.ground.mistakes import Mistake
+from lowland.ground.records import read_rows, read_stress_record
+from lowland.stress.asking import budget
+from lowland.stress.asking.run import run_stress
+from tests.stress.asking.messages_api import FAULTS, STATUS, MessagesAPI
+from tests.stress.asking.support import INSPECTS, asking, own_machine
+
+pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
+
+__all__ = ["own_machine"]
+
+PROGRAM = """
+import dataclasses, json, sys
+from pathlib import Path
+from lowland.stress.asking.run import run_stress
+from lowland.stress.asking.settings import StressAsked
+from lowland.stress.questions.questionnaire import Questionnaire
+
+given = json.loads(sys.argv[1])
+what = Questionnaire(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.pop("what").items()})
+try:
+    print(run_stress(StressAsked(what=what, **given)))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def once(faults: dict[int, str]):
+    """The n-th request has a fault; the same question has none when it comes again."""
+    return lambda number, question: faults.get(number)
+
+
+SLOW = ("rate limit", "server error", "overloaded", "dropped", "half a reply")
+"""Inspect waits for seconds before it asks again."""
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "empty",
+        "refusal",
+        "too large",
+        "malformed",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW),
+    ],
+)
+def test_one_fault_costs_one_request_and_no_row(fault, tmp_path):
+    with MessagesAPI(fault=once({1: fault})) as api:
+        folder = run_stress(asking(api, tmp_path, max_connections=2))
+    record, rows = read_stress_record(folder), read_rows(folder)
+    assert record.counts == {"expected": 8, "scored": 8, "failed": 0}
+    assert (rows["status"] == "scored").all()
+    again = 0 if fault in ("empty", "refusal") else 1  # those are replies
+    assert len(api.bodies) == 8 + again
+    assert max(Counter(api.questions).values()) == 1 + again
+    assert record.cost["requests"] == len(api.bodies)
+    assert (rows["reply"] == "").sum() == 1 - again
+    assert api.most <= 2
+
+
+def test_a_hanging_request_is_given_up_and_made_again(tmp_path):
+    with MessagesAPI(fault=once({0: "hang"})) as api:
+        start = time.perf_counter()
+        folder = run_stress(asking(api, tmp_path, attempt_timeout=2))
+        assert time.perf_counter() - start < 25  # and not 30
+    assert read_stress_record(folder).counts == {"expected": 8, "scored": 8, "failed": 0}
+    assert len(api.bodies) == 9
+
+
+@pytest.mark.parametrize("fault", ["too large", "malformed"])
+def test_what_fails_every_time_is_a_failed_row_with_its_reason(fault, tmp_path):
+    with MessagesAPI() as api:
+        api.fault = lambda number, question: fault if "Japan" in question else None
+        asked = asking(api, tmp_path, count=2, max_retries=0)
+        folder = run_stress(asked)
+        record, rows = read_stress_record(folder), read_rows(folder)
+        assert record.status == "failed"  # a quarter or more of the rows: that shows nothing
+        assert "rows failed" in str(record.failure)
+        failed = rows[rows["status"] == "failed"]
+        assert record.counts["failed"] == len(failed) > 0
+        assert record.counts["scored"] + len(failed) == record.counts["expected"] == 4
+        assert failed["score"].isna().all()
+        assert set(failed["category"]) == {"failed"}
+        assert failed["prompt"].str.contains("Japan").all()
+
+        api.bodies.clear()
+        api.fault = lambda number, question: None
+        run_stress(asked)  # asks again what failed, and nothing else
+        assert sorted(api.questions) == sorted(failed["prompt"])
+        assert read_stress_record(folder).status == "finished"
+
+
+def test_what_came_back_without_a_reply_is_agreed_to_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "LOOPBACK", frozenset())  # as if the fake server were to be paid
+    monkeypatch.setattr(budget, "ASK_FROM", 3)
+    with MessagesAPI(fault=lambda number, question: "too large") as api:
+        asked = asking(api, tmp_path, count=2, max_retries=0)
+        run_stress(asked, confirm=lambda words: True)
+        before = len(api.bodies)
+        with pytest.raises(Mistake, match=r"^4 requests to anthropic/claude-sonnet-5"):
+            run_stress(asked)  # all four rows failed, and would be paid for once more
+        assert len(api.bodies) == before
+
+
+def test_all_faults_at_once(tmp_path):
+    kinds = [one for one in FAULTS if one not in ("wrong key", "hang")]
+    with MessagesAPI(fault=once(dict(enumerate(kinds)))) as api:
+        folder = run_stress(asking(api, tmp_path, count=20, max_connections=4))
+    record = read_stress_record(folder)
+    assert record.counts["expected"] == 40 == record.counts["scored"] + record.counts["failed"]
+    assert record.counts["scored"] >= 38
+    assert api.most <= 4
+    assert len(api.bodies) <= 40 + 2 * len(kinds)
+
+
+@pytest.mark.parametrize("rows", [30, pytest.param(1100, marks=pytest.mark.slow)])
+def test_kill_9_loses_only_what_was_in_flight(rows, tmp_path):
+    connections = 4
+    with MessagesAPI(delay=0.1) as api:
+        asked = asking(api, tmp_path, count=rows // 2, max_connections=connections)
+        command = [sys.executable, "-c", PROGRAM, json.dumps(plain(asked))]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        process = subprocess.Popen(command, env=environment)
+        wait_for(lambda: len(api.bodies) >= rows // 2, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert len(api.bodies) < rows
+        folder = run_stress(asked)
+        asked_again = sum(count - 1 for count in Counter(api.questions).values())
+        assert asked_again <= connections
+        record = read_stress_record(folder)
+        assert record.counts == {"expected": rows, "scored": rows, "failed": 0}
+        assert (
+            len(api.bodies) <= record.cost["requests"] <= len(api.bodies) + connections
+        )  # the killed one counts
+        assert len(read_rows(folder)) == rows
+
+        api.bodies.clear()
+        assert run_stress(asked) == folder
+        assert api.bodies == []
+
+
+def test_the_budget_stops_the_asking_keeps_the_rows_and_a_larger_one_goes_on(tmp_path):
+    with MessagesAPI() as api:
+        asked = asking(api, tmp_path, count=20, max_connections=3, max_requests=11)
+        folder = run_stress(asked)
+        assert len(api.bodies) == 11
+        record = read_stress_record(folder)
+        assert record.status == "incomplete"
+        assert record.counts == {"expected": 40, "scored": 11, "failed": 0}
+        assert record.failure == "29 of 40 rows are missing: --max-requests 11 is reached"
+        assert len(read_rows(folder)) == 11
+
+        run_stress(asked)
+        assert len(api.bodies) == 11  # it was spent
+
+        more = asking(api, tmp_path, count=20, max_connections=3, max_requests=100)
+        assert run_stress(more) == folder
+        assert read_stress_record(folder).counts["scored"] == 40
+        assert len(api.bodies) == 40
+
+
+def test_the_cost_stays_below_the_most_that_may_be_spent(tmp_path):
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("anthropic/claude-sonnet-5: {input: 3, output: 15}\n")
+    with MessagesAPI() as api:
+        asked = asking(
+            api, tmp_path, count=20, max_connections=3, max_tokens=100, prices=str(prices), max_cost=0.003
+        )
+        record = read_stress_record(run_stress(asked))
+    each = (20 * 3 + 3 * 15) / 1e6  # what the server says that it took
+    assert record.cost["dollars"] == pytest.approx(len(api.bodies) * each, abs=1e-6)
+    assert 0.003 - 3 * 100 * 15 / 1e6 < record.cost["dollars"] <= 0.003  # the replies in flight may be long
+    assert record.status == "incomplete"
+    assert "--max-cost 0.003 is reached" in str(record.failure)
+
+
+def plain(asked):
+    """As the program takes it."""
+    return {
+        "what": {
+            "eval": "messy",
+            "items": asked.what.items,
+            "conditions": ["typos"],
+            "levels": ["heavy"],
+            "mitigations": ["none"],
+        },
+        **{name: getattr(asked, name) for name in ("model", "base_url", "epochs", "max_connections", "out")},
+    }
+
+
+def wait_for(holds, process, seconds=90.0):
+    end = time.perf_counter() + seconds
+    while not holds():
+        assert process.poll() is None, "the program has ended"
+        assert time.perf_counter() < end, "too slow"
+        time.sleep(0.01)
+
+
+def test_the_server_has_the_faults_of_its_table():
+    assert set(STATUS) < set(FAULTS)
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
+    with MessagesAPI(delay=0.1) as api:
+        asked = asking(api, tmp_path, count=30, max_connections=4)
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, json.dumps(plain(asked))],
+            env=environment,
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            ),  # a shell's background jobs ignore it
+        )
+        wait_for(lambda: len(api.bodies) >= 10, process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
+        assert len(api.bodies) < 60
+        assert read_stress_record(run_stress(asked)).status == "finished"
+        assert len(api.bodies) <= 60 + 4

@@ -1,0 +1,231 @@
+"""Items: the package's are whole; a user's are read, or refused with all that is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowland.ground.mistakes import Mistake
+from lowland.stress.questions.items import (
+    HERE,
+    Item,
+    content_hash,
+    facts,
+    languages,
+    messy_items,
+    multilingual_items,
+)
+from lowland.stress.questions.items.checks import KINDS
+from lowland.stress.replies.answers import match, normalise
+
+GOOD: dict[str, Any] = {
+    "id": "france",
+    "topic": "geography",
+    "kind": "name",
+    "question": "What is the capital of France?",
+    "answers": ["Paris"],
+    "protect": ["France"],
+}
+SPOKEN: dict[str, Any] = {
+    "condition": "english",
+    "name": "English",
+    "target": "English",
+    "accepts": ["english"],
+    "profile": {"label": "english", "script": "Latin", "function_words": ["the", "is"]},
+    "questions": {"france": "What is the capital of France?"},
+}
+
+
+def lines(path: Path, *rows: object) -> Path:
+    path.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows), "utf-8")
+    return path
+
+
+def folder_of(
+    tmp_path: Path, *spoken: dict[str, Any], rows: tuple[dict[str, Any], ...] | None = None
+) -> Path:
+    (tmp_path / "languages").mkdir()
+    for one in spoken:
+        (tmp_path / "languages" / f"{one['condition']}.json").write_text(json.dumps(one), "utf-8")
+    own = {key: GOOD[key] for key in ("id", "topic", "kind", "answers")}
+    lines(tmp_path / "multilingual.jsonl", *((own,) if rows is None else rows))
+    return tmp_path
+
+
+def refused(call: Any, *given: object) -> list[str]:
+    with pytest.raises(Mistake) as caught:
+        call(*given)
+    return list(caught.value.problems)
+
+
+def test_the_package_has_the_items_that_the_design_asks_for() -> None:
+    messy, spoken = messy_items(), multilingual_items()
+    assert len(messy) >= 100
+    assert {"geography", "science", "history", "arithmetic"} <= {item.topic for item in messy}
+    assert {item.kind for item in messy} <= set(KINDS)
+    by_condition = Counter(item.condition for item in spoken)
+    assert set(by_condition) >= {"english", "hindi", "hinglish", "code-switched"}
+    assert min(by_condition.values()) == max(by_condition.values()) >= 60
+    assert next(iter(languages())) == "english"
+    assert len(facts()) >= 300
+
+
+def test_no_clean_question_is_asked_twice_and_none_gives_its_answer_away() -> None:
+    for items in (messy_items(), multilingual_items()):
+        asked = Counter((item.condition, item.question) for item in items)
+        assert [text for text, count in asked.items() if count > 1] == []
+        given = [
+            item.id
+            for item in items
+            for answer in item.answers
+            if item.kind not in ("number", "year")  # 81 divided by nine is nine
+            and normalise(answer)
+            and f" {normalise(answer)} " in f" {normalise(item.question)} "
+        ]
+        assert given == []
+
+
+@pytest.mark.parametrize("items", [messy_items(), multilingual_items()], ids=["messy", "multilingual"])
+def test_every_alias_is_right_by_itself_and_no_literal_translation_is(items: list[Item]) -> None:
+    for item in items:
+        unmatched = [
+            one for one in item.answers if not match(one, item.answers, item.kind, item.question).right
+        ]
+        assert unmatched == [], item.id
+        forgiven = [one for one in item.literal if match(one, item.answers, item.kind, item.question).right]
+        assert forgiven == [], (item.id, item.condition)
+
+
+def test_numbers_are_read_from_the_golds_of_numbers() -> None:
+    """An alias in a sentence is found as well, so its number was read, or its words."""
+    for item in messy_items():
+        if item.kind in ("number", "year"):
+            for one in item.answers:
+                assert match(f"Well, the answer is {one}.", item.answers, item.kind).right, (item.id, one)
+
+
+def test_a_language_joins_items_and_questions(tmp_path: Path) -> None:
+    spoken = SPOKEN | {"answers": {"france": ["Lutetia", "Paris"]}}
+    (item,) = multilingual_items(folder_of(tmp_path, spoken))
+    assert item == Item(
+        "france",
+        "geography",
+        "name",
+        SPOKEN["questions"]["france"],
+        ("Paris", "Lutetia"),
+        (),
+        "english",
+        "English",
+    )
+
+
+def test_a_folder_without_items_asks_the_package_s(tmp_path: Path) -> None:
+    english = json.loads((HERE / "languages" / "english.json").read_text("utf-8"))
+    (tmp_path / "languages").mkdir()
+    (tmp_path / "languages" / "tamil.json").write_text(json.dumps(english | {"condition": "tamil"}), "utf-8")
+    items = multilingual_items(tmp_path)
+    assert {item.condition for item in items} == {"tamil"}
+    assert [item.id for item in items] == [
+        item.id for item in multilingual_items() if item.condition == "english"
+    ]
+
+
+def test_a_user_s_file_is_read_with_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n\r\n")
+    assert messy_items(path) == [
+        Item("france", "geography", "name", GOOD["question"], ("Paris",), ("France",), "clean", "English")
+    ]
+
+
+def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    without = {key: value for key, value in GOOD.items() if key != "question"}
+    path = lines(
+        tmp_path / "own.jsonl",
+        GOOD,
+        GOOD | {"id": "peru", "answers": []},
+        "{not json",
+        GOOD,
+        "",
+        without | {"id": "chile", "anwers": ["Santiago"]},
+        GOOD | {"id": "italy", "kind": "nam"},
+        GOOD | {"id": "spain", "protect": ["Spain"]},
+        '{"id": "a", "id": "b"}',
+        ["a list"],
+    )
+    told = refused(messy_items, path)
+    for number, words in (
+        (2, "an item without gold cannot be scored"),
+        (3, "cannot be read as JSON"),
+        (4, "id 'france' stands in line 1 too"),
+        (6, "question is missing"),
+        (6, "unknown key 'anwers'; did you mean 'answers'?"),
+        (7, "kind must be one of name, number, year, word, phrase, not 'nam'"),
+        (8, "protect 'Spain' does not stand in the question"),
+        (9, "key 'id' occurs twice"),
+        (10, "expected an object with id, topic, kind, question, answers"),
+    ):
+        assert [one for one in told if one.startswith(f"{path}, line {number}: ") and words in one], words
+    assert len(told) == 9
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "does not exist; name a file"),
+        (lambda path: path.mkdir(), "is a folder; name a file"),
+        (lambda path: path.write_bytes(b"\xff\xfe"), "is not UTF-8 (byte 0)"),
+        (lambda path: path.write_text("\n \n"), "holds no items"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, make: Any, words: str) -> None:
+    path = tmp_path / "own.jsonl"
+    make(path)
+    (told,) = refused(messy_items, path)
+    assert words in told
+
+
+def test_languages_that_cannot_be_used(tmp_path: Path) -> None:
+    hindi = SPOKEN | {"condition": "hindi", "accepts": ["hindi"], "questions": {"frnce": "?"}}
+    told = refused(multilingual_items, folder_of(tmp_path, SPOKEN, hindi))
+    assert any("accepts: unknown label 'hindi'" in one for one in told)
+    (tmp_path / "languages" / "hindi.json").write_text(json.dumps(hindi | {"accepts": ["english"]}), "utf-8")
+    told = refused(multilingual_items, tmp_path)
+    assert any("language 'hindi' lacks 1 of 1 questions (france)" in one for one in told)
+    assert any("unknown id 'frnce'; did you mean 'france'?" in one for one in told)
+    (tmp_path / "languages" / "hindi.json").write_text('{\n "condition": \n}', "utf-8")
+    (told_json,) = refused(languages, tmp_path)
+    assert "hindi.json, line 3: cannot be read as JSON" in told_json
+    (tmp_path / "languages" / "hindi.json").write_text(
+        json.dumps(SPOKEN | {"profile": {"label": "x"}}), "utf-8"
+    )
+    assert any("profile must be null, or an object" in one for one in refused(languages, tmp_path))
+    (tmp_path / "languages" / "hindi.json").write_text(json.dumps(SPOKEN), "utf-8")
+    assert any(
+        "condition 'english' is also that of english.json" in one for one in refused(languages, tmp_path)
+    )
+
+
+def test_a_folder_without_languages(tmp_path: Path) -> None:
+    (told,) = refused(languages, tmp_path)
+    assert "holds no language" in told
+
+
+def test_the_hash_tells_every_change_and_nothing_else() -> None:
+    items = messy_items()
+    assert content_hash(items) == content_hash(list(messy_items()))
+    changed = [
+        [replace(items[0], question=items[0].question + " ")],
+        [replace(items[0], answers=(*items[0].answers, "x"))],
+        [replace(items[0], protect=())],
+        [replace(items[0], condition="typos")],
+        [],
+    ]
+    hashes = {content_hash([*start, *items[1:]]) for start in [[items[0]], *changed]}
+    assert len(hashes) == 6
+    assert content_hash(items) != content_hash(items[::-1])

@@ -1,0 +1,440 @@
+"""Damage to texts: exact in its log, even in its rate, blind to the rate in its places, and never through a cluster."""
+
+from __future__ import annotations
+
+import collections
+import inspect
+
+import numpy as np
+import pytest
+import regex
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from lowland.ground.mistakes import Mistake
+from lowland.text import candidates, corruptions, glyphs
+from lowland.text.corruptions import CORRUPTIONS, Corrupted, Edit, apply, corrupt, undo
+from lowland.text.levels import LADDER, LEVELS, rate_of
+
+CORPUS = (
+    "What is the capital of France?",
+    "Which planet is known as the Red Planet?",
+    "How many legs does a spider have?",
+    "In what year did the first man walk on the Moon?",
+    "Who wrote the play 'Romeo and Juliet', and for which company of players?",
+    "The bank's profit rose to EUR 13.1 mn from EUR 8.7 mn in the corresponding period of 2007.",
+    "What is the chemical symbol for gold; what for silver?",
+    "Which is the longest river that flows through Germany, Austria and Hungary?",
+)
+HINDI = "भारत की राजधानी क्या है? क्षत्रिय और ज्ञान में र्‍य"
+# clusters of every sort that can be split or joined: conjuncts, joiners, flags, families, jamo, marks, line ends
+PIECES = st.sampled_from(
+    ["a", "b", "rn", "ll", "The", "dog", "8", "३", "क्ष", "क्", "त्रि", "ज्ञ", "र्\u200dय", "é", "e\u0301",
+     "\u0301", "\u200d", "👩\u200d👧", "👩", "🇫🇷", "🇫", "👍🏽", "1\ufe0f\u20e3", "ᄀ", "ᅡ", "ᆨ", "한", "\u0600",
+     "ß", "İ", "ﬁ", "а", "Ω", "Ａ",
+     " ", "  ", "\n", "\r", "\r\n", "\t", "\u00a0", "?", "!", ",", "'", "-", "।", "\u200b", "\u0336"]
+)  # fmt: skip
+TEXTS = st.one_of(
+    st.lists(PIECES, max_size=25).map("".join),
+    st.text(max_size=30),
+    st.text("abcdemnrstACILMO 015.?\n", max_size=40),
+    st.sampled_from([*CORPUS, HINDI]),
+)
+KINDS = st.sampled_from(list(CORRUPTIONS))
+RATES = st.one_of(st.sampled_from([*LEVELS.values(), *LADDER, 1.0]), st.floats(0.001, 1))
+SEEDS = st.integers(-5, 2**40)
+FAST = settings(deadline=None, max_examples=100)
+
+
+def clusters(text: str) -> list[str]:
+    return regex.findall(r"\X", text)
+
+
+def borders(text: str) -> set[int]:
+    return {0, *np.cumsum([len(cluster) for cluster in clusters(text)]).tolist()}
+
+
+def whole_borders(done: Corrupted) -> set[int]:
+    """Where the edits begin and end in the new text."""
+    found, shift = set(), 0
+    for edit in done.edits:
+        found.add(edit.start + shift)
+        shift += len(edit.after) - len(edit.before)
+        found.add(edit.end + shift)
+    return found
+
+
+def room(text: str, kind: str) -> set[Edit]:
+    """Edits made if the rate were without bound, in as many draws as find them."""
+    return {edit for seed in range(20) for edit in corrupt(text, kind, 1.0, seed=seed).edits}
+
+
+@FAST
+@given(TEXTS, KINDS, RATES, SEEDS)
+def test_the_log_is_exact(text, kind, rate, seed):
+    done = corrupt(text, kind, rate, seed=seed)
+    assert apply(text, done.edits) == done.text
+    at, rebuilt = 0, ""
+    for edit in done.edits:  # in order and apart, told without apply
+        assert at <= edit.start < edit.end <= len(text)
+        assert edit.before == text[edit.start : edit.end] != edit.after
+        rebuilt += text[at : edit.start] + edit.after
+        at = edit.end
+    assert rebuilt + text[at:] == done.text
+
+
+@FAST
+@given(TEXTS, KINDS, RATES, SEEDS)
+def test_the_same_again_is_the_same(text, kind, rate, seed):
+    assert corrupt(text, kind, rate, seed=seed) == corrupt(text, kind, rate, seed=seed)
+
+
+@FAST
+@given(TEXTS, KINDS, RATES, RATES, SEEDS)
+def test_lighter_damage_is_part_of_heavier(text, kind, rate, other, seed):
+    light, heavy = (corrupt(text, kind, level, seed=seed) for level in sorted((rate, other)))
+    assert set(light.edits) <= set(heavy.edits)
+
+
+@FAST
+@given(TEXTS, KINDS, RATES, SEEDS)
+def test_edits_are_rate_times_units_to_the_nearest_whole_or_all_that_fit(text, kind, rate, seed):
+    done = corrupt(text, kind, rate, seed=seed)
+    wanted = max(1, int(rate * done.units + 0.5))
+    assert len(done.edits) <= wanted
+    if len(done.edits) < wanted:  # then no further one fits
+        assert done.edits == corrupt(text, kind, 1.0, seed=seed).edits
+    shape = "".join(" " if cluster.isspace() else "x" for cluster in clusters(text))
+    assert done.units == (2 * len(shape.split()) if kind == "emoji" else shape.count("x"))
+    assert done.rate == (len(done.edits) / done.units if done.units else 0)
+
+
+@FAST
+@given(TEXTS, KINDS, RATES, SEEDS)
+def test_a_text_with_room_for_damage_is_damaged(text, kind, rate, seed):
+    done = corrupt(text, kind, rate, seed=seed)
+    assert (done.text != text) == bool(done.edits)
+    assert bool(done.edits) == bool(corrupt(text, kind, 1.0, seed=0).edits)
+
+
+@FAST
+@given(TEXTS, KINDS, RATES, SEEDS)
+def test_no_cluster_is_split_or_joined(text, kind, rate, seed):
+    done = corrupt(text, kind, rate, seed=seed)
+    assert {edit.start for edit in done.edits} | {edit.end for edit in done.edits} <= borders(text)
+    assert whole_borders(done) <= borders(done.text)
+
+
+@FAST
+@given(TEXTS, KINDS, RATES, SEEDS)
+def test_lines_stay(text, kind, rate, seed):
+    done = corrupt(text, kind, rate, seed=seed)
+    assert regex.findall(r"\r\n|\v", done.text) == regex.findall(r"\r\n|\v", text)
+    assert not any(regex.search(r"\v", edit.before + edit.after) for edit in done.edits)
+
+
+@FAST
+@given(st.data(), TEXTS, KINDS, RATES, SEEDS)
+def test_protected_spans_and_what_touches_them_stay(data, text, kind, rate, seed):
+    assume(text)
+    start = data.draw(st.integers(0, len(text) - 1))
+    kept = text[start : data.draw(st.integers(start + 1, len(text)))]
+    done = corrupt(text, kind, rate, seed=seed, protect=[kept, ""])
+    places = [at for at in range(len(text)) if text.startswith(kept, at)]
+    shift = 0
+    moved = dict.fromkeys(places, 0)
+    for edit in done.edits:
+        assert not any(at <= edit.end and edit.start <= at + len(kept) for at in places)
+        shift += len(edit.after) - len(edit.before)
+        moved.update((at, shift) for at in places if at >= edit.end)
+    for at in places:  # the span and both its neighbours, where they now stand
+        new = at + moved[at]
+        around = text[max(at - 1, 0) : at + len(kept) + 1]
+        assert done.text.startswith(around, new - min(at, 1))
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_protection_takes_edits_away_and_its_units_too_but_never_changes_the_order(kind):
+    text = "France borders Spain, and in France many dogs run on one beach; france is small print."
+    free, kept = (corrupt(text, kind, 1.0, seed=4, protect=names) for names in ((), ("France", "Spain")))
+    assert kept.units == free.units - (2 * 3 if kind == "emoji" else 6 + 5 + 6)
+    assert kept.text.count("France") >= 2
+    spans = [(0, 6), (15, 20), (29, 35)]
+    assert all(edit.end < start or end < edit.start for edit in kept.edits for start, end in spans)
+    small = {
+        edit for seed in range(30) for edit in corrupt(text, kind, 1.0, seed=seed, protect=["France"]).edits
+    }
+    assert any(text.index("france") <= edit.start < text.index(" is") for edit in small)  # case counts
+    first = corrupt(text, kind, 0.001, seed=4).edits
+    if all(edit.end < start or end < edit.start for edit in first for start, end in spans):
+        assert corrupt(text, kind, 0.001, seed=4, protect=["France", "Spain"]).edits == first
+
+
+def test_occurrences_that_overlap_are_protected_both():
+    made = {
+        edit
+        for seed in range(20)
+        for edit in corrupt("ababa xyz", "typos", 1.0, seed=seed, protect=["aba"]).edits
+    }
+    assert min(edit.start for edit in made) == 6
+
+
+@pytest.mark.parametrize("rate", LADDER)
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_the_rate_is_held(kind, rate):
+    done = [corrupt(text, kind, rate, seed=seed) for text in CORPUS for seed in range(3)]
+    assert all(len(one.edits) == max(1, int(rate * one.units + 0.5)) for one in done)
+    long = corrupt(" ".join(CORPUS), kind, rate, seed=0)
+    assert long.rate == pytest.approx(rate, abs=0.5 / long.units)
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_seeds_and_texts_damage_different_places(kind):
+    text = " ".join(CORPUS)
+    places = {
+        tuple(edit.start for edit in corrupt(text, kind, "light", seed=seed).edits) for seed in range(20)
+    }
+    assert len(places) == 20
+    shared = [corrupt(text + end, kind, "light", seed=0).edits for end in (" a", " b", " c")]
+    assert len(set(shared)) == 3
+
+
+def test_the_draw_is_the_named_stream():
+    """A text with one candidate a letter: the smallest numbers of the stream are damaged."""
+    text = "abcdefghij"
+    draws = corruptions.stream(5, "corruption", "casing", text).random((2, 10))[0]
+    done = corrupt(text, "casing", 0.3, seed=5)
+    assert {edit.start for edit in done.edits} == set(np.argsort(draws)[:3].tolist())
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_actions_have_equal_chances(kind):
+    text = f"{CORPUS[4]} How many dogs, legs or spiders fit?"
+    first = [corrupt(text, kind, 0.0001, seed=seed).edits[0] for seed in range(300)]
+    seen = collections.Counter(edit.kind if kind == "mixed" else edit.action for edit in first)
+    assert {edit.kind for edit in first} == (set(CORRUPTIONS) - {"mixed"} if kind == "mixed" else {kind})
+    expected = 300 / len(seen)
+    assert all(abs(count - expected) < 5 * expected**0.5 for count in seen.values()), seen
+
+
+EXPECTED_ACTIONS = {
+    "typos": {"neighbour", "swap", "drop", "double"},
+    "spacing": {"glue", "widen", "split", "add mark", "mark"},
+    "confusables": {"look-alike", "full width", "zero width", "combining"},
+    "emoji": {"insert", "replace"},
+    "casing": {"flip"},
+    "leetspeak": {"letter"},
+    "ocr": {"letter", "pair"},
+}
+
+
+@pytest.mark.parametrize(("kind", "actions"), EXPECTED_ACTIONS.items())
+def test_what_each_kind_does(kind, actions):
+    made = room(CORPUS[4], kind) | room("How many dogs can a barn hold, at best?", kind)
+    assert {edit.action for edit in made} == actions
+    for edit in made:
+        assert right(edit), edit
+
+
+def right(edit: Edit) -> bool:
+    """What an edit may do, told from its texts alone."""
+    before, after = edit.before, edit.after
+    rules = {
+        "neighbour": lambda: after in glyphs.NEIGHBOURS[before],
+        "swap": lambda: after == before[::-1] and before.isalpha(),
+        "drop": lambda: after == "" and before.isalpha(),
+        "double": lambda: after == before * 2,
+        "glue": lambda: (before, after) == (" ", ""),
+        "widen": lambda: (before, after) == (" ", "  "),
+        "split": lambda: after == before + " " and before.isalpha(),
+        "add mark": lambda: after[:-1].startswith(before) and not after[-1].isalnum(),
+        "mark": lambda: before in "?,'" and after in ("", before * 2, " " + before),
+        "look-alike": lambda: glyphs.LATIN[after] == before,
+        "full width": lambda: ord(after) - ord(before) == 0xFEE0,
+        "zero width": lambda: after[0] == before and after[1] in glyphs.ZERO_WIDTH,
+        "combining": lambda: after[0] == before and after[1] in glyphs.OVERLAYS,
+        "insert": lambda: after.split(" ")[0] == before and after.split(" ")[1] in glyphs.EMOJI,
+        "replace": lambda: (before, after) == ("dogs", "🐕"),
+        "flip": lambda: after == before.swapcase(),
+        "pair": lambda: after in glyphs.OCR[before] and len(before) == 2,
+    }
+    tables = {"leetspeak": glyphs.LEET, "ocr": glyphs.OCR}
+    if edit.action == "letter":
+        return after in tables[edit.kind][before.lower() if edit.kind == "leetspeak" else before]
+    return rules[edit.action]()
+
+
+def test_every_alternative_is_taken():
+    assert {
+        edit.after for seed in range(150) for edit in corrupt("s", "leetspeak", 1.0, seed=seed).edits
+    } == {"5", "$"}
+    made = {edit.after for seed in range(300) for edit in corrupt("s", "typos", 1.0, seed=seed).edits}
+    assert made == {*glyphs.NEIGHBOURS["s"], "ss"}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_typos_leave_a_letter_of_every_word_and_spacing_leaves_every_letter(seed):
+    text = " ".join(CORPUS)
+    assert len(corrupt(text, "typos", 1.0, seed=seed).text.split()) == len(text.split())
+    spaced = corrupt(text, "spacing", 1.0, seed=seed).text
+    assert [sign for sign in spaced if sign.isalnum()] == [sign for sign in text if sign.isalnum()]
+    assert corrupt(text, "casing", 1.0, seed=seed).text == text.swapcase()
+
+
+@pytest.mark.parametrize(("kind", "text"), [("typos", "aa ll"), ("spacing", "a?? b!!"), ("spacing", "a , b")])
+def test_two_edits_never_cancel_out(kind, text):
+    assert all(corrupt(text, kind, 1.0, seed=seed).text != text for seed in range(200))
+
+
+def test_marks_that_follow_no_letter_stay():
+    assert {edit.before for edit in room("'?' -- ¿ ...", "spacing")} == {" "}
+
+
+def test_casing_spares_letters_that_have_no_single_other_case():
+    made = room("ßİıŉa é e\u0301 Ω ǅ", "casing")
+    assert {(edit.before, edit.after) for edit in made} == {
+        ("a", "A"),
+        ("é", "É"),
+        ("e\u0301", "E\u0301"),
+        ("Ω", "ω"),
+    }
+
+
+def test_emoji_stand_apart_from_words_and_take_a_words_place_within_its_marks():
+    made = {edit.after for edit in room("(dog) cats!", "emoji")}
+    assert {"🐕", "🐈"} < made
+    assert {after[:2] for after in made} >= {") ", "! "}
+    assert all(" " in after for after in made - {"🐕", "🐈"})
+    for seed in range(10):
+        done = corrupt("(dog) cats!", "emoji", 1.0, seed=seed).text
+        assert regex.match(r"\(🐕\) \X 🐈! \X$", done), done
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_room"),
+    [("casing", 0), ("leetspeak", 0), ("ocr", 0), ("typos", 1), ("spacing", 1),
+     ("confusables", 1), ("emoji", 1), ("mixed", 1)],
+)  # fmt: skip
+def test_hindi_is_left_alone_by_what_knows_latin_only(kind, has_room):
+    done = corrupt(HINDI, kind, "heavy", seed=3)
+    assert bool(done.edits) == has_room == (done.text != HINDI)
+    assert done.units == (
+        2 * len(HINDI.split()) if kind == "emoji" else len(clusters(HINDI.replace(" ", "")))
+    )
+    whole = set(clusters(HINDI)) | set(" 😀🙂😂🤔😅🎉✨🔥👍🙏👀💯？,.;-\u200b\u2060\ufeff") | {"\u00ad"}
+    assert {cluster.rstrip("\u00ad") or cluster for cluster in clusters(done.text)} <= whole
+
+
+def test_a_half_conjunct_never_meets_the_letter_that_would_complete_it():
+    for seed in range(50):
+        for kind in ("typos", "spacing"):
+            assert "त् " in corrupt("यह पश्चात् कब", kind, 1.0, seed=seed).text
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+@pytest.mark.parametrize("text", ["", " ", "\n", " \n\t "])
+def test_nothing_comes_of_nothing(text, kind):
+    assert corrupt(text, kind, "heavy", seed=0) == Corrupted(text, (), 0)
+
+
+ROUND_TRIP = st.one_of(st.text(st.characters(codec="ascii"), max_size=60), st.sampled_from(CORPUS))
+
+
+@FAST
+@given(ROUND_TRIP, RATES, SEEDS)
+def test_undo_brings_ascii_back(text, rate, seed):
+    assert undo(corrupt(text, "confusables", rate, seed=seed).text) == text
+    assert CORRUPTIONS["confusables"].invertible
+
+
+def test_only_what_can_be_undone_says_so():
+    text = " ".join(CORPUS)
+    for kind, row in CORRUPTIONS.items():
+        back = all(undo(corrupt(text, kind, "heavy", seed=seed).text) == text for seed in range(5))
+        assert back == row.invertible
+
+
+@FAST
+@given(TEXTS)
+def test_undo_twice_is_undo_once(text):
+    assert undo(undo(text)) == undo(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", HINDI, "naïve café, São Paulo, Łódź, İstanbul", "e\u0301te\u0301 Tiê\u0301ng", "мир труд", "оса и мир",
+     "Ελλάδα", "👩\u200d👧 🇫🇷 1\ufe0f\u20e3 👍🏽", "می\u200cخواهم", "10² ½ ™ …", "東京　한국", "२० दिन", "a ≠ b"],
+)  # fmt: skip
+def test_undo_leaves_honest_text_alone(text):
+    assert undo(text) == text
+
+
+@pytest.mark.parametrize(
+    ("messy", "plain"),
+    [("с\u0430р\u0456tal", "capital"), ("Ｆｒａｎｃｅ？", "France?"), ("h\u0336i\u0336", "hi"),
+     ("s\u200bo\u00ad\ufeff", "so"), ("оса", "oca"), ("мир: рaris", "мир: paris"), ("мир: оса", "мир: оса"),
+     ("Іdaһo", "Idaho"), ("\u04c0ong", "long"), ("Ｆ\u0430r", "Far")],
+)  # fmt: skip
+def test_undo_reads_what_a_reader_reads(messy, plain):
+    assert undo(messy) == plain
+
+
+@pytest.mark.parametrize(
+    ("level", "rate"), [("light", 0.05), ("heavy", 0.2), ("0.1", 0.1), (0.4, 0.4), (1, 1.0)]
+)
+def test_levels(level, rate):
+    assert rate_of(level) == rate
+    assert corrupt(CORPUS[5], "typos", level, seed=0) == corrupt(CORPUS[5], "typos", rate, seed=0)
+
+
+@pytest.mark.parametrize("level", [0, -0.1, 1.01, "0", "nan", float("inf"), True, False, "2"])
+def test_levels_outside_are_mistakes(level):
+    with pytest.raises(Mistake, match=f"level is {level}; it must be light or heavy, or a rate above 0"):
+        rate_of(level)
+
+
+@pytest.mark.parametrize("level", ["hevy", "", None, [0.1]])
+def test_levels_that_are_none_are_mistakes(level):
+    with pytest.raises(Mistake, match="unknown level"):
+        rate_of(level)
+
+
+def test_all_mistakes_are_told_at_once():
+    with pytest.raises(Mistake) as caught:
+        corrupt("x", "typo", "hevy", seed=0, protect="France")
+    corruption, level, protect = caught.value.problems
+    assert corruption.startswith("unknown corruption 'typo'; did you mean 'typos'?")
+    assert level.startswith("unknown level 'hevy'; did you mean 'heavy'?")
+    assert protect == "protect is the text 'France'; give a list of texts, as ['France']"
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        (Edit("x", 0, 1, "b", "c"),),
+        (Edit("x", 0, 2, "ab", ""), Edit("x", 1, 2, "b", "c")),
+        (Edit("x", 3, 4, "d", ""),),
+    ],
+)
+def test_edits_of_another_text_are_a_mistake(edits):
+    with pytest.raises(Mistake, match="give the text that it was logged for"):
+        apply("abc", edits)
+
+
+def test_the_table_is_whole_and_levels_are_rungs():
+    assert list(CORRUPTIONS) == [
+        "typos",
+        "spacing",
+        "confusables",
+        "emoji",
+        "casing",
+        "leetspeak",
+        "ocr",
+        "mixed",
+    ]
+    assert all(row.summary for row in CORRUPTIONS.values())
+    assert sorted(set(LADDER)) == list(LADDER)
+    assert len(LADDER) == 5
+    assert set(LEVELS.values()) < set(LADDER)
+    every = {name for name, found in inspect.getmembers(candidates, inspect.isgeneratorfunction)}
+    assert every == set(CORRUPTIONS)
