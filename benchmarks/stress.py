@@ -29,7 +29,7 @@ from lowland.stress.asking.settings import StressAsked
 from lowland.stress.progress import Progress
 from lowland.stress.questions.questionnaire import Question, Questionnaire, questions
 
-SERVER = Path(__file__).parents[1] / "tests" / "stress" / "messages_api.py"
+SERVER = Path(__file__).parents[1] / "tests" / "stress" / "asking" / "messages_api.py"
 MODEL = "claude-sonnet-5"
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lowland.cli import stress as cli_stress
 from lowland.cli.main import main
-from lowland.cli.main import stress as cli_stress
 from lowland.ground.records import read_rows, read_stress_record
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import INSPECTS, items_file, own_machine  # noqa: F401 - a fixture

@@ -20,8 +20,8 @@ from lowland.deploy.predict import load_classifier_of
 from lowland.ground.mistakes import Mistake
 from lowland.ground.recipe import DATA, Recipe, read_recipe
 from lowland.ground.records import read_predictions, read_record, write_predictions, write_record
+from lowland.stress.adapters import run as adapters
 from lowland.stress.adapters.run import COLUMNS, stress_adapters
-from lowland.stress.adapters.run import run as adapters
 from lowland.stress.adapters.texts import conditions_of, damaged_texts, texts_of, vital
 from lowland.stress.progress import Progress
 from lowland.stress.questions.mitigations import prepared
@@ -162,7 +162,7 @@ def test_a_run_trained_anew_is_asked_anew(runs: list[Path], stress: Any) -> None
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from lowland.stress.adapters.run import run as adapters
+from lowland.stress.adapters import run as adapters
 asked, ask = [], adapters._ask
 def until_the_third(*given):
     asked.append(given)

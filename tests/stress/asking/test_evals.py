@@ -20,6 +20,7 @@ from inspect_ai.log import list_eval_logs, read_eval_log
 import lowland.stress.asking.inspect_entry  # noqa: F401 - registers the tasks
 from lowland.ground.mistakes import Mistake
 from lowland.stress.asking.evals import refusal_of, sample_of, stress_task
+from lowland.stress.questions import items as items_module
 from lowland.stress.questions.mitigations import prepared, system_prompt
 from lowland.stress.questions.questionnaire import (
     Questionnaire,
@@ -28,7 +29,6 @@ from lowland.stress.questions.questionnaire import (
     questions,
     read_questionnaire,
 )
-from lowland.stress.questions.questionnaire import items as items_module
 from tests.stress.asking.support import INSPECTS, items_file, own_machine
 
 pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]

@@ -19,8 +19,8 @@ from lowland.stress.asking import run as run_module
 from lowland.stress.asking.run import run_stress
 from lowland.stress.asking.settings import StressAsked
 from lowland.stress.progress import Progress
+from lowland.stress.questions import items as items_module
 from lowland.stress.questions.questionnaire import Questionnaire
-from lowland.stress.questions.questionnaire import items as items_module
 from tests.stress.asking.messages_api import MessagesAPI, text_of
 from tests.stress.asking.support import CAPITALS, INSPECTS, KEY, asking, own_machine
 

@@ -1,0 +1,211 @@
+"""The base of everything that a user can ask for: pydantic models that tell every mistake at once, in sentences.
+
+A field states its type and range in `Annotated`, its default, and its help text in the docstring under it. Command line
+options, recipe files and records come from the same fields.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+import annotated_types
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from lowland.ground.mistakes import Mistake, one_of
+
+T = TypeVar("T")
+
+
+def _whole(value: Any) -> Any:
+    """Read "1e3" and 3.0 as whole numbers; refuse true and false."""
+    if isinstance(value, bool):
+        raise ValueError("be a whole number")
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError("be a whole number") from None
+        return int(number) if number.is_integer() else number
+    return value
+
+
+def _number(value: Any) -> Any:
+    """Refuse true and false, which Python takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("be a number")
+    return value
+
+
+def _text(value: Any) -> Any:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("be text that is not empty")
+    return value
+
+
+def _truth(value: Any) -> Any:
+    words = {"true": True, "false": False}
+    truth = words.get(value.casefold()) if isinstance(value, str) else value
+    if not isinstance(truth, bool):
+        raise ValueError("be true or false")
+    return truth
+
+
+def _several(value: Any) -> Any:
+    """Let a lone value stand for a list of one."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_number)]
+"""A finite number. Strings are read, too: YAML 1.1 takes 5e-4 for one."""
+Text = Annotated[str, BeforeValidator(_text)]
+Truth = Annotated[bool, BeforeValidator(_truth)]
+Several = Annotated[tuple[T, ...], BeforeValidator(_several)]
+"""One or more values; a value alone stands for a list of one."""
+NotEmpty = annotated_types.MinLen(1)
+
+
+class Asked(BaseModel):
+    """Values that a user gives, checked when they are given.
+
+    Instances are immutable. `replace` makes a changed copy, which is checked again.
+
+    Raises:
+        Mistake: with one sentence for each problem, if values are missing, unknown or out of range.
+
+    Example:
+        >>> class Training(Asked):
+        ...     epochs: Annotated[Whole, Field(ge=1)] = 3
+        >>> Training(epochs=0)
+        Traceback (most recent call last):
+        lowland.ground.mistakes.Mistake: epochs is 0; it must be at least 1
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise Mistake(*_sentences(error, type(self))) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with other values for some fields, checked like any other."""
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """Return the content of a YAML file.
+
+    Args:
+        path: of the file.
+        what: the file is meant to be, for the error: "recipe file".
+
+    Raises:
+        Mistake: if the file does not exist or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise Mistake(f"the {what} {path} does not exist") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Mistake(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
+
+
+def plain(value: Any) -> Any:
+    """Return mappings as dicts, tuples as lists and models as dicts, all the way down: what JSON and YAML can hold."""
+    if isinstance(value, BaseModel):
+        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Return one sentence for each problem that pydantic found, in the order of the fields."""
+    sentences: list[str] = []
+    for problem in error.errors(include_url=False):
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, Mistake):  # of a model within this one, or of a validator that says it all
+            place = _place(problem["loc"])
+            prefix = f"{place}: " if place and not _names_its_field(cause, problem["loc"]) else ""
+            sentences += [f"{prefix}{sentence}" for sentence in cause.problems]
+        else:
+            sentences.append(_sentence(problem, model, cause))
+    return list(dict.fromkeys(sentences))
+
+
+def _sentence(problem: Any, model: type[BaseModel], cause: object) -> str:
+    loc, given = problem["loc"], problem["input"]
+    name = str(loc[0]) if loc else model.__name__
+    if problem["type"] == "extra_forbidden":
+        return one_of("field", name, list(model.model_fields))
+    if problem["type"] == "missing":
+        return f"{name} is missing; give it a value"
+    if problem["type"] == "literal_error":
+        return one_of(name, given, re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
+    field = model.model_fields.get(name)
+    must = str(cause) if cause is not None else _requirement(problem, field if len(loc) == 1 else None)
+    if len(loc) > 1 and isinstance(loc[1], int):
+        return f"{name} holds {given!r}; each value must {must}"
+    if len(loc) > 1:
+        return f"{name} holds {given!r} for {loc[1]}; it must {must}"
+    return f"{name} is {given!r}; it must {must}"
+
+
+def _requirement(problem: Any, field: FieldInfo | None) -> str:
+    """Say what a value must be, to follow "it must"."""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind in BOUNDS:
+        return (_interval(field) if field else None) or f"{BOUNDS[kind][0]} {context[BOUNDS[kind][1]]:g}"
+    message = str(problem["msg"])
+    return REQUIREMENTS.get(kind, message[0].lower() + message[1:])
+
+
+BOUNDS = {
+    "greater_than_equal": ("be at least", "ge"),
+    "greater_than": ("be above", "gt"),
+    "less_than_equal": ("be at most", "le"),
+    "less_than": ("be below", "lt"),
+}
+REQUIREMENTS = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "be a number"),
+    **dict.fromkeys(("string_type", "path_type"), "be text"),
+    **dict.fromkeys(("dict_type", "mapping_type"), "be a mapping"),
+    **dict.fromkeys(("tuple_type", "list_type"), "be a list"),
+    "finite_number": "be finite",
+    "too_short": "not be empty",
+}
+
+
+def _interval(field: FieldInfo) -> str | None:
+    """Return "be in [0, 1)" for a field with bounds on both sides, else None."""
+    low = high = ""
+    for bound in field.metadata:
+        match bound:
+            case annotated_types.Ge(ge=value):
+                low = f"[{value:g}"
+            case annotated_types.Gt(gt=value):
+                low = f"({value:g}"
+            case annotated_types.Le(le=value):
+                high = f"{value:g}]"
+            case annotated_types.Lt(lt=value):
+                high = f"{value:g})"
+    return f"be in {low}, {high}" if low and high else None
+
+
+def _place(loc: Sequence[str | int]) -> str:
+    return ".".join(str(part) for part in loc if isinstance(part, str))
+
+
+def _names_its_field(cause: Mistake, loc: Sequence[str | int]) -> bool:
+    """Whether the sentences begin with the field's own name already."""
+    return all(sentence.startswith(f"{loc[0]} ") or f"{loc[0]} '" in sentence for sentence in cause.problems)
