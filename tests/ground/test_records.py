@@ -46,8 +46,8 @@ SHARED = settings(deadline=None, max_examples=40, suppress_health_check=[HealthC
 
 
 def record_of(**changes: Any) -> RunRecord:
-    given = {"key": "0" * 16, "asked": {"method": "lora", "seed": 42}, "status": "finished"}
-    return RunRecord(**{**given, **changes})
+    asked = {"task": {"name": "toy"}, "method": {"name": "lora", "label": "lora"}, "seed": 42}
+    return RunRecord(**{"key": "0" * 16, "asked": asked, "status": "finished", **changes})
 
 
 def change(folder: Path, **changes: Any) -> None:
@@ -74,8 +74,15 @@ def test_a_record_is_readable_utf8_json_with_every_field(tmp_path):
 
 
 def test_method_and_seed_are_what_was_asked():
-    record = record_of(asked={"method": "flat-lora", "seed": 7})
-    assert (record.method, record.seed) == ("flat-lora", 7)
+    method = {"name": "flat-lora", "label": "flat-lora-r32", "rank": 32}
+    record = record_of(asked={"task": {"name": "toy"}, "method": method, "seed": 7})
+    assert (record.task, record.method, record.seed) == ("toy", "flat-lora-r32", 7)
+
+
+def test_the_primary_score_is_the_first_one_also_after_reading(tmp_path):
+    scores = {"test": {"pearson": 0.5, "accuracy": 0.25}, "other": {"pearson": 0.4, "accuracy": 0.3}}
+    write_record(tmp_path, record_of(scores=scores))
+    assert read_record(tmp_path).primary_score == "pearson"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -114,6 +121,21 @@ def test_a_record_of_another_version_is_refused(tmp_path, version):
     write_record(tmp_path, record_of())
     change(tmp_path, version=version)
     with pytest.raises(Mistake, match=rf"version .*; this lowland reads version {RECORD_VERSION}"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"),
+    [
+        (1, "run it again, or read it with the version of lowland that wrote it"),
+        (RECORD_VERSION + 1, "update lowland, or run it again"),
+        (None, "run it again"),
+    ],
+)
+def test_a_record_of_another_version_says_what_to_do(tmp_path, version, advice):
+    write_record(tmp_path, record_of())
+    change(tmp_path, version=version)
+    with pytest.raises(Mistake, match=f"{advice}$"):
         read_record(tmp_path)
 
 

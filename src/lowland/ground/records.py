@@ -1,16 +1,16 @@
-"""What a run leaves: a record, its predictions or rows, its history; and how they are read back.
+"""Records of runs and stress tests: what a run leaves in its folder, and functions that write and read it.
 
 A run's folder holds
 
-- `record.json`: what was asked, what came out, of what and on what (`RunRecord`),
-- `predictions.parquet`: a row a test example (`PREDICTION_COLUMNS`, and `p_<label>` with the probabilities),
-- `history.jsonl`: a line an entry of the training log,
-- `adapter/` or `model/`: what was learned, where it was kept.
+- `record.json`: what was asked, the scores, and the data, model and environment (`RunRecord`),
+- `predictions.parquet`: one row for each test example (`PREDICTION_COLUMNS`, then the task's own columns),
+- `history.jsonl`: one line for each entry of the training log,
+- `adapter/` or `model/`: the trained weights, if they were kept.
 
 A stress test's folder holds
 
-- `record.json`: what was asked, and how it went (`StressRecord`),
-- `rows.parquet` and `rows.csv`: a row a question asked (`ROW_COLUMNS`),
+- `record.json`: what was asked, and how the test went (`StressRecord`),
+- `rows.parquet` and `rows.csv`: one row for each question (`ROW_COLUMNS`),
 - `logs/`: Inspect's log, for `inspect view`.
 """
 
@@ -27,47 +27,59 @@ import pandas as pd
 
 from lowland.ground.mistakes import Mistake
 
-RECORD_VERSION = 1
-STRESS_RECORD_VERSION = 1
+RECORD_VERSION = 2
+STRESS_RECORD_VERSION = 2
 
-PREDICTION_COLUMNS = ("split", "example", "group", "category", "label", "predicted")
-"""`example` is a row number of the source; examples of one `group` are no independent evidence."""
+PREDICTION_COLUMNS = ("split", "example", "group", "category", "score")
+"""Columns that the predictions of every task have.
+
+- `split`: name of the test set; `example`: row number in the data, the same in every run;
+- `group`: examples of one group are alike (copies, sentences of one template), so they are not independent evidence;
+- `category`: of the example, "" where the data has none;
+- `score`: of the prediction, 0 or 1 or any number; higher is better.
+
+A task appends its own columns: text classification has `label`, `predicted` and `p_<label>`, the probabilities.
+"""
 
 ROW_COLUMNS = (
     "eval", "model", "item", "topic", "condition", "level", "rate", "protected", "mitigation", "epoch",
     "prompt", "gold", "reply", "status", "score", "near", "category", "language", "kept", "edits",
 )  # fmt: skip
-"""Of a stress test's rows.
+"""Columns of a stress test's rows.
 
 - `eval`: "messy", "multilingual" or "adapter"; `model`: its name;
-- `condition`: "clean" or a corruption, or the language; `level`: as asked for, "" where nothing is corrupted, and
-  `rate`, the edits a character it stands for; `protected`: whether names and numbers were left alone; `edits` made;
-- `mitigation`: "none", …; `epoch`: from 1 on; `prompt`: the user's text as sent; `gold`: aliases, joined by " | ";
-- `reply`; `status`: "scored" or "failed"; `score`: 1 or 0, NaN where it failed; `near`: right by a near miss only;
-- `category`: "right", "unsure" or the kind of error; `language`: of the reply, "" where it was not asked; `kept`:
-  whether that is the language asked for, none where nobody can say.
+- `condition`: "clean" or a corruption, or the language; `level`: as asked for, "" for undamaged text;
+- `rate`: edits per character that the level stands for; `edits`: number of edits made;
+- `protected`: whether names and numbers were left unchanged; `mitigation`: "none" or its name; `epoch`: from 1 on;
+- `prompt`: the user's text as sent; `gold`: accepted answers, joined by " | "; `reply`: the model's answer;
+- `status`: "scored" or "failed"; `score`: 1 or 0, NaN if the row failed; `near`: right only by a near miss;
+- `category`: "right", "unsure" or the kind of error; `language`: language of the reply, "" if it was not checked;
+- `kept`: whether the reply is in the requested language, missing if that could not be decided.
 """
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What one run left. Equal requests on one machine leave equal records, but for `cost` and `when`.
+    """Record of one training run.
+
+    Equal requests on one machine leave equal records, except for `cost` and `when`.
 
     Attributes:
-        key: hash of what was asked, of the data and of the model.
-        asked: the `RunSpec` as plain values.
+        key: hash of the request, the data and the model.
+        asked: the request as plain values: `task` and `method`, each a mapping with a `name` and its settings,
+            `method` also with the `label` that reports use; `seed`, `model` and further settings.
         status: "finished" or "failed".
-        failure: what went wrong, where it failed.
-        data: source, SHA-256, label names, sizes of the splits.
+        failure: error message of a failed run.
+        data: source, SHA-256, sizes of the splits, and what else the task says of its data.
         model: name, where it was loaded from, SHA-256 of its weights, class.
         parameters: `trainable`, `total`, `share`.
-        scores: for each test set `accuracy`, `macro_f1`, `weighted_f1`, in [0, 1].
-        validation: the same for the validation set, after the last epoch.
+        scores: for each test set its scores by name, the primary score first.
+        validation: scores on the validation set after the last epoch.
         code: lowland's version and a hash of its source.
         environment: versions, processor, cores, threads, device, number format.
         cost: seconds of training and evaluation, peak memory in bytes.
         when: UTC times of start and end.
-        version: of this form.
+        version: version of the record format.
     """
 
     key: str
@@ -86,36 +98,46 @@ class RunRecord:
     version: int = RECORD_VERSION
 
     @property
+    def task(self) -> str:
+        """Name of the task."""
+        return str(self.asked["task"]["name"])
+
+    @property
     def method(self) -> str:
-        """The name of the method."""
-        return str(self.asked["method"])
+        """Label of the method: its name, or the label that the recipe gives it."""
+        return str(self.asked["method"]["label"])
 
     @property
     def seed(self) -> int:
-        """The seed of the run."""
+        """Seed of the run."""
         return int(self.asked["seed"])
+
+    @property
+    def primary_score(self) -> str:
+        """Name of the score that methods are compared by: the first one of the first test set."""
+        return next(iter(next(iter(self.scores.values()))))
 
 
 @dataclass(frozen=True)
 class StressRecord:
-    """What a stress test left.
+    """Record of one stress test.
 
     Attributes:
-        key: hash of what was asked, with the questions by their content.
-        asked: of whom, with what settings, and which questions.
-        status: "finished": every row is there and few failed; "incomplete": rows are missing; "failed": all are there,
-            and so many of them failed that nothing follows. Asking again goes on from the last two.
+        key: hash of the request, which covers the content of the questions.
+        asked: the request as plain values: model, settings, and which questions.
+        status: "finished": every row is there and few failed; "incomplete": rows are missing; "failed": every row is
+            there, but too many failed to draw conclusions. Asking again resumes an incomplete or failed test.
         failure: what went wrong, in a sentence.
-        items: where they come from, `sha256` of all that is sent and the gold, `count`.
-        model: `name`, `requested` (settings), `sent` (settings as they stood in a request; empty where the provider
-            does not show it), `dropped` (requested and not sent).
-        counts: rows `expected`, `scored` and `failed`; nothing is missing where the last two add up to the first.
+        items: source of the items, `sha256` of everything that is sent and of the accepted answers, `count`.
+        model: `name`, `requested` (settings), `sent` (settings as found in a request; empty if the provider does not
+            show it), `dropped` (settings that were requested but not sent).
+        counts: number of rows `expected`, `scored` and `failed`.
         code: lowland's version and a hash of its source.
         environment: versions, system.
         cost: `requests`, `input_tokens`, `output_tokens`, `seconds` of the last command, `dollars` by the price table.
         when: UTC times of the last command's start and end.
-        version: of this form.
-        kind: tells it from a `RunRecord`.
+        version: version of the record format.
+        kind: "stress"; distinguishes the record from a `RunRecord`.
     """
 
     key: str
@@ -134,7 +156,7 @@ class StressRecord:
 
     @property
     def complete(self) -> bool:
-        """Whether every row that was expected was scored, or failed and is told of."""
+        """Whether every expected row is there, scored or failed."""
         return self.counts["expected"] == self.counts["scored"] + self.counts["failed"]
 
 
@@ -157,52 +179,65 @@ def _write_json(folder: Path, record: RunRecord | StressRecord) -> None:
 
 
 def read_record(folder: Path) -> RunRecord:
-    """The record of a run's folder.
+    """Return the record in a run's folder.
 
     Raises:
-        Mistake: if there is none, it cannot be read, it is a stress test's, or its version is not known here.
+        Mistake: if the folder has no record, or the record cannot be read, is that of a stress test, or has another
+            version.
     """
-    given = _read_json(folder)
-    if given.get("kind") == "stress":
+    content = _read_json(folder)
+    if content.get("kind") == "stress":
         raise Mistake(f"{folder} holds a stress test; name the folder of a training run")
-    return _whole(folder, given, RunRecord, RECORD_VERSION)
+    return _parse_record(folder, content, RunRecord, RECORD_VERSION)
 
 
 def read_stress_record(folder: Path) -> StressRecord:
-    """The record of a stress test's folder.
+    """Return the record in a stress test's folder.
 
     Raises:
-        Mistake: if there is none, it cannot be read, it is a training run's, or its version is not known here.
+        Mistake: if the folder has no record, or the record cannot be read, is that of a training run, or has another
+            version.
     """
-    given = _read_json(folder)
-    if "kind" not in given and "method" in (given.get("asked") or {}):
+    content = _read_json(folder)
+    if "kind" not in content and "method" in (content.get("asked") or {}):
         raise Mistake(f"{folder} holds a training run; name the folder of a stress test")
-    return _whole(folder, given, StressRecord, STRESS_RECORD_VERSION)
+    return _parse_record(folder, content, StressRecord, STRESS_RECORD_VERSION)
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / "record.json"
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Mistake(f"{folder} holds no record.json; name the folder of a run") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Mistake(f"{path} cannot be read as a record ({error}); remove the folder") from None
-    return given if isinstance(given, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def _whole(folder: Path, given: dict[str, Any], kind: type[Record], known: int) -> Record:
-    path, version = folder / "record.json", given.get("version")
-    if version != known:
-        raise Mistake(f"{path} is a record of version {version}; this lowland reads version {known}")
+def _parse_record(folder: Path, content: dict[str, Any], kind: type[Record], known: int) -> Record:
+    path = folder / "record.json"
+    _check_version(path, content.get("version"), known)
     try:
-        return kind(**given)
+        return kind(**content)
     except TypeError as error:
         raise Mistake(f"{path} is not a whole record ({error}); remove the folder") from None
 
 
+def _check_version(path: Path, version: object, known: int) -> None:
+    if version == known:
+        return
+    if isinstance(version, int) and 0 < version < known:
+        advice = "run it again, or read it with the version of lowland that wrote it"
+    elif isinstance(version, int) and version > known:
+        advice = "update lowland, or run it again"
+    else:
+        advice = "run it again"
+    raise Mistake(f"{path} is a record of version {version}; this lowland reads version {known}: {advice}")
+
+
 def write_rows(folder: Path, rows: pd.DataFrame) -> None:
-    """Write `rows.parquet`, and `rows.csv` for people; the columns are `ROW_COLUMNS` and any more behind them."""
+    """Write `rows.parquet`, and `rows.csv` for people; columns are `ROW_COLUMNS`, others may follow."""
     missing = [name for name in ROW_COLUMNS if name not in rows.columns]
     if missing:
         raise ValueError(f"rows lack the columns {missing}")
@@ -211,7 +246,7 @@ def write_rows(folder: Path, rows: pd.DataFrame) -> None:
 
 
 def read_rows(folder: Path) -> pd.DataFrame:
-    """The rows of a stress test."""
+    """Return the rows of a stress test."""
     path = folder / "rows.parquet"
     try:
         return pd.read_parquet(path)
@@ -220,7 +255,7 @@ def read_rows(folder: Path) -> pd.DataFrame:
 
 
 def write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
-    """Write `predictions.parquet`; the columns are `PREDICTION_COLUMNS` and one `p_<label>` a label."""
+    """Write `predictions.parquet`; columns are `PREDICTION_COLUMNS`, then those of the task."""
     missing = [name for name in PREDICTION_COLUMNS if name not in predictions.columns]
     if missing:
         raise ValueError(f"predictions lack the columns {missing}")
@@ -228,7 +263,7 @@ def write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
 
 
 def read_predictions(folder: Path) -> pd.DataFrame:
-    """The predictions of a run, a row a test example."""
+    """Return the predictions of a run, one row for each test example."""
     path = folder / "predictions.parquet"
     try:
         return pd.read_parquet(path)
@@ -237,7 +272,7 @@ def read_predictions(folder: Path) -> pd.DataFrame:
 
 
 def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
-    """Write `history.jsonl`, a line an entry; a number that is not finite is null, as JSON has none."""
+    """Write `history.jsonl`, one line for each entry; NaN and infinity become null, since JSON has neither."""
 
     def plain(value: Any) -> Any:
         return None if isinstance(value, float) and not math.isfinite(value) else value
