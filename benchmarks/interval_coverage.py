@@ -28,7 +28,7 @@ import numpy.typing as npt
 import scipy
 from scipy import stats
 
-from lowland.evidence import paired_interval
+from lowland.evidence import paired_interval, paired_metric_interval
 from lowland.evidence.core.intervals import half_width
 from lowland.evidence.core.metrics import resample_counts
 
@@ -200,7 +200,7 @@ def f1_rows(world: Setting, metric: str, trials: int, rng: np.random.Generator) 
         labels = rng.choice(3, size=world.examples, p=PRIORS)
         wrong = (labels + rng.integers(1, 3, size=right.shape)) % 3
         ours, theirs = np.where(right, labels, wrong)
-        found = paired_interval(labels, ours, theirs, metric=metric, resamples=400)
+        found = paired_metric_interval(labels, ours, theirs, metric=metric, resamples=400)
         bounds.append((found.low, found.high))
     low, high = np.array(bounds).T
     first, second = (true_f1(world, share, metric) for share in world.accuracies)
@@ -212,11 +212,10 @@ def clustered_rows(world: Setting, trials: int, rng: np.random.Generator) -> lis
     groups = np.arange(world.examples) // world.group_size
     resampled = {"A + B, weighted t": None, "weighted t over groups": groups}
     bounds: dict[str, list[tuple[float, float]]] = {rule: [] for rule in resampled}
-    labels = np.ones(world.examples, int)
     for _ in range(trials):
         ours, theirs = draw(world, 1, rng)[:, 0]
         for rule, these in resampled.items():
-            found = paired_interval(labels, ours, theirs, groups=these, resamples=400)
+            found = paired_interval(ours, theirs, groups=these, resamples=400)
             bounds[rule].append((found.low, found.high))
     truth = world.accuracies[0] - world.accuracies[1]
     arrays = {rule: np.array(pairs).T for rule, pairs in bounds.items()}

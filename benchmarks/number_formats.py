@@ -18,7 +18,8 @@ from tempfile import TemporaryDirectory
 from transformers.utils import logging
 
 from lowland.deploy.predict import load_classifier_of
-from lowland.evidence.study import against, finished
+from lowland.evidence.readers.runs import finished
+from lowland.evidence.study import compare_with_reference
 from lowland.ground.recipe import read_recipe
 from lowland.ground.records import RunRecord, read_predictions, read_record, write_predictions
 from lowland.study.progress import Progress
@@ -77,7 +78,7 @@ def _answered_in_fp32(folder: Path, copy: Path) -> Path:
 
 
 def _tell(runs: dict[Path, RunRecord]) -> None:
-    for found in against(runs, "lora in fp32"):
+    for found in compare_with_reference(runs, "lora in fp32"):
         per_seed = ", ".join(f"{100 * one:+.2f}" for one in found.per_seed)
         print(f"{found.sentence()}\nby seed, points: {per_seed}")
         word = "non-inferior" if found.low > -MARGIN else "not shown to be non-inferior"

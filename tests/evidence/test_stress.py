@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lowland.evidence.cells import Cell, differences
+from lowland.evidence.cells import cell_differences
 from lowland.evidence.core.by_item import draw, holm, sign_flip_p
-from lowland.evidence.stress import split_rows, stress_evidence
+from lowland.evidence.readers.stress_rows import Cell, split_rows
+from lowland.evidence.stress import stress_evidence
 from lowland.ground.mistakes import Mistake
 
 LEVELS = {"light": 0.05, "heavy": 0.2}
@@ -150,7 +151,7 @@ def test_clean_rows_are_one_cell_whether_protected_or_not():
     found = stress_evidence(pd.concat([rows, protected, twice]))
     clean = [one for one in found.cells if one.cell.condition == "clean"]
     assert [(one.cell.mitigation, one.asked) for one in clean] == [("none", 144), ("normalise", 144)]
-    assert {one.against for one in found.to_reference} == {one.cell for one in clean}
+    assert {one.reference for one in found.to_reference} == {one.cell for one in clean}
     assert sum(one.cell.protected for one in found.to_reference) == 8
 
 
@@ -195,9 +196,9 @@ def test_differences_are_paired_by_item():
     pairs = [(one, Cell("clean", "", False, one.cell.mitigation)) for one in found.to_reference]
     pairs += [(one, Cell(one.cell.condition, one.cell.level, False, "none")) for one in found.mitigated]
     assert (len(found.to_reference), len(found.mitigated)) == (8, 5)
-    for one, against in pairs:
-        assert one.against == against
-        means = [at(rows, cell).groupby("item")["score"].mean().to_numpy() for cell in (one.cell, against)]
+    for one, reference in pairs:
+        assert one.reference == reference
+        means = [at(rows, cell).groupby("item")["score"].mean().to_numpy() for cell in (one.cell, reference)]
         gap = means[0] - means[1]
         drawn = [np.repeat(gap, c.astype(int)).mean() for c in counts]
         assert one.estimate.value == pytest.approx(gap.mean())
@@ -238,7 +239,7 @@ def test_interval_of_a_difference_covers_about_what_it_says():
     for trial in range(400):
         skill = rng.beta(2, 1, 60)
         right = {CLEAN: rng.binomial(3, 0.95 * skill) / 3, HEAVY: rng.binomial(3, 0.8 * skill) / 3}
-        (gap,) = differences(draw(60, resamples=200, seed=trial), right, [(HEAVY, CLEAN)])
+        (gap,) = cell_differences(draw(60, resamples=200, seed=trial), right, [(HEAVY, CLEAN)])
         hits += gap.estimate.low <= -0.15 * 2 / 3 <= gap.estimate.high
     assert 0.91 <= hits / 400 <= 0.98
 
@@ -252,7 +253,7 @@ def test_flips_are_counted_over_all_pairs_of_epochs():
         wrong, right, floor = [], [], []
         for item in sorted(rows["item"].unique()):
             mine = rows[rows["item"] == item]
-            here, there = (at(mine, cell)["score"].to_list() for cell in (one.cell, one.against))
+            here, there = (at(mine, cell)["score"].to_list() for cell in (one.cell, one.reference))
             wrong.append(np.mean([a == 1 and b == 0 for a, b in itertools.product(there, here)]))
             right.append(np.mean([a == 0 and b == 1 for a, b in itertools.product(there, here)]))
             floor.append(np.mean([a == 1 and b == 0 for a, b in itertools.permutations(there, 2)]))
@@ -361,7 +362,7 @@ def test_rows_are_split_by_eval_and_model():
 
 def test_no_deep_learning_stack_is_needed():
     code = (
-        "import sys, lowland.evidence.stress, lowland.evidence.stress_adapters, lowland.evidence.agreement\n"
+        "import sys, lowland.evidence.stress, lowland.evidence.stress_adapters, lowland.evidence.ratings\n"
         "assert not {'torch', 'transformers', 'inspect_ai'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from lowland.evidence import paired_interval
-from lowland.evidence.cells import Cell
 from lowland.evidence.core.by_item import holm
+from lowland.evidence.readers.stress_rows import Cell
 from lowland.evidence.stress_adapters import adapter_evidence
 from lowland.ground.mistakes import Mistake
 
@@ -76,7 +76,7 @@ def test_methods_are_paired_by_seed_and_text_in_their_groups():
     groups = np.arange(N) // 4
     for one in found.accuracy:
         pair = [right(rows, name, one.cells[0].condition) for name in ("flat-lora", "lora")]
-        wanted = paired_interval(np.ones(N, int), *pair, groups=groups, resamples=1000)
+        wanted = paired_interval(*pair, groups=groups, resamples=1000)
         assert one.interval.difference == pytest.approx(wanted.difference)
         assert (one.interval.low, one.interval.high) == pytest.approx((wanted.low, wanted.high), abs=0.01)
     assert [one.p_holm for one in found.accuracy] == pytest.approx(holm([one.p for one in found.accuracy]))

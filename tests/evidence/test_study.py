@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from lowland.evidence import compare_pairs
-from lowland.evidence.study import SCORES, against, by_method, finished, reference_of
+from lowland.evidence import compare_predictions
+from lowland.evidence.readers.runs import finished
+from lowland.evidence.study import by_method, compare_with_reference, reference_of
+from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord, read_predictions, write_predictions, write_record
 
+SCORES = ("accuracy", "macro_f1", "weighted_f1")
 NAMES = np.array(["negative", "neutral", "positive"])
 
 
@@ -24,12 +27,18 @@ def record_of(method: str, seed: int, **changes: Any) -> RunRecord:
     luck = np.random.default_rng([seed, len(method)])
     made = RunRecord(
         key=f"{method}-{seed}",
-        asked={"task": "toy", "method": method, "seed": seed},
+        asked={"task": {"name": "toy"}, "method": {"name": method, "label": method}, "seed": seed},
         status="finished",
         data={"sizes": {"train": 90, "test": 40, "shifted": 20}},
         model={"name": "tiny"},
         parameters={"trainable": 100 * len(method), "total": 9000, "share": len(method) / 90},
-        scores={split: {name: luck.uniform(0.6, 0.9) for name in SCORES} for split in ("test", "shifted")},
+        scores={
+            split: {
+                "accuracy": float(answers["score"].mean()),
+                **{n: luck.uniform(0.6, 0.9) for n in SCORES[1:]},
+            }
+            for split, answers in answers_of(method, seed).groupby("split", sort=False)
+        },
         code={"version": "0", "sha256": "c0de"},
         environment={"python": "3", "cores": 2},
         cost={"train_seconds": luck.uniform(5, 9), "peak_bytes": luck.uniform(1e8, 2e8)},
@@ -42,14 +51,16 @@ def answers_of(method: str, seed: int, *, group_size: int = 1) -> pd.DataFrame:
     same, own = np.random.default_rng(7), np.random.default_rng([seed, *method.encode()])
     label = NAMES[same.integers(3, size=60)]
     number = np.arange(60)
+    predicted = np.where(own.random(60) < 0.7, label, NAMES[own.integers(3, size=60)])
     return pd.DataFrame(
         {
             "split": np.where(number < 40, "test", "shifted"),
             "example": 1000 - 7 * number,
             "group": [f"g{n % (40 // group_size)}" for n in number],
             "category": "",
+            "score": (predicted == label).astype(float),
             "label": label,
-            "predicted": np.where(own.random(60) < 0.7, label, NAMES[own.integers(3, size=60)]),
+            "predicted": predicted,
         }
     )
 
@@ -119,25 +130,86 @@ def test_the_reference_is_lora_or_else_the_first(methods, reference):
 # --- in pairs --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metric", SCORES)
-@pytest.mark.parametrize("split", ["test", "shifted"])
-def test_differences_are_those_of_scikit_learn(tmp_path, metric, split):
-    runs = runs_of(tmp_path, *[(m, s) for m in ("flat-lora", "lora") for s in (2, 0, 1)])
-    (found,) = against(runs, "lora", metric=metric, split=split)
+def scores_by_hand(root: Path, method: str, seed: int, metric: str, split: str) -> float:
+    table = read_predictions(root / f"{method}-{seed}")
+    table = table[table["split"] == split]
+    if metric == "accuracy":
+        return accuracy_score(table["label"], table["predicted"])
     average = metric.partition("_")[0]
+    return f1_score(table["label"], table["predicted"], average=average, zero_division=0)
 
-    def score(method, seed):
-        table = read_predictions(tmp_path / f"{method}-{seed}")
-        table = table[table["split"] == split]
-        if metric == "accuracy":
-            return accuracy_score(table["label"], table["predicted"])
-        return f1_score(table["label"], table["predicted"], average=average, zero_division=0)
 
-    gaps = [score("flat-lora", seed) - score("lora", seed) for seed in (2, 0, 1)]
-    assert found.per_seed == pytest.approx(gaps)
-    assert (found.method, found.reference, found.metric) == ("flat-lora", "lora", metric)
+@pytest.mark.parametrize("split", ["test", "shifted"])
+def test_differences_are_those_of_scikit_learn(tmp_path, split):
+    runs = runs_of(tmp_path, *[(m, s) for m in ("flat-lora", "lora") for s in (2, 0, 1)])
+    (found,) = compare_with_reference(runs, "lora", split=split)
+    ours, theirs = (
+        [scores_by_hand(tmp_path, method, seed, "accuracy", split) for seed in (2, 0, 1)]
+        for method in ("flat-lora", "lora")
+    )
+    assert found.per_seed == pytest.approx(np.subtract(ours, theirs))
+    assert (found.method, found.reference, found.metric) == ("flat-lora", "lora", "accuracy")
     assert found.seeds == (2, 0, 1)
     assert found.n_examples == {"test": 40, "shifted": 20}[split]
+
+
+@pytest.mark.parametrize("metric", SCORES)
+@pytest.mark.parametrize("split", ["test", "shifted"])
+def test_differences_of_predicted_classes_are_those_of_scikit_learn(tmp_path, metric, split):
+    runs_of(tmp_path, *[(m, s) for m in ("flat-lora", "lora") for s in (2, 0, 1)])
+    number = {name: index for index, name in enumerate(NAMES)}
+
+    def column(method, seed, name):
+        table = read_predictions(tmp_path / f"{method}-{seed}")
+        return table[table["split"] == split][name].map(number).to_numpy()
+
+    ours, theirs = ([column(m, s, "predicted") for s in (2, 0, 1)] for m in ("flat-lora", "lora"))
+    labels = column("lora", 0, "label")
+    found = compare_predictions(
+        labels, ours, theirs, method="flat-lora", reference="lora", seeds=(2, 0, 1), metric=metric
+    )
+    ours, theirs = (
+        [scores_by_hand(tmp_path, method, seed, metric, split) for seed in (2, 0, 1)]
+        for method in ("flat-lora", "lora")
+    )
+    assert found.per_seed == pytest.approx(np.subtract(ours, theirs))
+    assert found.metric == metric
+    assert found.n_examples == {"test": 40, "shifted": 20}[split]
+
+
+def test_the_comparison_names_the_recorded_score_that_it_compares(tmp_path):
+    pairs = [(m, s) for m in ("flat-lora", "lora") for s in (0, 1)]
+    runs = runs_of(tmp_path, *pairs)
+
+    def named(change):
+        changed = {
+            folder: dataclasses.replace(record, scores={"test": change(record.scores["test"])})
+            for folder, record in runs.items()
+        }
+        return compare_with_reference(changed, "lora")[0]
+
+    assert named(lambda scores: {"matthews_corrcoef": 0.3, **scores}).metric == "accuracy"
+    unnamed = named(lambda scores: {"matthews_corrcoef": 0.3})
+    assert unnamed.metric == "mean score"
+    assert "in mean score" in unnamed.sentence()
+
+
+def test_scores_of_any_kind_are_compared(tmp_path):
+    """Scores outside [0, 1], as of a regression: the mean difference, in the score's own unit and without McNemar."""
+    pairs = [(m, s) for m in ("flat-lora", "lora") for s in (0, 1, 2)]
+    runs = {}
+    for number, pair in enumerate(pairs):
+        answers = answers_of(*pair)
+        answers["score"] = -10 * np.random.default_rng(number).random(60)
+        mean = float(answers["score"][:40].mean())
+        scores = {"test": {"negative_error": mean}}
+        runs |= finished([leave_run(tmp_path, *pair, answers, scores=scores)])
+    (found,) = compare_with_reference(runs, "lora")
+    means = [record.scores["test"]["negative_error"] for record in runs.values()]
+    assert found.per_seed == pytest.approx(np.subtract(means[:3], means[3:]))
+    assert (found.metric, found.mcnemar, found.is_share) == ("negative_error", (), False)
+    assert "in negative_error" in found.sentence()
+    assert "points" not in found.sentence()
 
 
 def test_examples_are_paired_by_their_number_whatever_the_order_of_rows(tmp_path):
@@ -147,20 +219,20 @@ def test_examples_are_paired_by_their_number_whatever_the_order_of_rows(tmp_path
     for number, folder in enumerate(shuffled):
         table = read_predictions(folder).sample(frac=1, random_state=number)
         write_predictions(folder, table)
-    assert against(shuffled, "lora") == against(in_order, "lora")
+    assert compare_with_reference(shuffled, "lora") == compare_with_reference(in_order, "lora")
 
 
 def test_seeds_that_only_one_has_are_left_out(tmp_path):
     pairs = [("lora", 0), ("lora", 1), ("lora", 2), ("flat-lora", 2), ("flat-lora", 5), ("flat-lora", 1)]
-    found = against(runs_of(tmp_path / "a", *pairs), "lora")
+    found = compare_with_reference(runs_of(tmp_path / "a", *pairs), "lora")
     assert [one.seeds for one in found] == [(2, 1)]
     shared = [pair for pair in pairs if pair[1] in (1, 2)]
-    assert found == against(runs_of(tmp_path / "b", *shared), "lora")
+    assert found == compare_with_reference(runs_of(tmp_path / "b", *shared), "lora")
 
 
 def test_a_method_that_shares_no_seed_is_left_out_and_the_others_keep_their_order(tmp_path):
     pairs = [("full", 0), ("lora", 0), ("flat-lora", 1), ("dora", 0)]
-    found = against(runs_of(tmp_path, *pairs), "lora")
+    found = compare_with_reference(runs_of(tmp_path, *pairs), "lora")
     assert [one.method for one in found] == ["full", "dora"]
     assert not found[0].over_seeds
 
@@ -168,13 +240,13 @@ def test_a_method_that_shares_no_seed_is_left_out_and_the_others_keep_their_orde
 @pytest.mark.parametrize("group_size", [1, 4])
 def test_groups_are_those_of_the_predictions(tmp_path, group_size):
     pairs = [(m, s) for m in ("flat-lora", "lora") for s in (0, 1, 2)]
-    (found,) = against(runs_of(tmp_path, *pairs, group_size=group_size), "lora")
+    (found,) = compare_with_reference(runs_of(tmp_path, *pairs, group_size=group_size), "lora")
     tables = {pair: answers_of(*pair)[:40].iloc[::-1] for pair in pairs}  # examples count downward
     number = {name: index for index, name in enumerate(NAMES)}
     ours, theirs = (
         np.stack([tables[m, s]["predicted"].map(number) for s in range(3)]) for m in ("flat-lora", "lora")
     )
-    assert found == compare_pairs(
+    by_class = compare_predictions(
         tables[pairs[0]]["label"].map(number),
         ours,
         theirs,
@@ -183,6 +255,7 @@ def test_groups_are_those_of_the_predictions(tmp_path, group_size):
         seeds=[0, 1, 2],
         groups=np.arange(40)[::-1] % (40 // group_size),
     )
+    assert found == dataclasses.replace(by_class, compared="scores")
     assert found.n_groups == 40 // group_size
     assert ("in 10 groups" in found.sentence()) == (group_size == 4)
 
@@ -191,24 +264,38 @@ def other_numbers(table):
     return table.assign(example=table["example"] + 1)
 
 
-def other_labels(table):
-    return table.assign(label=["neutral", *table["label"][1:]])
+def other_groups(table):
+    return table.assign(group=["another", *table["group"][1:]])
 
 
 def fewer_rows(table):
     return table[1:]
 
 
-@pytest.mark.parametrize("change", [other_numbers, other_labels, fewer_rows])
+@pytest.mark.parametrize("change", [other_numbers, other_groups, fewer_rows])
 def test_runs_on_different_examples_are_refused(tmp_path, change):
     runs = runs_of(tmp_path, ("lora", 0), ("lora", 1), ("flat-lora", 0), ("flat-lora", 1))
-    assert against(runs, "lora")
-    answers = answers_of("flat-lora", 1)
-    assert answers["label"][0] != "neutral"
-    write_predictions(tmp_path / "flat-lora-1", change(answers))
-    with pytest.raises(ValueError, match="tested on different examples"):
-        against(runs, "lora")
+    assert compare_with_reference(runs, "lora")
+    write_predictions(tmp_path / "flat-lora-1", change(answers_of("flat-lora", 1)))
+    with pytest.raises(Mistake, match="seed 0, and flat-lora, seed 1, were tested on different examples"):
+        compare_with_reference(runs, "lora")
+
+
+def test_runs_on_data_with_other_texts_or_labels_are_refused(tmp_path):
+    """The hash of the data covers all texts and labels."""
+    first = leave_run(tmp_path, "lora", 0, data={"sha256": "a"})
+    runs = finished([first, leave_run(tmp_path, "flat-lora", 0, data={"sha256": "b"})])
+    with pytest.raises(Mistake, match="tested on different examples"):
+        compare_with_reference(runs, "lora")
+
+
+def test_records_of_different_scores_are_refused():
+    records = [record_of("lora", 0), record_of("lora", 1, scores={"test": {"pearson": 0.5}})]
+    with pytest.raises(Mistake, match="different scores on 'test'"):
+        by_method(records)
 
 
 def test_a_test_set_of_a_single_group_tells_nothing(tmp_path):
-    assert against(runs_of(tmp_path, ("lora", 0), ("flat-lora", 0), group_size=40), "lora") == []
+    assert (
+        compare_with_reference(runs_of(tmp_path, ("lora", 0), ("flat-lora", 0), group_size=40), "lora") == []
+    )

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lowland.evidence.agreement import mean_ratings, weighted_kappa
+from lowland.evidence.core.kappa import weighted_kappa
+from lowland.evidence.ratings import mean_ratings
 from lowland.report.ratings import agreement_sentence, ratings_markdown
 from tests.evidence.test_stress import multilingual
 from tests.report.test_study import tables

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lowland.evidence.study import SCORES, against, finished
+from lowland.evidence.readers.runs import finished
+from lowland.evidence.study import compare_with_reference
 from lowland.ground.records import read_record
 from lowland.report.study import summary
-from tests.evidence.test_study import leave_run, record_of
+from tests.evidence.test_study import SCORES, leave_run, record_of
 
 NUMBER = r"(\d+\.\d+|\d+)"
 
@@ -88,7 +89,7 @@ def test_the_sentence_of_every_comparison_stands_in_it(tmp_path):
     folders = study(tmp_path, ("full", "lora", "flat-lora"))
     text = summary(folders)
     for split in ("test", "shifted"):
-        compared = against(finished(folders), "lora", split=split)
+        compared = compare_with_reference(finished(folders), "lora", split=split)
         assert [one.method for one in compared] == ["full", "flat-lora"]
         for one in compared:
             assert one.sentence() in text
@@ -111,7 +112,9 @@ def test_six_seeds_give_the_p_of_every_method(tmp_path):
     text = summary(folders)
     assert "at least 0.0312 with 6 seeds" in text
     for split in ("test", "shifted"):
-        full, flat = (one.permutation.p for one in against(finished(folders), "lora", split=split))
+        full, flat = (
+            one.permutation.p for one in compare_with_reference(finished(folders), "lora", split=split)
+        )
         line = next(one for one in text.splitlines() if f"p: full {full:.3g} (" in one)
         assert f", flat-lora {flat:.3g} (" in line
 

@@ -237,7 +237,7 @@ def _number(name: str, given: str) -> float:
 
 
 def _exit_code(folders: Sequence[Path]) -> int:
-    from lowland.evidence.study import finished
+    from lowland.evidence.readers.runs import finished
 
     return 0 if len(finished(folders)) == len(folders) else 1
 

@@ -1,15 +1,27 @@
-"""What records show: statistics on plain arrays, without a deep-learning stack.
+"""Statistics of records, without a deep-learning stack.
 
-- ``pairs``: one method against a reference, with the same seeds and test examples
-- ``exact``: the sign-flip test over seeds, and McNemar's
-- ``intervals``: the paired interval over seeds and examples, and the detectable difference
-- ``metrics``: accuracy and F1 on many bootstrap resamples at once
+- ``core``: statistics on arrays
+
+  - ``pairs``: comparison of a method with a reference, by the same seeds and test examples
+  - ``exact``: sign-flip test over seeds, and McNemar's test
+  - ``intervals``: paired interval over seeds and examples, and the detectable difference
+  - ``metrics``: mean score, accuracy and F1 on many bootstrap resamples at once
+  - ``by_item``: estimates and tests over items, and Holm's correction
+  - ``kappa``: agreement of two raters
+
+- ``readers``: from records and rows of stress tests to arrays
+- ``study``, ``stress``, ``stress_adapters``, ``ratings``: what a study or a stress test shows
 """
 
 from lowland.evidence.core.exact import McNemar, Permutation, mcnemar, permutation_p
-from lowland.evidence.core.intervals import PairedInterval, detectable_difference, paired_interval
+from lowland.evidence.core.intervals import (
+    PairedInterval,
+    detectable_difference,
+    paired_interval,
+    paired_metric_interval,
+)
 from lowland.evidence.core.metrics import METRICS
-from lowland.evidence.core.pairs import PairedComparison, compare_pairs
+from lowland.evidence.core.pairs import PairedComparison, compare_predictions, compare_scores
 
 __all__ = [
     "METRICS",
@@ -17,9 +29,11 @@ __all__ = [
     "PairedComparison",
     "PairedInterval",
     "Permutation",
-    "compare_pairs",
+    "compare_predictions",
+    "compare_scores",
     "detectable_difference",
     "mcnemar",
     "paired_interval",
+    "paired_metric_interval",
     "permutation_p",
 ]

@@ -1,36 +1,35 @@
-"""How damage does harm: answers that flip, the worst of several corruptions, accuracy by rate."""
+"""Effects of damage: answers that flip, the worst of several corruptions, accuracy by rate of damage."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lowland.evidence.cells import Cell, Table, rates_of
 from lowland.evidence.core.by_item import Estimate, Resamples, estimate, means, percentiles
 from lowland.evidence.core.metrics import Floats
+from lowland.evidence.readers.stress_rows import Cell, ItemMeans, rates_of
 
-TENTH = 0.1  # a dose's slope is told for this share of the characters
-LADDER = 3  # rates above 0 that make a dose-response
+TENTH = 0.1  # the unit of a slope: a tenth of the characters
+LADDER = 3  # least number of rates above 0 for a slope
 
 
 @dataclass(frozen=True)
 class Flips:
-    """Answers that change, over all pairs of an epoch in `against` and an epoch in `cell`.
+    """Answers that change between two cells, over all pairs of an epoch in `reference` and an epoch in `cell`.
 
     Attributes:
-        cell: the damaged.
-        against: the undamaged.
-        to_wrong: right there, wrong here.
-        to_right: wrong there, right here.
-        floor: right in one epoch of `against`, wrong in another one: what flips without any damage; NaN
-            with one epoch. The same for flips to right.
+        cell: the damaged cell.
+        reference: the undamaged cell.
+        to_wrong: right in the reference, wrong in the cell.
+        to_right: wrong in the reference, right in the cell.
+        floor: right in one epoch of the reference and wrong in another one, the flips without any damage; NaN with one
+            epoch. It is the same for flips to right.
     """
 
     cell: Cell
-    against: Cell
+    reference: Cell
     to_wrong: Estimate
     to_right: Estimate
     floor: Estimate
@@ -38,17 +37,17 @@ class Flips:
 
 @dataclass(frozen=True)
 class WorstCase:
-    """Items that are right under every condition of a level, within one epoch.
+    """Share of items that are right under every condition of a level, within one epoch.
 
     Attributes:
-        level: of damage; "" for languages.
-        protected: names and numbers left whole.
+        level: level of damage; "" for languages.
+        protected: whether names and numbers were left unchanged.
         mitigation: its name.
-        conditions: all that were held together.
+        conditions: the conditions that were taken together.
         all_right: share of items, averaged over their epochs.
-        lowest: the condition with the least accuracy.
+        lowest: condition with the lowest accuracy.
         lowest_accuracy: its accuracy.
-        left_out: items' epochs in which a row failed or was not asked; they tell nothing here.
+        left_out: number of items' epochs that are left out, because a row failed or was not asked.
     """
 
     level: str
@@ -67,10 +66,10 @@ class Dose:
 
     Attributes:
         condition: the corruption.
-        protected: names and numbers left whole.
+        protected: whether names and numbers were left unchanged.
         mitigation: its name.
         rates: rising, shares of the characters; 0 is clean.
-        accuracies: one a rate.
+        accuracies: one for each rate.
         slope: change in accuracy for each further tenth of the characters.
     """
 
@@ -82,116 +81,137 @@ class Dose:
     slope: Estimate
 
 
-def flips(
-    drawn: Resamples, right: Table, undamaged: pd.DataFrame, items: list[str], cell: Cell, against: Cell
+def count_flips(
+    drawn: Resamples,
+    right: ItemMeans,
+    undamaged: pd.DataFrame,
+    items: list[str],
+    cell: Cell,
+    reference: Cell,
 ) -> Flips:
-    """Answers that change between two cells.
+    """Estimate the share of answers that change between two cells.
 
-    Of an item that is right in a share p of its epochs there and q here, ``p (1 - q)`` of all pairs of
-    epochs flip to wrong and ``(1 - p) q`` to right. The floor is ``p (1 - p) n / (n - 1)``, the same over
-    pairs of different epochs of the n there.
+    If an item is right in a share p of its epochs in the reference and q in the cell, ``p (1 - q)`` of all pairs of
+    epochs flip to wrong and ``(1 - p) q`` to right. The floor is ``p (1 - p) n / (n - 1)``: the same over pairs of
+    different epochs among the reference's n.
 
     Args:
         drawn: resamples of the items.
         right: for each cell, the share of scored epochs in which each item is right.
-        undamaged: the rows of `against`, as `checked` gives them.
+        undamaged: rows of the reference, as `prepare_rows` returns them.
         items: in the order of the resamples' columns.
-        cell: the damaged.
-        against: the undamaged.
+        cell: the damaged cell.
+        reference: the undamaged cell.
     """
-    there, here = right[against], right[cell]
+    before, after = right[reference], right[cell]
     n = undamaged.groupby("item")["right"].count().reindex(items, fill_value=0).to_numpy(np.float64)
-    more = np.divide(n, n - 1, out=np.full_like(n, np.nan), where=n > 1)
+    factor = np.divide(n, n - 1, out=np.full_like(n, np.nan), where=n > 1)
     return Flips(
         cell,
-        against,
-        to_wrong=estimate(drawn, there * (1 - here)),
-        to_right=estimate(drawn, (1 - there) * here),
-        floor=estimate(drawn, there * (1 - there) * more),
+        reference,
+        to_wrong=estimate(drawn, before * (1 - after)),
+        to_right=estimate(drawn, (1 - before) * after),
+        floor=estimate(drawn, before * (1 - before) * factor),
     )
 
 
 def worst_cases(
-    rows: pd.DataFrame, drawn: Resamples, right: Table, items: list[str], undamaged: str | None
+    rows: pd.DataFrame, drawn: Resamples, right: ItemMeans, items: list[str], undamaged: str | None
 ) -> tuple[WorstCase, ...]:
-    """For each level, protection and mitigation with two conditions or more: is an item right under all?
+    """Estimate the share of items that are right under all conditions of a level, protection and mitigation.
+
+    Only levels with two conditions or more have a worst case.
 
     Args:
-        rows: as `checked` gives them.
+        rows: as `prepare_rows` returns them.
         drawn: resamples of the items.
-        right: for each cell one share an item.
+        right: for each cell, the share of scored epochs in which each item is right.
         items: in the order of the resamples' columns.
-        undamaged: the condition that is left out; None holds all together (languages).
+        undamaged: the condition that is left out; None takes all together (languages).
     """
     damaged = rows if undamaged is None else rows[rows["condition"] != undamaged]
-    found = []
-    for (level, protected, mitigation), block in _by_level(damaged):
-        conditions = sorted(block["condition"].unique())
-        if len(conditions) < 2:
-            continue
-        cells = [Cell(one, str(level), bool(protected), str(mitigation)) for one in conditions]
-        accuracy = {cell.condition: estimate(drawn, right[cell]).value for cell in cells}
-        lowest = min(accuracy, key=lambda name: (np.nan_to_num(accuracy[name], nan=2.0), name))
-        wide = block.pivot_table(
-            index=["item", "epoch"], columns="condition", values="right", aggfunc="min", dropna=False
-        )
-        whole = wide.dropna()
-        every = whole.min(axis=1).groupby("item").mean().reindex(items).to_numpy(np.float64)
-        pairs = len(block[["item", "epoch"]].drop_duplicates())
-        found.append(
-            WorstCase(
-                str(level),
-                bool(protected),
-                str(mitigation),
-                tuple(conditions),
-                estimate(drawn, every),
-                lowest,
-                accuracy[lowest],
-                left_out=pairs - len(whole),
-            )
-        )
-    return tuple(found)
+    return tuple(
+        _worst_case(block, Cell("", level, protected, mitigation), drawn, right, items)
+        for (level, protected, mitigation), block in _by_level(damaged)
+        if block["condition"].nunique() > 1
+    )
 
 
-def doses(rows: pd.DataFrame, drawn: Resamples, right: Table, undamaged: str) -> tuple[Dose, ...]:
-    """Accuracy by rate for each condition that was asked at `LADDER` rates above 0 or more.
+def doses(rows: pd.DataFrame, drawn: Resamples, right: ItemMeans, undamaged: str) -> tuple[Dose, ...]:
+    """Estimate accuracy by rate for each condition that was asked at `LADDER` rates above 0 or more.
 
-    The slope is that of least squares through the accuracies, the clean one at rate 0 included where it
-    was asked; it is linear in them, so that its interval comes from the same resamples.
+    The slope is that of least squares through the accuracies, with the clean one at rate 0 if it was asked. It is
+    linear in them, so that its interval comes from the same resamples.
+
+    Args:
+        rows: as `prepare_rows` returns them.
+        drawn: resamples of the items.
+        right: for each cell, the share of scored epochs in which each item is right.
+        undamaged: the clean condition.
     """
     rates = rates_of(rows)
-    found = []
-    ladders = sorted({(c.condition, c.protected, c.mitigation) for c in rates})
-    for condition, protected, mitigation in sorted(ladders, key=lambda one: one[2] != "none"):
-        mine = [
-            c for c in rates if (c.condition, c.protected, c.mitigation) == (condition, protected, mitigation)
+    ladders = sorted({(cell.condition, cell.protected, cell.mitigation) for cell in rates})
+    made = []
+    for condition, protected, mitigation in sorted(ladders, key=lambda ladder: ladder[2] != "none"):
+        steps = [
+            cell
+            for cell in sorted(rates, key=lambda cell: (rates[cell], cell.level))
+            if (cell.condition, cell.protected, cell.mitigation) == (condition, protected, mitigation)
         ]
-        steps = sorted(mine, key=lambda cell: (rates[cell], cell.level))
-        if condition == undamaged or len({rates[c] for c in steps} - {0.0}) < LADDER:
+        if condition == undamaged or len({rates[cell] for cell in steps} - {0.0}) < LADDER:
             continue
         clean = Cell(undamaged, "", False, mitigation)
         ladder = [*([clean] if clean in right else []), *steps]
         x = np.array([rates[cell] for cell in ladder])
         shares = np.stack([right[cell] for cell in ladder])
-        told = tuple(estimate(drawn, row) for row in shares)
-        found.append(
-            Dose(condition, protected, mitigation, tuple(x.tolist()), told, _slope(drawn, x, shares))
-        )
-    return tuple(found)
+        accuracies = tuple(estimate(drawn, row) for row in shares)
+        slope = _slope(drawn, x, shares)
+        made.append(Dose(condition, protected, mitigation, tuple(x.tolist()), accuracies, slope))
+    return tuple(made)
 
 
-def _by_level(damaged: pd.DataFrame) -> list[tuple[tuple[object, ...], pd.DataFrame]]:
-    """Rows of each level, protection and mitigation: no mitigation first, then by rate."""
+def _worst_case(
+    rows: pd.DataFrame, place: Cell, drawn: Resamples, right: ItemMeans, items: list[str]
+) -> WorstCase:
+    """Estimate the worst case of the rows of one level, protection and mitigation."""
+    conditions = sorted(rows["condition"].unique())
+    cells = [Cell(name, place.level, place.protected, place.mitigation) for name in conditions]
+    accuracy = {cell.condition: estimate(drawn, right[cell]).value for cell in cells}
+    lowest = min(accuracy, key=lambda name: (np.nan_to_num(accuracy[name], nan=2.0), name))
+    by_condition = rows.pivot_table(
+        index=["item", "epoch"], columns="condition", values="right", aggfunc="min", dropna=False
+    )
+    complete = by_condition.dropna()
+    all_right = complete.min(axis=1).groupby("item").mean().reindex(items).to_numpy(np.float64)
+    epochs = len(rows[["item", "epoch"]].drop_duplicates())
+    return WorstCase(
+        place.level,
+        place.protected,
+        place.mitigation,
+        tuple(conditions),
+        estimate(drawn, all_right),
+        lowest,
+        accuracy[lowest],
+        left_out=epochs - len(complete),
+    )
 
-    def place(one: tuple[tuple[object, ...], pd.DataFrame]) -> tuple[Any, ...]:
-        (level, protected, mitigation), block = one
+
+def _by_level(damaged: pd.DataFrame) -> list[tuple[tuple[str, bool, str], pd.DataFrame]]:
+    """Return the rows of each level, protection and mitigation: no mitigation first, then by rate."""
+    blocks = [
+        ((str(level), bool(protected), str(mitigation)), block)
+        for (level, protected, mitigation), block in damaged.groupby(["level", "protected", "mitigation"])
+    ]
+
+    def place(entry: tuple[tuple[str, bool, str], pd.DataFrame]) -> tuple[object, ...]:
+        (level, protected, mitigation), block = entry
         return mitigation != "none", mitigation, block["rate"].min(), level, protected
 
-    return sorted(list(damaged.groupby(["level", "protected", "mitigation"])), key=place)
+    return sorted(blocks, key=place)
 
 
 def _slope(drawn: Resamples, rates: Floats, shares: Floats) -> Estimate:
-    """The slope for `TENTH`, from shares (C, G)."""
+    """Estimate the slope for a `TENTH` from shares (C, G) at C rates."""
     centred = rates - rates.mean()
     weights = TENTH * centred / (centred**2).sum()  # (C,)
     value = float(

@@ -1,39 +1,29 @@
-"""The scores of a study's runs: by method over seeds, and in pairs against a reference."""
+"""Scores of a study's runs: each method over its seeds, and in pairs with a reference."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-from lowland.evidence.core.pairs import PairedComparison, compare_pairs
-from lowland.ground.records import RunRecord, read_predictions, read_record
-
-SCORES = ("accuracy", "weighted_f1", "macro_f1")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A mean and a standard deviation over seeds (n - 1 in the denominator; NaN with one seed)."""
-
-    mean: float
-    sd: float
+from lowland.evidence.core.pairs import PairedComparison, compare_scores
+from lowland.evidence.core.spread import Spread, spread_of
+from lowland.evidence.readers.runs import pair_scores
+from lowland.ground.mistakes import Mistake
+from lowland.ground.records import RunRecord
 
 
 @dataclass(frozen=True)
 class MethodScores:
-    """One method's runs, taken together.
+    """Scores and cost of one method over its runs.
 
     Attributes:
-        method: its name.
-        seeds: of its finished runs.
-        scores: by the names in `SCORES`, in [0, 1].
-        trainable: parameters that are trained.
-        share: of all parameters.
-        seconds: of training, one run.
+        method: its label.
+        seeds: seeds of its finished runs.
+        scores: mean and standard deviation of each recorded score, by name, in the order of the records.
+        trainable: number of trained parameters.
+        share: their share of all parameters.
+        seconds: training time of one run.
         peak_bytes: peak memory in training, one run.
     """
 
@@ -46,84 +36,70 @@ class MethodScores:
     peak_bytes: Spread
 
 
-def finished(folders: Sequence[Path]) -> dict[Path, RunRecord]:
-    """The records of those runs that did not fail, by folder."""
-    records = {folder: read_record(folder) for folder in folders}
-    return {folder: one for folder, one in records.items() if one.status == "finished"}
-
-
 def by_method(records: Sequence[RunRecord], split: str = "test") -> list[MethodScores]:
-    """Scores of each method over its seeds on one test set, in the order of the records."""
-    methods = dict.fromkeys(record.method for record in records)
-    return [_together([one for one in records if one.method == name], split) for name in methods]
+    """Summarize the scores of each method over its seeds on one test set, in the order of the records.
 
-
-def against(
-    runs: dict[Path, RunRecord], reference: str, *, metric: str = "accuracy", split: str = "test"
-) -> list[PairedComparison]:
-    """Each method against the reference, paired by seed and test example; the predictions say who is of one group.
-
-    Seeds that only one of the two has finished are left out; a method that shares none with the reference is, too,
-    and so are all on a test set of a single group: nothing can be told from it.
+    Raises:
+        Mistake: if the records do not have the same scores on that test set.
     """
-    tables = {(record.method, record.seed): _answers(folder, split) for folder, record in runs.items()}
-    methods = dict.fromkeys(method for method, _ in tables)
-    found = []
-    for method in methods:
-        seeds = tuple(seed for name, seed in tables if name == method and (reference, seed) in tables)
-        if method == reference or not seeds:
-            continue
-        ours, theirs = ([tables[name, seed] for seed in seeds] for name in (method, reference))
-        if ours[0]["group"].nunique() < 2:
-            continue
-        labels = _shared([table["label"] for table in (*ours, *theirs)])
-        names = sorted(set(labels) | {one for t in (*ours, *theirs) for one in t["predicted"]})
-        number = {name: index for index, name in enumerate(names)}
-        found.append(
-            compare_pairs(
-                labels.map(number).to_numpy(),
-                np.stack([table["predicted"].map(number).to_numpy() for table in ours]),
-                np.stack([table["predicted"].map(number).to_numpy() for table in theirs]),
-                method=method,
-                reference=reference,
-                metric=metric,
-                groups=ours[0]["group"],
-                seeds=seeds,
-            )
+    names = list(records[0].scores.get(split, {}))
+    if different := [record for record in records if set(record.scores.get(split, {})) != set(names)]:
+        raise Mistake(
+            f"the runs of {records[0].method} and {different[0].method} have different scores on '{split}';"
+            " report runs of one study"
         )
-    return found
+    methods = dict.fromkeys(record.method for record in records)
+    return [
+        _summarize([record for record in records if record.method == method], names, split)
+        for method in methods
+    ]
+
+
+def compare_with_reference(
+    runs: Mapping[Path, RunRecord], reference: str, *, split: str = "test"
+) -> list[PairedComparison]:
+    """Compare each method with the reference on one test set, paired by seed and test example.
+
+    The predictions say which examples form a group. Seeds that only one of the two has finished are left out. Methods
+    that share no seed with the reference are left out, and so are all methods if the test set has only one group:
+    nothing can be concluded from it.
+
+    Args:
+        runs: records of finished runs, by folder.
+        reference: label of the reference method.
+        split: name of the test set.
+
+    Raises:
+        Mistake: if the runs of a pair have different data or test examples.
+    """
+    return [
+        compare_scores(
+            pair.scores,
+            pair.scores_reference,
+            method=pair.method,
+            reference=pair.reference,
+            metric=pair.metric,
+            groups=pair.groups,
+            seeds=pair.seeds,
+        )
+        for pair in pair_scores(runs, reference, split)
+        if len(set(pair.groups)) > 1
+    ]
 
 
 def reference_of(methods: Sequence[str]) -> str:
-    """What the others are held against: LoRA where it took part, else the first method."""
+    """Return the method that the others are compared with: LoRA if it took part, else the first."""
     return "lora" if "lora" in methods else methods[0]
 
 
-def _together(records: Sequence[RunRecord], split: str) -> MethodScores:
+def _summarize(records: Sequence[RunRecord], names: Sequence[str], split: str) -> MethodScores:
     first = records[0]
     return MethodScores(
         method=first.method,
-        seeds=tuple(one.seed for one in records),
-        scores={name: _spread([one.scores[split][name] for one in records]) for name in SCORES},
+        seeds=tuple(record.seed for record in records),
+        scores={name: spread_of([record.scores[split][name] for record in records]) for name in names},
         trainable=int(first.parameters["trainable"]),
         share=float(first.parameters["share"]),
-        seconds=_spread([one.cost["train_seconds"] for one in records]),
-        peak_bytes=_spread([one.cost["peak_bytes"] for one in records]),
+        seconds=spread_of([record.cost["train_seconds"] for record in records]),
+        peak_bytes=spread_of([record.cost["peak_bytes"] for record in records]),
     )
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-    return Spread(float(np.mean(values)), sd)
-
-
-def _answers(folder: Path, split: str) -> pd.DataFrame:
-    table = read_predictions(folder)
-    return table[table["split"] == split].set_index("example").sort_index()
-
-
-def _shared(labels: Sequence[pd.Series]) -> pd.Series:
-    """The true labels, which all runs must have been tested on."""
-    if not all(one.equals(labels[0]) for one in labels):
-        raise ValueError("the runs were tested on different examples; compare runs of one study")
-    return labels[0]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lowland.evidence.agreement import Agreement, mean_ratings, weighted_kappa
 from lowland.evidence.core.by_item import Estimate
+from lowland.evidence.core.kappa import Agreement, weighted_kappa
+from lowland.evidence.ratings import mean_ratings
 from lowland.report.stress_tables import named
 from lowland.report.study import table
 

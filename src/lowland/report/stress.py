@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from lowland.evidence.stress import StressEvidence, split_rows, stress_evidence
+from lowland.evidence.readers.stress_rows import split_rows
+from lowland.evidence.stress import StressEvidence, stress_evidence
 from lowland.ground.records import StressRecord, read_rows, read_stress_record
 from lowland.report.stress_adapters import adapter_parts
 from lowland.report.stress_tables import (

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lowland.evidence.cells import Cell, CellScores, Difference
+from lowland.evidence.cells import CellDifference, CellScores
 from lowland.evidence.core.by_item import Estimate
+from lowland.evidence.readers.stress_rows import Cell
 from lowland.evidence.stress import StressEvidence
 from lowland.report.study import table
 
@@ -200,7 +201,7 @@ def _account(found: StressEvidence, one: CellScores, languages: bool) -> Sequenc
     return [*_names(found, one.cell), *counts, *map(percent, told)]
 
 
-def _gap(one: Difference) -> list[str]:
+def _gap(one: CellDifference) -> list[str]:
     return [points(one.estimate), chance(one.p), chance(one.p_holm)]
 
 

@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowland.evidence.core.pairs import PairedComparison
-from lowland.evidence.study import (
-    MethodScores,
-    Spread,
-    against,
-    by_method,
-    finished,
-    reference_of,
-)
+from lowland.evidence.core.spread import Spread
+from lowland.evidence.core.wording import score_name
+from lowland.evidence.readers.runs import finished
+from lowland.evidence.study import MethodScores, by_method, compare_with_reference, reference_of
 from lowland.ground.records import RunRecord
 
 
@@ -34,7 +30,7 @@ def summary(folders: Sequence[Path]) -> str:
     reference = reference_of(list(dict.fromkeys(one.method for one in records)))
     parts += [_heading(records), scores_table(by_method(records))]
     for split in splits:
-        compared = against(runs, reference, split=split)
+        compared = compare_with_reference(runs, reference, split=split)
         if split != "test":
             parts += [f"Test set '{split}':", short_table(by_method(records, split))]
         parts += [_comparisons(compared)] if compared else []
@@ -47,9 +43,7 @@ def scores_table(rows: Sequence[MethodScores]) -> str:
     return table(
         [
             "method",
-            "accuracy",
-            "weighted F1",
-            "macro F1",
+            *map(score_name, rows[0].scores),
             "trainable",
             "share",
             "seconds",
@@ -72,20 +66,20 @@ def scores_table(rows: Sequence[MethodScores]) -> str:
 def short_table(rows: Sequence[MethodScores]) -> str:
     """A Markdown table of the scores alone."""
     return table(
-        ["method", "accuracy", "weighted F1", "macro F1"],
+        ["method", *map(score_name, rows[0].scores)],
         [[row.method, *_scores(row)] for row in rows],
     )
 
 
 def _scores(row: MethodScores) -> list[str]:
-    return [_plus_minus(row.scores[name], 1, ".4f") for name in ("accuracy", "weighted_f1", "macro_f1")]
+    return [_plus_minus(score, 1, ".4f") for score in row.scores.values()]
 
 
 def _heading(records: Sequence[RunRecord]) -> str:
     first = records[0]
     seeds = len({one.seed for one in records})
     told = "1 seed" if seeds == 1 else f"{seeds} seeds; mean ± standard deviation over seeds"
-    return f"{first.asked['task']}, {first.model['name']}: {first.data['sizes']['test']} test texts, {told}"
+    return f"{first.task}, {first.model['name']}: {first.data['sizes']['test']} test texts, {told}"
 
 
 def _comparisons(compared: Sequence[PairedComparison]) -> str:

@@ -14,10 +14,10 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from lowland.evidence import (
     METRICS,
-    compare_pairs,
+    compare_predictions,
     detectable_difference,
     mcnemar,
-    paired_interval,
+    paired_metric_interval,
     permutation_p,
 )
 from lowland.evidence.core.metrics import resample_counts
@@ -39,7 +39,7 @@ def study(data_seed, *, seeds=3, examples=60, classes=3, share=0.85, share_refer
 
 def compare(labels, ours, theirs, **options):
     names = {"method": "flat-lora", "reference": "lora", "seeds": range(len(ours))}
-    return compare_pairs(labels, ours, theirs, resamples=200, **{**names, **options})
+    return compare_predictions(labels, ours, theirs, resamples=200, **{**names, **options})
 
 
 # --- metrics -------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_resamples_have_n_examples_and_binomial_counts():
 
 def test_interval_of_accuracy_follows_its_formula():
     labels, ours, theirs = study(4, seeds=4, examples=200)
-    found = paired_interval(labels, ours, theirs, resamples=20_000)
+    found = paired_metric_interval(labels, ours, theirs, resamples=20_000)
     d = (ours == labels).astype(float) - (theirs == labels)  # (S, N)
     a = d.mean(axis=1).var(ddof=1) / 4
     b = d.mean(axis=0).var() / 200  # what the bootstrap variance tends to
@@ -98,7 +98,7 @@ def test_interval_covers_about_what_it_says(seeds, examples, seed_sd):
         luck = rng.normal(0, luck_sd, (2, seeds, 1))
         chance = rng.normal(0, np.sqrt(0.19 - luck_sd**2), (2, seeds, examples))
         ours, theirs = 1.0 + hard + luck + chance > 0
-        found = paired_interval(np.ones(examples, int), ours, theirs, resamples=100)
+        found = paired_metric_interval(np.ones(examples, int), ours, theirs, resamples=100)
         hits += found.low <= 0 <= found.high
     assert hits / 300 >= 0.91  # with normal quantiles, three seeds fall to about 0.85
 
@@ -106,7 +106,7 @@ def test_interval_covers_about_what_it_says(seeds, examples, seed_sd):
 def test_seeds_that_differ_much_rule_the_width():
     """With seeds that differ much and examples that do not, t at S - 1 must rule the width."""
     right = np.arange(1000) < np.array([[900], [850], [880]])
-    found = paired_interval(np.ones(1000, int), right, np.ones((3, 1000), int))
+    found = paired_metric_interval(np.ones(1000, int), right, np.ones((3, 1000), int))
     spread = np.std([0.9, 0.85, 0.88], ddof=1) / np.sqrt(3)
     assert found.df < 3
     assert found.high - found.low > 2 * 0.9 * stats.t.ppf(0.975, 2) * spread
@@ -116,8 +116,8 @@ def test_seeds_that_differ_much_rule_the_width():
 @given(data_seed=SEEDS_OF_DATA, seeds=st.integers(1, 4), metric=st.sampled_from(sorted(METRICS)))
 def test_swapping_the_methods_flips_sign_and_bounds(data_seed, seeds, metric):
     labels, ours, theirs = study(data_seed, seeds=seeds)
-    one = paired_interval(labels, ours, theirs, metric=metric, resamples=100)
-    other = paired_interval(labels, theirs, ours, metric=metric, resamples=100)
+    one = paired_metric_interval(labels, ours, theirs, metric=metric, resamples=100)
+    other = paired_metric_interval(labels, theirs, ours, metric=metric, resamples=100)
     assert (other.difference, other.low, other.high) == (-one.difference, -one.high, -one.low)
     assert other.standard_error == one.standard_error
 
@@ -125,16 +125,16 @@ def test_swapping_the_methods_flips_sign_and_bounds(data_seed, seeds, metric):
 def test_same_seed_gives_the_same_interval_and_no_global_state_is_used():
     labels, ours, theirs = study(0)
     state = np.random.get_state()[1].copy()
-    first = paired_interval(labels, ours, theirs, metric="macro_f1", seed=5)
+    first = paired_metric_interval(labels, ours, theirs, metric="macro_f1", seed=5)
     np.testing.assert_array_equal(state, np.random.get_state()[1])
-    assert first == paired_interval(labels, ours, theirs, metric="macro_f1", seed=5)
-    assert first != paired_interval(labels, ours, theirs, metric="macro_f1", seed=6)
+    assert first == paired_metric_interval(labels, ours, theirs, metric="macro_f1", seed=5)
+    assert first != paired_metric_interval(labels, ours, theirs, metric="macro_f1", seed=6)
 
 
 def test_order_of_seeds_does_not_matter():
     labels, ours, theirs = study(9, seeds=4)
-    one = paired_interval(labels, ours, theirs)
-    other = paired_interval(labels, ours[::-1], theirs[::-1])
+    one = paired_metric_interval(labels, ours, theirs)
+    other = paired_metric_interval(labels, ours[::-1], theirs[::-1])
     assert (one.low, one.high) == pytest.approx((other.low, other.high))
 
 
@@ -167,9 +167,9 @@ def clustered(rng, *, seeds=3, groups=100, size=4):
 @pytest.mark.parametrize("metric", sorted(METRICS))
 def test_examples_that_are_groups_of_one_give_the_interval_without_groups_to_the_bit(metric):
     labels, ours, theirs = study(6)
-    without = paired_interval(labels, ours, theirs, metric=metric)
+    without = paired_metric_interval(labels, ours, theirs, metric=metric)
     for groups in (np.arange(60), [f"text {60 - i}" for i in range(60)], [(i % 2, i) for i in range(60)]):
-        assert paired_interval(labels, ours, theirs, metric=metric, groups=groups) == without
+        assert paired_metric_interval(labels, ours, theirs, metric=metric, groups=groups) == without
     assert compare(labels, ours, theirs, groups=range(60)) == compare(labels, ours, theirs)
 
 
@@ -179,7 +179,7 @@ def test_interval_without_groups_follows_resamples_of_examples():
     drawn = np.random.default_rng(3).integers(60, size=(200, 60))  # (R, N)
     d = (ours == labels).astype(float) - (theirs == labels)  # (S, N)
     a, b = d.mean(axis=1).var(ddof=1) / 3, d[:, drawn].mean(axis=(0, 2)).var(ddof=1)
-    found = paired_interval(labels, ours, theirs, resamples=200, seed=3)
+    found = paired_metric_interval(labels, ours, theirs, resamples=200, seed=3)
     assert found.standard_error == pytest.approx(np.sqrt(a + b), rel=1e-9)
 
 
@@ -189,10 +189,10 @@ def test_interval_without_groups_follows_resamples_of_examples():
 def test_copies_grouped_together_add_no_evidence(metric, seeds, lay):
     """Four copies of each example, a group of each: the interval of the examples without copies."""
     labels, ours, theirs = study(8, seeds=seeds)
-    once = paired_interval(labels, ours, theirs, metric=metric)
+    once = paired_metric_interval(labels, ours, theirs, metric=metric)
     copied = lay(labels), lay(ours), lay(theirs)
-    assert paired_interval(*copied, metric=metric, groups=lay(np.arange(60))) == once
-    assert paired_interval(*copied, metric=metric).standard_error < once.standard_error
+    assert paired_metric_interval(*copied, metric=metric, groups=lay(np.arange(60))) == once
+    assert paired_metric_interval(*copied, metric=metric).standard_error < once.standard_error
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))
@@ -210,7 +210,7 @@ def test_groups_of_unequal_size_are_drawn_whole(metric):
     for drawn in np.random.default_rng(1).integers(5, size=(50, 5)):
         rows = np.concatenate([np.flatnonzero(groups == names[g]) for g in drawn])
         gaps.append(score(labels[rows], ours[0, rows]) - score(labels[rows], theirs[0, rows]))
-    found = paired_interval(labels, ours, theirs, metric=metric, groups=groups, resamples=50, seed=1)
+    found = paired_metric_interval(labels, ours, theirs, metric=metric, groups=groups, resamples=50, seed=1)
     assert found.standard_error == pytest.approx(np.std(gaps, ddof=1))
     assert found.df == 4
     half = stats.t.ppf(0.975, 4) * found.standard_error
@@ -224,7 +224,7 @@ def test_interval_covers_where_groups_are_alike_only_if_it_knows_the_groups():
         labels, ours, theirs, groups = clustered(rng)
         for known in hits:
             given = groups if known else None
-            found = paired_interval(labels, ours, theirs, groups=given, resamples=100)
+            found = paired_metric_interval(labels, ours, theirs, groups=given, resamples=100)
             hits[known] += found.low <= 0 <= found.high
     assert hits[False] / 300 < 0.90
     assert hits[True] / 300 >= 0.92
@@ -234,7 +234,7 @@ def test_sentence_names_the_groups_where_examples_share_them():
     labels, ours, theirs, groups = clustered(np.random.default_rng(0))
     found = compare(labels, ours, theirs, groups=groups)
     assert (found.n_examples, found.n_groups) == (400, 100)
-    alone = paired_interval(labels, ours, theirs, groups=groups, resamples=200)
+    alone = paired_metric_interval(labels, ours, theirs, groups=groups, resamples=200)
     assert (found.low, found.high, found.df) == (alone.low, alone.high, alone.df)
     assert "3 seeds, 400 test examples in 100 groups)" in found.sentence()
     assert "groups" not in compare(labels, ours, theirs).sentence()
@@ -251,15 +251,15 @@ def test_sentence_names_the_groups_where_examples_share_them():
     ("groups", "message"),
     [
         (["news"] * 60, "puts all 60 examples into one group, 'news'; expected 2 groups or more"),
-        (range(59), "groups has 59 labels; expected 60, one an example"),
+        (range(59), "groups has 59 labels; expected 60, one for each example"),
         ([None, *range(59)], "groups lacks 1 of 60 labels"),
         ([float("nan")] * 2 + [*range(58)], "groups lacks 2 of 60 labels"),
-        (np.zeros((60, 2)), r"groups holds one ndarray an example; expected \(N,\) hashable labels"),
+        (np.zeros((60, 2)), r"groups holds one ndarray for each example; expected \(N,\) hashable labels"),
     ],
 )
 def test_groups_that_do_not_fit_are_named(groups, message):
     with pytest.raises(ValueError, match=message):
-        paired_interval(*study(0), groups=groups)
+        paired_metric_interval(*study(0), groups=groups)
     with pytest.raises(ValueError, match=message):
         compare(*study(0), groups=groups)
 
@@ -337,7 +337,7 @@ def test_detectable_difference_holds_for_whole_studies():
         chance = rng.normal(0, 0.43, (2, 5, 300))
         means = np.array([stats.norm.ppf(0.8 + gain), stats.norm.ppf(0.8)])[:, None, None]
         ours, theirs = means + hard + luck + chance > 0
-        return paired_interval(np.ones(300, int), ours, theirs, resamples=200)
+        return paired_metric_interval(np.ones(300, int), ours, theirs, resamples=200)
 
     trials = [draw(0.0) for _ in range(100)]
     error, df = (np.median([getattr(t, x) for t in trials]) for x in ("standard_error", "df"))
@@ -424,7 +424,7 @@ def test_same_score_with_other_predictions_is_not_called_identical():
 def test_comparison_gathers_the_parts():
     labels, ours, theirs = study(7)
     found = compare(labels, ours, theirs, metric="weighted_f1", seeds=[3, 1, 4])
-    alone = paired_interval(labels, ours, theirs, metric="weighted_f1", resamples=200)
+    alone = paired_metric_interval(labels, ours, theirs, metric="weighted_f1", resamples=200)
     assert (found.low, found.high, found.per_seed) == (alone.low, alone.high, alone.per_seed)
     assert found.permutation == permutation_p(alone.per_seed)
     assert found.mcnemar == tuple(mcnemar(labels, *rows) for rows in zip(ours, theirs, strict=True))
@@ -434,7 +434,7 @@ def test_comparison_gathers_the_parts():
 
 def test_one_seed_speaks_of_examples_alone():
     labels, ours, theirs = study(2, seeds=1, examples=300)
-    found = paired_interval(labels, ours, theirs, resamples=20_000)
+    found = paired_metric_interval(labels, ours, theirs, resamples=20_000)
     d = (ours[0] == labels).astype(float) - (theirs[0] == labels)
     assert not found.over_seeds
     assert found.df == 299
@@ -460,19 +460,19 @@ def test_one_seed_speaks_of_examples_alone():
 )
 def test_misfits_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        paired_interval(*arguments)
+        paired_metric_interval(*arguments)
     with pytest.raises(ValueError, match=message):
-        compare_pairs(*arguments, method="a", reference="b", seeds=[0])
+        compare_predictions(*arguments, method="a", reference="b", seeds=[0])
 
 
 def test_other_mistakes_are_named():
     labels, ours, theirs = study(0)
-    with pytest.raises(ValueError, match="Did you mean 'macro_f1'"):
-        paired_interval(labels, ours, theirs, metric="macrof1")
+    with pytest.raises(ValueError, match="did you mean 'macro_f1'"):
+        paired_metric_interval(labels, ours, theirs, metric="macrof1")
     with pytest.raises(ValueError, match="level is 95"):
-        paired_interval(labels, ours, theirs, level=95)
+        paired_metric_interval(labels, ours, theirs, level=95)
     with pytest.raises(ValueError, match="resamples is 1"):
-        paired_interval(labels, ours, theirs, resamples=1)
+        paired_metric_interval(labels, ours, theirs, resamples=1)
     with pytest.raises(ValueError, match="expected 3 different ones"):
         compare(labels, ours, theirs, seeds=[0, 0, 1])
     with pytest.raises(ValueError, match=r"expected \(S,\)"):

@@ -1,1 +1,1 @@
-"""Statistics on plain arrays."""
+"""Statistics on arrays: intervals, exact tests and corrections, without records and tables."""

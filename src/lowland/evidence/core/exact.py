@@ -1,10 +1,14 @@
-"""Exact tests of pairs: of seeds by flipping signs, of two runs' answers by McNemar."""
+"""Exact tests of paired results: sign flips over seeds, and McNemar's test over examples."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+
+from lowland.ground.mistakes import Mistake
+
+Truths = npt.NDArray[np.bool_]
 
 _EXACT_SEEDS = 14  # 2^14 sign patterns take well under a second; beyond that they are sampled
 _SAMPLED_PATTERNS = 2**_EXACT_SEEDS - 1
@@ -16,7 +20,7 @@ class Permutation:
 
     Attributes:
         p: two-sided p-value.
-        smallest_p: the least that so many seeds can reach, 2 / 2^S.
+        smallest_p: smallest p-value that S seeds can reach, 2 / 2^S.
         exact: True if all 2^S sign patterns were counted, False if they were sampled.
     """
 
@@ -26,31 +30,29 @@ class Permutation:
 
 
 def permutation_p(differences: npt.ArrayLike, *, seed: int = 0) -> Permutation:
-    """Sign-flip permutation test of S paired differences, two-sided, about their mean.
+    """Test S paired differences by flipping their signs: two-sided, about their mean.
 
-    If method and reference were exchangeable within each seed, every pattern of signs would be
-    equally likely; p is the share of the 2^S patterns whose mean lies at least as far from 0.
-    Three seeds cannot give less than 0.25. It speaks about the seeds on this test set only, not
-    about other examples.
+    If method and reference were exchangeable within each seed, every pattern of signs would be equally likely. p is the
+    share of the 2^S patterns whose mean lies at least as far from 0. Three seeds cannot give less than 0.25. The test
+    speaks only about the seeds on this test set, not about other examples.
 
-    Source: R. A. Fisher, "The Design of Experiments", 1935, section 21;
-    ``scipy.stats.permutation_test``.
+    Source: R. A. Fisher, "The Design of Experiments", 1935, section 21; ``scipy.stats.permutation_test``.
 
     Args:
-        differences: (S,) method minus reference, one a seed.
-        seed: of the sampling, used beyond 14 seeds only.
+        differences: (S,) method minus reference, one for each seed.
+        seed: seed of the sampling, used only for more than 14 seeds.
 
     Raises:
-        ValueError: not a vector of one or more finite numbers.
+        Mistake: if differences is not a vector of one or more finite numbers.
     """
     d = np.asarray(differences, dtype=np.float64)
     if d.ndim != 1 or d.size == 0 or not np.isfinite(d).all():
-        raise ValueError(f"differences has shape {d.shape}; expected (S,) with S of 1 or more, all finite.")
+        raise Mistake(f"differences has shape {d.shape}; expected (S,) with S of 1 or more, all finite")
     smallest = 2.0 / 2.0**d.size
     if d.size == 1:
         return Permutation(p=1.0, smallest_p=smallest, exact=True)
     exact = d.size <= _EXACT_SEEDS
-    found = stats.permutation_test(
+    result = stats.permutation_test(
         (d,),
         _mean,
         permutation_type="samples",
@@ -59,7 +61,7 @@ def permutation_p(differences: npt.ArrayLike, *, seed: int = 0) -> Permutation:
         batch=4096,
         rng=np.random.default_rng(seed),
     )
-    return Permutation(p=float(found.pvalue), smallest_p=smallest, exact=exact)
+    return Permutation(p=float(result.pvalue), smallest_p=smallest, exact=exact)
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class McNemar:
     """Result of :func:`mcnemar`.
 
     Attributes:
-        only_method: examples that the method alone got right.
-        only_reference: examples that the reference alone got right.
+        only_method: number of examples that only the method got right.
+        only_reference: number of examples that only the reference got right.
         p: exact two-sided p-value.
     """
 
@@ -78,15 +80,15 @@ class McNemar:
 
 
 def mcnemar(labels: npt.ArrayLike, predicted: npt.ArrayLike, predicted_reference: npt.ArrayLike) -> McNemar:
-    """McNemar's exact test: of the examples that one run alone got right, do both runs hold half?
+    """Apply McNemar's exact test to two runs: of the examples that only one run got right, did each get half?
 
-    ``p = P(|X - n/2| >= |b - n/2|)`` with X binomial(n, 1/2), b examples right in the method
-    alone and n right in exactly one; p is 1 where n is 0. It compares two trained models, not two
-    methods: it knows nothing of other seeds. It also takes the examples for independent: where some
-    are alike (copies, or sentences of one template) its p is too small, and nothing here mends that.
+    ``p = P(|X - n/2| >= |b - n/2|)`` with X binomial(n, 1/2), n the examples that exactly one run got right, and b
+    those that only the method got right; p is 1 if n is 0. The test compares two trained models, not two methods: it
+    knows nothing of other seeds. It assumes independent examples: where some are alike (copies, or sentences of one
+    template) its p is too small, and this is not corrected.
 
-    Source: Q. McNemar, "Note on the sampling error of the difference between correlated
-    proportions or percentages", Psychometrika 12, 1947; ``scipy.stats.binomtest``.
+    Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12, 1947; ``scipy.stats.binomtest``.
 
     Args:
         labels: (N,) true classes.
@@ -94,18 +96,22 @@ def mcnemar(labels: npt.ArrayLike, predicted: npt.ArrayLike, predicted_reference
         predicted_reference: (N,) classes that the reference's run predicted.
 
     Raises:
-        ValueError: shapes that do not fit, or an empty array.
+        Mistake: if the shapes do not fit, or an array is empty.
     """
     shapes = [np.shape(labels), np.shape(predicted), np.shape(predicted_reference)]
     if len(shapes[0]) != 1 or shapes[0][0] == 0 or len(set(shapes)) != 1:
-        raise ValueError(
+        raise Mistake(
             "labels, predicted and predicted_reference have shapes "
-            f"{shapes[0]}, {shapes[1]} and {shapes[2]}; expected (N,) thrice, N of 1 or more."
+            f"{shapes[0]}, {shapes[1]} and {shapes[2]}; expected (N,) thrice, N of 1 or more"
         )
-    right = np.asarray(predicted) == np.asarray(labels)
-    right_reference = np.asarray(predicted_reference) == np.asarray(labels)
-    b = int((right & ~right_reference).sum())
-    c = int((right_reference & ~right).sum())
+    truth = np.asarray(labels)
+    return mcnemar_of_correct(np.asarray(predicted) == truth, np.asarray(predicted_reference) == truth)
+
+
+def mcnemar_of_correct(correct: Truths, correct_reference: Truths) -> McNemar:
+    """Apply :func:`mcnemar` to two arrays (N,) that say which examples each run got right."""
+    b = int((correct & ~correct_reference).sum())
+    c = int((correct_reference & ~correct).sum())
     p = float(stats.binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
     return McNemar(only_method=b, only_reference=c, p=p)
 

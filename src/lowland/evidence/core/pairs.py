@@ -1,50 +1,67 @@
-"""One method against a reference, trained with the same seeds and asked the same test examples."""
+"""Comparison of one method with a reference that was trained with the same seeds and tested on the same examples."""
 
-import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from lowland.evidence.core.exact import McNemar, Permutation, mcnemar, permutation_p
-from lowland.evidence.core.intervals import (
+from lowland.evidence.core.arrays import (
+    are_binary,
+    are_shares,
     check_groups,
     check_predictions,
+    check_scores,
     count_groups,
+)
+from lowland.evidence.core.exact import (
+    McNemar,
+    Permutation,
+    Truths,
+    mcnemar_of_correct,
+    permutation_p,
+)
+from lowland.evidence.core.intervals import (
+    PairedInterval,
     detectable_difference,
     paired_interval,
+    paired_metric_interval,
 )
-
-_METRIC_WORDS = {"accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}
+from lowland.evidence.core.metrics import Ints
+from lowland.evidence.core.wording import points, quantities, score_name
+from lowland.ground.mistakes import Mistake
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """All that the records show about one method against a reference, in one metric.
+    """Difference of one method from a reference in one score: interval, tests, and what the design can detect.
 
-    Differences are method minus reference, as shares (0.01 is one percentage point).
+    Differences are method minus reference, in units of the score. If the score is a share, 0.01 is one percentage
+    point.
 
     Attributes:
         method: name of the method.
         reference: name of the reference.
-        metric: ``accuracy``, ``macro_f1`` or ``weighted_f1``.
+        metric: name of the score.
         seeds: the S seeds, in the order of ``per_seed`` and ``mcnemar``.
         n_examples: number of test examples.
-        n_groups: number of groups they fall into, which the interval resamples; ``n_examples`` where
-            each example stands for itself.
+        n_groups: number of groups they fall into, which the interval resamples; ``n_examples`` if each example is its
+            own group.
         difference: mean over seeds.
         low: lower end of the interval.
         high: upper end of the interval.
-        level: of the interval, 0 to 1.
+        level: level of the interval, 0 to 1.
         per_seed: the S differences.
-        standard_error: of ``difference``.
+        standard_error: standard error of ``difference``.
         df: degrees of freedom that belong to the interval.
         over_seeds: False with one seed: the interval is over examples alone.
-        permutation: the sign-flip test over seeds.
-        mcnemar: one exact test a seed, of correctness whatever the metric and the groups.
-        detectable: the smallest true difference that would be found four times in five.
-        identical: True if both predicted the same class for every example and seed.
+        permutation: sign-flip test over seeds.
+        mcnemar: one exact test for each seed, of right and wrong, whatever the metric and the groups; empty if scores
+            are not 0 or 1.
+        detectable: smallest true difference that would be found four times in five.
+        identical: True if both have the same predictions (or scores) for every example and seed.
+        compared: "predictions" or "scores": what `identical` speaks of.
+        is_share: True if every score lies in [0, 1], so that differences are told in points.
     """
 
     method: str
@@ -65,49 +82,57 @@ class PairedComparison:
     mcnemar: tuple[McNemar, ...]
     detectable: float
     identical: bool
+    compared: str
+    is_share: bool
 
     def sentence(self) -> str:
-        """Say in one or two plain sentences what the interval allows, and no more."""
+        """Return one or two plain sentences that claim what the interval allows, and no more."""
         if self.identical:
             return (
-                f"The predictions of {self.method} and {self.reference} are identical on all "
+                f"The {self.compared} of {self.method} and {self.reference} are identical on all "
                 f"{self._examples()}{self._of_seeds()}.{self._caveat()}"
             )
-        word = _METRIC_WORDS[self.metric]
+        name = score_name(self.metric)
         if self.low == self.high == 0:
             return (
-                f"{self.method} and {self.reference} have the same {word}{self._of_seeds()}, "
-                "though not the same predictions; what other examples would show cannot be told "
+                f"{self.method} and {self.reference} have the same {name}{self._of_seeds()}, "
+                f"though not the same {self.compared}; what other examples would show cannot be told "
                 f"from these {self._examples()}.{self._caveat()}"
             )
         if self.low <= 0 <= self.high:
-            return self._undecided(word)
+            return self._undecided(name)
         sign = 1.0 if self.difference > 0 else -1.0
         ends = sorted([sign * self.low, sign * self.high])
-        told = _points([abs(self.difference), *ends])
+        difference, low, high = self._numbers([abs(self.difference), *ends])
         return (
-            f"{self.method} is {'better' if sign > 0 else 'worse'} than {self.reference} in {word} "
-            f"by {told[0]} points ({self._basis(told[1], told[2])})."
+            f"{self.method} is {'better' if sign > 0 else 'worse'} than {self.reference} in {name} "
+            f"by {difference}{self._unit()} ({self._basis(low, high)})."
             f"{self._caveat()}"
         )
 
-    def _undecided(self, word: str) -> str:
-        told = _points([self.difference, self.low, self.high])
-        sign = "" if told[0].startswith("-") else "+"
+    def _undecided(self, name: str) -> str:
+        difference, low, high = self._numbers([self.difference, self.low, self.high])
+        sign = "" if difference.startswith("-") else "+"
         runs = "these runs" if self.over_seeds else "this run of each"
         return (
-            f"No difference in {word} between {self.method} and {self.reference} can be told from "
-            f"{runs}: {sign}{told[0]} points ({self._basis(told[1], told[2])}). {self._power()}"
+            f"No difference in {name} between {self.method} and {self.reference} can be told from "
+            f"{runs}: {sign}{difference}{self._unit()} ({self._basis(low, high)}). {self._power()}"
             f"{'' if self.over_seeds else '; other seeds may differ'}."
         )
 
     def _power(self) -> str:
-        if self.detectable >= 1:
+        if self.is_share and self.detectable >= 1:
             return "No true difference, however large, could be relied on to show"
         return (
-            f"A true difference of about {_points([self.detectable])[0]} points would be found four times in "
-            "five, and a smaller one may well go unseen"
+            f"A true difference of about {self._numbers([self.detectable])[0]}{self._unit()} would be found four "
+            "times in five, and a smaller one may well go unseen"
         )
+
+    def _numbers(self, values: list[float]) -> list[str]:
+        return points(values) if self.is_share else quantities(values)
+
+    def _unit(self) -> str:
+        return " points" if self.is_share else ""
 
     def _basis(self, low: str, high: str) -> str:
         over = "" if self.over_seeds else " over test examples alone"
@@ -125,7 +150,55 @@ class PairedComparison:
         return f" in all {len(self.seeds)} seeds" if self.over_seeds else " with 1 seed"
 
 
-def compare_pairs(
+def compare_scores(
+    scores: npt.ArrayLike,
+    scores_reference: npt.ArrayLike,
+    *,
+    method: str,
+    reference: str,
+    seeds: Sequence[int],
+    metric: str = "accuracy",
+    groups: Iterable[Hashable] | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> PairedComparison:
+    """Compare a method with a reference by their mean scores: interval, tests and detectable difference.
+
+    Args:
+        scores: (S, N) the method's score for each example, one row a seed; any finite numbers, higher is better.
+        scores_reference: (S, N) the reference's scores, rows in the same order.
+        method: name of the method, for the sentence.
+        reference: name of the reference, for the sentence.
+        seeds: the S different seeds of the runs, in the order of the rows.
+        metric: name of the mean score, for the sentence.
+        groups: (N,) the group of each example, as for :func:`paired_interval`. None: each example is its own group.
+        level: level of the interval, 0 to 1.
+        resamples: number of resamples of the groups.
+        seed: seed of the resampling (not of the runs).
+
+    Raises:
+        Mistake: as :func:`paired_interval`, or if there are not S different seeds.
+    """
+    ours, theirs = check_scores(scores, scores_reference)
+    member = check_groups(groups, ours.shape[1])
+    interval = paired_interval(ours, theirs, groups=member, level=level, resamples=resamples, seed=seed)
+    return _comparison(
+        interval,
+        member,
+        (ours == 1, theirs == 1) if are_binary(ours, theirs) else None,
+        method=method,
+        reference=reference,
+        metric=metric,
+        seeds=_check_run_seeds(seeds, len(ours)),
+        identical=bool(np.array_equal(ours, theirs)),
+        compared="scores",
+        is_share=are_shares(ours, theirs),
+        seed=seed,
+    )
+
+
+def compare_predictions(
     labels: npt.ArrayLike,
     predicted: npt.ArrayLike,
     predicted_reference: npt.ArrayLike,
@@ -139,7 +212,7 @@ def compare_pairs(
     resamples: int = 2000,
     seed: int = 0,
 ) -> PairedComparison:
-    """Gather interval, tests and detectable difference of one method against a reference.
+    """Compare a method with a reference by a metric of their predicted classes.
 
     Args:
         labels: (N,) true classes.
@@ -149,48 +222,76 @@ def compare_pairs(
         reference: name of the reference, for the sentence.
         seeds: the S different seeds of the runs, in the order of the rows.
         metric: ``accuracy``, ``macro_f1`` or ``weighted_f1``.
-        groups: (N,) the group of each example, as :func:`paired_interval` takes it; examples of one
-            group are no independent evidence. None: each example is its own.
-        level: of the interval, 0 to 1.
-        resamples: how many resamples of the groups.
-        seed: of the resampling (not of the runs).
+        groups: (N,) the group of each example, as for :func:`paired_interval`. None: each example is its own group.
+        level: level of the interval, 0 to 1.
+        resamples: number of resamples of the groups.
+        seed: seed of the resampling (not of the runs).
 
     Raises:
-        ValueError: as :func:`paired_interval`, or seeds that do not number S or repeat.
+        Mistake: as :func:`paired_metric_interval`, or if there are not S different seeds.
     """
     truth, ours, theirs = check_predictions(labels, predicted, predicted_reference)
-    run_seeds = tuple(int(s) for s in seeds)
-    if len(run_seeds) != len(ours) or len(set(run_seeds)) != len(run_seeds):
-        raise ValueError(f"seeds is {run_seeds}; expected {len(ours)} different ones, one a row.")
     member = check_groups(groups, truth.size)
-    interval = paired_interval(
+    interval = paired_metric_interval(
         truth, ours, theirs, metric=metric, groups=member, level=level, resamples=resamples, seed=seed
     )
+    return _comparison(
+        interval,
+        member,
+        (ours == truth, theirs == truth),
+        method=method,
+        reference=reference,
+        metric=metric,
+        seeds=_check_run_seeds(seeds, len(ours)),
+        identical=bool(np.array_equal(ours, theirs)),
+        compared="predictions",
+        is_share=True,
+        seed=seed,
+    )
+
+
+def _comparison(
+    interval: PairedInterval,
+    member: Ints,
+    correct: tuple[Truths, Truths] | None,
+    *,
+    method: str,
+    reference: str,
+    metric: str,
+    seeds: tuple[int, ...],
+    identical: bool,
+    compared: str,
+    is_share: bool,
+    seed: int,
+) -> PairedComparison:
+    """Add the tests to an interval; `correct` says what each run (S, N) got right, None if scores are not 0 or 1."""
     return PairedComparison(
         method=method,
         reference=reference,
         metric=metric,
-        seeds=run_seeds,
-        n_examples=truth.size,
+        seeds=seeds,
+        n_examples=member.size,
         n_groups=count_groups(member),
         difference=interval.difference,
         low=interval.low,
         high=interval.high,
-        level=level,
+        level=interval.level,
         per_seed=interval.per_seed,
         standard_error=interval.standard_error,
         df=interval.df,
         over_seeds=interval.over_seeds,
         permutation=permutation_p(interval.per_seed, seed=seed),
-        mcnemar=tuple(mcnemar(truth, a, b) for a, b in zip(ours, theirs, strict=True)),
-        detectable=detectable_difference(interval.standard_error, interval.df, level=level),
-        identical=bool(np.array_equal(ours, theirs)),
+        mcnemar=tuple(mcnemar_of_correct(*rows) for rows in zip(*correct, strict=True)) if correct else (),
+        detectable=detectable_difference(interval.standard_error, interval.df, level=interval.level),
+        identical=identical,
+        compared=compared,
+        is_share=is_share,
     )
 
 
-def _points(shares: list[float]) -> list[str]:
-    """Write shares as points: one decimal, or as many as keep the smallest from reading 0."""
-    smallest = min((abs(100 * x) for x in shares if abs(x) > 1e-9), default=1.0)
-    decimals = max(1, -math.floor(math.log10(smallest)))
-    texts = [f"{100 * x:.{decimals}f}" for x in shares]
-    return [t.lstrip("-") if float(t) == 0 else t for t in texts]
+def _check_run_seeds(seeds: Sequence[int], rows: int) -> tuple[int, ...]:
+    """Return the seeds of the runs, which must be different and one for each row."""
+    run_seeds = tuple(int(s) for s in seeds)
+    if len(run_seeds) != rows or len(set(run_seeds)) != len(run_seeds):
+        raise Mistake(f"seeds is {run_seeds}; expected {rows} different ones, one for each row")
+    return run_seeds

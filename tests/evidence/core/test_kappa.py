@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from lowland.evidence.agreement import weighted_kappa
 from lowland.evidence.core.by_item import draw
+from lowland.evidence.core.kappa import weighted_kappa
 
 
 def ratings(

@@ -1,0 +1,1 @@
+"""Readers: from records and rows of stress tests to arrays."""

@@ -1,0 +1,115 @@
+"""Reader of runs: finished records, and scores of two methods paired by seed and test example."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lowland.evidence.core.metrics import Floats
+from lowland.ground.mistakes import Mistake
+from lowland.ground.records import RunRecord, read_predictions, read_record
+
+MEAN_SCORE = "mean score"
+"""Name of the compared score if the records name none that is the mean of the examples' scores."""
+
+Run = tuple[RunRecord, pd.DataFrame]
+"""A record, and its `group` and `score` for each test example."""
+
+
+@dataclass(frozen=True)
+class PairedScores:
+    """Scores of a method and a reference on the same test examples, for the seeds that both have.
+
+    Attributes:
+        method: label of the method.
+        reference: label of the reference.
+        metric: name of the recorded score that is the mean of the examples' scores, or `MEAN_SCORE`.
+        seeds: the S seeds.
+        scores: (S, N) the method's scores.
+        scores_reference: (S, N) the reference's scores.
+        groups: (N,) the groups of the examples.
+    """
+
+    method: str
+    reference: str
+    metric: str
+    seeds: tuple[int, ...]
+    scores: Floats
+    scores_reference: Floats
+    groups: tuple[Hashable, ...]
+
+
+def finished(folders: Sequence[Path]) -> dict[Path, RunRecord]:
+    """Return the records of the runs that finished, by folder."""
+    records = {folder: read_record(folder) for folder in folders}
+    return {folder: record for folder, record in records.items() if record.status == "finished"}
+
+
+def pair_scores(runs: Mapping[Path, RunRecord], reference: str, split: str) -> list[PairedScores]:
+    """Pair the scores of each method with those of the reference, by seed and test example.
+
+    Seeds that only one of the two has are left out. A method that shares no seed with the reference is left out, too.
+
+    Args:
+        runs: records of finished runs, by folder.
+        reference: label of the reference method.
+        split: name of the test set.
+
+    Raises:
+        Mistake: if the runs of a pair have different data or test examples.
+    """
+    tables = {
+        (record.method, record.seed): (record, _read_scores(folder, split)) for folder, record in runs.items()
+    }
+    pairs = []
+    for method in dict.fromkeys(method for method, _ in tables):
+        seeds = tuple(seed for name, seed in tables if name == method and (reference, seed) in tables)
+        if method != reference and seeds:
+            ours = [tables[method, seed] for seed in seeds]
+            theirs = [tables[reference, seed] for seed in seeds]
+            pairs.append(_pair(ours, theirs, seeds, split))
+    return pairs
+
+
+def _pair(ours: Sequence[Run], theirs: Sequence[Run], seeds: tuple[int, ...], split: str) -> PairedScores:
+    _check_same_examples([*ours, *theirs])
+    return PairedScores(
+        method=ours[0][0].method,
+        reference=theirs[0][0].method,
+        metric=_name_score([*ours, *theirs], split),
+        seeds=seeds,
+        scores=np.stack([table["score"].to_numpy(np.float64) for _, table in ours]),
+        scores_reference=np.stack([table["score"].to_numpy(np.float64) for _, table in theirs]),
+        groups=tuple(ours[0][1]["group"]),
+    )
+
+
+def _read_scores(folder: Path, split: str) -> pd.DataFrame:
+    """Return group and score of each example of a test set, in the order of the examples' numbers."""
+    table = read_predictions(folder)
+    return table[table["split"] == split].set_index("example").sort_index()[["group", "score"]]
+
+
+def _check_same_examples(runs: Sequence[Run]) -> None:
+    """Raise Mistake unless all runs have the same data, and the same test examples in the same groups."""
+    first_record, first_table = runs[0]
+    for record, table in runs[1:]:
+        same_data = record.data.get("sha256") == first_record.data.get("sha256")
+        if not same_data or not table["group"].equals(first_table["group"]):
+            raise Mistake(
+                f"the runs of {first_record.method}, seed {first_record.seed}, and {record.method}, seed"
+                f" {record.seed}, were tested on different examples; compare runs of one study"
+            )
+
+
+def _name_score(runs: Sequence[Run], split: str) -> str:
+    """Return the first recorded score that equals the mean of the examples' scores in every run."""
+    for name in runs[0][0].scores.get(split, {}):
+        recorded = [record.scores.get(split, {}).get(name, np.nan) for record, _ in runs]
+        if np.allclose(recorded, [table["score"].mean() for _, table in runs], rtol=1e-6, atol=1e-9):
+            return name
+    return MEAN_SCORE

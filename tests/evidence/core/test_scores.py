@@ -1,0 +1,146 @@
+"""Comparison by a score for each example. Oracles: the same by predicted classes, and formulas by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lowland.evidence import compare_predictions, compare_scores, paired_interval
+from lowland.evidence.core.wording import points, quantities, score_name
+from lowland.ground.mistakes import Mistake
+from tests.evidence.core.test_pairs import SEEDS_OF_DATA, study
+
+NAMES = {"method": "flat-lora", "reference": "lora"}
+
+
+def scores_of(data_seed=0, *, seeds=3, examples=60, scale=1.0, shift=0.0):
+    """Two arrays of scores (S, N) that share the difficulty of the examples."""
+    rng = np.random.default_rng(data_seed)
+    hard = rng.normal(0, 1, examples)
+    return (shift + scale * (hard + rng.normal(0, 0.5, (seeds, examples))) for _ in range(2))
+
+
+def compare(ours, theirs, **options):
+    return compare_scores(ours, theirs, **NAMES, seeds=range(len(ours)), resamples=200, **options)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data_seed=SEEDS_OF_DATA, seeds=st.integers(1, 4), group_size=st.sampled_from([1, 3]))
+def test_scores_of_0_and_1_give_the_accuracy_to_the_bit(data_seed, seeds, group_size):
+    labels, ours, theirs = study(data_seed, seeds=seeds)
+    groups = np.arange(60) // group_size
+    found = compare(ours == labels, theirs == labels, groups=groups)
+    by_class = compare_predictions(
+        labels, ours, theirs, **NAMES, seeds=range(seeds), resamples=200, groups=groups
+    )
+    identical = bool(np.array_equal(ours == labels, theirs == labels))
+    assert found == dataclasses.replace(by_class, compared="scores", identical=identical)
+    if not identical:
+        assert found.sentence() == by_class.sentence().replace("same predictions", "same scores")
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6])
+def test_interval_of_any_scores_follows_its_formula(scale):
+    ours, theirs = scores_of(4, seeds=4, examples=200, scale=scale)
+    found = paired_interval(ours, theirs, resamples=20_000)
+    d = ours - theirs  # (S, N)
+    a, b = d.mean(axis=1).var(ddof=1) / 4, d.mean(axis=0).var() / 200
+    t = (a * stats.t.ppf(0.975, 3) + b * stats.t.ppf(0.975, 199)) / (a + b)
+    assert found.per_seed == pytest.approx(d.mean(axis=1))
+    assert found.standard_error == pytest.approx(np.sqrt(a + b), rel=0.02)
+    assert found.high - found.difference == pytest.approx(t * np.sqrt(a + b), rel=0.02)
+    assert found.difference - found.low == pytest.approx(found.high - found.difference)
+
+
+def test_interval_changes_with_the_unit_of_the_score_and_not_with_its_zero():
+    ours, theirs = scores_of(2)
+    once = paired_interval(ours, theirs)
+    other = paired_interval(100 * ours + 7, 100 * theirs + 7)
+    assert (other.difference, other.low, other.high) == pytest.approx(
+        (100 * once.difference, 100 * once.low, 100 * once.high)
+    )
+    assert other.df == pytest.approx(once.df)
+
+
+def test_only_an_interval_of_shares_ends_at_one():
+    right = np.array([[1.0] * 6, [0.0] * 3 + [1.0] * 3])
+    shares = paired_interval(right, np.zeros((2, 6)))
+    assert (shares.difference, shares.high) == (0.75, 1.0)
+    numbers = paired_interval(3 * right, np.zeros((2, 6)))
+    assert numbers.high > 3
+    assert numbers.low < -1
+
+
+def test_copies_grouped_together_add_no_evidence():
+    ours, theirs = scores_of(8)
+    once = paired_interval(ours, theirs)
+    copied = paired_interval(np.tile(ours, 4), np.tile(theirs, 4), groups=np.tile(np.arange(60), 4))
+    assert copied.standard_error == pytest.approx(once.standard_error)
+
+
+def test_mcnemar_needs_right_and_wrong():
+    labels, ours, theirs = study(3)
+    assert len(compare(ours == labels, theirs == labels).mcnemar) == 3
+    shares = compare((ours == labels) * 0.5, (theirs == labels) * 1.0)
+    assert (shares.mcnemar, shares.is_share) == ((), True)
+    assert compare(*scores_of()).mcnemar == ()
+
+
+def test_sentences_speak_of_points_only_where_scores_are_shares():
+    found = compare(*scores_of(shift=10.0), metric="matthews_corrcoef")
+    better = dataclasses.replace(found, difference=1.25, low=0.31, high=2.19, n_examples=420, n_groups=420)
+    assert better.sentence() == (
+        "flat-lora is better than lora in matthews_corrcoef by 1.25 "
+        "(95 % interval 0.31 to 2.19, 3 seeds, 420 test examples)."
+    )
+    unclear = dataclasses.replace(better, difference=0.3, low=-1.2, high=1.8, detectable=2.1)
+    assert unclear.sentence() == (
+        "No difference in matthews_corrcoef between flat-lora and lora can be told from these runs: "
+        "+0.30 (95 % interval -1.20 to 1.80, 3 seeds, 420 test examples). A true difference "
+        "of about 2.1 would be found four times in five, and a smaller one may well go unseen."
+    )
+    share = dataclasses.replace(better, is_share=True, difference=0.0125, low=0.0031, high=0.0219)
+    assert "by 1.2 points (95 % interval 0.3 to 2.2" in share.sentence()
+
+
+def test_equal_scores_are_called_identical_scores_and_not_predictions():
+    ours, _ = scores_of()
+    told = compare(ours, ours.copy()).sentence()
+    assert told == "The scores of flat-lora and lora are identical on all 60 test examples in all 3 seeds."
+
+
+def test_names_and_numbers_are_written_as_sentences_need_them():
+    assert [score_name(name) for name in ("accuracy", "macro_f1", "f1", "pearson")] == [
+        "accuracy",
+        "macro F1",
+        "F1",
+        "pearson",
+    ]
+    assert points([0.01, 4e-4, -1e-6]) == ["1.0000", "0.0400", "-0.0001"]
+    assert quantities([1234.0, -1300.0]) == ["1234", "-1300"]
+    assert quantities([0.012, 0.0, -0.0031]) == ["0.0120", "0.0000", "-0.0031"]
+    assert quantities([0.0]) == ["0.0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([], []), r"scores has shape \(0,\)"),
+        (([0.5, 1.0], [0.5, 1.0]), r"scores has shape \(2,\); expected \(S, N\)"),
+        (([[1.0]], [[1.0]]), "N of 2 or more"),
+        (([[0.5, 1.0]], [[0.5, 1.0, 0.0]]), r"scores_reference has shape \(1, 3\)"),
+        (([[0, 1]], [[0, 1], [0, 1]]), "scores has 1 seeds and scores_reference has 2"),
+        (([[0, np.nan]], [[0, 1]]), "scores holds NaN or infinity"),
+        (([[0, 1]], [["right", "wrong"]]), "scores_reference holds <U5; expected numbers"),
+    ],
+)
+def test_misfits_are_named(arguments, message):
+    with pytest.raises(Mistake, match=message):
+        paired_interval(*arguments)
+    with pytest.raises(Mistake, match=message):
+        compare_scores(*arguments, **NAMES, seeds=[0])
