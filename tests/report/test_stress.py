@@ -14,9 +14,10 @@ from lowland.evidence.stress import stress_evidence
 from lowland.evidence.stress_adapters import adapter_evidence
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import ROW_COLUMNS, StressRecord, write_rows, write_stress_record
+from lowland.report.markdown import escape
 from lowland.report.stress import ABOUT_RETRIEVER, stress_folders, stress_markdown, stress_summary
-from lowland.report.stress_adapters import sentence
-from lowland.report.stress_tables import chance, percent, points, shown
+from lowland.report.stress_adapters import holding_up_sentence
+from lowland.report.wording import p_value, percent, points, quoted
 from tests.evidence.test_stress import HEAVY, at, fail, messy, multilingual
 from tests.evidence.test_stress_adapters import runs
 from tests.report.test_study import tables
@@ -87,7 +88,7 @@ def test_every_comparison_is_told_with_its_interval_and_both_p():
     text = stress_markdown(rows, record_of(rows))
     against = by_header(text, "condition", "minus clean, points")
     assert [t["minus clean, points"] for t in against] == [points(one.estimate) for one in found.to_reference]
-    assert [t["p (Holm)"] for t in against] == [chance(one.p_holm) for one in found.to_reference]
+    assert [t["p (Holm)"] for t in against] == [p_value(one.p_holm) for one in found.to_reference]
     assert [t["flips to wrong, %"] for t in against] == [percent(one.to_wrong) for one in found.flips]
     helped = by_header(text, "condition", "minus none, points")
     assert [t["minus none, points"] for t in helped] == [points(one.estimate) for one in found.mitigated]
@@ -212,18 +213,18 @@ def test_protected_rows_stand_apart():
     ],
 )
 def test_replies_cannot_break_a_table_or_hide(text, wanted):
-    assert shown(text) == wanted
+    assert escape(quoted(text).text) == wanted
 
 
 def test_long_replies_are_cut():
-    assert len(shown("x" * 5000)) == 140
+    assert len(quoted("x" * 5000).text) == 140
 
 
 def test_numbers_are_told_without_false_signs():
     assert points(Estimate(-0.0001, -0.01, 0.0, 5)) == "0.0 (-1.0 to 0.0)"
     assert points(Estimate(0.123, 0.05, 0.2, 5)) == "+12.3 (+5.0 to +20.0)"
     assert percent(Estimate(float("nan"), float("nan"), float("nan"), 0)) == "none"
-    assert (chance(0.0004), chance(0.0216), chance(float("nan"))) == ("<0.001", "0.022", "none")
+    assert (p_value(0.0004), p_value(0.0216), p_value(float("nan"))) == ("<0.001", "0.022", "none")
 
 
 # --- adapters ------------------------------------------------------------------------------
@@ -239,7 +240,7 @@ def test_adapters_are_told_by_method_and_held_against_the_reference():
         assert [t["texts"] for t in told] == ["clean", "ocr heavy", "typos heavy"]
         score = next(one for one in found.scores if one.method == "lora" and one.cell.condition == "ocr")
         assert told[1]["lora"] == f"{100 * score.accuracy.mean:.1f} ± {100 * score.accuracy.sd:.1f}"
-        assert sentence(found.overall[0]) in text
+        assert holding_up_sentence(found.overall[0]) in text
     assert len(tables(short)) == 1
     assert len(tables(full)) == 4
 
@@ -247,17 +248,17 @@ def test_adapters_are_told_by_method_and_held_against_the_reference():
 def test_a_sentence_claims_no_more_than_the_interval():
     (clear,) = adapter_evidence(runs(seeds=range(15))).overall
     assert clear.interval.low > 0
-    assert "2 corruptions, heavy, flat-lora loses" in sentence(clear)
-    assert "points less than lora" in sentence(clear)
+    assert "2 corruptions, heavy, flat-lora loses" in holding_up_sentence(clear)
+    assert "points less than lora" in holding_up_sentence(clear)
     same = runs(methods=("full", "lora"), data_seed=4)
     (unclear,) = adapter_evidence(same).overall
     assert unclear.interval.low <= 0 <= unclear.interval.high
-    assert "cannot be told" in sentence(unclear)
+    assert "cannot be told" in holding_up_sentence(unclear)
     chance_over_many = replace(clear, p=0.03, p_holm=0.12)
-    assert "cannot be told" in sentence(chance_over_many)
-    assert "p 0.120 (Holm)" in sentence(chance_over_many)
+    assert "cannot be told" in holding_up_sentence(chance_over_many)
+    assert "p 0.120 (Holm)" in holding_up_sentence(chance_over_many)
     (one,) = adapter_evidence(runs(seeds=(0,))).overall
-    assert "other seeds may differ" in sentence(one)
+    assert "other seeds may differ" in holding_up_sentence(one)
 
 
 def test_test_sets_are_told_apart():

@@ -1,1 +1,1 @@
-"""What a person reads: from records and evidence to words and tables."""
+"""Reports: from records and evidence to blocks of text and tables, and their renderers."""

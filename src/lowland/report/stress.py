@@ -1,76 +1,63 @@
-"""A stress test in words: a summary for the terminal, and the whole story in Markdown."""
+"""Report of a stress test: a summary for the terminal, and the full report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from lowland.evidence.cells import CellDifference
 from lowland.evidence.readers.stress_rows import split_rows
 from lowland.evidence.stress import StressEvidence, stress_evidence
 from lowland.ground.records import StressRecord, read_rows, read_stress_record
-from lowland.report.stress_adapters import adapter_parts
+from lowland.report.blocks import Block, Bullets, Paragraph, Section
+from lowland.report.markdown import render
+from lowland.report.stress_adapters import adapter_blocks
+from lowland.report.stress_record import completeness, settings
 from lowland.report.stress_tables import (
     account_table,
     accuracy_table,
     category_table,
-    chance,
-    dose_table,
+    dose_tables,
     example_table,
     mitigation_table,
-    named,
-    points,
     reference_table,
     worst_table,
 )
+from lowland.report.wording import cell_name, p_value, plural, points
 
 RETRIEVER = "lowland/retriever"
 ABOUT_RETRIEVER = (
-    "`lowland/retriever` is no language model. It embeds a question with MiniLM and says the answer of the nearest"
-    " of its packed facts, or that it does not know. It reads no instructions, so that a prompt can neither help"
-    " nor harm it, and it is deterministic, so that its epochs agree. What is measured is how such embeddings bear"
-    " damage; it says nothing about language models."
+    "`lowland/retriever` is not a language model. It embeds a question with MiniLM and returns the answer of the"
+    " nearest of its packed facts, or says that it does not know. It reads no instructions, so that a prompt can"
+    " neither help nor harm it. It is deterministic, so that its epochs agree. The test measures how such embeddings"
+    " bear damage; it says nothing about language models."
 )
 
 
 def stress_summary(rows: pd.DataFrame, record: StressRecord) -> str:
-    """The story for the terminal: what came out by condition, the greatest harm, what mitigations do.
+    """Return the summary for the terminal: accuracy by condition, the greatest harm, and what mitigations do.
 
     Args:
-        rows: of one record, a row a question asked.
+        rows: of one record, one row for each question.
         record: of the same run.
     """
-    parts = [_complete(record)]
-    if rows.empty:
-        return parts[0]
-    if _of_adapters(rows):
-        return "\n\n".join([*parts, *adapter_parts(rows, full=False)])
-    for block in split_rows(rows):
-        found = stress_evidence(block)
-        parts += [_heading(found), accuracy_table(found), "\n".join(f"- {one}" for one in _sentences(found))]
-        parts += [ABOUT_RETRIEVER] if found.model == RETRIEVER else []
-    return "\n\n".join(parts)
+    return render(summary_blocks(rows, record))
 
 
 def stress_markdown(rows: pd.DataFrame, record: StressRecord) -> str:
-    """The whole story as Markdown, its sections under headings of the second degree.
+    """Return the full report as Markdown, with headings of the second level.
 
     Args:
-        rows: of one record, a row a question asked.
+        rows: of one record, one row for each question.
         record: of the same run.
     """
-    parts = [_complete(record), _settings(record)]
-    if not rows.empty and _of_adapters(rows):
-        return "\n\n".join([*parts, *adapter_parts(rows, full=True)]) + "\n"
-    for block in [] if rows.empty else split_rows(rows):
-        parts += _sections(block, stress_evidence(block))
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return render(report_blocks(rows, record)) + "\n"
 
 
 def stress_folders(folders: Sequence[Path]) -> str:
-    """One Markdown document of several runs, a heading of the first degree each.
+    """Return one Markdown document with the full report of several runs, each under a heading of the first level.
 
     Args:
         folders: of stress tests, each with `record.json` and `rows.parquet`.
@@ -78,145 +65,132 @@ def stress_folders(folders: Sequence[Path]) -> str:
     Raises:
         Mistake: if a folder holds no stress test that can be read.
     """
-    documents = []
-    for folder in folders:
-        record = read_stress_record(folder)
-        rows = read_rows(folder)
-        kind = rows["eval"].iloc[0] if len(rows) else "no rows"
-        documents.append(
-            f"# {kind}: {record.model.get('name', 'unknown model')}\n\n{stress_markdown(rows, record)}"
-        )
-    return "\n".join(documents)
+    return render([folder_section(folder) for folder in folders], level=1) + "\n"
 
 
-def _sections(rows: pd.DataFrame, found: StressEvidence) -> list[str]:
-    reference = found.reference
+def folder_section(folder: Path) -> Section:
+    """Build the full report of the stress test in a folder."""
+    record, rows = read_stress_record(folder), read_rows(folder)
+    kind = rows["eval"].iloc[0] if len(rows) else "no rows"
+    return Section(f"{kind}: {record.model.get('name', 'unknown model')}", tuple(report_blocks(rows, record)))
+
+
+def summary_blocks(rows: pd.DataFrame, record: StressRecord) -> list[Block]:
+    """Build the summary for the terminal."""
+    blocks: list[Block] = [completeness(record)]
+    if rows.empty:
+        return blocks
+    if _of_adapters(rows):
+        return [*blocks, *adapter_blocks(rows, full=False)]
+    for block in split_rows(rows):
+        evidence = stress_evidence(block)
+        blocks += [_heading(evidence), accuracy_table(evidence), _findings(evidence), *_about(evidence)]
+    return blocks
+
+
+def report_blocks(rows: pd.DataFrame, record: StressRecord) -> list[Block]:
+    """Build the full report."""
+    blocks: list[Block] = [completeness(record), settings(record)]
+    if rows.empty:
+        return blocks
+    if _of_adapters(rows):
+        return [*blocks, *adapter_blocks(rows, full=True)]
+    for block in split_rows(rows):
+        blocks += _full_report(block, stress_evidence(block))
+    return blocks
+
+
+def _full_report(rows: pd.DataFrame, evidence: StressEvidence) -> list[Block]:
+    """Build all sections of one eval and model; a section without rows is left out."""
+    blocks: list[Block] = [_heading(evidence), *_about(evidence), _findings(evidence)]
+    blocks.append(Section("Accuracy by condition and mitigation", (accuracy_table(evidence),)))
+    if evidence.to_reference:
+        blocks.append(Section(f"Against {evidence.reference}", (reference_table(evidence),)))
+    if evidence.mitigated:
+        blocks.append(Section("What a mitigation changes", (mitigation_table(evidence),)))
+    if evidence.worst:
+        blocks.append(Section("Worst case", (worst_table(evidence),)))
+    if evidence.doses:
+        blocks.append(Section("Accuracy by rate of damage", tuple(dose_tables(evidence))))
+    examples = (category_table(evidence), Paragraph("Examples:"), example_table(rows))
     return [
-        _heading(found),
-        ABOUT_RETRIEVER if found.model == RETRIEVER else "",
-        "\n".join(f"- {one}" for one in _sentences(found)),
-        f"## Accuracy by condition and mitigation\n\n{accuracy_table(found)}",
-        f"## Against {reference}\n\n{reference_table(found)}" if found.to_reference else "",
-        f"## What a mitigation changes\n\n{mitigation_table(found)}" if found.mitigated else "",
-        f"## Worst case\n\n{worst_table(found)}" if found.worst else "",
-        f"## Accuracy by rate of damage\n\n{dose_table(found)}" if found.doses else "",
-        f"## Every row accounted for\n\n{account_table(found)}",
-        f"## Errors by category\n\n{category_table(found)}\n\nExamples:\n\n{example_table(rows)}",
-        f"## How to read this\n\n{_notes(found)}",
+        *blocks,
+        Section("Every row accounted for", (account_table(evidence),)),
+        Section("Errors by category", examples),
+        Section("How to read this", (_notes(evidence),)),
     ]
 
 
-def _heading(found: StressEvidence) -> str:
-    epochs = f"{found.epochs} epoch{'s' * (found.epochs != 1)}"
-    return (
-        f"{found.eval}, {found.model}: {found.items} items, {epochs}, {found.asked:,} questions asked;"
-        f" {100 * found.level:g} % intervals over items in brackets"
+def _about(evidence: StressEvidence) -> list[Paragraph]:
+    return [Paragraph(ABOUT_RETRIEVER)] if evidence.model == RETRIEVER else []
+
+
+def _heading(evidence: StressEvidence) -> Paragraph:
+    return Paragraph(
+        f"{evidence.eval}, {evidence.model}: {evidence.items} items, {plural(evidence.epochs, 'epoch')},"
+        f" {evidence.asked:,} questions asked; {100 * evidence.level:g} % intervals over items in brackets"
     )
 
 
-def _sentences(found: StressEvidence) -> list[str]:
-    """The greatest harm, the best and the dearest mitigation, the worst case: with their intervals."""
+def _findings(evidence: StressEvidence) -> Bullets:
+    """Build sentences on the greatest harm, the best mitigation, and what mitigations cost, with their intervals."""
     lines = []
-    plain = [one for one in found.to_reference if one.cell.mitigation == "none" and one.estimate.items]
-    if plain:
-        most = min(plain, key=lambda one: one.estimate.value)
-        lines.append(
-            f"Lowest against {found.reference}: {named(most.cell)}, {points(most.estimate)} points,"
-            f" p {chance(most.p_holm)} (Holm, over {len(found.to_reference)} comparisons)."
-        )
-    for one in found.mitigated:
-        if one.cell.condition == found.reference:
-            lines.append(f"{one.cell.mitigation} on {found.reference} input: {points(one.estimate)} points.")
-    others = [one for one in found.mitigated if one.cell.condition != found.reference and one.estimate.items]
-    if others:
-        best = max(others, key=lambda one: one.estimate.value)
-        told = (
-            f"{named(best.cell)}, {points(best.estimate)} points, p {chance(best.p_holm)} (Holm, over"
-            f" {len(found.mitigated)} comparisons)"
-        )
-        gained = best.estimate.value > 0
-        lines.append(f"Most gained by a mitigation: {told}." if gained else "No mitigation gained anything.")
-    if found.failed:
-        lines.append(f"{found.failed} of {found.asked:,} rows failed; accuracies are of the others.")
-    return lines or ["One condition was asked: there is nothing to compare."]
+    unmitigated = [d for d in evidence.to_reference if d.cell.mitigation == "none" and d.estimate.items]
+    if unmitigated:
+        lowest = _numbers(min(unmitigated, key=_value), len(evidence.to_reference))
+        lines.append(f"Lowest against {evidence.reference}: {lowest}.")
+    for difference in evidence.mitigated:
+        if difference.cell.condition == evidence.reference:
+            name, cost = difference.cell.mitigation, points(difference.estimate)
+            lines.append(f"{name} on {evidence.reference} input: {cost} points.")
+    on_damaged = [
+        d for d in evidence.mitigated if d.cell.condition != evidence.reference and d.estimate.items
+    ]
+    if on_damaged:
+        best = max(on_damaged, key=_value)
+        gained = f"Most gained by a mitigation: {_numbers(best, len(evidence.mitigated))}."
+        lines.append(gained if _value(best) > 0 else "No mitigation gained anything.")
+    if evidence.failed:
+        lines.append(f"{evidence.failed} of {evidence.asked:,} rows failed; accuracies are of the others.")
+    return Bullets(tuple(lines) or ("One condition was asked: there is nothing to compare.",))
 
 
-def _complete(record: StressRecord) -> str:
-    counts = record.counts
-    told = ", ".join(
-        f"{counts[name]:,} {name}" for name in ("expected", "scored", "failed") if name in counts
+def _value(difference: CellDifference) -> float:
+    return difference.estimate.value
+
+
+def _numbers(difference: CellDifference, comparisons: int) -> str:
+    return (
+        f"{cell_name(difference.cell)}, {points(difference.estimate)} points, p {p_value(difference.p_holm)}"
+        f" (Holm, over {comparisons} comparisons)"
     )
-    missing = counts.get("expected", 0) - counts.get("scored", 0) - counts.get("failed", 0)
-    lost = f" Beware: {missing:,} rows are missing." if missing else ""
-    why = f" ({record.failure})" if record.failure else ""
-    return f"The run is {record.status}{why}: rows {told}.{lost}"
-
-
-def _settings(record: StressRecord) -> str:
-    """What was asked for, what went over the wire, and of which items."""
-    left_out = ("eval", "model", "runs", "what", *(record.model.get("requested") or {}))
-    asked = {**(record.asked.get("what") or {}), **record.asked}
-    asked = {name: value for name, value in asked.items() if name not in left_out}
-    lines = [f"- model: {record.model.get('name', 'unknown')}"]
-    lines += [f"- described: {_flat(one)}" for one in [record.model.get("described")] if one]
-    lines += [f"- {name}: {_flat(value)}" for name, value in asked.items() if value not in (None, {}, [])]
-    lines += _over_the_wire(record.model)
-    if items := record.items:
-        sha256 = str(items.get("sha256"))[:12]
-        lines.append(f"- items: {items.get('count', '?')}, {items.get('source', '?')}, SHA-256 {sha256}")
-    lines += [f"- {name.replace('_', ' ')}: {_flat(value)}" for name, value in record.cost.items()]
-    return "\n".join(lines)
-
-
-def _over_the_wire(model: Mapping[str, Any]) -> list[str]:
-    """Settings as requested and as sent; some providers drop what they do not take, and their logs keep silent."""
-    requested = dict(model.get("requested") or {})
-    requested |= requested.pop("extra_body", None) or {}
-    sent = model.get("sent") or {}
-    if not requested and not sent:
-        return []
-    if not sent:
-        return [f"- requested: {_flat(requested)}; no request to a server shows what was sent"]
-    names = dict.fromkeys([*requested, *sent])
-    return [f"- {name}: requested {_said(requested, name)}, sent {_said(sent, name)}" for name in names]
-
-
-def _said(values: Mapping[str, Any], name: str) -> str:
-    return _flat(values[name]) if values.get(name) is not None else "nothing"
 
 
 def _of_adapters(rows: pd.DataFrame) -> bool:
     return bool((rows["eval"] == "adapter").any())
 
 
-def _flat(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_flat(one)}" for name, one in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_flat, value)) or "none"
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
-
-
-def _notes(found: StressEvidence) -> str:
-    level, count = f"{100 * found.level:g} %", f"{found.resamples:,}"
+def _notes(evidence: StressEvidence) -> Bullets:
+    level, count = f"{100 * evidence.level:g} %", f"{evidence.resamples:,}"
     notes = [
-        f"An interval ({level}, {count} resamples of the {found.items} items, all epochs of an item together) speaks"
-        " of other questions of this kind. It does not speak of other models, prompts or corruptions.",
-        "Differences are paired by item: both sides are resampled alike. p is an exact sign-flip test by item;"
-        " Holm's correction is over all rows of a table.",
+        f"An interval ({level}, {count} resamples of the {evidence.items} items, all epochs of an item together)"
+        " speaks of other questions of this kind. It does not speak of other models, prompts or corruptions.",
+        "Differences are paired by item: both sides are resampled together. p is from an exact sign-flip test by"
+        " item; Holm's correction is over all rows of a table.",
         "An interval without width means that all items came out alike, not that the number is certain: of n items"
-        f" alike, up to 3 in n of all items may be otherwise (here {min(100, 300 / found.items):.0f} %).",
-        f"Flips are over pairs of epochs. '{found.reference} flips' is what differs between two epochs of the same"
-        f" undamaged question: chance alone. It is 'none' with one epoch.",
-        "Failed rows are in no accuracy but the one that counts them as wrong. UNSURE counts as wrong, and apart.",
+        f" alike, up to 3 in n of all items may differ (here {min(100, 300 / evidence.items):.0f} %).",
+        f"Flips are over pairs of epochs. '{evidence.reference} flips' are differences between two epochs of the same"
+        " undamaged question: chance alone. With one epoch the column says 'none'.",
+        "Failed rows count only in the accuracy that takes them as wrong. UNSURE counts as wrong, and is also shown"
+        " separately.",
     ]
-    if found.eval == "messy":
+    if evidence.eval == "messy":
         notes.append(
-            "'Rate' is what was asked for, of the characters (of emoji: of the edges of words). A question gets one"
-            " edit at least, so that low rates are higher in truth on short questions, and may be the same text."
+            "'Rate' is the requested share of the characters (for emoji: of the edges of words). A question gets one"
+            " edit at least. So on short questions low rates are higher in fact, and may give the same text."
         )
-    if found.eval == "multilingual":
+    if evidence.eval == "multilingual":
         notes.append(
-            "'Kept the language' is among replies of which it could be told; the rest are 'undecided'."
+            "'Kept the language' is among replies for which it could be decided; the rest are 'undecided'."
         )
-    return "\n".join(f"- {one}" for one in notes)
+    return Bullets(tuple(notes))

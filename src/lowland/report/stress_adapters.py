@@ -1,4 +1,4 @@
-"""Fine-tuned methods on damaged texts, in words and Markdown tables."""
+"""Report of fine-tuned methods on damaged texts."""
 
 from __future__ import annotations
 
@@ -7,123 +7,129 @@ import math
 import pandas as pd
 
 from lowland.evidence.core.intervals import PairedInterval
+from lowland.evidence.core.spread import Spread
 from lowland.evidence.stress_adapters import AdapterDifference, AdapterEvidence, adapter_evidence
-from lowland.report.stress_tables import chance, named, signed
-from lowland.report.study import table
+from lowland.report.blocks import Block, Bullets, Paragraph, Table
+from lowland.report.wording import cell_name, cell_suffix, p_value, plural, signed
 
 
-def adapter_parts(rows: pd.DataFrame, *, full: bool) -> list[str]:
-    """The story of adapters' rows, a test set at a time.
+def adapter_blocks(rows: pd.DataFrame, *, full: bool) -> list[Block]:
+    """Build the report of adapters' rows, one test set after the other.
 
     Args:
-        rows: with `seed`, `group` and, where there are several test sets, `split`.
-        full: all tables, not the accuracies and the answer alone.
+        rows: with `seed`, `group` and, if there are several test sets, `split`.
+        full: True for all tables, False for accuracies and conclusions alone.
     """
     splits = rows.groupby("split", sort=False) if "split" in rows.columns else [("test", rows)]
-    parts = []
+    blocks: list[Block] = []
     for split, block in splits:
-        found = adapter_evidence(block)
-        parts += [f"Test set '{split}':"] if str(split) != "test" else []
-        parts += [_heading(found), *adapter_tables(found, full=full)]
-    return [*parts, _notes(found)]
+        evidence = adapter_evidence(block)
+        if str(split) != "test":
+            blocks.append(Paragraph(f"Test set '{split}':"))
+        blocks += [_heading(evidence), *evidence_blocks(evidence, full=full)]
+    return [*blocks, _notes(evidence)]
 
 
-def adapter_tables(found: AdapterEvidence, *, full: bool) -> list[str]:
-    """Accuracy by corruption and method; does a method hold up better; and, if full, every comparison."""
-    parts = [_accuracy(found)]
-    parts += ["\n".join(f"- {sentence(one)}" for one in found.overall)] if found.overall else []
-    if full and found.accuracy:
-        parts += [
-            f"Drop from clean, in points:\n\n{_drops(found)}",
-            f"Accuracy minus {found.reference}'s, paired by seed and text:\n\n{_compared(found.accuracy)}",
-            f"Less lost from clean than {found.reference} (above 0: the method holds up better):\n\n"
-            f"{_compared(found.holding_up)}",
+def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
+    """Build accuracy by corruption and method, which method holds up better, and if full every comparison."""
+    blocks: list[Block] = [_accuracy_table(evidence)]
+    if evidence.overall:
+        blocks.append(Bullets(tuple(holding_up_sentence(difference) for difference in evidence.overall)))
+    if full:
+        blocks += [Paragraph("Drop from clean, in points:"), _drop_table(evidence)]
+    if full and evidence.accuracy:
+        blocks += [
+            Paragraph(f"Accuracy minus {evidence.reference}'s, paired by seed and text:"),
+            _difference_table(evidence.accuracy),
+            Paragraph(
+                f"Less lost from clean than {evidence.reference} (above 0: the method holds up better):"
+            ),
+            _difference_table(evidence.holding_up),
         ]
-    elif full:
-        parts.append(f"Drop from clean, in points:\n\n{_drops(found)}")
-    return parts
+    return blocks
 
 
-def sentence(one: AdapterDifference) -> str:
-    """Does the method hold up better over a level's corruptions?
+def holding_up_sentence(difference: AdapterDifference) -> str:
+    """Say whether the method holds up better over a level's corruptions.
 
-    No more than the interval and p, corrected over all methods and levels, allow.
+    The sentence claims no more than the interval and p, corrected over all methods and levels, allow.
     """
-    cell, count = one.cells[0], len(one.cells)
-    under = named(cell) if count == 1 else f"{count} corruptions, {cell.level}"
-    if count > 1:
-        under += (", protected" if cell.protected else "") + (
-            f", with {cell.mitigation}" if cell.mitigation != "none" else ""
+    cell, count = difference.cells[0], len(difference.cells)
+    under = cell_name(cell) if count == 1 else f"{count} corruptions, {cell.level}{cell_suffix(cell)}"
+    interval = difference.interval
+    basis = (
+        f"{100 * interval.level:g} % interval {_ends(interval)}, {plural(len(interval.per_seed), 'seed')},"
+        f" p {p_value(difference.p_holm)} (Holm)"
+    )
+    if not interval.over_seeds:
+        basis += "; over test texts alone, other seeds may differ"
+    if interval.low <= 0 <= interval.high or not difference.p_holm <= 1 - interval.level:
+        question = f"whether {difference.method} or {difference.reference} holds up better cannot be told"
+        return f"Under {under}, {question}: {signed(interval.difference)} points ({basis})."
+    amount = f"{100 * abs(interval.difference):.1f} points {'less' if interval.difference > 0 else 'more'}"
+    return f"Under {under}, {difference.method} loses {amount} than {difference.reference} ({basis})."
+
+
+def _heading(evidence: AdapterEvidence) -> Paragraph:
+    groups = "" if evidence.groups == evidence.examples else f" in {evidence.groups} groups"
+    return Paragraph(
+        f"{evidence.examples} test texts{groups}, {plural(len(evidence.seeds), 'seed')};"
+        " mean ± standard deviation over seeds, in per cent"
+    )
+
+
+def _accuracy_table(evidence: AdapterEvidence) -> Table:
+    accuracies = {(score.method, score.cell): _spread(score.accuracy) for score in evidence.scores}
+    methods = tuple(dict.fromkeys(score.method for score in evidence.scores))
+    rows = tuple(
+        (cell_name(cell), *[accuracies.get((method, cell), "not asked") for method in methods])
+        for cell in dict.fromkeys(score.cell for score in evidence.scores)
+    )
+    return Table(("texts", *methods), rows)
+
+
+def _drop_table(evidence: AdapterEvidence) -> Table:
+    drops = {(score.method, score.cell): _interval(score.drop) for score in evidence.scores if score.drop}
+    methods = tuple(dict.fromkeys(score.method for score in evidence.scores))
+    rows = tuple(
+        (cell_name(cell), *[drops.get((method, cell), "not asked") for method in methods])
+        for cell in dict.fromkeys(score.cell for score in evidence.scores if score.drop)
+    )
+    return Table(("texts", *methods), rows)
+
+
+def _difference_table(differences: tuple[AdapterDifference, ...]) -> Table:
+    rows = tuple(
+        (
+            cell_name(difference.cells[0]),
+            difference.method,
+            _interval(difference.interval),
+            p_value(difference.p),
+            p_value(difference.p_holm),
         )
-    seeds = len(one.interval.per_seed)
-    basis = f"{100 * one.interval.level:g} % interval {_ends(one.interval)}, {seeds} seed{'s' * (seeds > 1)}"
-    basis += f", p {chance(one.p_holm)} (Holm)"
-    alone = "" if one.interval.over_seeds else "; over test texts alone, other seeds may differ"
-    if one.interval.low <= 0 <= one.interval.high or not one.p_holm <= 1 - one.interval.level:
-        told = f"whether {one.method} or {one.reference} holds up better cannot be told"
-        return f"Under {under}, {told}: {signed(one.interval.difference)} points ({basis}{alone})."
-    better = "less" if one.interval.difference > 0 else "more"
-    by = f"{100 * abs(one.interval.difference):.1f} points {better}"
-    return f"Under {under}, {one.method} loses {by} than {one.reference} ({basis}{alone})."
+        for difference in differences
+    )
+    return Table(("texts", "method", "points", "p", "p (Holm)"), rows)
 
 
-def _heading(found: AdapterEvidence) -> str:
-    seeds = f"{len(found.seeds)} seed{'s' * (len(found.seeds) > 1)}"
-    groups = "" if found.groups == found.examples else f" in {found.groups} groups"
-    return f"{found.examples} test texts{groups}, {seeds}; mean ± standard deviation over seeds, in per cent"
-
-
-def _accuracy(found: AdapterEvidence) -> str:
-    methods = list(dict.fromkeys(one.method for one in found.scores))
-    by_place = {(one.method, one.cell): one for one in found.scores}
-    rows = []
-    for cell in dict.fromkeys(one.cell for one in found.scores):
-        told = []
-        for method in methods:
-            score = by_place.get((method, cell))
-            told.append("not asked" if score is None else _spread(score.accuracy.mean, score.accuracy.sd))
-        rows.append([named(cell), *told])
-    return table(["texts", *methods], rows)
-
-
-def _drops(found: AdapterEvidence) -> str:
-    methods = list(dict.fromkeys(one.method for one in found.scores))
-    drops = {(one.method, one.cell): one.drop for one in found.scores}
-    rows = [
-        [
-            named(cell),
-            *[_interval(drop) if (drop := drops.get((name, cell))) else "not asked" for name in methods],
-        ]
-        for cell in dict.fromkeys(one.cell for one in found.scores if one.drop)
-    ]
-    return table(["texts", *methods], rows)
-
-
-def _compared(differences: tuple[AdapterDifference, ...]) -> str:
-    rows = [
-        [named(one.cells[0]), one.method, _interval(one.interval), chance(one.p), chance(one.p_holm)]
-        for one in differences
-    ]
-    return table(["texts", "method", "points", "p", "p (Holm)"], rows)
-
-
-def _notes(found: AdapterEvidence) -> str:
-    one = next((score.drop for score in found.scores if score.drop), None)
-    level = 100 * one.level if one else 95
-    return (
+def _notes(evidence: AdapterEvidence) -> Paragraph:
+    drop = next((score.drop for score in evidence.scores if score.drop), None)
+    level = 100 * drop.level if drop else 95
+    return Paragraph(
         f"Intervals ({level:g} %) speak of other seeds and other texts of the same kind; texts of one group are"
         " resampled together. p is by Student's t from the interval's standard error; Holm's correction is over"
         " all rows of a table."
     )
 
 
-def _interval(one: PairedInterval) -> str:
-    return f"{signed(one.difference)} ({_ends(one)})"
+def _interval(interval: PairedInterval) -> str:
+    return f"{signed(interval.difference)} ({_ends(interval)})"
 
 
-def _ends(one: PairedInterval) -> str:
-    return f"{signed(one.low)} to {signed(one.high)}"
+def _ends(interval: PairedInterval) -> str:
+    return f"{signed(interval.low)} to {signed(interval.high)}"
 
 
-def _spread(mean: float, sd: float) -> str:
-    return f"{100 * mean:.1f}" if math.isnan(sd) else f"{100 * mean:.1f} ± {100 * sd:.1f}"
+def _spread(spread: Spread) -> str:
+    mean = f"{100 * spread.mean:.1f}"
+    return mean if math.isnan(spread.sd) else f"{mean} ± {100 * spread.sd:.1f}"

@@ -1,77 +1,70 @@
-"""Tables of a stress test, in Markdown: what `lowland.evidence.stress` found, with its intervals."""
+"""Tables of a stress test: what `lowland.evidence.stress` computes, with its intervals."""
 
 from __future__ import annotations
-
-import math
-import unicodedata
-from collections.abc import Sequence
 
 import pandas as pd
 
 from lowland.evidence.cells import CellDifference, CellScores
-from lowland.evidence.core.by_item import Estimate
 from lowland.evidence.readers.stress_rows import Cell
 from lowland.evidence.stress import StressEvidence
-from lowland.report.study import table
+from lowland.report.blocks import Table
+from lowland.report.wording import p_value, percent, points, quoted
 
 EXAMPLES = 2
-_LONGEST = 140
-_JOINERS = "\u200c\u200d"  # zero-width, but part of how emoji and Devanagari are written
-_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\|*_`<>[]#~$&"})
+"""Examples shown of each category of error."""
 
 
-def accuracy_table(found: StressEvidence) -> str:
-    """Accuracy by condition, a column a mitigation: before and after, side by side."""
-    mitigations = list(dict.fromkeys(one.cell.mitigation for one in found.cells))
-    by_cell = {one.cell: one for one in found.cells}
+def accuracy_table(evidence: StressEvidence) -> Table:
+    """Build a table of accuracy by condition, with one column for each mitigation."""
+    mitigations = list(dict.fromkeys(scores.cell.mitigation for scores in evidence.cells))
+    by_cell = {scores.cell: scores for scores in evidence.cells}
+    damaged = evidence.eval != "multilingual"
     rows = []
-    for place, rate in dict.fromkeys((_place(one.cell), one.rate) for one in found.cells):
-        condition, level, protected = place
-        cells = [Cell(condition, level, protected, name) for name in mitigations]
-        told = [percent(by_cell[cell].accuracy) if cell in by_cell else "not asked" for cell in cells]
-        rows.append(
-            [*_names(found, cells[0]), *([f"{100 * rate:g}%"] if found.eval != "multilingual" else []), *told]
-        )
-    rate_header = ["rate"] if found.eval != "multilingual" else []
-    return table([*_header(found), *rate_header, *[f"{name}, %" for name in mitigations]], rows)
+    for place, rate in dict.fromkeys((_place(scores.cell), scores.rate) for scores in evidence.cells):
+        cells = [Cell(*place, mitigation) for mitigation in mitigations]
+        accuracies = [percent(by_cell[cell].accuracy) if cell in by_cell else "not asked" for cell in cells]
+        rows.append((*_names(evidence, cells[0]), *([f"{100 * rate:g}%"] if damaged else []), *accuracies))
+    columns = [f"{mitigation}, %" for mitigation in mitigations]
+    return Table((*_header(evidence), *(["rate"] if damaged else []), *columns), tuple(rows))
 
 
-def reference_table(found: StressEvidence, mitigation: str | None = None) -> str:
-    """Each condition minus the undamaged one of the same mitigation, and the answers that flip.
+def reference_table(evidence: StressEvidence, mitigation: str | None = None) -> Table:
+    """Build a table of each condition minus the undamaged one of the same mitigation, and of answers that flip.
 
     Args:
-        found: the evidence.
-        mitigation: only this one's rows; p stays corrected over all. None: all.
+        evidence: of one eval and model.
+        mitigation: show only this one's rows; p stays corrected over all. None shows all.
     """
-    rows = [
-        [
-            *_names(found, one.cell),
-            one.cell.mitigation,
-            points(one.estimate),
-            chance(one.p),
-            chance(one.p_holm),
-            percent(flip.to_wrong),
-            percent(flip.to_right),
-            percent(flip.floor),
-        ]
-        for one, flip in zip(found.to_reference, found.flips, strict=True)
-        if mitigation in (None, one.cell.mitigation)
-    ]
-    against = f"minus {found.reference}, points"
-    flips = ["flips to wrong, %", "to right, %", f"{found.reference} flips, %"]
-    return table([*_header(found), "mitigation", against, "p", "p (Holm)", *flips], rows)
+    rows = tuple(
+        (
+            *_names(evidence, difference.cell),
+            difference.cell.mitigation,
+            *_numbers(difference),
+            percent(flips.to_wrong),
+            percent(flips.to_right),
+            percent(flips.floor),
+        )
+        for difference, flips in zip(evidence.to_reference, evidence.flips, strict=True)
+        if mitigation in (None, difference.cell.mitigation)
+    )
+    minus = f"minus {evidence.reference}, points"
+    columns = ("flips to wrong, %", "to right, %", f"{evidence.reference} flips, %")
+    return Table((*_header(evidence), "mitigation", minus, "p", "p (Holm)", *columns), rows)
 
 
-def mitigation_table(found: StressEvidence) -> str:
-    """Each mitigation minus none, the undamaged condition first: what it costs there."""
-    rows = [[*_names(found, one.cell), one.cell.mitigation, *_gap(one)] for one in found.mitigated]
-    return table([*_header(found), "mitigation", "minus none, points", "p", "p (Holm)"], rows)
+def mitigation_table(evidence: StressEvidence) -> Table:
+    """Build a table of each mitigation minus none; the undamaged condition comes first, and shows what it costs."""
+    rows = tuple(
+        (*_names(evidence, difference.cell), difference.cell.mitigation, *_numbers(difference))
+        for difference in evidence.mitigated
+    )
+    return Table((*_header(evidence), "mitigation", "minus none, points", "p", "p (Holm)"), rows)
 
 
-def account_table(found: StressEvidence) -> str:
-    """What became of the rows: failed, unsure, near misses, and the language of replies where it was told."""
-    languages = any(one.kept.items for one in found.cells)
-    header = [
+def account_table(evidence: StressEvidence) -> Table:
+    """Build a table that accounts for every row: failed, unsure, near misses, and the language of replies."""
+    languages = any(scores.kept.items for scores in evidence.cells)
+    header = (
         "mitigation",
         "asked",
         "failed",
@@ -79,149 +72,111 @@ def account_table(found: StressEvidence) -> str:
         "failed as wrong, %",
         "UNSURE, %",
         "near misses taken as right, %",
-    ]
-    header += ["kept the language, %", "undecided, %"] if languages else []
-    return table([*_header(found), *header], [_account(found, one, languages) for one in found.cells])
+        *(["kept the language, %", "undecided, %"] if languages else []),
+    )
+    rows = tuple((*_names(evidence, scores.cell), *_account(scores, languages)) for scores in evidence.cells)
+    return Table((*_header(evidence), *header), rows)
 
 
-def worst_table(found: StressEvidence) -> str:
-    """Items that are right under every condition at once, and the condition with the least accuracy."""
-    rows = [
-        [
-            one.level or "all",
-            *(["yes" if one.protected else "no"] if _protects(found) else []),
-            one.mitigation,
-            str(len(one.conditions)),
-            percent(one.all_right),
-            f"{one.lowest} ({100 * one.lowest_accuracy:.1f})",
-            str(one.left_out),
-        ]
-        for one in found.worst
-    ]
-    header = ["level", *(["protected"] if _protects(found) else []), "mitigation", "conditions"]
-    return table([*header, "right under all, %", "least accuracy, %", "epochs left out"], rows)
-
-
-def dose_table(found: StressEvidence) -> str:
-    """Accuracy by rate of damage, and its slope."""
-    blocks = []
-    for rates in dict.fromkeys(one.rates for one in found.doses):
-        rows = [
-            [
-                one.condition,
-                *(["yes" if one.protected else "no"] if _protects(found) else []),
-                one.mitigation,
-                *map(percent, one.accuracies),
-                points(one.slope),
-            ]
-            for one in found.doses
-            if one.rates == rates
-        ]
-        header = ["condition", *(["protected"] if _protects(found) else []), "mitigation"]
-        blocks.append(
-            table([*header, *[f"{100 * rate:g}%" for rate in rates], "slope, points a tenth"], rows)
+def worst_table(evidence: StressEvidence) -> Table:
+    """Build a table of the items that are right under every condition at once."""
+    protects = _protects(evidence)
+    rows = tuple(
+        (
+            worst.level or "all",
+            *([_yes_no(worst.protected)] if protects else []),
+            worst.mitigation,
+            str(len(worst.conditions)),
+            percent(worst.all_right),
+            f"{worst.lowest} ({100 * worst.lowest_accuracy:.1f})",
+            str(worst.left_out),
         )
-    return "\n\n".join(blocks)
+        for worst in evidence.worst
+    )
+    columns = ("mitigation", "conditions", "right under all, %", "least accuracy, %", "epochs left out")
+    return Table(("level", *(["protected"] if protects else []), *columns), rows)
 
 
-def category_table(found: StressEvidence) -> str:
-    """Rows by category of error, right and failed ones at the ends."""
-    names = {name for counts in found.categories.values() for name in counts}
+def dose_tables(evidence: StressEvidence) -> list[Table]:
+    """Build tables of accuracy by rate of damage, and its slope: one table for each set of rates."""
+    protects = _protects(evidence)
+    tables = []
+    for rates in dict.fromkeys(dose.rates for dose in evidence.doses):
+        rows = tuple(
+            (
+                dose.condition,
+                *([_yes_no(dose.protected)] if protects else []),
+                dose.mitigation,
+                *map(percent, dose.accuracies),
+                points(dose.slope),
+            )
+            for dose in evidence.doses
+            if dose.rates == rates
+        )
+        header = ("condition", *(["protected"] if protects else []), "mitigation")
+        columns = [f"{100 * rate:g}%" for rate in rates]
+        tables.append(Table((*header, *columns, "slope, points a tenth"), rows))
+    return tables
+
+
+def category_table(evidence: StressEvidence) -> Table:
+    """Build a table of the number of rows by category of error, with right first and failed last."""
+    names = {name for counts in evidence.categories.values() for name in counts}
     ordered = sorted(names, key=lambda name: (name != "right", name in ("unsure", "failed"), name))
-    rows = [
-        [*_names(found, cell), cell.mitigation, *[str(counts.get(name, 0)) for name in ordered]]
-        for cell, counts in found.categories.items()
-    ]
-    return table([*_header(found), "mitigation", *ordered], rows)
+    rows = tuple(
+        (*_names(evidence, cell), cell.mitigation, *[str(counts.get(name, 0)) for name in ordered])
+        for cell, counts in evidence.categories.items()
+    )
+    return Table((*_header(evidence), "mitigation", *ordered), rows)
 
 
-def example_table(rows: pd.DataFrame) -> str:
-    """Up to `EXAMPLES` rows of each category of error, drawn by lot but always the same."""
+def example_table(rows: pd.DataFrame) -> Table:
+    """Build a table of up to `EXAMPLES` rows of each category of error, drawn at random but always the same."""
     wrong = rows[(rows["status"] != "scored") | ~rows["category"].isin(["right", ""])]
     ordered = wrong.sort_values(["category", "item", "condition", "level", "mitigation", "epoch"])
-    lines = []
-    for category, block in ordered.groupby(
-        ordered["category"].where(ordered["status"] == "scored", "failed")
-    ):
+    named = ordered["category"].where(ordered["status"] == "scored", "failed")
+    entries = []
+    for category, block in ordered.groupby(named):
         block = block.drop_duplicates(["item", "condition", "level", "reply"])  # mitigations often fail alike
         for _, row in block.sample(min(EXAMPLES, len(block)), random_state=0).iterrows():
-            where = " ".join(str(row[name]) for name in ("condition", "level") if row[name])
-            gold = str(row["gold"]).replace(" | ", " / ")
-            lines.append([str(category), where, shown(row["prompt"]), shown(gold), shown(row["reply"])])
-    return table(["category", "condition", "asked", "right would be", "reply"], lines)
+            condition = " ".join(str(row[name]) for name in ("condition", "level") if row[name])
+            gold = quoted(str(row["gold"]).replace(" | ", " / "))
+            entries.append((str(category), condition, quoted(row["prompt"]), gold, quoted(row["reply"])))
+    return Table(("category", "condition", "asked", "right would be", "reply"), tuple(entries))
 
 
-def shown(text: object) -> str:
-    """Text as a table can hold it: on one line, not too long, without Markdown, invisible characters by number."""
-    plain = "" if text is None or text is pd.NA or text != text else str(text)
-    whole = " ".join(plain.split())
-    cut = whole if len(whole) <= _LONGEST else whole[: _LONGEST - 1] + "…"
-    safe = cut.translate(_MARKS)
-    seen = "".join(f"‹U+{ord(one):04X}›" if _hidden(one) else one for one in safe)
-    return seen or "(nothing)"
+def _account(scores: CellScores, languages: bool) -> list[str]:
+    counts = [scores.cell.mitigation, str(scores.asked), str(scores.failed)]
+    estimates = [scores.accuracy, scores.strict, scores.unsure, scores.near]
+    estimates += [scores.kept, scores.undecided] if languages else []
+    return [*counts, *map(percent, estimates)]
 
 
-def percent(one: Estimate) -> str:
-    """`61.7 (52.0 to 70.3)`: a share and its interval, in per cent."""
-    if math.isnan(one.value):
-        return "none"
-    return f"{100 * one.value:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})"
+def _numbers(difference: CellDifference) -> list[str]:
+    return [points(difference.estimate), p_value(difference.p), p_value(difference.p_holm)]
 
 
-def points(one: Estimate) -> str:
-    """`-12.3 (-18.0 to -6.7)`: a difference of shares and its interval, in points."""
-    if math.isnan(one.value):
-        return "none"
-    return f"{signed(one.value)} ({signed(one.low)} to {signed(one.high)})"
+def _header(evidence: StressEvidence) -> list[str]:
+    level = ["level"] if _has_levels(evidence) else []
+    return ["condition", *level, *(["protected"] if _protects(evidence) else [])]
 
 
-def signed(share: float) -> str:
-    """A difference of shares in points, with its sign; 0 has none."""
-    told = f"{100 * share:+.1f}"
-    return told[1:] if float(told) == 0 else told
+def _names(evidence: StressEvidence, cell: Cell) -> list[str]:
+    level = [cell.level] if _has_levels(evidence) else []
+    return [cell.condition, *level, *([_yes_no(cell.protected)] if _protects(evidence) else [])]
 
 
-def chance(p: float) -> str:
-    """A p-value in three digits."""
-    if math.isnan(p):
-        return "none"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+def _has_levels(evidence: StressEvidence) -> bool:
+    return any(scores.cell.level for scores in evidence.cells)
 
 
-def named(cell: Cell) -> str:
-    """A cell in words: `typos heavy, protected, with normalise`."""
-    words = f"{cell.condition} {cell.level}".strip()
-    words += ", protected" if cell.protected else ""
-    return words + (f", with {cell.mitigation}" if cell.mitigation != "none" else "")
+def _protects(evidence: StressEvidence) -> bool:
+    return any(scores.cell.protected for scores in evidence.cells)
 
 
-def _account(found: StressEvidence, one: CellScores, languages: bool) -> Sequence[str]:
-    counts = [one.cell.mitigation, str(one.asked), str(one.failed)]
-    told = [one.accuracy, one.strict, one.unsure, one.near, *([one.kept, one.undecided] if languages else [])]
-    return [*_names(found, one.cell), *counts, *map(percent, told)]
-
-
-def _gap(one: CellDifference) -> list[str]:
-    return [points(one.estimate), chance(one.p), chance(one.p_holm)]
-
-
-def _header(found: StressEvidence) -> list[str]:
-    level = ["level"] if any(one.cell.level for one in found.cells) else []
-    return ["condition", *level, *(["protected"] if _protects(found) else [])]
-
-
-def _names(found: StressEvidence, cell: Cell) -> list[str]:
-    level = [cell.level] if any(one.cell.level for one in found.cells) else []
-    return [cell.condition, *level, *(["yes" if cell.protected else "no"] if _protects(found) else [])]
-
-
-def _protects(found: StressEvidence) -> bool:
-    return any(one.cell.protected for one in found.cells)
+def _yes_no(truth: bool) -> str:
+    return "yes" if truth else "no"
 
 
 def _place(cell: Cell) -> tuple[str, str, bool]:
     return cell.condition, cell.level, cell.protected
-
-
-def _hidden(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Co", "Cn", "Cs") and character not in _JOINERS

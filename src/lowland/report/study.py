@@ -1,4 +1,4 @@
-"""A study in plain text: Markdown tables, and sentences that claim no more than the intervals allow."""
+"""Report of a study: tables of scores, and sentences that claim no more than the intervals allow."""
 
 from __future__ import annotations
 
@@ -12,109 +12,103 @@ from lowland.evidence.core.wording import score_name
 from lowland.evidence.readers.runs import finished
 from lowland.evidence.study import MethodScores, by_method, compare_with_reference, reference_of
 from lowland.ground.records import RunRecord
+from lowland.report.blocks import Block, Bullets, Paragraph, Table
+from lowland.report.markdown import render
+from lowland.report.wording import plural
 
 
 def summary(folders: Sequence[Path]) -> str:
-    """The whole story of a study's runs: scores by method, differences to the reference, what to beware of.
+    """Return the report of a study's runs as Markdown.
 
     Args:
-        folders: of the runs; failed ones are counted and left out.
+        folders: folders of the runs; failed runs are counted and left out.
+    """
+    return render(study_blocks(folders))
+
+
+def study_blocks(folders: Sequence[Path]) -> list[Block]:
+    """Build the report of a study's runs: scores by method, differences from the reference, warnings.
+
+    Args:
+        folders: folders of the runs; failed runs are counted and left out.
     """
     runs = finished(folders)
     failed = len(folders) - len(runs)
-    parts = [f"{failed} of {len(folders)} runs failed."] if failed else []
+    blocks: list[Block] = [Paragraph(f"{failed} of {len(folders)} runs failed.")] if failed else []
     if not runs:
-        return parts[0]
+        return blocks
     records = list(runs.values())
-    splits = list(records[0].scores)
-    reference = reference_of(list(dict.fromkeys(one.method for one in records)))
-    parts += [_heading(records), scores_table(by_method(records))]
-    for split in splits:
+    reference = reference_of(list(dict.fromkeys(record.method for record in records)))
+    blocks += [Paragraph(_heading(records)), scores_table(by_method(records))]
+    for split in records[0].scores:
         compared = compare_with_reference(runs, reference, split=split)
         if split != "test":
-            parts += [f"Test set '{split}':", short_table(by_method(records, split))]
-        parts += [_comparisons(compared)] if compared else []
-    parts += _mixed(records)
-    return "\n\n".join(parts)
+            blocks += [Paragraph(f"Test set '{split}':"), short_table(by_method(records, split))]
+        if compared:
+            blocks.append(_comparisons(compared))
+    return [*blocks, *_warnings(records)]
 
 
-def scores_table(rows: Sequence[MethodScores]) -> str:
-    """A Markdown table: mean ± standard deviation over seeds, parameters, seconds and memory."""
-    return table(
-        [
-            "method",
-            *map(score_name, rows[0].scores),
-            "trainable",
-            "share",
-            "seconds",
-            "peak memory",
-        ],
-        [
-            [
-                row.method,
-                *_scores(row),
-                f"{row.trainable:,}",
-                f"{row.share:.2%}",
-                _plus_minus(row.seconds, 1, ".1f"),
-                _plus_minus(row.peak_bytes, 2**20, ".0f", " MiB") if row.peak_bytes.mean else "not known",
-            ]
-            for row in rows
-        ],
+def scores_table(methods: Sequence[MethodScores]) -> Table:
+    """Build a table of mean ± standard deviation over seeds, parameters, seconds and memory."""
+    short = short_table(methods)
+    costs = [
+        (
+            f"{method.trainable:,}",
+            f"{method.share:.2%}",
+            _plus_minus(method.seconds, 1, ".1f"),
+            _plus_minus(method.peak_bytes, 2**20, ".0f", " MiB") if method.peak_bytes.mean else "not known",
+        )
+        for method in methods
+    ]
+    return Table(
+        (*short.header, "trainable", "share", "seconds", "peak memory"),
+        tuple((*row, *cost) for row, cost in zip(short.rows, costs, strict=True)),
     )
 
 
-def short_table(rows: Sequence[MethodScores]) -> str:
-    """A Markdown table of the scores alone."""
-    return table(
-        ["method", *map(score_name, rows[0].scores)],
-        [[row.method, *_scores(row)] for row in rows],
+def short_table(methods: Sequence[MethodScores]) -> Table:
+    """Build a table of the scores alone, in the order of the records."""
+    return Table(
+        ("method", *map(score_name, methods[0].scores)),
+        tuple(
+            (method.method, *[_plus_minus(score, 1, ".4f") for score in method.scores.values()])
+            for method in methods
+        ),
     )
-
-
-def _scores(row: MethodScores) -> list[str]:
-    return [_plus_minus(score, 1, ".4f") for score in row.scores.values()]
 
 
 def _heading(records: Sequence[RunRecord]) -> str:
     first = records[0]
-    seeds = len({one.seed for one in records})
-    told = "1 seed" if seeds == 1 else f"{seeds} seeds; mean ± standard deviation over seeds"
-    return f"{first.task}, {first.model['name']}: {first.data['sizes']['test']} test texts, {told}"
+    seeds = plural(len({record.seed for record in records}), "seed")
+    spread = "" if seeds == "1 seed" else "; mean ± standard deviation over seeds"
+    return (
+        f"{first.task}, {first.model['name']}: {first.data['sizes']['test']} test examples, {seeds}{spread}"
+    )
 
 
-def _comparisons(compared: Sequence[PairedComparison]) -> str:
-    lines = [f"- {one.sentence()}" for one in compared]
-    told = [
-        f"{one.method} {one.permutation.p:.3g} (at least {one.permutation.smallest_p:.3g} with"
-        f" {len(one.seeds)} {'seed' if len(one.seeds) == 1 else 'seeds'})"
-        for one in compared
+def _comparisons(compared: Sequence[PairedComparison]) -> Bullets:
+    p = [
+        f"{comparison.method} {comparison.permutation.p:.3g} (at least {comparison.permutation.smallest_p:.3g} with"
+        f" {plural(len(comparison.seeds), 'seed')})"
+        for comparison in compared
     ]
-    lines.append(f"- Permutation test over seeds, p: {', '.join(told)}.")
-    return "\n".join(lines)
+    sentences = [comparison.sentence() for comparison in compared]
+    return Bullets((*sentences, f"Permutation test over seeds, p: {', '.join(p)}."))
 
 
-def _mixed(records: Sequence[RunRecord]) -> list[str]:
-    """Warnings where the runs were not made alike."""
+def _warnings(records: Sequence[RunRecord]) -> list[Paragraph]:
+    """Build warnings for runs that differ in code or environment."""
     warnings = []
-    if len({str(one.code) for one in records}) > 1:
-        warnings.append("Beware: the runs were made with different versions of lowland's code.")
-    if len({str(one.environment) for one in records}) > 1:
-        warnings.append("Beware: the runs were made in different environments.")
+    if len({str(record.code) for record in records}) > 1:
+        warnings.append(Paragraph("Beware: the runs were made with different versions of lowland's code."))
+    if len({str(record.environment) for record in records}) > 1:
+        warnings.append(Paragraph("Beware: the runs were made in different environments."))
     return warnings
 
 
-def _plus_minus(value: Spread, unit: float, form: str, name: str = "") -> str:
-    mean = format(value.mean / unit, form)
-    return f"{mean}{name}" if math.isnan(value.sd) else f"{mean} ± {format(value.sd / unit, form)}{name}"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns in line."""
-    cells = [list(header), *map(list, rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in cells
-    ]
-    lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
-    return "\n".join(lines)
+def _plus_minus(spread: Spread, unit: float, form: str, unit_name: str = "") -> str:
+    mean = format(spread.mean / unit, form)
+    if math.isnan(spread.sd):
+        return f"{mean}{unit_name}"
+    return f"{mean} ± {format(spread.sd / unit, form)}{unit_name}"

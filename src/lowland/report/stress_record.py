@@ -1,0 +1,63 @@
+"""Blocks of a stress test's record: whether the run is complete, and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lowland.ground.records import StressRecord
+from lowland.report.blocks import Bullets, Paragraph
+
+
+def completeness(record: StressRecord) -> Paragraph:
+    """Build the sentence that says how many rows were expected, scored, failed and are missing."""
+    counts = record.counts
+    parts = [f"{counts[name]:,} {name}" for name in ("expected", "scored", "failed") if name in counts]
+    missing = counts.get("expected", 0) - counts.get("scored", 0) - counts.get("failed", 0)
+    warning = f" Beware: {missing:,} rows are missing." if missing else ""
+    reason = f" ({record.failure})" if record.failure else ""
+    return Paragraph(f"The run is {record.status}{reason}: rows {', '.join(parts)}.{warning}")
+
+
+def settings(record: StressRecord) -> Bullets:
+    """Build the list of what was asked for, what was sent, and of which items."""
+    left_out = ("eval", "model", "runs", "what", *(record.model.get("requested") or {}))
+    asked = {**(record.asked.get("what") or {}), **record.asked}
+    asked = {name: value for name, value in asked.items() if name not in left_out}
+    lines = [f"model: {record.model.get('name', 'unknown')}"]
+    if described := record.model.get("described"):
+        lines.append(f"described: {_flat(described)}")
+    lines += [f"{name}: {_flat(value)}" for name, value in asked.items() if value not in (None, {}, [])]
+    lines += _requested_and_sent(record.model)
+    if items := record.items:
+        sha256 = str(items.get("sha256"))[:12]
+        lines.append(f"items: {items.get('count', '?')}, {items.get('source', '?')}, SHA-256 {sha256}")
+    lines += [f"{name.replace('_', ' ')}: {_flat(value)}" for name, value in record.cost.items()]
+    return Bullets(tuple(lines))
+
+
+def _requested_and_sent(model: Mapping[str, Any]) -> list[str]:
+    """Return settings as requested and as sent; some providers drop unsupported ones, and do not log it."""
+    requested = dict(model.get("requested") or {})
+    requested |= requested.pop("extra_body", None) or {}
+    sent = model.get("sent") or {}
+    if not requested and not sent:
+        return []
+    if not sent:
+        return [f"requested: {_flat(requested)}; no request to a server shows what was sent"]
+    return [
+        f"{name}: requested {_value(requested, name)}, sent {_value(sent, name)}"
+        for name in dict.fromkeys([*requested, *sent])
+    ]
+
+
+def _value(values: Mapping[str, Any], name: str) -> str:
+    return _flat(values[name]) if values.get(name) is not None else "nothing"
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_flat(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_flat, value)) or "none"
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
