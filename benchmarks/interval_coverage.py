@@ -1,15 +1,15 @@
-"""How often does a 95 % interval of a paired difference hold the truth, and how wide is it?
+"""Coverage and width of 95 % intervals of a paired difference, by simulation.
 
-Two methods are trained with the same S seeds and asked the same N three-class examples. An answer
-is right where
+Two methods are trained with the same S seeds and tested on the same N three-class examples. An answer
+is right if
 
     mean + difficulty(example) + taste(method, example) + start(seed, example)
          + luck(method, seed) + chance(method, seed, example)  >  0
 
 with normal terms whose variances sum to 1, so that the true difference is known. In the clustered
-world four examples make a group (sentences of one template) and share difficulty and taste: there
-the interval that resamples groups stands beside the one that resamples examples. Candidates for
-the interval are compared by coverage and mean width; ``weighted t`` is the library's own rule.
+setting four examples form a group (sentences of one template) and share difficulty and taste; there
+the interval that resamples groups is compared with the one that resamples examples. Candidate
+intervals are compared by coverage and mean width; ``weighted t`` is the library's own rule.
 
 Run: ``python benchmarks/interval_coverage.py [--trials 1000] [--out coverage.json]``
 """
@@ -37,8 +37,8 @@ Bounds = tuple[Array, Array]
 LEVEL = 0.95
 PRIORS = (0.5, 0.3, 0.2)
 # Variances of difficulty, taste and start. "usual" methods disagree on about 10 % of examples,
-# "near" ones on about 1.5 %, and "seeds only" methods differ in nothing but chance. In "clustered"
-# taste is large: what resampling examples misses grows with what a group shares of the difference.
+# "near" ones on about 1.5 %, and "seeds only" methods differ only by chance. In "clustered" taste is
+# large: resampling examples errs more, the more of the difference a group shares.
 KINDS = {
     "usual": (0.80, 0.04, 0.04),
     "seeds only": (0.84, 0.0, 0.04),
@@ -49,7 +49,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One world: accuracies of method and reference, sd over seeds of their difference, examples a group."""
+    """Setting of a simulation: accuracies of both methods, sd over seeds of their difference, size of groups."""
 
     kind: str
     seeds: int
@@ -71,27 +71,27 @@ class Row:
 
 
 def settings() -> list[Setting]:
-    """List every world of the accuracy table."""
+    """Return every setting of the accuracy table."""
     pairs = [(0.80, 0.80), (0.90, 0.90), (0.88, 0.85)]
     usual = itertools.product((2, 3, 5, 10), (300, 1000), (0.0, 0.005, 0.02), pairs)
-    found = [Setting("usual", *values) for values in usual]
+    made = [Setting("usual", *values) for values in usual]
     others = itertools.product(
         (("seeds only", (0.85, 0.85)), ("near", (0.89, 0.88))),
         (3, 5, 10),
         (300, 1000),
         (0.0, 0.005),
     )
-    return found + [Setting(kind, s, n, sd, pair) for (kind, pair), s, n, sd in others]
+    return made + [Setting(kind, s, n, sd, pair) for (kind, pair), s, n, sd in others]
 
 
 def luck_variance(world: Setting) -> float:
-    """Variance of luck that gives the wanted sd of the accuracy difference over seeds."""
+    """Return the variance of luck that gives the setting's sd of the accuracy difference over seeds."""
     slope = float(stats.norm.pdf(stats.norm.ppf(np.mean(world.accuracies))))
     return world.seed_sd**2 / (2 * slope**2)
 
 
 def draw(world: Setting, trials: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """Draw which answers are right: (2, trials, S, N), method first."""
+    """Draw which answers are right, (2, trials, S, N), the method first."""
     difficulty, taste, start = KINDS[world.kind]
     luck = luck_variance(world)
     chance = 1 - difficulty - taste - start - luck
@@ -118,19 +118,19 @@ def draw(world: Setting, trials: int, rng: np.random.Generator) -> npt.NDArray[n
 
 
 def t_bounds(mean: Array, variance: Array, df: Array | float) -> Bounds:
-    """Bounds at Student's quantile."""
+    """Return the bounds at Student's quantile."""
     half = stats.t.ppf((1 + LEVEL) / 2, df) * np.sqrt(variance)
     return mean - half, mean + half
 
 
 def satterthwaite(total: Array, a: Array, b: Array, seeds: int, examples: int) -> Array:
-    """Degrees of freedom of a sum of two variances (Satterthwaite 1946)."""
+    """Compute the degrees of freedom of a sum of two variances (Satterthwaite 1946)."""
     spread = a**2 / (seeds - 1) + b**2 / (examples - 1)
     return np.maximum(total**2 / np.maximum(spread, 1e-300), min(seeds, examples) - 1)
 
 
 def candidates(gaps: Array, resamples: int, rng: np.random.Generator) -> dict[str, Bounds]:
-    """Bounds (trials,) by every rule, from differences of correctness (trials, S, N)."""
+    """Compute bounds (trials,) by every rule, from differences of correctness (trials, S, N)."""
     trials, s, n = gaps.shape
     counts = resample_counts(rng, resamples, n).astype(np.float32)  # (R, N)
     means = (gaps.reshape(-1, n) @ counts.T / n).reshape(trials, s, resamples)
@@ -167,7 +167,7 @@ def candidates(gaps: Array, resamples: int, rng: np.random.Generator) -> dict[st
 
 
 def score(world: Setting, metric: str, truth: float, rules: dict[str, Bounds]) -> list[Row]:
-    """Turn bounds into coverage and width."""
+    """Compute coverage and width of each rule's bounds."""
     return [
         Row(
             world,
@@ -181,7 +181,7 @@ def score(world: Setting, metric: str, truth: float, rules: dict[str, Bounds]) -
 
 
 def true_f1(world: Setting, share: float, metric: str) -> float:
-    """Expected F1 of a run on the whole population, by Gauss-Hermite quadrature over luck."""
+    """Compute the expected F1 of a run on the whole population, by Gauss-Hermite quadrature over luck."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(31)
     luck = luck_variance(world)
     right = stats.norm.cdf((stats.norm.ppf(share) + nodes * np.sqrt(luck)) / np.sqrt(1 - luck))
@@ -193,37 +193,37 @@ def true_f1(world: Setting, share: float, metric: str) -> float:
 
 
 def f1_rows(world: Setting, metric: str, trials: int, rng: np.random.Generator) -> list[Row]:
-    """Coverage of the library's own function, in an F1."""
+    """Measure the coverage of the library's own function, in an F1."""
     bounds: list[tuple[float, float]] = []
     for _ in range(trials):
         right = draw(world, 1, rng)[:, 0]  # (2, S, N)
         labels = rng.choice(3, size=world.examples, p=PRIORS)
         wrong = (labels + rng.integers(1, 3, size=right.shape)) % 3
         ours, theirs = np.where(right, labels, wrong)
-        found = paired_metric_interval(labels, ours, theirs, metric=metric, resamples=400)
-        bounds.append((found.low, found.high))
+        interval = paired_metric_interval(labels, ours, theirs, metric=metric, resamples=400)
+        bounds.append((interval.low, interval.high))
     low, high = np.array(bounds).T
     first, second = (true_f1(world, share, metric) for share in world.accuracies)
     return score(world, metric, first - second, {"A + B, weighted t": (low, high)})
 
 
 def clustered_rows(world: Setting, trials: int, rng: np.random.Generator) -> list[Row]:
-    """Coverage of the library's own function, in accuracy, by what it resamples."""
+    """Measure the coverage of the library's own function, in accuracy, resampling examples or groups."""
     groups = np.arange(world.examples) // world.group_size
     resampled = {"A + B, weighted t": None, "weighted t over groups": groups}
     bounds: dict[str, list[tuple[float, float]]] = {rule: [] for rule in resampled}
     for _ in range(trials):
         ours, theirs = draw(world, 1, rng)[:, 0]
-        for rule, these in resampled.items():
-            found = paired_interval(ours, theirs, groups=these, resamples=400)
-            bounds[rule].append((found.low, found.high))
+        for rule, units in resampled.items():
+            interval = paired_interval(ours, theirs, groups=units, resamples=400)
+            bounds[rule].append((interval.low, interval.high))
     truth = world.accuracies[0] - world.accuracies[1]
     arrays = {rule: np.array(pairs).T for rule, pairs in bounds.items()}
     return score(world, "accuracy", truth, {rule: (low, high) for rule, (low, high) in arrays.items()})
 
 
 def measure(trials: int, f1_trials: int, resamples: int, seed: int) -> list[Row]:
-    """Run every setting; progress goes to stderr."""
+    """Run every setting; show progress on stderr."""
     rng = np.random.default_rng(seed)
     rows: list[Row] = []
     worlds = settings()
@@ -241,7 +241,7 @@ def measure(trials: int, f1_trials: int, resamples: int, seed: int) -> list[Row]
 
 
 def table(rows: list[Row]) -> str:
-    """Lay out, by kind of world, seeds and rule: least and mean coverage, mean width in points."""
+    """Format least and mean coverage and mean width in points, by kind of setting, seeds and rule."""
     head = f"{'world':<12}{'metric':<13}{'S':>3}  {'rule':<26}"
     lines = [f"{head}{'least':>7}{'mean':>7}{'width':>7}"]
     groups: dict[tuple[str, str, int, str], list[Row]] = {}
@@ -260,14 +260,14 @@ def table(rows: list[Row]) -> str:
 def main() -> None:
     """Print the table and, with ``--out``, write every row as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=1000, help="simulated studies a setting")
+    parser.add_argument("--trials", type=int, default=1000, help="simulated studies for each setting")
     parser.add_argument("--f1-trials", type=int, default=400, help="the same, for the F1 settings")
-    parser.add_argument("--resamples", type=int, default=400, help="bootstrap resamples a study")
+    parser.add_argument("--resamples", type=int, default=400, help="bootstrap resamples for each study")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file to write")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     start = time.perf_counter()
-    rows = measure(asked.trials, asked.f1_trials, asked.resamples, asked.seed)
+    rows = measure(options.trials, options.f1_trials, options.resamples, options.seed)
     seconds = time.perf_counter() - start
     print(table(rows))
     environment = {
@@ -277,15 +277,15 @@ def main() -> None:
         "machine": platform.machine(),
     }
     print(f"{seconds:.0f} s; {', '.join(f'{k} {v}' for k, v in environment.items())}")
-    if asked.out:
-        arguments = {k: v for k, v in vars(asked).items() if k != "out"}
+    if options.out:
+        arguments = {k: v for k, v in vars(options).items() if k != "out"}
         whole = {
             "arguments": arguments,
             "environment": environment,
             "seconds": seconds,
             "rows": [asdict(row) for row in rows],
         }
-        asked.out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+        options.out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

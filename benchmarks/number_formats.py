@@ -50,17 +50,21 @@ def main() -> None:
         recipe = read_recipe(asked, tasks=TASKS, methods=method_named)
         folders = run_study(recipe, progress=Progress(sys.stderr))
         for folder, record in finished(folders).items():
-            runs[folder] = replace(record, asked={**record.asked, "method": f"lora in {one}"})
+            runs[folder] = _labelled(record, f"lora in {one}")
     for folder, record in runs.items():
         print(f"{record.method}, seed {record.seed}: {record.scores['test']['accuracy']:.4f}   {folder.name}")
     with TemporaryDirectory() as scratch:
         for folder, record in list(runs.items()):
             if record.method == "lora in bf16":
                 again = _answered_in_fp32(folder, Path(scratch) / folder.name)
-                runs[again] = replace(
-                    record, asked={**record.asked, "method": f"{record.method}, answered in fp32"}
-                )
+                runs[again] = _labelled(record, f"{record.method}, answered in fp32")
         _tell(runs)
+
+
+def _labelled(record: RunRecord, label: str) -> RunRecord:
+    """Return the record with another label of its method."""
+    method = {**record.asked["method"], "label": label}
+    return replace(record, asked={**record.asked, "method": method})
 
 
 def _answered_in_fp32(folder: Path, copy: Path) -> Path:
@@ -72,6 +76,7 @@ def _answered_in_fp32(folder: Path, copy: Path) -> Path:
     assert list(table[rows]["example"]) == list(split.examples)
     answers = load_classifier_of(folder).predict(list(split.texts))
     table.loc[rows, "predicted"] = answers["label"].to_numpy()
+    table.loc[rows, "score"] = (table.loc[rows, "predicted"] == table.loc[rows, "label"]).astype(float)
     copy.mkdir()
     write_predictions(copy, table)
     return copy
