@@ -134,8 +134,7 @@ def _sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
     for problem in error.errors(include_url=False):
         cause = problem.get("ctx", {}).get("error")
         if isinstance(cause, Mistake):  # of a model within this one, or of a validator that says it all
-            place = _place(problem["loc"])
-            prefix = f"{place}: " if place and not _names_its_field(cause, problem["loc"]) else ""
+            prefix = f"{problem['loc'][0]}: " if _holds_model(model, problem["loc"]) else ""
             sentences += [f"{prefix}{sentence}" for sentence in cause.problems]
         else:
             sentences.append(_sentence(problem, model, cause))
@@ -202,10 +201,9 @@ def _interval(field: FieldInfo) -> str | None:
     return f"be in {low}, {high}" if low and high else None
 
 
-def _place(loc: Sequence[str | int]) -> str:
-    return ".".join(str(part) for part in loc if isinstance(part, str))
-
-
-def _names_its_field(cause: Mistake, loc: Sequence[str | int]) -> bool:
-    """Whether the sentences begin with the field's own name already."""
-    return all(sentence.startswith(f"{loc[0]} ") or f"{loc[0]} '" in sentence for sentence in cause.problems)
+def _holds_model(model: type[BaseModel], loc: Sequence[str | int]) -> bool:
+    """Whether the field at a place holds a model of its own, whose sentences do not name that field."""
+    field = model.model_fields.get(str(loc[0])) if loc else None
+    return (
+        field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    )

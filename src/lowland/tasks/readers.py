@@ -1,4 +1,4 @@
-"""From a file, in the form its authors distribute, to a table with the columns text and label."""
+"""Readers: from a file, in the form that its authors distribute, to a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pandas as pd
 
@@ -21,41 +20,57 @@ from lowland.models.hub import hub_reachable
 FORMS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
-def read_table(path: Path, data: Mapping[str, Any]) -> pd.DataFrame:
-    """A table of the user's: .csv, .tsv, .jsonl or .parquet, UTF-8, with a column of texts and one of labels."""
+def read_table(path: Path, wanted: Mapping[str, str | None]) -> pd.DataFrame:
+    """Read some columns of a user's table: .csv, .tsv, .jsonl or .parquet, in UTF-8.
+
+    Args:
+        path: of the file.
+        wanted: from a column's name in the result to its name in the file; None leaves it out.
+
+    Raises:
+        Mistake: if the file cannot be read, a column is missing, or two are the same.
+    """
     table = _read_form(path)
-    if data["text_column"] == data["label_column"]:
-        raise Mistake(f"text_column and label_column are both {data['text_column']!r}; they must differ")
-    wanted = {"text": data["text_column"], "label": data["label_column"]}
-    if data["split_column"] is not None:
-        wanted["split"] = data["split_column"]
+    asked_twice: dict[str, str] = {}
+    named = {role: name for role, name in wanted.items() if name is not None}
+    for role, name in named.items():
+        if (other := asked_twice.setdefault(name, role)) != role and "split" not in (role, other):
+            raise Mistake(f"{other}_column and {role}_column are both {name!r}; they must differ")
     columns = [str(name) for name in table.columns]
     missing = [
-        f"{path}: {one_of(f'{what} column', name, columns)}"
-        for what, name in wanted.items()
+        f"{path}: {one_of(f'{role} column', name, columns)}"
+        for role, name in named.items()
         if name not in columns
     ]
     if missing:
         raise Mistake(*missing)
-    return pd.DataFrame({what: table[name] for what, name in wanted.items()})
+    return pd.DataFrame({role: table[name] for role, name in named.items()})
 
 
-def read_texts(path: Path, column: str) -> list[str]:
-    """The texts of a table of the user's, in order."""
-    table = _read_form(path)
-    columns = [str(name) for name in table.columns]
-    if column not in columns:
-        raise Mistake(f"{path}: {one_of('text column', column, columns)}")
+def read_columns(path: Path, wanted: Mapping[str, str]) -> dict[str, list[str]]:
+    """Read columns of texts from a user's table, in order.
+
+    Args:
+        path: of the file.
+        wanted: from a column's name in the result to its name in the file.
+
+    Raises:
+        Mistake: if the file cannot be read or is empty, a column is missing, or a cell holds no text.
+    """
+    table = read_table(path, wanted)
     if table.empty:
         raise Mistake(f"{path} holds no rows")
-    blank = table[column].isna() | (table[column].astype(str).str.strip() == "")
-    if blank.any():
-        raise Mistake(f"{path} has no text in {int(blank.sum())} rows, the first is row {blank.argmax() + 1}")
-    return [str(one) for one in table[column]]
+    for role in wanted:
+        blank = table[role].isna() | (table[role].astype(str).str.strip() == "")
+        if blank.any():
+            raise Mistake(
+                f"{path} has no {role} in {int(blank.sum())} rows, the first is row {blank.argmax() + 1}"
+            )
+    return {role: [str(cell) for cell in table[role]] for role in wanted}
 
 
-def read_phrasebank(path: Path, data: Mapping[str, Any]) -> pd.DataFrame:
-    """Financial PhraseBank's original: `sentence@label` a line, ISO-8859-1, CRLF."""
+def read_phrasebank(path: Path, fields: object = None) -> pd.DataFrame:
+    """Read Financial PhraseBank's original file: `sentence@label` on each line, ISO-8859-1, CRLF."""
     rows = []
     for number, line in enumerate(_text(path, "iso-8859-1").split("\n"), start=1):
         if not line.strip():
@@ -70,8 +85,8 @@ def read_phrasebank(path: Path, data: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["text", "label"])
 
 
-def read_sms(path: Path, data: Mapping[str, Any]) -> pd.DataFrame:
-    """The SMS Spam Collection's original: `ham` or `spam`, a tab, the text; quotes mean nothing."""
+def read_sms(path: Path, fields: object = None) -> pd.DataFrame:
+    """Read the SMS Spam Collection's original file: `ham` or `spam`, a tab, the text; quotes mean nothing."""
     rows = []
     for number, line in enumerate(_text(path, "utf-8").split("\n"), start=1):
         if not line.strip():
@@ -86,13 +101,13 @@ def read_sms(path: Path, data: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def read_embedded(name: str) -> tuple[pd.DataFrame, str]:
-    """A table that comes with the package, and where it is from."""
+    """Return a table that comes with the package, and its source."""
     with resources.as_file(resources.files("lowland.tasks") / "data" / name) as path:
         return pd.read_csv(path, dtype=str, keep_default_na=False), f"lowland, {name}"
 
 
 def phrasebank_from_hub() -> tuple[pd.DataFrame, str]:
-    """Financial PhraseBank's original, out of the archive that the hub keeps, and where it is from."""
+    """Return Financial PhraseBank from the archive that the hub keeps, and its source."""
     from huggingface_hub import hf_hub_download
 
     repository, archive = "takala/financial_phrasebank", "FinancialPhraseBank-v1.0.zip"
@@ -105,11 +120,11 @@ def phrasebank_from_hub() -> tuple[pd.DataFrame, str]:
         )
         with zipfile.ZipFile(path) as packed, TemporaryDirectory() as folder:
             inside = packed.extract("FinancialPhraseBank-v1.0/Sentences_50Agree.txt", folder)
-            return read_phrasebank(Path(inside), {}), f"hub, {repository}, Sentences_50Agree.txt"
+            return read_phrasebank(Path(inside)), f"hub, {repository}, Sentences_50Agree.txt"
 
 
 def sms_from_hub() -> tuple[pd.DataFrame, str]:
-    """The SMS Spam Collection of the hub, and where it is from."""
+    """Return the SMS Spam Collection of the hub, and its source."""
     from datasets import DownloadConfig, load_dataset  # type: ignore[attr-defined]
 
     repository = "ucirvine/sms_spam"
@@ -123,7 +138,7 @@ def sms_from_hub() -> tuple[pd.DataFrame, str]:
 
 @contextmanager
 def _from_hub(task: str, repository: str, original: str) -> Iterator[None]:
-    """Turn whatever the hub's libraries raise into one sentence that names what can be used instead."""
+    """Turn any error of the hub's libraries into one sentence that names the file to use instead."""
     try:
         yield
     except Exception as error:
@@ -134,10 +149,10 @@ def _from_hub(task: str, repository: str, original: str) -> Iterator[None]:
 
 
 def _read_form(path: Path) -> pd.DataFrame:
-    """A table with texts for column names; every cell as it stands in the file."""
+    """Read a table; column names become text, and cells stay as they stand in the file."""
     form = path.suffix.lower()
     if form not in FORMS:
-        raise Mistake(f"{path} is of an unknown form; expected one of {', '.join(FORMS)}")
+        raise Mistake(f"{path} has an unknown ending; expected one of {', '.join(FORMS)}")
     if form == ".parquet":
         _present(path)
         try:
@@ -165,7 +180,7 @@ def _read_jsonl(path: Path, text: str) -> pd.DataFrame:
 
 
 def _read_separated(path: Path, text: str) -> pd.DataFrame:
-    """A .csv file, quoted as usual, or a .tsv file, in which quotes mean nothing."""
+    """Read a .csv file with the usual quotes, or a .tsv file, in which quotes mean nothing."""
     if path.suffix.lower() == ".csv":
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     else:

@@ -1,10 +1,9 @@
-"""Train, validation and test: stratified, by a seed of their own, and no text on both sides."""
+"""Train, validation and test splits: stratified, with a seed of their own, and without an example in two of them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,71 +11,77 @@ from sklearn.model_selection import train_test_split
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream_seed
-from lowland.tasks.classification import TEST, TRAIN, VALIDATION, Split, TextData
+from lowland.tasks.base import TEST, TRAIN, VALIDATION, Split, TaskData, TaskFields
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("validation", "valid", "val", "dev"), VALIDATION),
     **dict.fromkeys(("test", "testing"), TEST),
 }
-"""What a column of splits may call them, in any case; rows of another name are a further test set."""
+"""Names of splits that a column may use, in any case; rows with another name are a further test set."""
 
 
-def make_splits(task: str, table: pd.DataFrame, source: str, data: Mapping[str, Any]) -> TextData:
-    """Split a table into train, validation and test.
+def make_splits(
+    table: pd.DataFrame, source: str, fields: TaskFields, *, inputs: Sequence[str] = ("text",)
+) -> TaskData:
+    """Split a table of labelled examples into train, validation and test.
 
-    Where the table has a column `split`, that says which row is where; if it names no validation set, one is taken
-    from the training rows. Else the recipe's shares say how many, stratified by label, by the split seed alone.
-    Duplicates of a text (but for case and spaces) never cross a split: they are held out together, and where the
-    table's own splits share a text, the copy in the earlier one is dropped (train before validation before test
-    before further test sets, by name).
+    Where the table has a column `split`, that column decides; if it names no validation set, one is taken from the
+    training rows. Otherwise the shares in `fields` decide, stratified by label, with the split seed alone.
+    Duplicates (equal but for case and spaces) never cross a split: they are held out together, and where the table's
+    own splits share an example, the copy in the earlier split is dropped (train before validation before test before
+    further test sets, by name).
 
     Args:
-        task: its name.
-        table: columns text, label, and perhaps split, group and category.
-        source: where it came from.
-        data: the task's fields of the recipe.
+        table: the columns `inputs`, label, and optionally split, group and category.
+        source: where the table came from.
+        fields: of the task, with shares and split seed.
+        inputs: columns that the model reads.
 
     Raises:
         Mistake: naming what is wrong with the table.
     """
-    table, dropped = _clean(table, source), 0
-    seed, share = data["split_seed"], data["validation_share"]
+    table, dropped = _clean(table, source, inputs), 0
+    seed, share = fields.split_seed, fields.validation_share
     if "split" in table.columns:
         named = table["split"].str.strip()
         table, dropped = _without_leaks(
-            table.assign(split=named.str.casefold().map(SPLIT_NAMES).fillna(named))
+            table.assign(split=named.str.casefold().map(SPLIT_NAMES).fillna(named)), inputs
         )
         _check_splits(table, source, (TRAIN, TEST))
     else:
-        table = _hold_out(table.assign(split=TRAIN), TEST, data["test_share"], seed, source, least=5)
-        share /= 1 - data["test_share"]
+        table = _hold_out(table.assign(split=TRAIN), TEST, fields.test_share, seed, source, inputs, least=5)
+        share /= 1 - fields.test_share
     if VALIDATION not in set(table["split"]):
-        table = _hold_out(table, VALIDATION, share, seed, source, least=2)
+        table = _hold_out(table, VALIDATION, share, seed, source, inputs, least=2)
     _check_splits(table, source, (TRAIN, VALIDATION, TEST))
     if "group" not in table.columns:
-        alike = _alike(table["text"])
-        table = table.assign(group=alike.groupby(alike).ngroup().astype(str))
-    label_names = tuple(sorted(set(table["label"])))
-    splits = {str(name): _split(rows, label_names) for name, rows in table.groupby("split", sort=True)}
-    return TextData(task, source, label_names, splits, _fingerprint(table), dropped)
+        same = _same_example(table, inputs)
+        table = table.assign(group=same.groupby(same).ngroup().astype(str))
+    return TaskData(
+        task=fields.name,
+        source=source,
+        splits={str(name): _split(rows, inputs) for name, rows in table.groupby("split", sort=True)},
+        sha256=_fingerprint(table, inputs),
+        label_names=tuple(sorted(set(table["label"]))),
+        dropped=dropped,
+    )
 
 
-def _split(rows: pd.DataFrame, label_names: tuple[str, ...]) -> Split:
-    index = {name: number for number, name in enumerate(label_names)}
+def _split(rows: pd.DataFrame, inputs: Sequence[str]) -> Split:
     return Split(
-        texts=tuple(rows["text"]),
-        labels=rows["label"].map(index).to_numpy(dtype=np.int64),
+        columns={name: tuple(rows[name]) for name in (*inputs, "label")},
         examples=rows.index.to_numpy(dtype=np.int64),
         groups=tuple(rows["group"]),
         categories=tuple(rows["category"]) if "category" in rows else ("",) * len(rows),
     )
 
 
-def _clean(table: pd.DataFrame, source: str) -> pd.DataFrame:
+def _clean(table: pd.DataFrame, source: str, inputs: Sequence[str]) -> pd.DataFrame:
+    """Return the table with text in every cell; refuse blanks, and labels that are hardly labels."""
     if table.empty:
         raise Mistake(f"{source} holds no rows")
-    for column in ("text", "label", "split"):
+    for column in (*inputs, "label", "split"):
         if column not in table.columns:
             continue
         blank = table[column].isna() | (table[column].astype(str).str.strip() == "")
@@ -99,12 +104,12 @@ def _clean(table: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def _hold_out(
-    table: pd.DataFrame, name: str, share: float, seed: int, source: str, *, least: int
+    table: pd.DataFrame, name: str, share: float, seed: int, source: str, inputs: Sequence[str], *, least: int
 ) -> pd.DataFrame:
-    """Move a stratified share of the training rows to the split `name`; copies of a text go together."""
+    """Move a stratified share of the training rows to the split `name`; copies of an example go together."""
     rows = table[table["split"] == TRAIN]
-    alike = _alike(rows["text"])
-    first = rows.groupby(alike)["label"].first()
+    same = _same_example(rows, inputs)
+    first = rows.groupby(same)["label"].first()
     count = first.value_counts()
     few = [f"{label} has {number}" for label, number in count.items() if number < least]
     if few:
@@ -124,21 +129,22 @@ def _hold_out(
             f"{source}: taking {size} of {len(first)} different texts for '{name}' leaves too few of each label to"
             f" train on; give smaller shares than test_share and validation_share have now"
         ) from None
-    chosen = alike.index[alike.isin(held)]
+    chosen = same.index[same.isin(held)]
     return table.assign(split=table["split"].where(~table.index.isin(chosen), name))
 
 
-def _alike(texts: pd.Series) -> pd.Series:
-    """What counts as the same text: case and spaces aside."""
-    return texts.str.casefold().str.split().str.join(" ")
+def _same_example(table: pd.DataFrame, inputs: Sequence[str]) -> pd.Series:
+    """Return a key for each row: rows whose inputs differ in case and spaces alone share it."""
+    folded = [table[name].str.casefold().str.split().str.join(" ") for name in inputs]
+    return folded[0] if len(folded) == 1 else folded[0].str.cat(folded[1:], sep="\t")
 
 
-def _without_leaks(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Drop each row whose text stands in a later split, too."""
+def _without_leaks(table: pd.DataFrame, inputs: Sequence[str]) -> tuple[pd.DataFrame, int]:
+    """Drop each row that stands in a later split, too; return the number of dropped rows."""
     further = sorted(set(table["split"]) - {TRAIN, VALIDATION, TEST})
     order = {name: number for number, name in enumerate((TRAIN, VALIDATION, *further, TEST))}
     rank = table["split"].map(order)
-    kept = rank == rank.groupby(_alike(table["text"])).transform("max")
+    kept = rank == rank.groupby(_same_example(table, inputs)).transform("max")
     return table[kept], int((~kept).sum())
 
 
@@ -160,10 +166,10 @@ def _check_splits(table: pd.DataFrame, source: str, needed: tuple[str, ...]) -> 
         raise Mistake(*problems)
 
 
-def _fingerprint(table: pd.DataFrame) -> str:
-    """SHA-256 of all that a run takes from the data, row by row."""
+def _fingerprint(table: pd.DataFrame, inputs: Sequence[str]) -> str:
+    """Return SHA-256 of all that a run takes from the data, row by row."""
     digest = hashlib.sha256()
-    columns = [name for name in ("split", "label", "text", "group", "category") if name in table.columns]
+    columns = [name for name in ("split", "label", *inputs, "group", "category") if name in table.columns]
     for row in table[columns].itertuples(index=False):
         digest.update(repr(tuple(row)).encode())
     return digest.hexdigest()

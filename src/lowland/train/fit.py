@@ -1,196 +1,203 @@
-"""One training run, on Hugging Face's Trainer: from what was asked to a record, predictions and a history."""
+"""Fitting: from a job to a trained model, on Hugging Face's Trainer. Test data is not looked at."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from peft import PeftModel
-from safetensors import SafetensorError
-from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream_seed, untouched_generators
-from lowland.ground.spec import RunSpec
-from lowland.lora import count_parameters, lora_layers, save_adapter
-from lowland.models.find import ModelSource
-from lowland.models.formats import answer_in_fp32, hold_base_in, number_format
-from lowland.models.load import load_classifier, load_tokenizer, outline, read_model_config, token_limit
+from lowland.lora import count_parameters
+from lowland.models.formats import answer_in_fp32, hold_base_in
+from lowland.models.load import LoadedModel, load_tokenizer, read_model_config, token_limit
 from lowland.models.quantised import quantised_with
-from lowland.tasks.classification import TRAIN, VALIDATION, TextData, score
+from lowland.tasks.base import TRAIN, VALIDATION, Split
+from lowland.train.adapted import AdaptedModel
 from lowland.train.cost import Meter
-from lowland.train.methods import method_named, perturbers
-from lowland.train.paired import Encoded, PairedTrainer
-from lowland.train.peft_methods import save_peft
+from lowland.train.job import Job
+from lowland.train.methods import noise_callbacks
+from lowland.train.paired import EncodedSplit, PairedTrainer
+
+History = list[dict[str, Any]]
+"""The Trainer's log: a mapping for each entry."""
 
 
 class Diverged(RuntimeError):
-    """The training loss, or what the model answers, is no finite number."""
+    """The training loss, or the model's output, is not finite."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What came out of one training run.
+class Fitted:
+    """A trained model, and what its training showed.
 
     Attributes:
-        scores: by test set.
-        validation: scores after the last epoch.
-        predictions: a row a test example (`lowland.ground.records.PREDICTION_COLUMNS`, `p_<label>`).
+        job: what was asked.
+        adapted: the live model, as the method trained it.
+        tokenizer: of the model.
+        trainer: the Trainer that trained it, which also evaluates it.
+        max_length: number of tokens after which a text is cut off.
         history: the Trainer's log.
-        parameters: trainable, total, share.
-        cost: seconds and peak memory.
-        model_class: of Hugging Face's.
+        validation: scores on the validation set after the last epoch, and the loss.
+        parameters: counts `trainable` and `total`, and `share`.
+        cost: `train_seconds` and `peak_bytes`.
     """
 
-    scores: dict[str, dict[str, float]]
+    job: Job
+    adapted: AdaptedModel
+    tokenizer: Any
+    trainer: PairedTrainer
+    max_length: int
+    history: History
     validation: dict[str, float]
-    predictions: pd.DataFrame
-    history: list[dict[str, Any]]
     parameters: dict[str, float]
     cost: dict[str, float]
-    model_class: str
+
+    @property
+    def model_class(self) -> str:
+        """Name of the model's class in transformers."""
+        return type(self.adapted.base_model).__name__
 
 
-def train(
-    spec: RunSpec,
-    data: TextData,
-    source: ModelSource,
-    folder: Path | None = None,
-    callbacks: list[TrainerCallback] | None = None,
-) -> Trained:
-    """Train one model and evaluate it once on the test sets.
+def fit(job: Job, callbacks: Sequence[TrainerCallback] = ()) -> Fitted:
+    """Train one model, and evaluate it on the validation set after each epoch.
 
-    The global generators (Python, NumPy, torch) are as they were afterwards.
+    The global generators (Python's, NumPy's, torch's) are restored afterwards.
 
     Args:
-        spec: what is asked.
-        data: of the task.
-        source: of the model.
-        folder: where to leave what was learned, `adapter/` or `model/`; None leaves nothing.
-        callbacks: more of the Trainer's, to show progress.
+        job: what is asked.
+        callbacks: further callbacks for the Trainer, to show progress, for instance.
 
     Raises:
         Mistake: if the method does not fit the model.
-        Diverged: if the loss or the answers are not finite.
+        Diverged: if the loss is not finite.
     """
-    tokenizer = load_tokenizer(source.folder)
+    tokenizer = load_tokenizer(job.source.folder)
     with untouched_generators(), TemporaryDirectory() as scratch:
-        model = _adapted(spec, data, source, tokenizer)
-        length = token_limit(tokenizer, _base(model).config, spec.max_length)
-        encoded = {name: Encoded(split, tokenizer, length) for name, split in data.splits.items()}
-        trainer = _trainer(spec, model, tokenizer, encoded, scratch, callbacks or [])
-        with Meter() as training:
+        adapted = _adapt(job, tokenizer)
+        max_length = token_limit(tokenizer, adapted.base_model.config, job.max_length)
+        train, validation = (encode(job, name, tokenizer, max_length) for name in (TRAIN, VALIDATION))
+        trainer = _trainer(job, adapted, tokenizer, train, validation, scratch, callbacks)
+        with Meter() as meter:
             trainer.train()
-        started = time.perf_counter()
-        answers = {name: _answer(trainer, encoded[name]) for name in data.test_sets}
-        test_seconds = time.perf_counter() - started
-    if folder is not None and spec.keep_weights:
-        keep(model, tokenizer, spec, folder)
-    counts = count_parameters(model)
-    return Trained(
-        scores={name: score(data.splits[name].labels, one.argmax(-1)) for name, one in answers.items()},
-        validation=_last_validation(trainer.state.log_history),
-        predictions=_table(data, answers),
+    counts = count_parameters(adapted.model)
+    return Fitted(
+        job=job,
+        adapted=adapted,
+        tokenizer=tokenizer,
+        trainer=trainer,
+        max_length=max_length,
         history=trainer.state.log_history,
+        validation=_last_validation(trainer.state.log_history, job.task.scores),
         parameters={"trainable": counts.trainable, "total": counts.total, "share": counts.share},
-        cost={
-            "train_seconds": training.seconds,
-            "test_seconds": test_seconds,
-            "peak_bytes": training.peak_bytes,
-        },
-        model_class=type(_base(model)).__name__,
+        cost={"train_seconds": meter.seconds, "peak_bytes": meter.peak_bytes},
     )
 
 
-def check(specs: Sequence[RunSpec], source: ModelSource) -> None:
-    """Try each method on the model's outline, before anything is trained.
+def check_methods_fit(jobs: Sequence[Job]) -> None:
+    """Try each method on the outline of its model, before anything is trained.
 
     Raises:
-        Mistake: naming all that does not fit: a target that the model has not, a rank larger than a layer.
+        Mistake: naming everything that does not fit: a target that the model lacks, a rank larger than a layer.
     """
-    load_tokenizer(source.folder)
-    if quantised_with(read_model_config(source.folder)):
-        raise Mistake(
-            f"the weights in {source.folder} are quantised; Hugging Face's Trainer cannot train such a model with"
-            " adapters of lowland's own: give the model as it was before, or train in a loop of your own with add_lora"
-        )
     problems: dict[str, None] = {}
-    for spec in {one.method: one for one in specs}.values():
+    for job in {(job.method.label, job.source.folder): job for job in jobs}.values():
+        folder = job.source.folder
+        load_tokenizer(folder)
+        if quantised_with(read_model_config(folder)):
+            raise Mistake(
+                f"the weights in {folder} are quantised; Hugging Face's Trainer cannot train such a model with adapters"
+                " of lowland's own: give the model as it was before, or train in a loop of your own with add_lora"
+            )
         try:
-            method_named(spec.method).adapt(outline(source.folder), spec)
+            job.method.method.adapt(job.task.outline(folder), job.settings, job.seed)
         except Mistake as mistake:
             problems |= dict.fromkeys(mistake.problems)
     if problems:
         raise Mistake(*problems)
 
 
-def keep(model: Any, tokenizer: Any, spec: RunSpec, folder: Path) -> None:
-    """Leave what was learned in a run's folder: the adapter and head, or for full fine-tuning the whole model."""
-    if any(True for _ in lora_layers(model)):
-        save_adapter(model, folder / "adapter", base_model=spec.model)
-    elif isinstance(model, PeftModel):
-        save_peft(model, folder / "adapter", spec.model)
-    else:
-        try:
-            model.save_pretrained(folder / "model")
-        except SafetensorError as error:  # of the disk: it is full, for instance
-            raise OSError(f"the weights cannot be written ({error})") from error
-        tokenizer.save_pretrained(folder / "model")
+def encode(job: Job, name: str, tokenizer: Any, max_length: int) -> EncodedSplit:
+    """Encode a split of the job's data."""
+    task, split = job.task, job.data.splits[name]
+    inputs = task.encode_inputs(split.columns, tokenizer, max_length)
+    return EncodedSplit(inputs, task.targets(split, job.data))
 
 
 class StopOnDivergence(TrainerCallback):
-    """Ends a run whose loss is no number any more: what follows could only waste time."""
+    """Callback that ends a run whose loss is not finite: the rest would be a waste of time."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Look at every loss that is logged."""
+        """Raise Diverged if a logged loss is not finite."""
         for name in ("loss", "eval_loss"):
             if logs and not np.isfinite(logs.get(name, 0.0)):
                 raise Diverged(f"{name} is {logs[name]} at step {state.global_step}; a smaller lr may help")
 
 
-def _adapted(spec: RunSpec, data: TextData, source: ModelSource, tokenizer: Any) -> Any:
-    """The model as the method trains it, in the number format asked for."""
-    torch.manual_seed(stream_seed(spec.seed, "head"))
-    model = load_classifier(source.folder, data.label_names, tokenizer)
-    model = method_named(spec.method).adapt(model, spec)
-    if number_format(spec.dtype) == "bf16":
-        answer_in_fp32(_base(model))
-        if not isinstance(model, PeftModel):  # whose adapters are trained as PEFT has them: on a base of fp32
-            hold_base_in(model, torch.bfloat16)
-    return model
+def _adapt(job: Job, tokenizer: Any) -> AdaptedModel:
+    """Load the model and adapt it as the method asks, in the job's number format."""
+    torch.manual_seed(stream_seed(job.seed, "head"))
+    loaded: LoadedModel = job.task.load_model(job.source.folder, job.data.label_names, tokenizer)
+    adapted = job.method.method.adapt(loaded, job.settings, job.seed)
+    if job.dtype == "bf16":
+        answer_in_fp32(adapted.base_model)
+        if not isinstance(adapted.model, PeftModel):  # PEFT's adapters are trained on a base in fp32
+            hold_base_in(adapted.model, torch.bfloat16)
+    return adapted
 
 
-def _base(model: Any) -> Any:
-    """The Hugging Face model, without PEFT around it."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
+def _trainer(
+    job: Job,
+    adapted: AdaptedModel,
+    tokenizer: Any,
+    train: EncodedSplit,
+    validation: EncodedSplit,
+    scratch: str,
+    callbacks: Sequence[TrainerCallback],
+) -> PairedTrainer:
+    method, settings = job.method.method, job.settings
+    held_out = job.data.splits[VALIDATION]
+    trainer = PairedTrainer(
+        adapted.model,
+        _arguments(job, scratch, len(train)),
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=job.task.collator(tokenizer),
+        compute_metrics=lambda answer: _scores(job, held_out, answer.predictions),
+        preprocess_logits_for_metrics=lambda out, labels: out[0] if isinstance(out, tuple) else out,
+        callbacks=[*noise_callbacks(method, settings, job.seed), StopOnDivergence(), *callbacks],
+        order_seed=stream_seed(job.seed, "order"),
+        parameter_groups=lambda model: method.parameter_groups(model, settings),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
-def _arguments(spec: RunSpec, scratch: str, examples: int) -> TrainingArguments:
-    asked = spec.training
-    batches = -(-examples // asked["batch_size"])
-    steps = -(-batches // asked["accumulation"]) * asked["epochs"]
-    bf16 = number_format(spec.dtype) == "bf16"
+def _arguments(job: Job, scratch: str, examples: int) -> TrainingArguments:
+    settings = job.settings
+    batches = -(-examples // settings.batch_size)
+    steps = -(-batches // settings.accumulation) * settings.epochs
+    bf16 = job.dtype == "bf16"
     return TrainingArguments(
         output_dir=scratch,
-        num_train_epochs=asked["epochs"],
-        per_device_train_batch_size=asked["batch_size"],
-        per_device_eval_batch_size=2 * asked["batch_size"],
-        gradient_accumulation_steps=asked["accumulation"],
-        learning_rate=asked["lr"],
-        weight_decay=asked["weight_decay"],
-        warmup_steps=round(asked["warmup"] * steps),
-        seed=stream_seed(spec.seed, "dropout") % 2**32,  # the Trainer seeds the global generators with it
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=2 * settings.batch_size,
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=settings.lr,
+        weight_decay=settings.weight_decay,
+        warmup_steps=round(settings.warmup * steps),
+        seed=stream_seed(job.seed, "dropout") % 2**32,  # the Trainer seeds the global generators with it
         bf16=bf16,  # the forward pass under autocast, in training and evaluation; logits and losses are fp32
-        use_cpu=bf16 and not torch.cuda.is_available(),  # or it refuses bf16 on a CPU
-        torch_compile=spec.compile,
+        use_cpu=bf16 and not torch.cuda.is_available(),  # without it the Trainer refuses bf16 on a CPU
+        torch_compile=job.compile,
         eval_strategy="epoch",
         save_strategy="no",
         logging_steps=10,
@@ -202,58 +209,11 @@ def _arguments(spec: RunSpec, scratch: str, examples: int) -> TrainingArguments:
     )
 
 
-def _trainer(
-    spec: RunSpec,
-    model: Any,
-    tokenizer: Any,
-    encoded: dict[str, Encoded],
-    scratch: str,
-    callbacks: list[TrainerCallback],
-) -> PairedTrainer:
-    method = method_named(spec.method)
-    trainer = PairedTrainer(
-        model,
-        _arguments(spec, scratch, len(encoded[TRAIN])),
-        train_dataset=encoded[TRAIN],
-        eval_dataset=encoded[VALIDATION],
-        data_collator=DataCollatorWithPadding(tokenizer),
-        compute_metrics=lambda answer: score(answer.label_ids, answer.predictions.argmax(-1)),
-        preprocess_logits_for_metrics=lambda out, labels: out[0] if isinstance(out, tuple) else out,
-        callbacks=[*perturbers(method, spec), StopOnDivergence(), *callbacks],
-        order_seed=stream_seed(spec.seed, "order"),
-        groups=lambda model: method.optimise(model, spec),
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+def _scores(job: Job, split: Split, outputs: Any) -> dict[str, float]:
+    answers = job.task.decode(np.asarray(outputs, dtype=np.float64), job.data.label_names)
+    return job.task.summarise(split, answers)
 
 
-def _answer(trainer: Trainer, encoded: Encoded) -> np.ndarray:
-    """Logits (n, labels) in float64."""
-    logits = np.asarray(trainer.predict(encoded).predictions, dtype=np.float64)
-    if not np.isfinite(logits).all():
-        raise Diverged("the trained model answers with numbers that are not finite; a smaller lr may help")
-    return logits
-
-
-def _last_validation(history: list[dict[str, Any]]) -> dict[str, float]:
-    last = [entry for entry in history if "eval_accuracy" in entry][-1]
-    return {name: last[f"eval_{name}"] for name in ("accuracy", "macro_f1", "weighted_f1", "loss")}
-
-
-def _table(data: TextData, answers: dict[str, np.ndarray]) -> pd.DataFrame:
-    names = np.array(data.label_names, dtype=object)
-    parts = []
-    for name, logits in answers.items():
-        split = data.splits[name]
-        probabilities = torch.from_numpy(logits).softmax(-1).numpy()
-        columns = {
-            "split": name,
-            "example": split.examples,
-            "group": list(split.groups),
-            "category": list(split.categories),
-            "label": names[split.labels],
-            "predicted": names[logits.argmax(-1)],
-        }
-        columns |= {f"p_{label}": probabilities[:, i] for i, label in enumerate(names)}
-        parts.append(pd.DataFrame(columns))
-    return pd.concat(parts, ignore_index=True)
+def _last_validation(history: Sequence[Mapping[str, Any]], scores: Sequence[str]) -> dict[str, float]:
+    last = [entry for entry in history if f"eval_{scores[0]}" in entry][-1]
+    return {name: last[f"eval_{name}"] for name in (*scores, "loss")}

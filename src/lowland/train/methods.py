@@ -1,95 +1,105 @@
-"""The methods there are: a table of methods, a small one of perturbations, and names that compose them.
+"""The table of methods, the table of perturbations, and names that compose them.
 
-A method is a row, not a class: `adapt` says what is trained, `perturb` what noise it is trained under, `optimise` which
-parameters learn how fast. A perturbation is a row, too, and goes in front of a method: `flat+dora`, `neftune+full`.
+A method is a row, not a class: `adapt` says what is trained, `perturb` under which noise, `parameter_groups` how fast
+each parameter learns. A perturbation is a row, too, and goes in front of a method: `flat+dora`, `neftune+full`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lowland.ground.asked import Asked, Text, plain
 from lowland.ground.mistakes import Mistake, one_of
-from lowland.ground.spec import RunSpec
-from lowland.train import peft_methods as peft_adapters
+from lowland.models.load import LoadedModel
+from lowland.train import peft_methods
+from lowland.train.adapted import AdaptedModel, ParameterGroups
+from lowland.train.settings import TRAINING, Settings
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import TrainerCallback
 
-
-def train_everything(model: nn.Module, spec: RunSpec) -> nn.Module:
-    """Full fine-tuning: every parameter is trained."""
-    return model.requires_grad_(True)
+Adapt = Callable[[LoadedModel, Settings, int], AdaptedModel]
 
 
-def our_lora(model: nn.Module, spec: RunSpec, rslora: bool = False) -> nn.Module:
-    """LoRA: adapters, the head, and what else the checkpoint lacked are trained; all else is frozen."""
-    from lowland.lora import LoRAConfig, add_lora, find_head
+def train_everything(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
+    """Full fine-tuning: train every parameter."""
+    return AdaptedModel(loaded.model.requires_grad_(True))
 
-    asked = spec.options
-    patterns = {name: dict(asked[name]) for name in ("rank_pattern", "alpha_pattern") if asked[name]}
+
+def our_lora(loaded: LoadedModel, settings: Settings, seed: int, rslora: bool = False) -> AdaptedModel:
+    """LoRA: train adapters, the head, and what else the checkpoint lacked; freeze all else."""
+    from lowland.lora import LoRAConfig, add_lora
+
     config = LoRAConfig(
-        r=asked["rank"],
-        alpha=asked["alpha"],
-        dropout=asked["dropout"],
-        targets=asked["targets"],
-        rslora=rslora or asked["rslora"],
-        modules_to_save=(*find_head(model), *getattr(model, "fresh_modules", ())),
-        **patterns,
+        r=settings.rank,
+        alpha=settings.alpha,
+        dropout=settings.dropout,
+        targets=settings.targets,
+        rslora=rslora or settings.rslora,
+        modules_to_save=tuple(loaded.trained_whole),
+        rank_pattern=settings.rank_pattern,
+        alpha_pattern=settings.alpha_pattern,
     )
-    return add_lora(model, config, seed=spec.seed)
+    return AdaptedModel(add_lora(loaded.model, config, seed=seed))
 
 
-def flat_noise(spec: RunSpec) -> TrainerCallback:
-    """Training under Flat-LoRA's noise on the merged full weight."""
+def flat_noise(settings: Settings, seed: int) -> TrainerCallback:
+    """Return the callback for Flat-LoRA's noise on the merged full weight."""
     from lowland.flat import FlatLoRA
 
-    return FlatLoRA(rho=spec.options["rho"], seed=spec.seed)
+    return FlatLoRA(rho=settings.rho, seed=seed)
 
 
-def embedding_noise(spec: RunSpec) -> TrainerCallback:
-    """Training under NEFTune's noise on the input embeddings."""
+def embedding_noise(settings: Settings, seed: int) -> TrainerCallback:
+    """Return the callback for NEFTune's noise on the input embeddings."""
     from lowland.train.neftune import NEFTune
 
-    return NEFTune(alpha=spec.options["neftune_alpha"], seed=spec.seed)
+    return NEFTune(alpha=settings.neftune_alpha, seed=seed)
 
 
-def one_rate(model: nn.Module, spec: RunSpec) -> list[dict[str, Any]] | None:
-    """One learning rate for all, in the Trainer's own parameter groups."""
+def one_rate(model: nn.Module, settings: Settings) -> ParameterGroups | None:
+    """Leave the parameter groups to the Trainer: one learning rate for all."""
     return None
 
 
-def lora_plus(model: nn.Module, spec: RunSpec) -> list[dict[str, Any]] | None:
-    """LoRA+'s parameter groups: B learns faster."""
+def lora_plus(model: nn.Module, settings: Settings) -> ParameterGroups | None:
+    """Return LoRA+'s parameter groups: B learns faster."""
     from lowland.lora.plus import lora_plus_groups
 
-    asked = spec.training
-    return lora_plus_groups(model, asked["lr"], spec.options["lr_ratio"], asked["weight_decay"])
+    return lora_plus_groups(model, settings.lr, settings.lr_ratio, settings.weight_decay)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the table, or one with perturbations in front.
+    """A row of the table of methods, or a row with perturbations in front.
 
     Attributes:
         name: in recipes, and in a run's key.
         summary: one line for `lowland methods`.
-        adapt: gives the model back, changed in place or wrapped, so that what is trained requires gradients and
-            nothing else does. On a model without weights (on the meta device) it says at least what does not fit.
+        adapt: returns the model, changed in place or wrapped, so that what is trained requires gradients and nothing
+            else does. On a model without weights (on the meta device) it raises Mistake for what does not fit.
         perturb: names of `PERTURBATIONS`.
-        optimise: AdamW's parameter groups; None leaves them to the Trainer.
-        options: the recipe's fields that the method uses beside those of `lowland.ground.recipe.TRAINING`.
+        parameter_groups: returns AdamW's parameter groups; None leaves them to the Trainer.
+        options: the settings that the method uses beside those of `TRAINING`.
+        defaults: settings whose default differs for this method.
     """
 
     name: str
     summary: str
-    adapt: Callable[[nn.Module, RunSpec], nn.Module]
+    adapt: Adapt
     perturb: tuple[str, ...] = ()
-    optimise: Callable[[nn.Module, RunSpec], list[dict[str, Any]] | None] = one_rate
+    parameter_groups: Callable[[nn.Module, Settings], ParameterGroups | None] = one_rate
     options: tuple[str, ...] = ()
+    defaults: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Names of all settings that the method uses."""
+        return (*TRAINING, *self.options)
 
 
 @dataclass(frozen=True)
@@ -99,14 +109,14 @@ class Perturbation:
     Attributes:
         name: in front of a method's.
         summary: one line for `lowland methods`.
-        callback: the Trainer's callback that puts the noise on and takes it off.
-        option: the recipe's field that says how strong it is.
-        on_adapters: whether it goes on an adapter's merged weight, and so not with a method that has no adapter.
+        callback: returns the Trainer's callback that puts the noise on and takes it off.
+        option: the setting for its strength.
+        on_adapters: whether it needs an adapter's merged weight, and so does not go with a method without adapters.
     """
 
     name: str
     summary: str
-    callback: Callable[[RunSpec], TrainerCallback]
+    callback: Callable[[Settings, int], TrainerCallback]
     option: str
     on_adapters: bool = False
 
@@ -132,10 +142,15 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
         ),
     )
 }
-"""In the order in which a name has them."""
+"""In the order in which a method's name lists them."""
 
 _ROWS = (
-    Method("full", "full fine-tuning: every parameter is trained", train_everything),
+    Method(
+        "full",
+        "full fine-tuning: every parameter is trained; lr 5e-5 unless it has its own",
+        train_everything,
+        defaults={"lr": 5e-5},
+    ),
     Method("lora", "LoRA (Hu et al., 2021) on every linear layer", our_lora, options=LORA),
     Method(
         "flat-lora",
@@ -154,79 +169,142 @@ _ROWS = (
         "lora-plus",
         "LoRA whose B learns lr_ratio times as fast as its A (LoRA+; Hayou et al., 2024)",
         our_lora,
-        optimise=lora_plus,
+        parameter_groups=lora_plus,
         options=(*LORA, "lr_ratio"),
     ),
     Method(
         "dora",
         "PEFT's DoRA: LoRA on the weight's direction, with a magnitude beside it (Liu et al., 2024)",
-        peft_adapters.dora,
+        peft_methods.dora,
         options=BRANCH,
     ),
     Method(
         "pissa",
         "PEFT's PiSSA: A and B start as W's principal part, which is taken out of W itself (Meng et al., 2024)",
-        peft_adapters.pissa,
+        peft_methods.pissa,
         options=BRANCH,
     ),
     Method(
         "vera",
         "PEFT's VeRA: vectors that scale one random A and B of all layers; wants a high rank (Kopiczko et al., 2024)",
-        peft_adapters.vera,
+        peft_methods.vera,
         options=("rank", "dropout", "targets"),
     ),
     Method(
         "ia3",
         "PEFT's (IA)³: vectors that scale keys, values and feed-forward; wants a high lr (Liu et al., 2022)",
-        peft_adapters.ia3,
+        peft_methods.ia3,
     ),
 )
 
 METHODS: Mapping[str, Method] = {row.name: row for row in _ROWS}
 
 SAME = {"flat+lora": "flat-lora"}
-"""Compositions that are rows: one thing has one name, and one run key."""
+"""Compositions that are rows already: each method has one name, and one run key."""
 
 
 def method_named(name: str) -> Method:
-    """The method of a name: a row's, or a row's with perturbations in front, joined by "+".
+    """Return the method of a name: a row, or a row with perturbations in front, joined by "+".
 
-    The perturbations' order does not count, and what is a row by another name is the row; the method's own name tells.
+    The order of the perturbations does not matter. A composition that is a row by another name is that row.
 
     Raises:
-        Mistake: if a part is unknown, is there twice, or does not go with the row.
+        Mistake: if a part of the name is unknown, stands twice, or does not go with the row.
 
     Example:
         >>> method_named("flat+neftune+dora").name, method_named("flat+lora").name
         ('neftune+flat+dora', 'flat-lora')
     """
-    *front, last = name.split("+")
-    problems = [one_of("perturbation", one, PERTURBATIONS) for one in front if one not in PERTURBATIONS]
-    if last in PERTURBATIONS:
-        problems.append(f"{last} in '{name}' is a perturbation; put a method behind it, as in {last}+lora")
-    elif last not in METHODS:
-        problems.append(one_of("method", last, METHODS))
+    *front, row = name.split("+")
+    problems = [one_of("perturbation", part, PERTURBATIONS) for part in front if part not in PERTURBATIONS]
+    if row in PERTURBATIONS:
+        problems.append(f"{row} in '{name}' is a perturbation; put a method behind it, as in {row}+lora")
+    elif row not in METHODS:
+        problems.append(one_of("method", row, METHODS))
     if problems:
         raise Mistake(*problems)
-    method = METHODS[last]
-    for one in sorted(front, key=list(PERTURBATIONS).index, reverse=True):
-        method = _under(PERTURBATIONS[one], method)
+    method = METHODS[row]
+    for part in sorted(front, key=list(PERTURBATIONS).index, reverse=True):
+        method = _perturbed(PERTURBATIONS[part], method)
     return method
 
 
-def perturbers(method: Method, spec: RunSpec) -> list[TrainerCallback]:
-    """The Trainer's callbacks that put a method's noise on."""
-    return [PERTURBATIONS[one].callback(spec) for one in method.perturb]
+def noise_callbacks(method: Method, settings: Settings, seed: int) -> list[TrainerCallback]:
+    """Return the Trainer's callbacks that put a method's noise on."""
+    return [PERTURBATIONS[name].callback(settings, seed) for name in method.perturb]
 
 
-def _under(noise: Perturbation, method: Method) -> Method:
+class MethodChoice(Asked):
+    """A method as a recipe asks for it: its name, a label to tell it from others, and its settings.
+
+    Make one with `choose`.
+    """
+
+    name: Text
+    """of the method, as `method_named` writes it"""
+    label: Text
+    """in tables and in the names of folders; the same method may stand twice under two labels"""
+    settings: Settings
+    """all settings, checked"""
+    own: frozenset[str] = frozenset()
+    """names of the settings that were given for this method alone"""
+
+    @classmethod
+    def choose(
+        cls, name: str, base: Settings, own: Mapping[str, Any] | None = None, label: str | None = None
+    ) -> MethodChoice:
+        """Choose a method.
+
+        Args:
+            name: as `method_named` takes it.
+            base: settings that hold for all methods of the recipe.
+            own: settings for this method alone; they win over the method's defaults, and those over the base.
+            label: default: the method's name.
+
+        Raises:
+            Mistake: if the method is unknown, does not use one of its own settings, or a value is out of range.
+        """
+        method, own = method_named(name), dict(own or {})
+        problems = [one_of(f"setting of {name}", key, method.uses) for key in own if key not in method.uses]
+        settings = base
+        try:
+            known = {key: value for key, value in own.items() if key in method.uses}
+            settings = base.replace(**{**method.defaults, **known})
+        except Mistake as mistake:
+            problems += [f"{name}: {problem}" for problem in mistake.problems]
+        if problems:
+            raise Mistake(*problems)
+        return cls(name=method.name, label=label or method.name, settings=settings, own=frozenset(own))
+
+    @property
+    def method(self) -> Method:
+        """The row of the table."""
+        return method_named(self.name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return name, label and the settings that the method uses, as plain values for a record."""
+        used = {name: plain(getattr(self.settings, name)) for name in self.method.uses}
+        return {"name": self.name, "label": self.label, **used}
+
+    def as_recipe(self) -> str | dict[str, dict[str, Any]]:
+        """Return the entry for a recipe file: the name, or the name with what was given for it alone."""
+        own = {
+            name: plain(getattr(self.settings, name)) for name in Settings.model_fields if name in self.own
+        }
+        if self.label != self.name:
+            own["label"] = self.label
+        return {self.name: own} if own else self.name
+
+
+def _perturbed(noise: Perturbation, method: Method) -> Method:
+    """Return a method under one perturbation more."""
     name = f"{noise.name}+{method.name}"
     if noise.name in method.perturb:
         raise Mistake(f"method '{name}' has {noise.name} twice: {method.name} has it already; once is enough")
     if noise.on_adapters and method.adapt is train_everything:
         raise Mistake(
-            f"method '{name}' cannot be: {noise.name} puts noise on an adapter's merged weight, and {method.name} has"
-            " no adapter; take another method"
+            f"method '{name}' is impossible: {noise.name} puts noise on an adapter's merged weight, and {method.name}"
+            " has no adapter; take another method"
         )
     composed = replace(
         method, name=name, perturb=(noise.name, *method.perturb), options=(*method.options, noise.option)

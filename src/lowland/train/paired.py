@@ -1,8 +1,8 @@
-"""Hugging Face's Trainer, such that runs can be compared in pairs."""
+"""Hugging Face's Trainer, made so that runs can be compared in pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,50 +10,66 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from lowland.tasks.classification import Split
+from lowland.train.adapted import ParameterGroups
 
 
-class Encoded(Dataset[dict[str, Any]]):
-    """A split as token ids; padding is left to the collator, batch by batch."""
+class EncodedSplit(Dataset[dict[str, Any]]):
+    """A split as token ids with targets; the collator pads, batch by batch.
 
-    def __init__(self, split: Split, tokenizer: Any, max_length: int) -> None:
-        self.tokens = tokenizer(list(split.texts), truncation=True, max_length=max_length)
-        self.labels = split.labels
+    Args:
+        inputs: by name, a list for each example: `input_ids`, `attention_mask` and the like.
+        targets: what the model shall answer, one for each example.
+    """
+
+    def __init__(self, inputs: Mapping[str, Sequence[list[int]]], targets: Sequence[Any]) -> None:
+        self.inputs, self.targets = inputs, targets
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        one = {name: values[index] for name, values in self.tokens.items()}
-        return {**one, "labels": int(self.labels[index])}
+        return {
+            **{name: values[index] for name, values in self.inputs.items()},
+            "labels": self.targets[index],
+        }
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each text."""
-        return [len(ids) for ids in self.tokens["input_ids"]]
+        """Number of tokens of each example."""
+        return [len(ids) for ids in self.inputs["input_ids"]]
 
 
 class PairedTrainer(Trainer):
     """A Trainer whose order of the data is a named stream: the same seed gives the same batches to every method.
 
-    `groups` gives AdamW's parameter groups for a model, or None for the Trainer's own.
+    Args:
+        *args: of `Trainer`.
+        order_seed: of the order of the data.
+        parameter_groups: returns AdamW's parameter groups for a model, or None for the Trainer's own.
+        **kwargs: of `Trainer`.
     """
 
     def __init__(
-        self, *args: Any, order_seed: int, groups: Callable[[Any], list[dict[str, Any]] | None], **kwargs: Any
+        self,
+        *args: Any,
+        order_seed: int,
+        parameter_groups: Callable[[Any], ParameterGroups | None],
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.order = torch.Generator().manual_seed(order_seed)
-        self.groups = groups
+        self.parameter_groups = parameter_groups
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """AdamW on the method's parameter groups."""
-        if self.optimizer is None and (groups := self.groups(self.model if model is None else model)):
-            kind, settings = self.get_optimizer_cls_and_kwargs(self.args)
-            self.optimizer = kind(groups, **settings)
+        """Create AdamW on the method's parameter groups."""
+        if self.optimizer is None and (
+            groups := self.parameter_groups(self.model if model is None else model)
+        ):
+            optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args)
+            self.optimizer = optimizer_class(groups, **options)
         return super().create_optimizer(model)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        assert isinstance(self.train_dataset, Encoded)
+        assert isinstance(self.train_dataset, EncodedSplit)
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
         return LengthGroupedSampler(batch, lengths=self.train_dataset.lengths, generator=self.order)

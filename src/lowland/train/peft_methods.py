@@ -8,83 +8,93 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream_seed
-from lowland.ground.spec import RunSpec
+from lowland.models.load import LoadedModel
+from lowland.train.adapted import AdaptedModel
+from lowland.train.settings import Settings
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+    from lowland.lora import LoRAConfig
 
 ADAPTER = "default"
-"""What PEFT calls the first adapter."""
+"""PEFT's name for the first adapter."""
 
 
-def dora(model: nn.Module, spec: RunSpec) -> nn.Module:
+def dora(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     """DoRA (Liu et al., 2024, arXiv 2402.09353): W' = m · (W + s·BA) / ‖W + s·BA‖, with m trained, too.
 
     Raises:
         Mistake: if a target or pattern names no layer, or a rank does not fit its layer.
     """
-    names = _targets(model, spec.options["targets"], **_ranks(spec))
-    return _wrap(model, spec, _lora_config(model, spec, names, use_dora=True))
+    names = _target_names(loaded, _lora_config(loaded, settings))
+    return AdaptedModel(_wrap(loaded, seed, _peft_config(loaded, settings, names, use_dora=True)))
 
 
-def pissa(model: nn.Module, spec: RunSpec) -> nn.Module:
-    """PiSSA (Meng et al., 2024, arXiv 2404.02948): s·BA starts as the rank-r part of W, and **W as what remains**.
+def pissa(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
+    """PiSSA (Meng et al., 2024, arXiv 2404.02948): s·BA starts as the rank-r part of W, and **W as the rest**.
 
-    The one method that changes the base weight itself. What it learned is saved as the difference to its start,
-    a plain LoRA of twice the rank that fits the unchanged base; so the rank is at most half of a layer's smaller side.
+    This is the one method that changes the base weight itself. What it learned is saved as the difference to its
+    start: a plain LoRA of twice the rank that fits the unchanged base. So the rank is at most half of a layer's
+    smaller side.
 
     Raises:
         Mistake: as `dora`.
     """
-    names = _targets(model, spec.options["targets"], **_ranks(spec))
-    _check_half(model, names, **_ranks(spec))
-    wrapped = _wrap(model, spec, _lora_config(model, spec, names, init_lora_weights="pissa"))
-    if wrapped is not model:
-        start = {name: tensor.clone() for name, tensor in _state(wrapped).items() if ".lora_" in name}
-        wrapped.pissa_start = start  # type: ignore[assignment]
-    return wrapped
+    config = _lora_config(loaded, settings)
+    names = _target_names(loaded, config)
+    _check_rank_fits_twice(loaded, names, config)
+    wrapped = _wrap(loaded, seed, _peft_config(loaded, settings, names, init_lora_weights="pissa"))
+    if wrapped is loaded.model:
+        return AdaptedModel(wrapped)
+    start = {name: tensor.clone() for name, tensor in _peft_state(wrapped).items() if ".lora_" in name}
+    return AdaptedModel(wrapped, pissa_start=start)
 
 
-def vera(model: nn.Module, spec: RunSpec) -> nn.Module:
+def vera(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     """VeRA (Kopiczko et al., 2024, arXiv 2310.11454): W' = W + diag(b) B diag(d) A, one frozen random A and B for all.
 
-    It trains rank + out_features numbers a layer, so its ranks are higher than LoRA's: 256 to 1024 in the paper.
+    It trains rank + out_features numbers for each layer, so its ranks are higher than LoRA's: 256 to 1024 in the paper.
 
     Raises:
         Mistake: if a target names no layer.
     """
     from peft import VeraConfig
 
-    names = _targets(model, spec.options["targets"], r=1)  # of any rank: it need not fit the layers
+    from lowland.lora import LoRAConfig
+
+    any_rank = LoRAConfig(r=1, targets=settings.targets, modules_to_save=tuple(loaded.trained_whole))
+    names = _target_names(loaded, any_rank)  # VeRA's rank need not fit the layers
     config = VeraConfig(
-        r=spec.options["rank"],
-        vera_dropout=spec.options["dropout"],
+        r=settings.rank,
+        vera_dropout=settings.dropout,
         target_modules=names,
-        modules_to_save=_trained_whole(model),
-        fan_in_fan_out=_transposed(model, names),
-        projection_prng_key=stream_seed(spec.seed, "adapter"),
+        modules_to_save=loaded.trained_whole,
+        fan_in_fan_out=_holds_weights_transposed(loaded, names),
+        projection_prng_key=stream_seed(seed, "adapter"),
     )
-    return _wrap(model, spec, config)
+    return AdaptedModel(_wrap(loaded, seed, config))
 
 
-def ia3(model: nn.Module, spec: RunSpec) -> nn.Module:
+def ia3(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     """(IA)³ (Liu et al., 2022, arXiv 2205.05638): vectors that scale keys, values and the feed-forward.
 
-    The layers are PEFT's for the architecture: the method is tied to what a layer does.
+    The layers are PEFT's choice for the architecture: the method depends on what a layer does.
 
     Raises:
-        Mistake: if PEFT knows none for this architecture.
+        Mistake: if PEFT knows no layers for this architecture.
     """
     from peft import IA3Config
     from peft.utils import TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING as KNOWN
 
+    model = loaded.model
     kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
     if kind not in KNOWN:
         raise Mistake(
@@ -92,36 +102,41 @@ def ia3(model: nn.Module, spec: RunSpec) -> nn.Module:
             f" the types {', '.join(sorted(KNOWN))}"
         )
     names = [name for name, _ in model.named_modules() if name.endswith(tuple(KNOWN[kind]))]
-    config = IA3Config(modules_to_save=_trained_whole(model), fan_in_fan_out=_transposed(model, names))
-    return _wrap(model, spec, config)
+    config = IA3Config(
+        modules_to_save=loaded.trained_whole, fan_in_fan_out=_holds_weights_transposed(loaded, names)
+    )
+    return AdaptedModel(_wrap(loaded, seed, config))
 
 
-def save_peft(model: Any, folder: Path, base_model: str) -> None:
+def save_peft(
+    model: Any, folder: Path, base_model: str, pissa_start: Mapping[str, Tensor] | None = None
+) -> None:
     """Write a wrapped model's adapter, with the modules trained whole, so that `PeftModel.from_pretrained` reads it.
 
     Args:
-        model: one that a function of this module wrapped.
+        model: a model that a function of this module wrapped.
         folder: where to; it is made.
         base_model: the base model's name, for the config.
+        pissa_start: PiSSA's first A and B; its file holds the difference to them.
     """
     config = model.peft_config[ADAPTER]
     config.base_model_name_or_path = base_model
-    if hasattr(model, "pissa_start"):
-        _save_difference(model, folder)
-    else:
+    if pissa_start is None:
         model.save_pretrained(folder, save_embedding_layers=False)
+    else:
+        _save_difference(model, folder, pissa_start)
 
 
-def _save_difference(model: Any, folder: Path) -> None:
-    """What PiSSA learned as plain LoRA on the first W: s(BA - B₀A₀) = s [B, -B₀] [A; A₀].
+def _save_difference(model: Any, folder: Path, pissa_start: Mapping[str, Tensor]) -> None:
+    """Write what PiSSA learned as plain LoRA on the first W: s(BA - B₀A₀) = s [B, -B₀] [A; A₀].
 
     PEFT's own conversion leaves the modules trained whole out of the file.
     """
     import torch
     from safetensors.torch import save_file
 
-    state = _state(model)
-    for name, start in model.pissa_start.items():
+    state = _peft_state(model)
+    for name, start in pissa_start.items():
         down = ".lora_A" in name
         state[name] = torch.cat(
             [state[name], start if down else -start], dim=0 if down else 1
@@ -129,8 +144,8 @@ def _save_difference(model: Any, folder: Path) -> None:
     config = copy.deepcopy(model.peft_config[ADAPTER])
     config.init_lora_weights, config.inference_mode = True, True
     config.r, config.lora_alpha = 2 * config.r, 2 * config.lora_alpha
-    config.rank_pattern = {name: 2 * one for name, one in config.rank_pattern.items()}
-    config.alpha_pattern = {name: 2 * one for name, one in config.alpha_pattern.items()}
+    config.rank_pattern = {name: 2 * rank for name, rank in config.rank_pattern.items()}
+    config.alpha_pattern = {name: 2 * alpha for name, alpha in config.alpha_pattern.items()}
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
@@ -139,64 +154,74 @@ def _save_difference(model: Any, folder: Path) -> None:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Without a warning that no user can mend: PEFT 0.21 asks transformers 5.23 by an old name."""
+    """Suppress a warning that users can do nothing about: PEFT 0.21 asks transformers 5.23 by an old name."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         yield
 
 
-def _wrap(model: nn.Module, spec: RunSpec, config: Any) -> nn.Module:
+def _wrap(loaded: LoadedModel, seed: int, config: Any) -> nn.Module:
+    """Wrap a model by PEFT; return a model without weights as it is, once its config has been checked."""
     import torch
     from peft import get_peft_model
 
-    if next(
-        model.parameters()
-    ).is_meta:  # all is said that can be without weights, which PiSSA and DoRA look at
+    model: nn.Module = loaded.model
+    if next(model.parameters()).is_meta:  # PiSSA and DoRA would look at the weights
         return model
     with torch.random.fork_rng(devices=[]), quiet_peft():
-        torch.default_generator.manual_seed(stream_seed(spec.seed, "adapter"))
+        torch.default_generator.manual_seed(stream_seed(seed, "adapter"))
         wrapped: nn.Module = get_peft_model(model, config)
     return wrapped
 
 
-def _state(model: Any) -> dict[str, Any]:
-    """What is saved, by PEFT's names."""
+def _peft_state(model: Any) -> dict[str, Tensor]:
+    """Return the tensors that PEFT saves, by its names."""
     from peft import get_peft_model_state_dict
 
     return dict(get_peft_model_state_dict(model, save_embedding_layers=False))
 
 
-def _lora_config(model: nn.Module, spec: RunSpec, names: Sequence[str], **kind: Any) -> Any:
+def _peft_config(loaded: LoadedModel, settings: Settings, names: Sequence[str], **variant: Any) -> Any:
+    """Return PEFT's LoraConfig for these layers; `variant` says which kind of LoRA."""
     from peft import LoraConfig
 
-    asked = spec.options
     return LoraConfig(
-        r=asked["rank"],
-        lora_alpha=asked["alpha"],
-        lora_dropout=asked["dropout"],
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
         target_modules=list(names),
-        modules_to_save=_trained_whole(model),
-        rank_pattern=dict(asked["rank_pattern"]),
-        alpha_pattern=dict(asked["alpha_pattern"]),
-        fan_in_fan_out=_transposed(model, names),
-        **kind,
+        modules_to_save=loaded.trained_whole,
+        rank_pattern=dict(settings.rank_pattern),
+        alpha_pattern=dict(settings.alpha_pattern),
+        fan_in_fan_out=_holds_weights_transposed(loaded, names),
+        **variant,
     )
 
 
-def _ranks(spec: RunSpec) -> dict[str, Any]:
-    """What was asked of ranks and alphas, as our `LoRAConfig` has it."""
-    patterns = {name: dict(spec.options[name]) for name in ("rank_pattern", "alpha_pattern")}
-    return {"r": spec.options["rank"], "alpha": spec.options["alpha"], **patterns}
+def _lora_config(loaded: LoadedModel, settings: Settings) -> LoRAConfig:
+    """Return the config by which our LoRA would adapt the model."""
+    from lowland.lora import LoRAConfig
+
+    return LoRAConfig(
+        r=settings.rank,
+        alpha=settings.alpha,
+        targets=settings.targets,
+        rank_pattern=settings.rank_pattern,
+        alpha_pattern=settings.alpha_pattern,
+        modules_to_save=tuple(loaded.trained_whole),
+    )
 
 
-def _targets(model: nn.Module, targets: Any, **ranks: Any) -> list[str]:
-    """The layers that our LoRA would adapt; PEFT passes over patterns that name nothing and ranks that do not fit."""
+def _target_names(loaded: LoadedModel, config: LoRAConfig) -> list[str]:
+    """Return the layers that our LoRA would adapt, and check them.
+
+    PEFT ignores patterns that name nothing, and ranks that do not fit.
+    """
     from torch import nn
 
-    from lowland.lora import LoRAConfig
     from lowland.lora.targets import check_config, check_layers, target_names
 
-    config = LoRAConfig(targets=targets, modules_to_save=tuple(_trained_whole(model)), **ranks)
+    model = loaded.model
     names = target_names(model, config)
     check_config(model, config, names)
     check_layers(model, config, names)
@@ -207,28 +232,20 @@ def _targets(model: nn.Module, targets: Any, **ranks: Any) -> list[str]:
     return names
 
 
-def _check_half(model: nn.Module, names: Sequence[str], **ranks: Any) -> None:
-    """A file of twice the rank must fit the layers, too."""
-    from lowland.lora import LoRAConfig
+def _check_rank_fits_twice(loaded: LoadedModel, names: Sequence[str], config: LoRAConfig) -> None:
+    """Check that a file of twice the rank fits the layers."""
     from lowland.lora.bases import shape_of
 
-    config = LoRAConfig(**ranks)
     for name in names:
-        side, rank = min(shape_of(model.get_submodule(name))) // 2, config.rank_of(name)
+        side, rank = min(shape_of(loaded.model.get_submodule(name))) // 2, config.rank_of(name)
         if rank > side:
             raise Mistake(
                 f"rank {rank} is too large for pissa in layer {name}; it must be at most {side}, half the smaller side"
             )
 
 
-def _trained_whole(model: nn.Module) -> list[str]:
-    from lowland.lora import find_head
-
-    return [*find_head(model), *getattr(model, "fresh_modules", ())]
-
-
-def _transposed(model: nn.Module, names: Sequence[str]) -> bool:
-    """Whether these layers are GPT-2's Conv1D, which hold their weights transposed; PEFT wants to be told."""
+def _holds_weights_transposed(loaded: LoadedModel, names: Sequence[str]) -> bool:
+    """Whether these layers are GPT-2's Conv1D, which hold their weights transposed."""
     from transformers.pytorch_utils import Conv1D
 
-    return any(isinstance(model.get_submodule(name), Conv1D) for name in names)
+    return any(isinstance(loaded.model.get_submodule(name), Conv1D) for name in names)

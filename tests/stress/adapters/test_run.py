@@ -15,15 +15,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from lowland.ground.recipe import DATA, Recipe, read_recipe
+from lowland.stress.progress import Progress
 
 from lowland.deploy.predict import load_classifier_of
 from lowland.ground.mistakes import Mistake
-from lowland.ground.recipe import DATA, Recipe, read_recipe
 from lowland.ground.records import read_predictions, read_record, write_predictions, write_record
 from lowland.stress.adapters import run as adapters
 from lowland.stress.adapters.run import COLUMNS, stress_adapters
 from lowland.stress.adapters.texts import conditions_of, damaged_texts, texts_of, vital
-from lowland.stress.progress import Progress
 from lowland.stress.questions.mitigations import prepared
 from lowland.study.run import run_study
 from lowland.tasks.table import load_task

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lowland.stress.progress import Progress
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import ROW_COLUMNS, read_rows, read_stress_record
 from lowland.stress.asking import run as run_module
 from lowland.stress.asking.run import run_stress
 from lowland.stress.asking.settings import StressAsked
-from lowland.stress.progress import Progress
 from lowland.stress.questions import items as items_module
 from lowland.stress.questions.questionnaire import Questionnaire
 from tests.stress.asking.messages_api import MessagesAPI, text_of

@@ -1,0 +1,218 @@
+"""A task: everything about training and testing that depends on the kind of data.
+
+A task owns its data's fields, readers and splits, the model's head, the encoding, the scores, and the table of
+predictions. The rooms above use this interface alone: they do not know what a label is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field, model_validator
+
+from lowland.ground.asked import Asked, Number, Text, Whole
+from lowland.ground.mistakes import Mistake
+from lowland.models.load import LoadedModel
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+Tokenizer = Any
+"""A tokenizer of transformers': its classes share no base that is typed."""
+Batch = Mapping[str, Any]
+"""Tensors by the names that a model's forward pass takes."""
+Share = Annotated[Number, Field(gt=0, lt=1)]
+
+
+class TaskFields(Asked):
+    """The task of a recipe, and where its data comes from. A task with more to ask has a subclass."""
+
+    name: Text
+    """the task; `lowland tasks` lists them"""
+    data: Text | None = None
+    """a file of data: .csv, .tsv, .jsonl, .parquet, or a data set's original file"""
+    test_data: Text | None = None
+    """a file that holds the test set, in the same form as `data`"""
+    validation_share: Share = 0.1
+    """share of the examples held out for validation"""
+    test_share: Share = 0.2
+    """share of the examples held out for the test"""
+    split_seed: Annotated[Whole, Field(ge=0)] = 0
+    """seed of the splits, the same for all methods and seeds"""
+
+    @model_validator(mode="after")
+    def _leave_something_to_train_on(self) -> Self:
+        if self.validation_share + self.test_share >= 1:
+            raise Mistake(
+                f"validation_share {self.validation_share} and test_share {self.test_share} leave nothing"
+                " to train on; together they must be under 1"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some examples of a task, aligned.
+
+    Attributes:
+        columns: the task's own columns by name, n values each; for classification `text` and `label`.
+        examples: (n,) row numbers in the source: the same example has the same number in every run.
+        groups: n names; examples of one group are alike (copies, or made from one template), and so they are not
+            independent evidence.
+        categories: n names; empty strings where the data has none.
+    """
+
+    columns: Mapping[str, tuple[str, ...]]
+    examples: npt.NDArray[np.int64]
+    groups: tuple[str, ...]
+    categories: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, column: str) -> tuple[str, ...]:
+        return self.columns[column]
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The data of a task, split.
+
+    Attributes:
+        task: the task's name.
+        source: the file, package or hub repository that it came from.
+        splits: "train", "validation", "test", and further test sets by their names.
+        sha256: hash of all columns and splits, in order: equal data has equal hashes.
+        label_names: the classes, sorted; empty for a task without classes.
+        dropped: number of rows left out because a later split holds a copy of them.
+    """
+
+    task: str
+    source: str
+    splits: Mapping[str, Split]
+    sha256: str
+    label_names: tuple[str, ...] = ()
+    dropped: int = 0
+
+    @property
+    def test_sets(self) -> tuple[str, ...]:
+        """Names of the splits for the last evaluation alone, "test" first."""
+        return (TEST, *sorted(self.splits.keys() - {TRAIN, VALIDATION, TEST}))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the entry for a record: plain values."""
+        return {
+            "source": self.source,
+            "sha256": self.sha256,
+            "labels": list(self.label_names),
+            "sizes": {name: len(split) for name, split in self.splits.items()},
+            "dropped_duplicates": self.dropped,
+        }
+
+
+class Task(ABC):
+    """One kind of task, or one data set of that kind: a row of `TASKS`. A new kind is a subclass in a file of its own.
+
+    Attributes:
+        name: in recipes, records and on the command line.
+        summary: one line for `lowland tasks`.
+        fields: the model of what can be asked about its data.
+        input_columns: the columns that the model reads; a stress test damages these.
+        scores: names of its scores, the primary one first; higher is better.
+        peft_task_type: PEFT's name for it, in adapter files.
+    """
+
+    name: str
+    summary: str
+    fields: ClassVar[type[TaskFields]] = TaskFields
+    input_columns: ClassVar[tuple[str, ...]] = ("text",)
+    scores: ClassVar[tuple[str, ...]]
+    peft_task_type: ClassVar[str]
+
+    @abstractmethod
+    def load(self, fields: TaskFields) -> TaskData:
+        """Read and split the data.
+
+        Raises:
+            Mistake: if a file is missing, cannot be read, or does not hold what the task needs.
+        """
+
+    @abstractmethod
+    def load_model(self, folder: Path, label_names: Sequence[str], tokenizer: Tokenizer) -> LoadedModel:
+        """Load a pretrained model with this task's head, in float32.
+
+        What the checkpoint lacks is drawn from torch's global generator.
+
+        Raises:
+            Mistake: if the folder holds no model for this task.
+        """
+
+    @abstractmethod
+    def outline(self, folder: Path) -> LoadedModel:
+        """Return the model without weights, on the meta device: enough to see whether a method fits it.
+
+        Raises:
+            Mistake: if the folder holds no model for this task.
+        """
+
+    @abstractmethod
+    def encode_inputs(
+        self, columns: Mapping[str, Sequence[str]], tokenizer: Tokenizer, max_length: int
+    ) -> Mapping[str, list[list[int]]]:
+        """Turn `input_columns` into token ids and masks, one list for each example, without padding."""
+
+    @abstractmethod
+    def targets(self, split: Split, data: TaskData) -> Sequence[Any]:
+        """Return what the model shall answer, in the form of the `labels` that its forward pass takes."""
+
+    @abstractmethod
+    def collator(self, tokenizer: Tokenizer) -> Callable[[list[dict[str, Any]]], Batch]:
+        """Return the function that pads encoded examples to a batch."""
+
+    @abstractmethod
+    def decode(self, outputs: npt.NDArray[np.float64], label_names: Sequence[str]) -> pd.DataFrame:
+        """Turn the model's outputs into answers, a row for each example.
+
+        Args:
+            outputs: what the model answers; for classification logits (n, labels).
+            label_names: the names of the classes, in the order of the outputs.
+
+        Returns:
+            The column `predicted`, and columns of the task's own.
+        """
+
+    @abstractmethod
+    def score_examples(self, split: Split, answers: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return a score (n,) for each answer; higher is better. Evidence compares methods by these."""
+
+    @abstractmethod
+    def summarise(self, split: Split, answers: pd.DataFrame) -> dict[str, float]:
+        """Return the scores of a whole split by the names in `scores`, in that order."""
+
+    def predictions(
+        self, name: str, split: Split, outputs: npt.NDArray[np.float64], label_names: Sequence[str]
+    ) -> pd.DataFrame:
+        """Return the table of predictions that a record keeps, a row for each example of a split.
+
+        The columns are those of `lowland.ground.records.PREDICTION_COLUMNS`, the task's targets, and its answers.
+        """
+        answers = self.decode(outputs, label_names)
+        columns: dict[str, Any] = {
+            "split": name,
+            "example": split.examples,
+            "group": list(split.groups),
+            "category": list(split.categories),
+            "score": self.score_examples(split, answers),
+        }
+        targets = {
+            column: list(values)
+            for column, values in split.columns.items()
+            if column not in self.input_columns
+        }
+        return pd.DataFrame({**columns, **targets, **{column: answers[column] for column in answers}})
