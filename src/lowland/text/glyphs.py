@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import unicodedata
 from collections.abc import Mapping
+from types import ModuleType
 
 from lowland.ground.mistakes import Mistake
 
@@ -127,13 +128,23 @@ def emoji_of(word: str) -> str | None:
     return named.get(word) or named.get(word.removesuffix("s"))
 
 
-@functools.cache
-def _emoji_names() -> dict[str, str]:
-    """One-word names and aliases of at least three letters, in lower case; own names go before aliases."""
+def load_emoji() -> ModuleType:
+    """Return the package `emoji`, which is optional.
+
+    Raises:
+        Mistake: if it is not installed.
+    """
     try:
         import emoji
     except ImportError as error:
-        raise Mistake("the corruption 'emoji' needs the package emoji; install lowland[stress]") from error
+        raise Mistake("emoji in texts need the package emoji; install lowland[stress]") from error
+    return emoji
+
+
+@functools.cache
+def _emoji_names() -> dict[str, str]:
+    """One-word names and aliases of at least three letters, in lower case; own names go before aliases."""
+    emoji = load_emoji()
     whole = {
         sign: row
         for sign, row in emoji.EMOJI_DATA.items()
