@@ -30,9 +30,9 @@ SHORT = 3
 
 FOREIGN = (
     Profile(
-        OTHER,
-        "Latin",
-        listed(
+        label=OTHER,
+        script="Latin",
+        function_words=listed(
             # Spanish, Portuguese, French, Italian
             "el los las una es son por con del lo siento muy pero como está están o os as um uma é são"
             " não do que dos das em le les des du un est sont je ne pas et dans pour sur avec ce cette"
@@ -46,9 +46,9 @@ FOREIGN = (
         ),
     ),
     Profile(
-        OTHER,
-        "Devanagari",
-        listed(
+        label=OTHER,
+        script="Devanagari",
+        function_words=listed(
             # Marathi, Nepali, Sanskrit
             "आहे आहेत आणि मला नाही नाहीत होते होता तो ती ते हे ही हा या व च मी तुम्ही आपण काय कोण कसे पण मध्ये साठी"
             " छ छन् हो र यो त्यो मलाई छैन गर्छ हुन्छ भएको थियो लाई बाट पनि तर के म तपाईं अस्ति एव च न सः तत्"
