@@ -31,6 +31,11 @@ from lowland.text import candidates, glyphs
 from lowland.text.candidates import Candidate, Layout, layout_of
 from lowland.text.levels import rate_of
 
+CLEAN = "clean"
+"""Condition of a text without a corruption; no row of `CORRUPTIONS` has this name."""
+ALL = "all"
+"""Word by which a user asks for all rows of a table."""
+
 _CLUSTER = regex.compile(r"\X")
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 _KIN = regex.compile(r"[\p{Greek}\p{Cyrillic}]")  # the scripts that look-alikes are taken from
