@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import OSA
 
-from lowland.stress.replies.mentions import counts, other_amount
+from lowland.stress.replies.mentions import counts_as_answer, is_other_amount
 from lowland.stress.replies.numbers import numbers_in
 from lowland.stress.replies.quantities import answer_numbers, number_of_alias
 from lowland.stress.replies.wording import (
@@ -144,9 +144,9 @@ def _name_match(text: str, aliases: Sequence[str], kind: str) -> Match:
     spans = [(start, end) for start, end, _ in mentions]
     for start, end, gold in mentions:
         if (
-            counts(text, words, start, end, spans)
+            counts_as_answer(text, words, start, end, spans)
             and _symbol_stands(text, words, start, end, gold)
-            and not other_amount(text, words, start, end)
+            and not is_other_amount(text, words, start, end)
         ):
             return Match(True, False, text[words[start].start : words[end - 1].end])
     if kind == "number":
@@ -162,7 +162,7 @@ def _name_match(text: str, aliases: Sequence[str], kind: str) -> Match:
     likely = [gold for gold in golds if gold and gold[0].fold[0] in initials]
     near_spans = [place for gold in likely for place in _places(words, gold, _nearly)]
     for start, end in near_spans:
-        if counts(text, words, start, end, near_spans):
+        if counts_as_answer(text, words, start, end, near_spans):
             return Match(True, True, text[words[start].start : words[end - 1].end])
     return Match(False, False, text[:200])
 
