@@ -35,7 +35,9 @@ _LIST_WORDS = 12
 """Largest number of words of a list in one line."""
 
 
-def counts_as_answer(text: str, words: Sequence[Word], start: int, end: int, golds: Sequence[tuple[int, int]]) -> bool:
+def counts_as_answer(
+    text: str, words: Sequence[Word], start: int, end: int, golds: Sequence[tuple[int, int]]
+) -> bool:
     """Whether a mention of the gold is the reply's answer.
 
     Args:
