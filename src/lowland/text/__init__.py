@@ -1,1 +1,4 @@
-"""Damage to texts and its repair: no torch, no Inspect."""
+"""Damage to texts and its repair: corruptions, their levels, protected parts, and normalisation.
+
+Nothing here imports torch, Inspect or a room above the ground.
+"""

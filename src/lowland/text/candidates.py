@@ -1,4 +1,4 @@
-"""Where a text could be damaged, and how: one function a corruption, from a text in grapheme clusters to edits."""
+"""Candidate edits of each corruption: one function per corruption, from a text in grapheme clusters to edits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lowland.text import glyphs
 
 _CLUSTER = regex.compile(r"\X")
 _LETTER = regex.compile(r"[\p{L}\p{N}]")
-_MARK = regex.compile(r"\p{P}")
+_PUNCTUATION = regex.compile(r"\p{P}")
 _ADDED_MARKS = (",", ".", ";", "...", " -")
 
 
@@ -20,10 +20,10 @@ class Layout:
     """A text in extended grapheme clusters.
 
     Attributes:
-        clusters: what a reader takes for one character each (UAX #29).
-        starts: their places in code points, and one past the end.
-        tokens: runs of clusters without space, as (first, past).
-        letters: which clusters are letters or digits, of any script.
+        clusters: the characters as a reader sees them (UAX #29).
+        starts: index of the first code point of each cluster; the last value is the length of the text.
+        tokens: runs of clusters without a space, as [first, past).
+        letters: indices of the clusters that are letters or digits of any script.
     """
 
     clusters: tuple[str, ...]
@@ -32,21 +32,29 @@ class Layout:
     letters: frozenset[int]
 
     def at(self, number: int) -> str:
-        """Cluster `number`, or "" outside the text."""
+        """Return cluster `number`, or "" if the text has none."""
         return self.clusters[number] if 0 <= number < len(self.clusters) else ""
 
-    def letter(self, number: int) -> bool:
-        """Whether that cluster is a letter or a digit."""
+    def is_letter(self, number: int) -> bool:
+        """Whether cluster `number` is a letter or a digit."""
         return number in self.letters
 
-    def solid(self, number: int) -> bool:
-        """Whether there is such a cluster, and no space."""
+    def is_solid(self, number: int) -> bool:
+        """Whether the text has a cluster `number`, and it is not a space."""
         return bool(self.at(number).strip())
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An edit that could be made: clusters `first` to `past` (exclusive) become one of `afters`."""
+    """A possible edit.
+
+    Attributes:
+        kind: the corruption, a row of `lowland.text.corruptions.CORRUPTIONS`.
+        action: what the edit does, as "swap".
+        first: index of the first cluster that it replaces.
+        past: index behind the last cluster that it replaces.
+        afters: the texts of which one is put in their place.
+    """
 
     kind: str
     action: str
@@ -74,43 +82,46 @@ def layout_of(text: str) -> Layout:
 
 
 def typos(text: Layout) -> Iterator[Candidate]:
-    """A key beside the right one; two letters swapped; a letter dropped, but never a word's first; one doubled."""
+    """Yield typing errors: a neighbouring key, two letters swapped, a letter dropped or doubled.
+
+    The first letter of a word is never dropped.
+    """
     for i, here in enumerate(text.clusters):
-        if not text.letter(i):
+        if not text.is_letter(i):
             continue
         before, after = text.at(i - 1), text.at(i + 1)
         if here in glyphs.NEIGHBOURS:
             yield Candidate("typos", "neighbour", i, i + 1, glyphs.NEIGHBOURS[here])
-        if text.letter(i + 1) and here != after:
+        if text.is_letter(i + 1) and here != after:
             yield Candidate("typos", "swap", i, i + 2, (after + here,))
-        if text.letter(i - 1):
+        if text.is_letter(i - 1):
             yield Candidate("typos", "drop", i, i + 1, ("",))
-        if here not in (before, after):  # else a letter dropped and its twin doubled would be no damage
+        if here not in (before, after):  # else dropping a letter and doubling its twin would cancel out
             yield Candidate("typos", "double", i, i + 1, (here + here,))
 
 
 def spacing(text: Layout) -> Iterator[Candidate]:
-    """Spaces lost, doubled, put into words; marks lost, doubled, set off by a space, and added at a word's end."""
+    """Yield spaces lost, doubled or put into words, and punctuation lost, doubled, set off by a space or added."""
     for i, here in enumerate(text.clusters):
-        if here == " " and text.solid(i - 1) and text.solid(i + 1):
+        if here == " " and text.is_solid(i - 1) and text.is_solid(i + 1):
             yield Candidate("spacing", "glue", i, i + 1, ("",))
             yield Candidate("spacing", "widen", i, i + 1, ("  ",))
-        elif text.letter(i) and text.letter(i + 1):
+        elif text.is_letter(i) and text.is_letter(i + 1):
             yield Candidate("spacing", "split", i, i + 1, (here + " ",))
-        elif text.letter(i) and text.at(i + 1) == " ":
+        elif text.is_letter(i) and text.at(i + 1) == " ":
             yield Candidate("spacing", "add mark", i, i + 1, tuple(here + mark for mark in _ADDED_MARKS))
-        elif _MARK.match(here) and text.letter(i - 1) and here != text.at(i + 1):
+        elif _PUNCTUATION.match(here) and text.is_letter(i - 1) and here != text.at(i + 1):
             yield Candidate("spacing", "mark", i, i + 1, ("", here + here, " " + here))
 
 
 def confusables(text: Layout) -> Iterator[Candidate]:
-    """A look-alike from Greek or Cyrillic; the wide form; an invisible character behind; a line through or beside."""
+    """Yield Greek and Cyrillic look-alikes, wide forms, invisible characters, and lines through or beside a letter."""
     for i, here in enumerate(text.clusters):
         if here in glyphs.LOOK_ALIKES:
             yield Candidate("confusables", "look-alike", i, i + 1, glyphs.LOOK_ALIKES[here])
         if here in glyphs.FULL_WIDTH:
             yield Candidate("confusables", "full width", i, i + 1, (glyphs.FULL_WIDTH[here],))
-        if text.letter(i):
+        if text.is_letter(i):
             yield Candidate(
                 "confusables", "zero width", i, i + 1, tuple(here + sign for sign in glyphs.ZERO_WIDTH)
             )
@@ -121,13 +132,13 @@ def confusables(text: Layout) -> Iterator[Candidate]:
 
 
 def emoji(text: Layout) -> Iterator[Candidate]:
-    """An emoji behind a word, and in place of an English word that names one."""
+    """Yield an emoji behind a word, or in place of an English word that names one."""
     for first, past in text.tokens:
         added = tuple(f"{text.at(past - 1)} {sign}" for sign in glyphs.EMOJI)
         yield Candidate("emoji", "insert", past - 1, past, added)
-        while first < past and not text.letter(first):
+        while first < past and not text.is_letter(first):
             first += 1
-        while first < past and not text.letter(past - 1):
+        while first < past and not text.is_letter(past - 1):
             past -= 1
         sign = glyphs.emoji_of("".join(text.clusters[first:past]))
         if sign:
@@ -135,7 +146,7 @@ def emoji(text: Layout) -> Iterator[Candidate]:
 
 
 def casing(text: Layout) -> Iterator[Candidate]:
-    """A letter in the other case."""
+    """Yield letters in the other case."""
     for i, here in enumerate(text.clusters):
         other = here.swapcase()
         if other != here and other.swapcase() == here and len(_CLUSTER.findall(other)) == 1:
@@ -143,14 +154,14 @@ def casing(text: Layout) -> Iterator[Candidate]:
 
 
 def leetspeak(text: Layout) -> Iterator[Candidate]:
-    """A digit or a sign in place of a letter."""
+    """Yield digits and signs in place of letters."""
     for i, here in enumerate(text.clusters):
         if here.lower() in glyphs.LEET:
             yield Candidate("leetspeak", "letter", i, i + 1, glyphs.LEET[here.lower()])
 
 
 def ocr(text: Layout) -> Iterator[Candidate]:
-    """What optical character recognition takes one letter, or two, for."""
+    """Yield the characters that optical character recognition reads in place of one letter or two."""
     for i, here in enumerate(text.clusters):
         if here in glyphs.OCR:
             yield Candidate("ocr", "letter", i, i + 1, glyphs.OCR[here])
@@ -159,6 +170,6 @@ def ocr(text: Layout) -> Iterator[Candidate]:
 
 
 def mixed(text: Layout) -> Iterator[Candidate]:
-    """Each edit from one of the others."""
-    for kind in (typos, spacing, confusables, emoji, casing, leetspeak, ocr):
-        yield from kind(text)
+    """Yield the edits of all other corruptions."""
+    for corruption in (typos, spacing, confusables, emoji, casing, leetspeak, ocr):
+        yield from corruption(text)

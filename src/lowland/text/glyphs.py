@@ -1,15 +1,16 @@
-"""Tables of characters: keys side by side, letters that look alike, what scanners confuse, words that are emoji."""
+"""Tables of characters: neighbouring keys, look-alike letters, confusions of scanners, and emoji with their names."""
 
 from __future__ import annotations
 
 import functools
 import unicodedata
 from collections.abc import Mapping
+from types import ModuleType
 
 from lowland.ground.mistakes import Mistake
 
-# Greek and Cyrillic letters that Unicode's table of confusables (UTS #39) holds for the same as a Latin letter and that
-# most fonts draw like it, under the names that Unicode gives them.
+# Greek and Cyrillic letters, by their Unicode names, that Unicode's table of confusables (UTS #39) maps to a Latin
+# letter and that most fonts draw like it.
 _LOOK_ALIKES = {
     "a": ("CYRILLIC SMALL LETTER A", "GREEK SMALL LETTER ALPHA"),
     "c": ("CYRILLIC SMALL LETTER ES",),
@@ -53,50 +54,52 @@ _LOOK_ALIKES = {
 LOOK_ALIKES: Mapping[str, tuple[str, ...]] = {
     letter: tuple(map(unicodedata.lookup, names)) for letter, names in _LOOK_ALIKES.items()
 }
-"""Latin letter -> Greek and Cyrillic letters that look like it; no glyph stands in two rows."""
+"""Latin letter -> Greek and Cyrillic letters that look like it; no look-alike stands in two rows."""
 LATIN: Mapping[str, str] = {glyph: letter for letter, glyphs in LOOK_ALIKES.items() for glyph in glyphs}
-"""The way back: the Latin letter that such a glyph looks like."""
+"""Look-alike -> the Latin letter that it looks like; the inverse of `LOOK_ALIKES`."""
 
 FULL_WIDTH: Mapping[str, str] = {chr(code): chr(code + 0xFEE0) for code in range(0x21, 0x7F)}
-"""ASCII sign -> its wide form in East Asian type; NFKC goes back."""
+"""ASCII character -> its wide form in East Asian type; NFKC is the inverse."""
 
 ZERO_WIDTH = "\u200b\u2060\ufeff\u00ad"
-"""Zero width space, word joiner, zero width no-break space and soft hyphen. Joiners (U+200C, U+200D) are not
-among them: Indian scripts, Persian and emoji are spelt with those."""
+"""Zero width space, word joiner, zero width no-break space and soft hyphen. The joiners U+200C and U+200D are
+left out, because Indian scripts, Persian and emoji are spelt with them."""
 
 OVERLAYS = "\u0305\u0332\u0333\u0334\u0335\u0336\u0337\u033f\u0353"
 """Combining marks that decorate: lines above, below and through, a tilde through, a cross below. No letter of Unicode
-is composed with one of them, so normalising neither hides nor removes them."""
+is composed with one of them, so that Unicode normalisation neither hides nor removes them."""
 
-_ROWS = (("1234567890", 0.0), ("qwertyuiop", 0.5), ("asdfghjkl", 0.75), ("zxcvbnm", 1.25))
+_KEY_ROWS = (("1234567890", 0.0), ("qwertyuiop", 0.5), ("asdfghjkl", 0.75), ("zxcvbnm", 1.25))
+"""Rows of a QWERTY keyboard, each with its shift to the right in key widths."""
+_SQUARED_DISTANCE_OF_NEIGHBOURS = 1.6
+"""In squared key widths; neighbours are at most 1.26 key widths apart."""
 
 
 def _neighbours() -> dict[str, tuple[str, ...]]:
-    """Keys at most 1.26 key widths apart; letters only beside letters, digits only beside digits."""
-    at = {key: (x + shift, y) for y, (keys, shift) in enumerate(_ROWS) for x, key in enumerate(keys)}
-    near = {
+    """Return key -> neighbouring keys; a letter has only letters as neighbours, a digit only digits."""
+    place = {key: (x + shift, y) for y, (keys, shift) in enumerate(_KEY_ROWS) for x, key in enumerate(keys)}
+    lower = {
         key: tuple(
             other
-            for other, (x, y) in at.items()
+            for other, (x, y) in place.items()
             if other != key
             and other.isdigit() == key.isdigit()
-            and (x - here[0]) ** 2 + (y - here[1]) ** 2 < 1.6
+            and (x - key_x) ** 2 + (y - key_y) ** 2 < _SQUARED_DISTANCE_OF_NEIGHBOURS
         )
-        for key, here in at.items()
+        for key, (key_x, key_y) in place.items()
     }
-    return near | {
-        key.upper(): tuple(other.upper() for other in others) for key, others in near.items() if key.isalpha()
-    }
+    upper = {key.upper(): tuple(map(str.upper, others)) for key, others in lower.items() if key.isalpha()}
+    return lower | upper
 
 
 NEIGHBOURS: Mapping[str, tuple[str, ...]] = _neighbours()
-"""Key -> the keys beside it on a QWERTY keyboard, in the same case."""
+"""Key -> its neighbours on a QWERTY keyboard, in the same case."""
 
 LEET: Mapping[str, tuple[str, ...]] = {
     "a": ("4", "@"), "b": ("8",), "e": ("3",), "g": ("9",), "i": ("1", "!"), "l": ("1", "|"), "o": ("0",),
     "s": ("5", "$"), "t": ("7", "+"), "z": ("2",),
 }  # fmt: skip
-"""Small letter -> the digits and signs that stand for it."""
+"""Lower-case letter -> the digits and signs that stand for it."""
 
 OCR: Mapping[str, tuple[str, ...]] = {
     "rn": ("m",), "cl": ("d",), "vv": ("w",), "ii": ("u",), "nn": ("rm",), "li": ("h",),
@@ -106,14 +109,14 @@ OCR: Mapping[str, tuple[str, ...]] = {
     "B": ("8",), "D": ("O",), "G": ("6",), "I": ("l", "1"), "O": ("0", "Q"), "Q": ("O",), "S": ("5",), "Z": ("2",),
     "0": ("O", "o"), "1": ("l", "I"), "2": ("Z",), "5": ("S",), "6": ("b", "G"), "8": ("B",), "9": ("g", "q"),
 }  # fmt: skip
-"""What is printed -> what optical character recognition takes it for."""
+"""Printed characters -> the characters that optical character recognition reads instead."""
 
 EMOJI = ("😀", "🙂", "😂", "🤔", "😅", "🎉", "✨", "🔥", "👍", "🙏", "👀", "💯")
-"""Emoji to scatter: they say nothing about any question."""
+"""Emoji to scatter over a text; none is related to a question of the tests."""
 
 
 def emoji_of(word: str) -> str | None:
-    """The emoji that a word names in English, whole or less a plural's "s", or None.
+    """Return the emoji that an English word names, with or without a plural's "s", or None.
 
     Raises:
         Mistake: if the package `emoji` is not installed.
@@ -122,28 +125,41 @@ def emoji_of(word: str) -> str | None:
         >>> emoji_of("dogs"), emoji_of("France"), emoji_of("which")
         ('🐕', '🇫🇷', None)
     """
-    named = _emoji_names()
+    emoji_by_name = _emoji_names()
     word = word.lower()
-    return named.get(word) or named.get(word.removesuffix("s"))
+    return emoji_by_name.get(word) or emoji_by_name.get(word.removesuffix("s"))
+
+
+def load_emoji() -> ModuleType:
+    """Return the package `emoji`, which is optional.
+
+    Raises:
+        Mistake: if it is not installed.
+    """
+    try:
+        import emoji
+    except ImportError as error:
+        raise Mistake("emoji in texts need the package emoji; install lowland[stress]") from error
+    return emoji
 
 
 @functools.cache
 def _emoji_names() -> dict[str, str]:
-    """One-word names and aliases of at least three letters, in lower case; own names go before aliases."""
-    try:
-        import emoji
-    except ImportError as error:
-        raise Mistake("the corruption 'emoji' needs the package emoji; install lowland[stress]") from error
-    whole = {
+    """Return name -> emoji for names and aliases of one word and at least three letters, in lower case.
+
+    Where two emoji share a word, an emoji's own name goes before another's alias.
+    """
+    emoji = load_emoji()
+    complete = {
         sign: row
         for sign, row in emoji.EMOJI_DATA.items()
         if row["status"] == emoji.STATUS["fully_qualified"]
     }
-    names = [(row["en"], sign) for sign, row in whole.items()]
-    aliases = [(alias, sign) for sign, row in whole.items() for alias in row.get("alias", ())]
-    found: dict[str, str] = {}
+    names = [(row["en"], sign) for sign, row in complete.items()]
+    aliases = [(alias, sign) for sign, row in complete.items() for alias in row.get("alias", ())]
+    emoji_by_name: dict[str, str] = {}
     for name, sign in names + aliases:
         word = name.strip(":").lower()
         if word.isalpha() and len(word) > 2:
-            found.setdefault(word, sign)
-    return found
+            emoji_by_name.setdefault(word, sign)
+    return emoji_by_name

@@ -1,4 +1,4 @@
-"""How much damage: named levels, rates, and a ladder of rates."""
+"""Levels of damage: named rates, and a ladder of rates for a dose-response curve."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from lowland.ground.mistakes import Mistake, one_of
 
 LEVELS: Mapping[str, float] = {"light": 0.05, "heavy": 0.20}
-"""Level -> rate: edits per unit."""
+"""Level -> rate, in edits per unit of the text."""
+DEFAULT_LEVELS: tuple[str, ...] = ("light", "heavy")
 LADDER: tuple[float, ...] = (0.02, 0.05, 0.10, 0.20, 0.40)
-"""Rates for a dose-response curve."""
+"""Rates for a dose-response curve; the level "ladder" stands for all of them."""
 
 
 def rate_of(level: str | float) -> float:
-    """The rate of a level: of `LEVELS`, or a number in (0, 1], also as text.
+    """Return the rate of a level: a name in `LEVELS`, or a number in (0, 1], which may be given as text.
 
     Raises:
         Mistake: for anything else.
@@ -36,26 +37,28 @@ def rate_of(level: str | float) -> float:
     return rate
 
 
-def levels_of(given: Sequence[str | float]) -> dict[str, float]:
-    """Names and rates of levels, "ladder" spelt out; each rate once, by the first of its names.
+def levels_of(levels: Sequence[str | float]) -> dict[str, float]:
+    """Return name -> rate for levels as a user gives them; "ladder" becomes the rates of `LADDER`.
+
+    A rate that has several names is returned once, under the name that comes first.
 
     Raises:
-        Mistake: if there is none, or for each that does not exist.
+        Mistake: if `levels` is empty, or a level does not exist; a sentence for each problem.
 
     Example:
         >>> levels_of(["heavy", "0.20", 0.1])
         {'heavy': 0.2, '0.1': 0.1}
     """
-    found: dict[float, str] = {}
-    problems = [] if given else ["levels is empty; give light, heavy, ladder, or rates such as 0.1"]
-    for level in given:
-        for one in LADDER if level == "ladder" else (level,):
-            try:
-                rate = round(rate_of(one), 6)
-            except Mistake as mistake:
-                problems += mistake.problems
-            else:
-                found.setdefault(rate, str(one) if one in LEVELS else f"{rate:g}")
+    problems = [] if levels else ["levels is empty; give light, heavy, ladder, or rates such as 0.1"]
+    name_of_rate: dict[float, str] = {}
+    steps = [step for level in levels for step in (LADDER if level == "ladder" else (level,))]
+    for step in steps:
+        try:
+            rate = round(rate_of(step), 6)
+        except Mistake as mistake:
+            problems += mistake.problems
+        else:
+            name_of_rate.setdefault(rate, str(step) if step in LEVELS else f"{rate:g}")
     if problems:
         raise Mistake(*problems)
-    return {name: rate for rate, name in found.items()}
+    return {name: rate for rate, name in name_of_rate.items()}

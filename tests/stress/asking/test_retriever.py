@@ -28,13 +28,31 @@ TEXTS = [
 
 
 FACTS = [
-    Fact("france", "Paris is the capital city of France.", "Which city is France's capital?", "Paris"),
-    Fact("peru", "Lima is the capital city of Peru.", "Which city is Peru's capital?", "Lima"),
-    Fact("gold", "The chemical symbol of gold is Au.", "How is gold written in the periodic table?", "Au"),
     Fact(
-        "moon", "Apollo 11 reached the Moon in 1969.", "When did people first set foot on the Moon?", "1969"
+        id="france",
+        fact="Paris is the capital city of France.",
+        question="Which city is France's capital?",
+        answer="Paris",
     ),
-    Fact("spider", "Spiders walk on eight legs.", "A spider has how many legs?", "8"),
+    Fact(
+        id="peru",
+        fact="Lima is the capital city of Peru.",
+        question="Which city is Peru's capital?",
+        answer="Lima",
+    ),
+    Fact(
+        id="gold",
+        fact="The chemical symbol of gold is Au.",
+        question="How is gold written in the periodic table?",
+        answer="Au",
+    ),
+    Fact(
+        id="moon",
+        fact="Apollo 11 reached the Moon in 1969.",
+        question="When did people first set foot on the Moon?",
+        answer="1969",
+    ),
+    Fact(id="spider", fact="Spiders walk on eight legs.", question="A spider has how many legs?", answer="8"),
 ]
 
 
@@ -97,8 +115,18 @@ def test_it_answers_what_it_knows_in_other_words(retriever: Retriever, question:
 
 def test_the_nearest_is_of_the_question_or_the_sentence(minilm: ModelSource) -> None:
     facts = [
-        Fact("a", "Spiders walk on eight legs.", "Something else entirely, about money", "by its sentence"),
-        Fact("b", "Nothing to see here, move along", "How is gold written?", "by its question"),
+        Fact(
+            id="a",
+            fact="Spiders walk on eight legs.",
+            question="Something else entirely, about money",
+            answer="by its sentence",
+        ),
+        Fact(
+            id="b",
+            fact="Nothing to see here, move along",
+            question="How is gold written?",
+            answer="by its question",
+        ),
     ]
     replies = Retriever(minilm, facts).answer(["Spiders walk on eight legs.", "How is gold written?"])
     assert [one.text for one in replies] == ["by its sentence", "by its question"]

@@ -13,6 +13,7 @@ import pytest
 from lowland.ground.mistakes import Mistake
 from lowland.stress.questions.items import (
     HERE,
+    KINDS,
     Item,
     content_hash,
     facts,
@@ -20,7 +21,6 @@ from lowland.stress.questions.items import (
     messy_items,
     multilingual_items,
 )
-from lowland.stress.questions.items.checks import KINDS
 from lowland.stress.replies.answers import match, normalise
 
 GOOD: dict[str, Any] = {
@@ -164,8 +164,8 @@ def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines(tmp_path: Path
         (3, "cannot be read as JSON"),
         (4, "id 'france' stands in line 1 too"),
         (6, "question is missing"),
-        (6, "unknown key 'anwers'; did you mean 'answers'?"),
-        (7, "kind must be one of name, number, year, word, phrase, not 'nam'"),
+        (6, "unknown field 'anwers'; did you mean 'answers'?"),
+        (7, "unknown kind 'nam'; did you mean 'name'? Allowed: name, number, year, word, phrase"),
         (8, "protect 'Spain' does not stand in the question"),
         (9, "key 'id' occurs twice"),
         (10, "expected an object with id, topic, kind, question, answers"),
@@ -201,10 +201,17 @@ def test_languages_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "languages" / "hindi.json").write_text('{\n "condition": \n}', "utf-8")
     (told_json,) = refused(languages, tmp_path)
     assert "hindi.json, line 3: cannot be read as JSON" in told_json
-    (tmp_path / "languages" / "hindi.json").write_text(
-        json.dumps(SPOKEN | {"profile": {"label": "x"}}), "utf-8"
-    )
-    assert any("profile must be null, or an object" in one for one in refused(languages, tmp_path))
+    for profile, words in (
+        ("Latin", "profile is 'Latin'; it must be null, or an object with label, script and function_words"),
+        ({"label": "x", "function_words": ["a"]}, "profile: script is missing"),
+        (
+            {"label": "x", "script": "Latin", "function_words": []},
+            "profile: function_words is []; it must be",
+        ),
+        ({"label": "", "script": "Latin", "function_words": ["a"]}, "profile: label is ''; it must be text"),
+    ):
+        (tmp_path / "languages" / "hindi.json").write_text(json.dumps(hindi | {"profile": profile}), "utf-8")
+        assert any(f"hindi.json: {words}" in problem for problem in refused(languages, tmp_path)), words
     (tmp_path / "languages" / "hindi.json").write_text(json.dumps(SPOKEN), "utf-8")
     assert any(
         "condition 'english' is also that of english.json" in one for one in refused(languages, tmp_path)

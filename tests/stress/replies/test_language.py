@@ -68,9 +68,9 @@ def test_a_further_language_is_a_profile() -> None:
     """Spanish was other, and is itself with a profile of its own; its words leave the foreign list."""
     reply = "La capital de Japón es Tokio."
     assert language_of(reply, PROFILES) == "other"
-    spanish = Profile("spanish", "Latin", frozenset({"la", "de", "es", "el"}))
+    spanish = Profile(label="spanish", script="Latin", function_words=frozenset({"la", "de", "es", "el"}))
     assert language_of(reply, (*PROFILES, spanish)) == "spanish"
-    tamil = Profile("tamil", "Tamil", frozenset({"ஒரு"}))
+    tamil = Profile(label="tamil", script="Tamil", function_words=frozenset({"ஒரு"}))
     assert language_of("டோக்கியோ", (*PROFILES, tamil)) == "tamil"
 
 

@@ -72,7 +72,7 @@ def test_what_says_nothing_is_not_drawn():
     assert set(sheet["epoch"]) == {2}
     with pytest.raises(Mistake, match="nothing to rate"):
         sample_for_rating(table.assign(reply=""), 5)
-    with pytest.raises(Mistake, match="1 or more"):
+    with pytest.raises(Mistake, match="count is 0; it must be at least 1"):
         sample_for_rating(table, 0)
 
 
@@ -134,9 +134,9 @@ def test_blank_ratings_are_none():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: s.assign(fluency="6"), "line 2, 3, 4, 5, 6 and 7 more .* no whole number of 1 to 5"),
-        (lambda s: s.assign(fluency="3.5"), "no whole number"),
-        (lambda s: s.assign(fluency="good"), "no whole number"),
+        (lambda s: s.assign(fluency="6"), "line 2, 3, 4, 5, 6 and 7 more .* not a whole number from 1 to 5"),
+        (lambda s: s.assign(fluency="3.5"), "not a whole number from 1 to 5"),
+        (lambda s: s.assign(fluency="good"), "not a whole number from 1 to 5"),
         (lambda s: s.assign(item=["lost", *s["item"][1:]]), "line 2 of the ratings fits no row by"),
         (lambda s: pd.concat([s, s.iloc[[0]]], ignore_index=True), "line 2, 14 .* rated twice"),
         (lambda s: s.drop(columns="fluency"), "lack the columns fluency"),

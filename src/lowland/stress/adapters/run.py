@@ -71,7 +71,7 @@ def stress_adapters(
         folders: of the runs; all of one task, its data and base model, no method and seed twice.
         corruptions: names of `CORRUPTIONS`, or "all".
         levels: "light", "heavy", "ladder" (five rates), or rates in (0, 1].
-        protect: "yes" spares names and numbers (`lowland.stress.adapters.texts.vital`), "both" asks both ways.
+        protect: "yes" spares names and numbers (`lowland.text.protection.vital`), "both" asks both ways.
         mitigations: besides "none", which is always asked, "normalise" (each text is cleaned before it is read, clean
             ones, too), or "all".
         out: the folder of records; a folder `adapter-<task>-<key>` is made in it.

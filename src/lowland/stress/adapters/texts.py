@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -19,16 +18,12 @@ from lowland.ground.mistakes import Mistake, one_of
 from lowland.ground.rng import stream, stream_seed
 from lowland.stress.questions.mitigations import prepared
 from lowland.tasks.classification import TextData
-from lowland.text.corruptions import CORRUPTIONS, corrupt
+from lowland.text.corruptions import ALL, CLEAN, CORRUPTIONS, corrupt
 from lowland.text.levels import levels_of
+from lowland.text.protection import PROTECT, vital
 
-CLEAN, ALL = "clean", "all"
-PROTECT: Mapping[str, tuple[bool, ...]] = {"no": (False,), "yes": (True,), "both": (False, True)}
-"""Whether names and numbers (`vital`) are spared."""
 MITIGATIONS = ("none", "normalise")
 """What can be done for a classifier: it takes no prompt, so only its input can be changed."""
-
-VITAL = re.compile(r"\d+(?:[.,:/]\d+)*%?|(?<=\s)[A-Z][\w&.-]*\w")
 
 
 @dataclass(frozen=True)
@@ -104,14 +99,6 @@ def texts_of(task: TextData, limit: int | None = None, seed: int = 0) -> pd.Data
         )
         parts.append(table.iloc[chosen])
     return pd.concat(parts, ignore_index=True)
-
-
-def vital(text: str) -> tuple[str, ...]:
-    """What a protected corruption spares: numbers, and words with a capital that do not begin the text.
-
-    A rule of thumb for names; a text in small letters has none.
-    """
-    return tuple(dict.fromkeys(VITAL.findall(text)))
 
 
 def damaged_texts(

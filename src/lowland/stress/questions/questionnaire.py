@@ -14,11 +14,10 @@ from typing import Any
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.stress.questions.items import Item, messy_items, multilingual_items
 from lowland.stress.questions.mitigations import MITIGATIONS, prepared, system_prompt
-from lowland.text.corruptions import CORRUPTIONS, corrupt
-from lowland.text.levels import levels_of, rate_of
+from lowland.text.corruptions import ALL, CORRUPTIONS, corrupt
+from lowland.text.levels import DEFAULT_LEVELS, levels_of, rate_of
+from lowland.text.protection import PROTECT
 
-PROTECT = ("no", "yes", "both")
-ALL = "all"
 COMPARED_WITH = "english"
 """The language that the others are held against."""
 
@@ -42,7 +41,7 @@ class Questionnaire:
     eval: str = "messy"
     items: str | None = None
     conditions: tuple[str, ...] = ()
-    levels: tuple[str, ...] = ("light", "heavy")
+    levels: tuple[str, ...] = DEFAULT_LEVELS
     mitigations: tuple[str, ...] = ()
     protect: str = "no"
     limit: int | None = None
@@ -206,7 +205,7 @@ def _languages(asked: Questionnaire) -> tuple[str, ...]:
 
 
 def _messy(asked: Questionnaire) -> Iterator[Question]:
-    protects = {"no": (False,), "yes": (True,), "both": (False, True)}[asked.protect]
+    protects = PROTECT[asked.protect]
 
     @functools.cache
     def cleaned(text: str, mitigation: str) -> str:

@@ -1,5 +1,6 @@
-"""What a reply is worth: is it right (`answers`), in which language (`language`), and how is it wrong (`taxonomy`)?
+"""Assessment of replies: is a reply right, in which language is it, and what kind of error does it make?
 
-`answers` reads words by `wording`, judges their `mentions`, and reads numbers by `numbers`, `number_words` and
-`quantities`; `taxonomy` goes through the tables of `rules`.
+`answers` compares a reply with the gold. It splits the reply into words (`wording`), judges whether a mention of the
+gold counts (`mentions`), and reads numbers (`numbers`, `number_words`, `quantities`). `language` finds the language,
+`taxonomy` the kind of error by the tables in `rules`. `ratings` holds sheets for people who rate fluency.
 """

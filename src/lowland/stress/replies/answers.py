@@ -1,22 +1,29 @@
-"""Is a reply right? A match with the gold's aliases that forgives writing, and forgives no other answer.
+"""Comparison of a reply with the gold answers: it forgives differences in writing, but not another answer.
 
-A reply is read as plain text (`wording.py`): the line after its last "Answer:" where it has one, what
-follows its last correction ("Wait, …"), else all of it.
+A reply is read as plain text (`wording.py`): what follows its last correction ("Wait, …") if there is one, and of that
+the line after the last "Answer:" if there is one.
 
-**Names, words, phrases.** An alias counts where it stands as whole words, unless it is denied ("not Paris", "Paris
-nahi", "many think of Paris, but"), second ("larger than Paris", "followed by Paris"), part of another name or amount
-("South Africa", "10 crore"), or one of several candidates: beside an "or" whose other side is no alias ("Paris or
-Lyon"; "X, or Y" with one comma says the same thing twice and counts), in a list of lines, in a reply of nothing but
-names joined by "and", or behind the first of names with commas ("Paris, France" counts for Paris). Aliases of one or
-two Latin letters (symbols) must have their case, be no initial ("Robert E. Lee"), and where they spell a common word,
-end their clause. For a phrase, all of its content words in one sentence will do, in any order.
+**Names, words, phrases.** An alias (a form of the gold answer) counts if it stands in the reply as whole words, unless
+it is
 
-**Numbers and years.** The reply's numbers are read with their units (`numbers.py`). Those in brackets,
-denied ones and the question's own are set aside where others remain; so is a number in another unit than the gold's.
-The clause that decides is the first with a number, or the one that concludes ("so", "therefore", "in total"); in it,
-what follows the last "=" or "is" where there are several. It must hold the gold's value and no other.
+- denied: "not Paris", "Paris nahi", "many think of Paris, but";
+- second in a comparison or order: "larger than Paris", "followed by Paris";
+- part of another name or amount: "South Africa", "10 crore";
+- one of several candidates: beside an "or" whose other side is not an alias ("Paris or Lyon"), in a list of lines, in
+  a reply that consists of names joined by "and", or behind the first of several names with commas. "X, or Y" with one
+  comma says the same thing twice and counts; "Paris, France" counts for Paris.
 
-**Near misses.** One misspelt word of a name or word, no number: see `near`. They count as right and are marked.
+An alias of one or two Latin letters (a symbol) must have the same case, must not be an initial ("Robert E. Lee"), and
+must end its clause if it spells a common word. A phrase also counts if all of its content words stand in one sentence,
+in any order.
+
+**Numbers and years.** The numbers of the reply are read with their units (`numbers.py`). Numbers in brackets, denied
+numbers and the question's own numbers are ignored if others remain; so are numbers in another unit than the gold's. One
+clause decides: the one that concludes ("so", "therefore", "in total"), else the first with a number. If it has several
+numbers, those after the last "=" or "is" decide. They must be the gold's value and no other.
+
+**Near misses.** One word of a name or word may be misspelt (see `near`), a number may not. Such replies count as right
+and are marked.
 """
 
 from __future__ import annotations
@@ -27,9 +34,9 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import OSA
 
-from lowland.stress.replies.mentions import counts, other_amount
+from lowland.stress.replies.mentions import counts_as_answer, is_other_amount
 from lowland.stress.replies.numbers import numbers_in
-from lowland.stress.replies.quantities import given_numbers, number_of_alias
+from lowland.stress.replies.quantities import answer_numbers, number_of_alias
 from lowland.stress.replies.wording import (
     OR,
     STOPS,
@@ -43,26 +50,26 @@ from lowland.stress.replies.wording import (
 )
 
 NEAR = 0.86
-"""The least similarity of a near miss, 1 - edits / letters (edits with swaps); see near_misses.jsonl."""
+"""Smallest similarity of a near miss, 1 - edits / letters, where a swap is one edit; see near_misses.jsonl."""
 NEAR_LETTERS = 5
-"""Shorter words have no near misses: Iran, Iraq."""
+"""Words with fewer letters have no near misses: Iran is not Iraq."""
 ENDING_LETTERS = 9
-"""Shorter words are other words when letters are added at their end: silicon, silicone."""
+"""Words with fewer letters become other words when letters are added at their end: silicon, silicone."""
 
 COMMON = listed("a i as in at he be no so am or to is it us if of on my we me do by an up go hi")
 STOP_WORDS = listed("a an of to in on at by for and is are was it its ka ki ke का की के में mein")
 
-Equal = Callable[[Sequence[Word], Sequence[Word]], bool]
+SameWords = Callable[[Sequence[Word], Sequence[Word]], bool]
 
 
 @dataclass(frozen=True)
 class Match:
-    """What was found in a reply.
+    """Result of comparing a reply with the gold.
 
     Attributes:
-        right: the reply gives the gold answer, exactly or nearly.
-        near: it does so only by a near miss.
-        said: the words that decided; for a wrong reply the part that was read, at most 200 characters.
+        right: whether the reply gives the gold answer, exactly or nearly.
+        near: whether it does so only by a near miss.
+        said: the words that decided; for a wrong reply, the part that was read, at most 200 characters.
     """
 
     right: bool
@@ -75,9 +82,9 @@ def match(reply: str, answers: Iterable[str], kind: str, question: str = "") -> 
 
     Args:
         reply: as the model gave it.
-        answers: all forms that count.
+        answers: all forms that count as right.
         kind: "name", "word", "phrase", "number" or "year".
-        question: the clean question; numbers that stand in it are set aside in the reply.
+        question: the clean question; its numbers are ignored in the reply.
 
     Example:
         >>> match("The capital of Australia is **Canbera**.", ["Canberra"], "name")
@@ -98,7 +105,7 @@ def match(reply: str, answers: Iterable[str], kind: str, question: str = "") -> 
 
 
 def normalise(text: str) -> str:
-    """The words of a text, folded, one space between; "the", a first "a" or "an", and punctuation are gone.
+    """Return the case-folded words of a text with one space between, without "the", a leading article or punctuation.
 
     Example:
         >>> normalise("The  U.S.A.!"), normalise("ｃａｆé १२")
@@ -108,20 +115,21 @@ def normalise(text: str) -> str:
 
 
 def near(word: str, gold: str) -> bool:
-    """Whether a word is a misspelling of another: two folded single words.
+    """Whether a word is a misspelling of another; both are single, case-folded words.
 
-    Both have `NEAR_LETTERS` letters or more, no digit, and the same first letter; they are equal once double letters
-    are single, or 1 - edits / letters of the longer is at least `NEAR`, that is one edit in eight letters, and a word
-    below `ENDING_LETTERS` is not the beginning of the other.
+    Both words must have at least `NEAR_LETTERS` letters, no digit, and the same first letter. They are near if they are
+    equal once double letters are single, or if 1 - edits / letters of the longer is at least `NEAR` (about one edit in
+    eight letters). In the second case, a word with fewer than `ENDING_LETTERS` letters must not be the beginning of the
+    other.
 
     Example:
         >>> near("canbera", "canberra"), near("austria", "australia")
         (True, False)
     """
     letters = min(len(word), len(gold))
-    if letters < NEAR_LETTERS or word[0] != gold[0] or any(one.isdigit() for one in word + gold):
+    if letters < NEAR_LETTERS or word[0] != gold[0] or any(letter.isdigit() for letter in word + gold):
         return False
-    if _single(word) == _single(gold):
+    if _with_single_letters(word) == _with_single_letters(gold):
         return True
     if letters < ENDING_LETTERS and (word.startswith(gold) or gold.startswith(word)):
         return False
@@ -129,16 +137,16 @@ def near(word: str, gold: str) -> bool:
 
 
 def _name_match(text: str, aliases: Sequence[str], kind: str) -> Match:
-    """By whole words, then a phrase by its content words, then by near misses."""
+    """Match by whole words, then a phrase by its content words, then by near misses."""
     words = words_of(text)
     golds = [_gold_words(alias) for alias in aliases]
-    exact = [(*place, gold) for gold in golds for place in _places(words, gold, _same)]
-    spans = [(start, end) for start, end, _ in exact]
-    for start, end, gold in exact:
+    mentions = [(*place, gold) for gold in golds for place in _places(words, gold, _same)]
+    spans = [(start, end) for start, end, _ in mentions]
+    for start, end, gold in mentions:
         if (
-            counts(text, words, start, end, spans)
+            counts_as_answer(text, words, start, end, spans)
             and _symbol_stands(text, words, start, end, gold)
-            and not other_amount(text, words, start, end)
+            and not is_other_amount(text, words, start, end)
         ):
             return Match(True, False, text[words[start].start : words[end - 1].end])
     if kind == "number":
@@ -148,24 +156,25 @@ def _name_match(text: str, aliases: Sequence[str], kind: str) -> Match:
             if any(_all_words(text[a:b], gold) for gold in golds):
                 return Match(True, False, text[a:b].strip())
         return Match(False, False, text[:200])
-    if exact:
+    if mentions:
         return Match(False, False, text[:200])
-    initials = {word.fold[0] for word in words}  # near words have the same
+    initials = {word.fold[0] for word in words}  # near words have the same first letter
     likely = [gold for gold in golds if gold and gold[0].fold[0] in initials]
-    close = [place for gold in likely for place in _places(words, gold, _nearly)]
-    for start, end in close:
-        if counts(text, words, start, end, close):
+    near_spans = [place for gold in likely for place in _places(words, gold, _nearly)]
+    for start, end in near_spans:
+        if counts_as_answer(text, words, start, end, near_spans):
             return Match(True, True, text[words[start].start : words[end - 1].end])
     return Match(False, False, text[:200])
 
 
 def _gold_words(text: str) -> tuple[Word, ...]:
+    """Return the words of an alias without a leading article."""
     words = words_of(text)
     return words[1:] if len(words) > 1 and words[0].fold in ("a", "an") else words
 
 
-def _places(words: Sequence[Word], gold: Sequence[Word], equal: Equal) -> list[tuple[int, int]]:
-    """Where the gold's words stand in a row, as [start, end) of words."""
+def _places(words: Sequence[Word], gold: Sequence[Word], equal: SameWords) -> list[tuple[int, int]]:
+    """Return [start, end) in words of every place where the gold's words stand in a row."""
     size = len(gold)
     if not size:
         return []
@@ -177,31 +186,35 @@ def _places(words: Sequence[Word], gold: Sequence[Word], equal: Equal) -> list[t
     ]
 
 
-def _same(some: Sequence[Word], gold: Sequence[Word]) -> bool:
-    return all(one.fold == other.fold for one, other in zip(some, gold, strict=True))
+def _same(words: Sequence[Word], gold: Sequence[Word]) -> bool:
+    return all(word.fold == gold_word.fold for word, gold_word in zip(words, gold, strict=True))
 
 
-def _nearly(some: Sequence[Word], gold: Sequence[Word]) -> bool:
-    """Every word equal or near."""
+def _nearly(words: Sequence[Word], gold: Sequence[Word]) -> bool:
+    """Whether every word is equal or near to the gold's."""
     return all(
-        one.fold == other.fold or near(one.fold, other.fold) for one, other in zip(some, gold, strict=True)
+        word.fold == gold_word.fold or near(word.fold, gold_word.fold)
+        for word, gold_word in zip(words, gold, strict=True)
     )
 
 
 def _all_words(sentence: str, gold: Sequence[Word]) -> bool:
-    """Whether a sentence has all content words of a phrase of two or more, none of them denied."""
-    wanted = {word.fold for word in gold} - STOP_WORDS
-    there = {word.fold: word for word in words_of(sentence)}
+    """Whether a sentence has all content words of a phrase of two or more, and denies none of them."""
+    content = {word.fold for word in gold} - STOP_WORDS
+    word_of_fold = {word.fold: word for word in words_of(sentence)}
     return (
-        len(wanted) >= 2
-        and wanted <= set(there)
-        and not any(denied(sentence, there[fold].start, there[fold].end) for fold in wanted)
-        and not any(word in OR for word in there)
+        len(content) >= 2
+        and content <= set(word_of_fold)
+        and not any(denied(sentence, word_of_fold[fold].start, word_of_fold[fold].end) for fold in content)
+        and not any(fold in OR for fold in word_of_fold)
     )
 
 
 def _symbol_stands(text: str, words: Sequence[Word], start: int, end: int, gold: Sequence[Word]) -> bool:
-    """Short Latin aliases in running text: the case must be right, and a common word must end its clause."""
+    """Whether a mention of a short Latin alias counts: its case is right, and a common word ends its clause.
+
+    True for all other aliases.
+    """
     if len(gold) > 1 or len(gold[0].fold) > 2 or not gold[0].fold.isascii() or gold[0].raw.isdigit():
         return True
     if words[start].raw != gold[0].raw:
@@ -212,18 +225,20 @@ def _symbol_stands(text: str, words: Sequence[Word], start: int, end: int, gold:
     return gold[0].fold not in COMMON or not rest or rest[0] in STOPS + ","
 
 
-def _single(word: str) -> str:
+def _with_single_letters(word: str) -> str:
+    """Return the word with double letters made single."""
     return re.sub(r"(.)\1+", r"\1", word)
 
 
 def _number_match(text: str, aliases: Sequence[str], years: bool, question: str) -> Match:
-    golds = [one for alias in aliases if (one := number_of_alias(alias, years)) is not None]
-    values, units = {one.value for one in golds}, {one.unit for one in golds} - {""}
-    asked = {one.value for one in numbers_in(question, years)}
-    given = given_numbers(text, years, units, values, asked)
-    said = ", ".join(text[one.start : one.end] for one in given) or text[:200]
-    if given and {one.value for one in given} <= values:
+    """Match by the reply's numbers, then by the words of aliases that hold several numbers."""
+    golds = [number for alias in aliases if (number := number_of_alias(alias, years)) is not None]
+    values, units = {gold.value for gold in golds}, {gold.unit for gold in golds} - {""}
+    in_question = {number.value for number in numbers_in(question, years)}
+    numbers = answer_numbers(text, years, units, values, in_question)
+    said = ", ".join(text[number.start : number.end] for number in numbers) or text[:200]
+    if numbers and {number.value for number in numbers} <= values:
         return Match(True, False, said)
-    in_words = [alias for alias in aliases if len(numbers_in(alias, years)) > 1 and not years]
-    found = _name_match(text, in_words, "number")
-    return found if found.right else Match(False, False, said)
+    of_several_numbers = [alias for alias in aliases if len(numbers_in(alias, years)) > 1 and not years]
+    by_words = _name_match(text, of_several_numbers, "number")
+    return by_words if by_words.right else Match(False, False, said)

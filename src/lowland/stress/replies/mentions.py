@@ -1,4 +1,7 @@
-"""Does a mention of the gold count as the answer? Not if denied, a part of something else, or one of several."""
+"""Rules for whether a mention of the gold counts as the reply's answer.
+
+A mention does not count if it is denied, part of something else, or one of several candidates.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +24,41 @@ from lowland.stress.replies.wording import (
 )
 
 COMPASS = listed("north south east west uttar dakshin उत्तर दक्षिण पूर्व पश्चिम")
-"""Before a name they make another one: South Africa, south-east."""
+"""Words that make another name of the name behind them: South Africa, south-east."""
 SECOND = re.compile(r"(?:(?<!other )(?<!rather )\bthan|\bfollowed by)\s+(?:the\s+)?$", re.IGNORECASE)
 AND = re.compile(r",|\band\b|&|और|\baur\b", re.IGNORECASE)
+_WORDS_TO_OR = 8
+"""Number of words behind a mention among which an "or" is searched."""
+_ENTRY_WORDS = 3
+"""Largest number of words of an entry of a list."""
+_LIST_WORDS = 12
+"""Largest number of words of a list in one line."""
 
 
-def counts(text: str, words: Sequence[Word], start: int, end: int, golds: Sequence[tuple[int, int]]) -> bool:
-    """Whether words [start, end) are what the reply gives: not denied, not second, no one of several candidates."""
-    a, b = words[start].start, words[end - 1].end
+def counts_as_answer(
+    text: str, words: Sequence[Word], start: int, end: int, golds: Sequence[tuple[int, int]]
+) -> bool:
+    """Whether a mention of the gold is the reply's answer.
+
+    Args:
+        text: the part of the reply to read, as plain text.
+        words: of the text.
+        start: index of the mention's first word.
+        end: index behind its last word.
+        golds: all mentions of the gold, as [start, end) of words.
+    """
+    first, past = words[start].start, words[end - 1].end
     return not (
-        denied(text, a, b)
-        or SECOND.search(text[:a])
-        or _another_place(text, words, start)
-        or _alternative(text, words, start, end, golds)
-        or _in_list(text, a, b, words, golds)
+        denied(text, first, past)
+        or SECOND.search(text[:first])
+        or _is_another_place(text, words, start)
+        or _is_alternative(text, words, start, end, golds)
+        or _is_in_list(text, first, past, words, golds)
     )
 
 
-def _another_place(text: str, words: Sequence[Word], start: int) -> bool:
-    """Whether a point of the compass stands right before: "South Africa"."""
+def _is_another_place(text: str, words: Sequence[Word], start: int) -> bool:
+    """Whether a point of the compass stands right before the mention: "South Africa"."""
     before = words[start - 1] if start > 0 else None
     return (
         before is not None
@@ -48,62 +67,73 @@ def _another_place(text: str, words: Sequence[Word], start: int) -> bool:
     )
 
 
-def other_amount(text: str, words: Sequence[Word], start: int, end: int) -> bool:
-    """Whether the words are a scale, and a number before makes another amount of it: "10 crore" is not "crore"."""
+def is_other_amount(text: str, words: Sequence[Word], start: int, end: int) -> bool:
+    """Whether the mention is a scale, and the number before it makes another amount: "10 crore" is not "crore"."""
     if start == 0 or words[start].fold not in SCALES:
         return False
-    read = numbers_in(text[words[start - 1].start : words[end - 1].end])
-    return len(read) == 1 and read[0].value != SCALES[words[start].fold]
+    numbers = numbers_in(text[words[start - 1].start : words[end - 1].end])
+    return len(numbers) == 1 and numbers[0].value != SCALES[words[start].fold]
 
 
-def _alternative(
+def _is_alternative(
     text: str, words: Sequence[Word], start: int, end: int, golds: Sequence[tuple[int, int]]
 ) -> bool:
-    """Whether the words stand beside an "or" whose other side is no alias."""
-    starts, ends = {one for one, _ in golds}, {one for _, one in golds}
+    """Whether the mention stands beside an "or" or "/" whose other side is not an alias."""
+    gold_starts, gold_ends = {first for first, _ in golds}, {past for _, past in golds}
 
-    def comma(left: int, right: int) -> bool:
-        return "," in text[words[left].end : words[right].start]
+    def between(number: int) -> str:
+        """Return the characters between word `number - 1` and word `number`."""
+        return text[words[number - 1].end : words[number].start]
 
-    if start > 0 and (words[start - 1].fold in OR or "/" in text[words[start - 1].end : words[start].start]):
-        here = start - 1 if words[start - 1].fold in OR else start
-        return here not in ends
-    if end < len(words) and "/" in text[words[end - 1].end : words[end].start]:
-        return end not in starts
-    for place in range(end, min(end + 8, len(words))):
-        if any(stop in text[words[place - 1].end : words[place].start] for stop in STOPS):
+    if start > 0 and (words[start - 1].fold in OR or "/" in between(start)):
+        end_of_other_side = start - 1 if words[start - 1].fold in OR else start
+        return end_of_other_side not in gold_ends
+    if end < len(words) and "/" in between(end):
+        return end not in gold_starts
+    for number in range(end, min(end + _WORDS_TO_OR, len(words))):
+        if any(stop in between(number) for stop in STOPS):
             return False
-        if place == end and words[place].fold not in OR and not comma(place - 1, place):
+        if number == end and words[number].fold not in OR and "," not in between(number):
             return False  # the sentence goes on
-        if words[place].fold in OR:
-            twice = place == end and comma(place - 1, place) and not (start > 0 and comma(start - 1, start))
-            return not twice and place + 1 < len(words) and place + 1 not in starts
-        if words[place].fold in BUT:
+        if words[number].fold in OR:
+            has_one_comma = "," in between(number) and not (start > 0 and "," in between(start))
+            says_it_twice = number == end and has_one_comma  # "X, or Y"
+            return not says_it_twice and number + 1 < len(words) and number + 1 not in gold_starts
+        if words[number].fold in BUT:
             return False
     return False
 
 
-def _in_list(text: str, a: int, b: int, words: Sequence[Word], golds: Sequence[tuple[int, int]]) -> bool:
-    """Whether the reply is a list: of lines, of names joined by "and", or by commas and another comes first."""
+def _is_in_list(
+    text: str, start: int, end: int, words: Sequence[Word], golds: Sequence[tuple[int, int]]
+) -> bool:
+    """Whether the reply is a list in which text[start:end] is one of several candidates.
+
+    Such a list consists of lines, of names joined by "and", or of names with commas of which another comes first.
+    """
     lines = [line for line in text.split("\n") if line.strip()]
-    bare = [ENUMERATION.sub("", line) for line in lines]
-    if len(lines) > 1 and all(len(words_of(line)) <= 3 for line in bare):
+    entries = [ENUMERATION.sub("", line) for line in lines]
+    if len(lines) > 1 and all(len(words_of(entry)) <= _ENTRY_WORDS for entry in entries):
         return True
-    if len(lines) > 1 or len(words) > 12:
+    if len(lines) > 1 or len(words) > _LIST_WORDS:
         return False
-    parts = [text[i:j] for i, j in _between(AND, text)]
-    if len(parts) < 2 or AND.search(text[a:b]) or any(not 0 < len(words_of(part)) <= 3 for part in parts):
+    parts = [text[first:past] for first, past in _spans_between(AND, text)]
+    if (
+        len(parts) < 2
+        or AND.search(text[start:end])
+        or any(not 0 < len(words_of(part)) <= _ENTRY_WORDS for part in parts)
+    ):
         return False
     if any(word.fold in NOT_BEFORE | NOT_AFTER for word in words):
         return False
-    inside = {place for start, end in golds for place in range(start, end)}
-    if len(inside) >= len(words) - 1:
+    gold_words = {number for first, past in golds for number in range(first, past)}
+    if len(gold_words) >= len(words) - 1:
         return False
-    return AND.search(text.replace(",", " ")) is not None or a >= len(parts[0])
+    return AND.search(text.replace(",", " ")) is not None or start >= len(parts[0])
 
 
-def _between(pattern: re.Pattern[str], text: str) -> list[tuple[int, int]]:
-    """The spans of a text between a pattern's matches."""
-    borders = [place for found in pattern.finditer(text) for place in found.span()]
-    places = [0, *borders, len(text)]
-    return list(zip(places[::2], places[1::2], strict=True))
+def _spans_between(pattern: re.Pattern[str], text: str) -> list[tuple[int, int]]:
+    """Return the spans of a text between a pattern's matches."""
+    borders = [border for match in pattern.finditer(text) for border in match.span()]
+    borders = [0, *borders, len(text)]
+    return list(zip(borders[::2], borders[1::2], strict=True))

@@ -1,4 +1,4 @@
-"""Number words in English and Hindi, in Devanagari and in Latin letters as people write it; and units."""
+"""Number words in English, in Hindi in Devanagari, and in Hindi in Latin letters as people write it; and units."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lowland.stress.replies.wording import listed
 
-# From 0 to 99, ten to a line and its continuation; further spellings after a slash.
+# In order from 0. Hindi has ten numbers to a line (with its continuation); further spellings stand after a slash.
 _ENGLISH = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
 eighteen nineteen
@@ -67,7 +67,7 @@ SCALES: Mapping[str, int] = {
 }
 
 AMBIGUOUS = listed("one ek do teen tin char chaar che saat sat das dus bees tees saath sath no arab एक दो")
-"""Also ordinary words; alone they are numbers only where nothing else is."""
+"""Number words that are ordinary words, too; one of them alone is read as a number only if there is no other."""
 
 UNITS: Mapping[str, str] = {
     form: name
@@ -106,13 +106,14 @@ UNITS: Mapping[str, str] = {
     }.items()
     for form in forms.split("|")
 }
-"""From a written unit to its name; longer forms are tried first."""
+"""Written form of a unit -> its name; longer forms are tried first."""
 
 
 def skeleton(word: str) -> str:
-    """A romanised word without the choices that people make differently.
+    """Return a romanised Hindi word in one spelling, whichever of the usual ones it is written in.
 
-    Long vowels are short, double letters single, w is v, z is j, sh is s, and no h ends it.
+    Long vowels become short, double letters single, w becomes v, z becomes j, sh becomes s, chh becomes ch, and an h
+    at the end after a vowel is removed.
 
     Example:
         >>> skeleton("chaalees"), skeleton("chalis"), skeleton("unnees")

@@ -1,7 +1,7 @@
-"""Numbers in a plain text (`lowland.stress.replies.wording.plain`): digits and words, with their units.
+"""Reader of the numbers in a plain text (`lowland.stress.replies.wording.plain`): digits and words, with their units.
 
-Read are digits with thousands separators (1,000 and 1,00,000), decimals, fractions, powers of ten, signs, and number
-words in English and Hindi, also romanised, with hundred, thousand, lakh, crore, million, billion and dozen.
+It reads digits with thousands separators (1,000 and 1,00,000), decimals, fractions, powers of ten and signs, and number
+words in English, Hindi and romanised Hindi with hundred, thousand, lakh, crore, million, billion and dozen.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ NAMES: Mapping[str, str] = {plain(form).casefold(): name for form, name in UNITS
 
 @dataclass(frozen=True)
 class Number:
-    """A number of a text, at [start, end) of it, its unit inside.
+    """A number in a text.
 
     Attributes:
-        value: below zero for years BC.
-        unit: of `UNITS`, "" where none follows.
-        sure: False for one word that is an ordinary word as well ("one", "do").
+        value: negative for years BC.
+        unit: a name in `UNITS`; "" if no unit follows.
+        start: index of its first character.
+        end: index behind its last character; the unit is included.
+        sure: False for a single word that is an ordinary word, too ("one", "do").
     """
 
     value: Fraction
@@ -59,7 +61,16 @@ class Number:
 
 @dataclass(frozen=True)
 class _Part:
-    """A word of a number: a value below a hundred or digits, or a scale to multiply with."""
+    """A part of a number: digits, a word for a value below a hundred, or a scale to multiply by.
+
+    Attributes:
+        value: of the digits, the word or the scale.
+        scale: whether it is a scale, as "hundred".
+        digits: whether it is written in digits.
+        start: index of its first character in the text.
+        end: index behind its last character.
+        sure: False for a word that is an ordinary word, too.
+    """
 
     value: Fraction
     scale: bool
@@ -70,53 +81,57 @@ class _Part:
 
 
 def numbers_in(text: str, years: bool = False) -> list[Number]:
-    """The numbers of a plain text, in its order.
+    """Return the numbers of a plain text, in their order.
 
     Args:
-        text: from `lowland.stress.replies.wording.plain`.
-        years: read "nineteen forty-seven" as 1947.
+        text: as `lowland.stress.replies.wording.plain` returns it.
+        years: whether to read "nineteen forty-seven" as 1947.
 
     Example:
-        >>> [(str(one.value), one.unit) for one in numbers_in("two lakh fifty, or 1,00,000 km")]
+        >>> [(str(number.value), number.unit) for number in numbers_in("two lakh fifty, or 1,00,000 km")]
         [('200050', ''), ('100000', 'kilometre')]
     """
-    read: list[Number] = []
+    numbers: list[Number] = []
     group: list[_Part] = []
     for part in _parts(text):
         if group and not _continues(text, group, part):
-            read.append(_number(text, group))
+            numbers.append(_number(text, group))
             group = []
         group.append(part)
     if group:
-        read.append(_number(text, group))
-    ends = [0, *(one.end for one in read)]
-    read = [one for one, end in zip(read, ends, strict=False) if one.start >= end]  # not the 2 of m/s^2
-    return _paired_years(text, read) if years else read
+        numbers.append(_number(text, group))
+    ends = [0, *(number.end for number in numbers)]  # of the number before; the 2 of m/s^2 is not a number
+    numbers = [number for number, end in zip(numbers, ends, strict=False) if number.start >= end]
+    return _paired_years(text, numbers) if years else numbers
 
 
 def _parts(text: str) -> Iterator[_Part]:
-    """Digits and number words by their places."""
-    found = []
-    for one in DIGITS.finditer(text):
-        value = Fraction(one["whole"].replace(",", "") + (one["part"] or ""))
-        if one["under"] and not one["power"] and value % int(one["under"]) == 0:  # 72/6 asks for a division
-            found.append(_Part(value, False, True, one.start(), one.end("whole"), True))
-            found.append(_Part(Fraction(one["under"]), False, True, *one.span("under"), True))
+    """Yield digits and number words in the order of their places."""
+    parts = []
+    for match in DIGITS.finditer(text):
+        value = Fraction(match["whole"].replace(",", "") + (match["part"] or ""))
+        if (
+            match["under"] and not match["power"] and value % int(match["under"]) == 0
+        ):  # 72/6 asks for a division
+            parts.append(_Part(value, False, True, match.start(), match.end("whole"), True))
+            parts.append(_Part(Fraction(match["under"]), False, True, *match.span("under"), True))
             continue
-        if one["under"]:
-            value /= int(one["under"])
-        if one["power"]:
-            value *= Fraction(10) ** int(one["power"])
-        found.append(_Part(value, False, True, *one.span(), True))
+        if match["under"]:
+            value /= int(match["under"])
+        if match["power"]:
+            value *= Fraction(10) ** int(match["power"])
+        parts.append(_Part(value, False, True, *match.span(), True))
     for word in words_of(text):
-        known = _word_value(word.fold)
-        if known is not None:
+        value_of_word = _word_value(word.fold)
+        if value_of_word is not None:
+            word_value, is_scale = value_of_word
             sure = word.fold not in AMBIGUOUS
-            found.append(_Part(Fraction(known[0]), known[1], False, word.start, word.end, sure))
-    yield from sorted(found, key=lambda part: part.start)
+            parts.append(_Part(Fraction(word_value), is_scale, False, word.start, word.end, sure))
+    yield from sorted(parts, key=lambda part: part.start)
 
 
 def _word_value(fold: str) -> tuple[int | Fraction, bool] | None:
+    """Return the value of a number word and whether it is a scale; None for other words."""
     if fold in SCALES:
         return SCALES[fold], True
     if fold in SMALL:
@@ -125,13 +140,14 @@ def _word_value(fold: str) -> tuple[int | Fraction, bool] | None:
 
 
 def _continues(text: str, group: list[_Part], part: _Part) -> bool:
-    """Whether a part is of the same number: "two hundred (and) five", "twenty-one", "3 lakh 5 hundred"."""
+    """Whether a part belongs to the same number: "two hundred (and) five", "twenty-one", "3 lakh 5 hundred"."""
     last, between = group[-1], text[group[-1].end : part.start]
     joined = JOINED.fullmatch(between) is not None
     if part.scale:
-        smaller = [one.value for one in group if one.scale and one.value > part.value]
-        rising = last.scale and last.value >= part.value and part.value != 100
-        return joined and not rising and ("-" not in between or not last.digits) and len(smaller) < 4
+        larger_scales = [earlier for earlier in group if earlier.scale and earlier.value > part.value]
+        follows_larger = last.scale and last.value >= part.value and part.value != 100
+        follows_hyphen = "-" in between and last.digits
+        return joined and not follows_larger and not follows_hyphen and len(larger_scales) < 4
     if last.scale:
         return (joined or AND.fullmatch(between) is not None) and part.value < last.value != 12
     tens = not last.digits and last.value >= 20 and last.value % 10 == 0
@@ -139,6 +155,7 @@ def _continues(text: str, group: list[_Part], part: _Part) -> bool:
 
 
 def _number(text: str, group: list[_Part]) -> Number:
+    """Return the number that the parts stand for, with the sign before and the unit behind them."""
     total, current = Fraction(0), Fraction(0)
     for part in group:
         if not part.scale:
@@ -162,29 +179,29 @@ def _number(text: str, group: list[_Part]) -> Number:
 
 
 def _ends_in_number(text: str) -> bool:
-    """Whether a minus behind the text takes away, and is no sign."""
+    """Whether a text ends in a number, so that a minus behind it means subtraction and is not a sign."""
     words = words_of(text)
     last = words[-1] if words and not text[words[-1].end :].strip(" )") else None
     return last is not None and (last.fold[-1].isdigit() or _word_value(last.fold) is not None)
 
 
-def _paired_years(text: str, read: list[Number]) -> list[Number]:
-    """Join "nineteen" and "forty-seven"; digits never join."""
+def _paired_years(text: str, numbers: list[Number]) -> list[Number]:
+    """Join "nineteen" and "forty-seven" into 1947; numbers in digits are never joined."""
     paired: list[Number] = []
-    for one in read:
+    for number in numbers:
         last = paired[-1] if paired else None
-        words = last is not None and not any(sign.isdigit() for sign in text[last.start : one.end])
-        fits = last and 10 <= last.value <= 20 and 0 <= one.value < 100 and not last.unit
-        if last and words and fits and JOINED.fullmatch(text[last.end : one.start]):
-            whole = last.value * 100 + one.value
-            paired[-1] = replace(one, value=whole, start=last.start, sure=True)
+        in_words = last is not None and not any(sign.isdigit() for sign in text[last.start : number.end])
+        fits = last and 10 <= last.value <= 20 and 0 <= number.value < 100 and not last.unit
+        if last and in_words and fits and JOINED.fullmatch(text[last.end : number.start]):
+            year = last.value * 100 + number.value
+            paired[-1] = replace(number, value=year, start=last.start, sure=True)
         else:
-            paired.append(one)
+            paired.append(number)
     return paired
 
 
 def _tables() -> tuple[dict[str, int | Fraction], dict[str, int]]:
-    """Number words below a hundred, and romanised Hindi ones by their skeletons."""
+    """Return word -> value for number words below a hundred, and skeleton -> value for romanised Hindi ones."""
     small: dict[str, int | Fraction] = {word: value for value, word in enumerate(ENGLISH)}
     small |= {word: 10 * tens for tens, word in enumerate(TENS, start=2)}
     small |= {"half": Fraction(1, 2), "आधा": Fraction(1, 2), "aadha": Fraction(1, 2), "adha": Fraction(1, 2)}

@@ -1,9 +1,9 @@
-"""Which of a reply's numbers are its answer? The rule stands in `lowland.stress.replies.answers`."""
+"""Choice of the numbers that a reply gives as its answer; `lowland.stress.replies.answers` states the rule."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
@@ -24,73 +24,72 @@ THEREFORE = re.compile(
     re.IGNORECASE,
 )
 NAMED = re.compile(r"[^\W\d_]-$")
-"""Before the number of a name: carbon-12."""
+"""The end of the text before a number that is part of a name: carbon-12."""
 
 
 def number_of_alias(alias: str, years: bool) -> Number | None:
-    """The number that an alias stands for; None where it has none or several ("one one two")."""
-    read = numbers_in(alias, years)
-    read = _where(read, [not years or abs(one.value) >= 100 for one in read])
-    return read[0] if len(read) == 1 else None
+    """Return the number that an alias stands for; None if it has none or several ("one one two")."""
+    numbers = numbers_in(alias, years)
+    numbers = _prefer(numbers, lambda number: not years or abs(number.value) >= 100)
+    return numbers[0] if len(numbers) == 1 else None
 
 
-def given_numbers(
-    text: str, years: bool, units: Collection[str], values: set[Fraction], asked: set[Fraction]
+def answer_numbers(
+    text: str, years: bool, units: Collection[str], values: set[Fraction], in_question: set[Fraction]
 ) -> list[Number]:
-    """The numbers that a reply gives as its answer.
+    """Return the numbers that a reply gives as its answer.
 
     Args:
-        text: the plain part of the reply that is read.
-        years: years are asked for: numbers from 100 on go before others (15 August 1947).
-        units: the gold's, if it has any; numbers in others are no answer.
-        values: the gold's.
-        asked: the question's own numbers, set aside unless the gold is one of them.
+        text: the part of the reply to read, as plain text.
+        years: whether years are asked for; then numbers from 100 on are preferred (15 August 1947).
+        units: of the gold, if it has any; numbers in other units do not answer.
+        values: of the gold.
+        in_question: the question's own numbers, which are ignored unless the gold is one of them.
     """
     if "\n" in text:
-        text = ENUMERATION.sub(lambda found: " " * len(found[0]), text)
-    read = numbers_in(text, years)
-    read = _where(read, [one.sure for one in read])
-    in_brackets = [found.span() for found in BRACKETS.finditer(text)]
-    read = _where(read, [not any(a <= one.start < b for a, b in in_brackets) for one in read])
-    read = _where(read, [not NAMED.search(text[: one.start]) for one in read])
-    if not values & asked:
-        read = _where(read, [one.value not in asked for one in read])
-    read = [one for one in read if not denied(text, one.start, one.end)]
+        text = ENUMERATION.sub(lambda match: " " * len(match[0]), text)
+    numbers = _prefer(numbers_in(text, years), lambda number: number.sure)
+    brackets = [match.span() for match in BRACKETS.finditer(text)]
+    numbers = _prefer(numbers, lambda number: not any(start <= number.start < end for start, end in brackets))
+    numbers = _prefer(numbers, lambda number: not NAMED.search(text[: number.start]))
+    if not values & in_question:
+        numbers = _prefer(numbers, lambda number: number.value not in in_question)
+    numbers = [number for number in numbers if not denied(text, number.start, number.end)]
     if units:
-        read = [one for one in read if one.unit in units or not one.unit]
+        numbers = [number for number in numbers if number.unit in units or not number.unit]
     if years:
-        read = _where(read, [abs(one.value) >= 100 and one.value.denominator == 1 for one in read])
-    if not read:
+        numbers = _prefer(numbers, lambda number: abs(number.value) >= 100 and number.value.denominator == 1)
+    if not numbers:
         return []
-    decisive = _decisive(text, read)
-    if len({one.value for one in decisive}) > 1:
-        last = [found.end() for found in EQUALS.finditer(text[: decisive[-1].start])]
-        decisive = _where(decisive, [bool(last) and one.start >= last[-1] for one in decisive])
-    unit = next((one.unit for one in decisive if one.value in values), "")
-    return [one for one in decisive if not unit or not one.unit or one.unit == unit]
+    decisive = _decisive(text, numbers)
+    if len({number.value for number in decisive}) > 1:
+        ends = [match.end() for match in EQUALS.finditer(text[: decisive[-1].start])]
+        decisive = _prefer(decisive, lambda number: bool(ends) and number.start >= ends[-1])
+    unit = next((number.unit for number in decisive if number.value in values), "")
+    return [number for number in decisive if not unit or not number.unit or number.unit == unit]
 
 
-def _decisive(text: str, read: Sequence[Number]) -> list[Number]:
-    """The numbers of the sentence or clause that concludes, or else of the first clause that has any."""
-    for a, b in reversed(sentences(text)):
-        inside = [one for one in read if a <= one.start < b]
-        if inside and CONCLUDES.match(text[a:b]):
+def _decisive(text: str, numbers: Sequence[Number]) -> list[Number]:
+    """Return the numbers of the sentence or clause that concludes, else of the first clause that has any."""
+    for start, end in reversed(sentences(text)):
+        inside = [number for number in numbers if start <= number.start < end]
+        if inside and CONCLUDES.match(text[start:end]):
             return inside
-        for found in reversed([*THEREFORE.finditer(text, a, b)]):
-            if after := [one for one in inside if one.start >= found.end()]:
+        for match in reversed([*THEREFORE.finditer(text, start, end)]):
+            if after := [number for number in inside if number.start >= match.end()]:
                 return after
-    clause = [read[0]]
-    for before, one in pairwise(read):
-        between = text[before.end : one.start]
-        listing = re.fullmatch(r"\s*,\s*(?:or\s+|and\s+|ya\s+|या\s+)?", between) and not re.match(
-            r"\s*[^\W\d_]", text[one.end :].removeprefix(" or").removeprefix(" and")
+    clause = [numbers[0]]
+    for before, number in pairwise(numbers):
+        between = text[before.end : number.start]
+        in_listing = re.fullmatch(r"\s*,\s*(?:or\s+|and\s+|ya\s+|या\s+)?", between) and not re.match(
+            r"\s*[^\W\d_]", text[number.end :].removeprefix(" or").removeprefix(" and")
         )
-        if re.search(r"[,;:!?\n]|\.(?=\s)|\b(?:but|lekin)\b", between) and not listing:
+        if re.search(r"[,;:!?\n]|\.(?=\s)|\b(?:but|lekin)\b", between) and not in_listing:
             break
-        clause.append(one)
+        clause.append(number)
     return clause
 
 
-def _where(read: list[Number], keep: Sequence[bool]) -> list[Number]:
-    """Those to keep, or all where none is."""
-    return [one for one, kept in zip(read, keep, strict=True) if kept] or read
+def _prefer(numbers: list[Number], is_preferred: Callable[[Number], bool]) -> list[Number]:
+    """Return the numbers that are preferred, or all if none is."""
+    return [number for number in numbers if is_preferred(number)] or numbers

@@ -1,7 +1,7 @@
-"""Fluency ratings of replies by people: a sheet to fill in, and the way back to the rows.
+"""Fluency ratings of replies by people: a sheet to fill in, and the merge of ratings into the rows.
 
-A sheet is a CSV file with a row a reply. A person writes 1 to 5 into the column `fluency`; all else serves to
-find the row again. A judge model's ratings join in the same way, under another name.
+A sheet is a CSV file with one row per reply. A person writes a number from 1 to 5 into the column `fluency`; the other
+columns identify the row. Ratings by a judge model are merged in the same way, into a column with another name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.rng import stream
 
 KEYS = ("item", "epoch", "condition", "level", "mitigation", "protected")
-"""What tells a row of one eval and model from every other; a ratings file needs the first two at least."""
+"""Columns that identify a row of one eval and model; a ratings file needs at least the first two."""
 
 SHEET = ("prompt", "reply", "fluency", "eval", "model", *KEYS)
 SCALE = (1, 2, 3, 4, 5)
@@ -29,77 +29,78 @@ _SHOWN_LINES = 5
 
 
 def sample_for_rating(rows: pd.DataFrame, count: int, *, seed: int = 0) -> pd.DataFrame:
-    """Draw replies for people to rate: as many from each condition, level, mitigation and protection as from others.
+    """Draw replies for people to rate, equally many from each condition, level, mitigation and protection.
 
-    Failed rows and empty replies are not drawn. The order is by lot, so that a rater does not see one condition
-    after another; the draw depends on the seed and the rows, not on the rows' order.
+    Failed rows and empty replies are not drawn. The sheet is shuffled, so that a rater does not see one condition after
+    another. The draw depends on the seed and the rows, but not on the order of the rows.
 
     Args:
-        rows: of stress tests, with `lowland.ground.records.ROW_COLUMNS`.
-        count: how many; all that there are, if fewer.
+        rows: of stress tests, with the columns `lowland.ground.records.ROW_COLUMNS`.
+        count: number of replies; if there are fewer, all are drawn.
         seed: of the draw.
 
     Returns:
-        A sheet: the columns `SHEET`, with `fluency` empty.
+        A sheet with the columns `SHEET`, of which `fluency` is empty.
 
     Raises:
         Mistake: if count is below 1, or no row has a reply.
     """
     if count < 1:
-        raise Mistake(f"{count} replies cannot be rated; ask for 1 or more")
-    said = rows[(rows["status"] == "scored") & rows["reply"].fillna("").str.strip().ne("")]
-    if said.empty:
-        raise Mistake("no row has a reply: there is nothing to rate")
-    identity = ["eval", "model", *KEYS]
-    lot = said.sort_values(identity, kind="stable").sample(
+        raise Mistake(f"count is {count}; it must be at least 1")
+    replied = rows[(rows["status"] == "scored") & rows["reply"].fillna("").str.strip().ne("")]
+    if replied.empty:
+        raise Mistake(
+            "no row has a reply, so that there is nothing to rate; give rows of a run with scored replies"
+        )
+    shuffled = replied.sort_values(["eval", "model", *KEYS], kind="stable").sample(
         frac=1, random_state=stream(seed, "ratings", "draw")
     )
     cells = ["eval", "model", "condition", "level", "mitigation", "protected"]
-    turn = lot.groupby(cells, sort=False).cumcount()  # 0 for the first of each cell, and so on
-    chosen = lot.iloc[turn.to_numpy().argsort(kind="stable")[:count]]
-    shuffled = chosen.sample(frac=1, random_state=stream(seed, "ratings", "order"))
-    return shuffled.assign(fluency="")[list(SHEET)]
+    rank_in_cell = shuffled.groupby(cells, sort=False).cumcount()  # 0 for the first row of each cell
+    drawn = shuffled.iloc[rank_in_cell.to_numpy().argsort(kind="stable")[:count]]
+    in_order = drawn.sample(frac=1, random_state=stream(seed, "ratings", "order"))
+    return in_order.assign(fluency="")[list(SHEET)]
 
 
 def write_sheet(path: Path, sheet: pd.DataFrame) -> None:
-    """Write a sheet as CSV as spreadsheets read it: UTF-8 with its mark, and no text that they take for a formula."""
+    """Write a sheet as CSV for spreadsheets: UTF-8 with a byte order mark, and no text that reads as a formula."""
     safe = sheet.assign(**{name: sheet[name].map(_no_formula) for name in ("prompt", "reply")})
     safe.to_csv(path, index=False, encoding="utf-8-sig", quoting=csv.QUOTE_NONNUMERIC)
 
 
 def read_ratings(path: Path) -> pd.DataFrame:
-    """Ratings from a CSV file, all as text: `item`, `epoch`, `fluency`, and the others of `KEYS` that it has.
+    """Read ratings from a CSV file, all columns as text: `item`, `epoch`, `fluency`, and the other `KEYS` that it has.
 
     Raises:
         Mistake: if the file cannot be read, or lacks a column.
     """
     try:
-        given = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        ratings = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise Mistake(
             f"{path} cannot be read as CSV ({reason_of(error)}); save the sheet as CSV, UTF-8"
         ) from None
-    if missing := [name for name in (*KEYS[:2], "fluency") if name not in given.columns]:
+    if missing := [name for name in (*KEYS[:2], "fluency") if name not in ratings.columns]:
         raise Mistake(
             f"{path} lacks the columns {', '.join(missing)}; expected item, epoch and fluency, and"
             f" {', '.join(KEYS[2:])} where an item was asked in several ways"
         )
-    return given
+    return ratings
 
 
 def merge_back(rows: pd.DataFrame, ratings: pd.DataFrame, *, column: str = "fluency") -> pd.DataFrame:
-    """The rows with ratings beside them: NaN for a row that nobody rated.
+    """Return the rows with their ratings in an added column, NaN for a row without a rating.
 
-    Joined by item and epoch, and by those of eval, model, condition, level, mitigation and protected that the
-    ratings have. A rating left blank is none.
+    Rows and ratings are joined by item and epoch, and by the columns eval, model, condition, level, mitigation and
+    protected as far as the ratings have them. A blank rating counts as no rating.
 
     Args:
         rows: of stress tests.
-        ratings: as `read_ratings` gives them, or a table like it.
-        column: of the ratings, and of the result.
+        ratings: as `read_ratings` returns them, or a table with the same columns.
+        column: name of the ratings' column and of the added one.
 
     Raises:
-        Mistake: if a rating is no whole number of 1 to 5, fits no row or several, or a row is rated twice.
+        Mistake: if a rating is not a whole number from 1 to 5, fits no row or several rows, or a row has two ratings.
     """
     keys = [name for name in ("eval", "model", *KEYS) if name in ratings.columns]
     if missing := [name for name in (*KEYS[:2], column) if name not in ratings.columns]:
@@ -108,32 +109,34 @@ def merge_back(rows: pd.DataFrame, ratings: pd.DataFrame, *, column: str = "flue
     filled = ratings[~blank]
     lines = filled.index + 2  # of the file, below its header
     values = pd.to_numeric(filled[column], errors="coerce")
-    _refuse(lines[~values.isin(SCALE)], "has a rating that is no whole number of 1 to 5")
-    ours, theirs = _identity(rows, keys), _identity(filled, keys)
-    _refuse(lines[~theirs.isin(set(ours))], f"fits no row by {', '.join(keys)}")
-    several = theirs.isin(set(ours[ours.duplicated()]))
-    more = [name for name in ("eval", "model", *KEYS) if name not in keys]
-    wish = f"several rows; give the columns {', '.join(more)} as well" if more else "several rows"
-    _refuse(lines[several], f"fits {wish}")
-    _refuse(lines[theirs.duplicated(keep=False)], "rates a reply that is rated twice")
-    found = dict(zip(theirs, values.astype(float), strict=True))
-    return rows.assign(**{column: ours.map(found).astype(float)})
+    _refuse(lines[~values.isin(SCALE)], "has a rating that is not a whole number from 1 to 5")
+    row_ids, rating_ids = _identity(rows, keys), _identity(filled, keys)
+    _refuse(lines[~rating_ids.isin(set(row_ids))], f"fits no row by {', '.join(keys)}")
+    fits_several = rating_ids.isin(set(row_ids[row_ids.duplicated()]))
+    absent = [name for name in ("eval", "model", *KEYS) if name not in keys]
+    remedy = f"; give the columns {', '.join(absent)} as well" if absent else ""
+    _refuse(lines[fits_several], f"fits several rows{remedy}")
+    _refuse(lines[rating_ids.duplicated(keep=False)], "rates a reply that is rated twice")
+    rating_of_id = dict(zip(rating_ids, values.astype(float), strict=True))
+    return rows.assign(**{column: row_ids.map(rating_of_id).astype(float)})
 
 
-def _refuse(lines: pd.Index, what: str) -> None:
+def _refuse(lines: pd.Index[int], problem: str) -> None:
+    """Raise a `Mistake` if the ratings have lines with a problem; name the first of them."""
     if len(lines):
-        shown = ", ".join(str(one) for one in lines[:_SHOWN_LINES])
+        shown = ", ".join(str(line) for line in lines[:_SHOWN_LINES])
         more = f" and {len(lines) - _SHOWN_LINES} more" if len(lines) > _SHOWN_LINES else ""
-        raise Mistake(f"line {shown}{more} of the ratings {what}; mend it and merge again")
+        raise Mistake(f"line {shown}{more} of the ratings {problem}; correct it and merge again")
 
 
 def _identity(table: pd.DataFrame, keys: list[str]) -> pd.Series:
-    """One text a row, the same for equal rows: numbers as a spreadsheet may have rewritten them."""
+    """Return a key for each row, which does not depend on how a spreadsheet writes numbers and case."""
     parts = [table[name].map(_plain) for name in keys]
     return pd.Series(list(zip(*parts, strict=True)), index=table.index, dtype=object)
 
 
 def _plain(value: object) -> str:
+    """Return a cell as text: empty for a missing value, a number in one form, other text in lower case."""
     text = "" if value is None or value != value else str(value).strip()
     try:
         return repr(float(text))
@@ -142,6 +145,6 @@ def _plain(value: object) -> str:
 
 
 def _no_formula(text: object) -> str:
-    """A leading apostrophe where a spreadsheet would compute; replies come from models, which may say anything."""
-    plain = str(text)
-    return f"'{plain}" if plain.startswith(_FORMULA) else plain
+    """Put an apostrophe before text that a spreadsheet would compute; a model's reply may be a harmful formula."""
+    cell = str(text)
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -1,4 +1,4 @@
-"""The kinds of error of a wrong reply, as ordered tables of rules: name, what it means, and the test."""
+"""Rules for the kinds of error of a wrong reply: ordered tables of a name, its meaning and a test."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ from lowland.stress.replies.numbers import numbers_in
 from lowland.stress.replies.wording import listed, plain, words_of
 
 SAME_LANGUAGE = (frozenset({"hindi", "hinglish"}),)
-"""Labels of one language in two scripts."""
+"""Sets of labels that name one language in different scripts."""
+LEAST_SIMILARITY = 60
+"""Smallest token sort ratio (0 to 100) of questions in similar words."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A wrong reply and what is known of it.
+    """A wrong reply with its context.
 
     Attributes:
-        item: the question, clean, with its gold.
+        item: the clean question with its gold.
         prompt: the question as it was sent.
-        reply: what came back.
-        condition: the corruption, or the language's condition.
+        reply: of the model.
+        condition: the corruption, or the language condition.
         others: the other items of the test.
-        language: the condition's language; None in the messy test.
-        label: of `language_of` for the reply; "" in the messy test.
-        scripts: those that keep the language, as `script_of` names them.
+        language: of the condition; None in the messy test.
+        label: the reply's label by `language_of`; "" in the messy test.
+        scripts: in which the condition's language is written, as `script_of` names them.
     """
 
     item: Item
@@ -48,7 +50,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Rule:
-    """A kind of error."""
+    """A kind of error.
+
+    Attributes:
+        name: of the kind.
+        about: its meaning, in one line.
+        holds: test of whether a wrong reply is of this kind.
+    """
 
     name: str
     about: str
@@ -79,15 +87,19 @@ REFUSAL = re.compile(
 
 
 def _garbled(case: Case) -> bool:
-    """Replacement and control characters, escapes, or UTF-8 that was read as another encoding."""
+    """Whether the reply has replacement or control characters, escapes, or UTF-8 read in another encoding."""
     if MOJIBAKE.search(case.reply):
         return True
-    if any(unicodedata.category(one) in ("Cc", "Cs", "Co") and one not in "\t\n\r" for one in case.reply):
+    if any(
+        unicodedata.category(character) in ("Cc", "Cs", "Co") and character not in "\t\n\r"
+        for character in case.reply
+    ):
         return True
-    return any(_misread(run) for run in re.findall(r"[^\x00-\x7f]{2,}", case.reply))
+    return any(_is_misread(run) for run in re.findall(r"[^\x00-\x7f]{2,}", case.reply))
 
 
-def _misread(run: str) -> bool:
+def _is_misread(run: str) -> bool:
+    """Whether the characters are UTF-8 that was read as Windows-1252."""
     try:
         return run.encode("cp1252").decode("utf-8") != run
     except UnicodeError:
@@ -95,17 +107,17 @@ def _misread(run: str) -> bool:
 
 
 def _about_emoji(case: Case) -> bool:
-    """The prompt has emoji, and the reply speaks of them, is made of them, repeats them or names one."""
-    sent = {one["emoji"] for one in emoji.emoji_list(case.prompt)}
-    if not sent:
+    """Whether the prompt has emoji, and the reply speaks of them, consists of them, repeats or names one."""
+    in_prompt = {match["emoji"] for match in emoji.emoji_list(case.prompt)}
+    if not in_prompt:
         return False
     if re.search(r"emoji|emoticon|smile?y|इमोजी", case.reply, re.IGNORECASE):
         return True
-    came = {one["emoji"] for one in emoji.emoji_list(case.reply)}
+    in_reply = {match["emoji"] for match in emoji.emoji_list(case.reply)}
     words = {word.fold for word in words_of(plain(case.reply))} - STOP_WORDS
-    if came and (not words or came & sent):
+    if in_reply and (not words or in_reply & in_prompt):
         return True
-    names = " ".join(emoji.demojize(one, delimiters=(" ", " ")) for one in sent).replace("_", " ")
+    names = " ".join(emoji.demojize(sign, delimiters=(" ", " ")) for sign in in_prompt).replace("_", " ")
     return bool(words) and words <= set(names.casefold().split())
 
 
@@ -114,44 +126,46 @@ def _not_understood(case: Case) -> bool:
 
 
 def _says_nothing(case: Case) -> bool:
-    """No letter and no digit, or a refusal."""
-    return not any(one.isalnum() for one in case.reply) or REFUSAL.search(case.reply) is not None
+    """Whether the reply has neither a letter nor a digit, or refuses to answer."""
+    has_content = any(character.isalnum() for character in case.reply)
+    return not has_content or REFUSAL.search(case.reply) is not None
 
 
-# Whose answer is it?
+# Answers to another question
 
 
 def _another_entity(case: Case) -> bool:
-    """The answer to an item of the same kind and topic that is asked in like words.
+    """Whether the reply answers another item of the same kind and topic that is asked in similar words.
 
-    A bare number proves nothing: for numbers the reply must use a word of the other question that this one has not.
+    A bare number does not prove that: the reply must also use a word that only the other question has.
     """
     return any(
         other.kind == case.item.kind
         and other.topic == case.item.topic
-        and _alike(other.question, case.item.question)
+        and _are_similar(other.question, case.item.question)
         and _answers(case, other)
         for other in case.others
     )
 
 
 def _answers(case: Case, other: Item) -> bool:
+    """Whether the reply answers another item's question."""
     if not match(case.reply, other.answers, other.kind, other.question).right:
         return False
     if other.kind not in ("number", "year"):
         return True
-    own = _stems(other.question) - _stems(case.item.question)
-    return bool(own & _stems(case.reply))
+    only_in_other = _stems(other.question) - _stems(case.item.question)
+    return bool(only_in_other & _stems(case.reply))
 
 
-def _alike(one: str, other: str) -> bool:
-    """Questions with the same first two words, or of like words."""
-    first, second = (normal.casefold().split() for normal in (one, other))
-    return first[:2] == second[:2] or fuzz.token_sort_ratio(one, other) >= 60
+def _are_similar(question: str, other: str) -> bool:
+    """Whether two questions have the same first two words, or similar words."""
+    words, other_words = (text.casefold().split() for text in (question, other))
+    return words[:2] == other_words[:2] or fuzz.token_sort_ratio(question, other) >= LEAST_SIMILARITY
 
 
 def _drifts(case: Case) -> bool:
-    """Another question's answer, no answer of the kind asked for, or sentences about something else."""
+    """Whether the reply answers another question, has no answer of the kind asked for, or is about something else."""
     words = words_of(plain(case.reply))
     numbers = numbers_in(plain(case.reply))
     if any(_answers(case, other) for other in case.others if other.kind not in ("number", "year")):
@@ -161,28 +175,31 @@ def _drifts(case: Case) -> bool:
         return True
     if not asks_number and numbers and all(word.fold.isdigit() for word in words):
         return True
-    own = _stems(case.item.question)
-    return len(words) >= 6 and len(own & _stems(case.reply)) < len(own) / 2
+    in_question = _stems(case.item.question)
+    return len(words) >= 6 and len(in_question & _stems(case.reply)) < len(in_question) / 2
 
 
 def _stems(text: str) -> set[str]:
-    """The first five letters of the content words."""
+    """Return the first five letters of each content word."""
     return {word.fold[:5] for word in words_of(plain(text))} - {word[:5] for word in STOP_WORDS | ASKING}
 
 
 ASKING = listed("what which who whom whose when where why how many much did does do has have been")
 
 
-# Languages and terms
+# Wrong languages and terms
 
 
 def _wrong_script(case: Case) -> bool:
-    """Two scripts inside a word, the right language in another script, or a few words in none of its scripts."""
+    """Whether a word mixes scripts, or the reply is in the right language but in another script.
+
+    An undecided reply counts, too, if none of its words is in a script of the language.
+    """
     words = language_words(case.reply)
-    if any(len({script_of(one) for one in word if one.isalpha()}) > 1 for word in words):
+    if any(len({script_of(letter) for letter in word if letter.isalpha()}) > 1 for word in words):
         return True
     assert case.language is not None
-    if any(case.label in same and same & set(case.language.accepts) for same in SAME_LANGUAGE):
+    if any(case.label in labels and labels & set(case.language.accepts) for labels in SAME_LANGUAGE):
         return case.label not in case.language.accepts
     return (
         case.label == UNDECIDED and bool(words) and not any(script_of(word) in case.scripts for word in words)
@@ -195,46 +212,48 @@ def _wrong_language(case: Case) -> bool:
 
 
 def _word_by_word(case: Case) -> bool:
-    """A listed literal translation of the answer."""
+    """Whether the reply is a literal translation of the answer that the item lists."""
     return bool(case.item.literal) and match(case.reply, case.item.literal, "name").right
 
 
 def _other_term(case: Case) -> bool:
-    """A word of the answer's, or of the same stem, that the question has not: another term for the thing."""
+    """Whether the reply has a word of the answer, or of the same stem, that is not in the question."""
     if case.item.kind in ("number", "year"):
         return False
-    asked = {word.fold for word in words_of(plain(case.item.question))} | STOP_WORDS
-    golds = {word.fold for alias in case.item.answers for word in words_of(plain(alias))} - asked
-    said = {word.fold for word in words_of(plain(case.reply))} - asked
+    in_question = {word.fold for word in words_of(plain(case.item.question))} | STOP_WORDS
+    in_gold = {word.fold for alias in case.item.answers for word in words_of(plain(alias))} - in_question
+    in_reply = {word.fold for word in words_of(plain(case.reply))} - in_question
     return any(
         len(gold) >= 4 and (gold == word or Prefix.similarity(gold, word) >= max(4, 0.5 * len(gold)))
-        for gold in golds
-        for word in said
+        for gold in in_gold
+        for word in in_reply
     )
 
 
 MESSY_RULES = (
     Rule(
         "encoding failure",
-        "the reply's characters are broken: mojibake, replacement characters, escapes",
+        "has broken characters: mojibake, replacement characters, escapes",
         _garbled,
     ),
-    Rule("emoji interference", "answers the emoji, or speaks of them", _about_emoji),
-    Rule("parse failure", "asks what is meant, or says that it cannot read the question", _not_understood),
-    Rule("refusal/empty", "says nothing, or that it does not know or will not answer", _says_nothing),
-    Rule("entity misread", "the answer for another known entity of the same kind", _another_entity),
+    Rule("emoji interference", "responds to the emoji, or speaks of them", _about_emoji),
+    Rule("parse failure", "asks what the question means, or says that it cannot read it", _not_understood),
+    Rule("refusal/empty", "is empty, or says that it does not know or will not answer", _says_nothing),
+    Rule("entity misread", "gives the answer for another entity of the same kind", _another_entity),
     Rule("semantic drift", "answers another question", _drifts),
 )
 MULTILINGUAL_RULES = (
-    Rule("refusal/empty", "says nothing, or that it does not know or will not answer", _says_nothing),
+    Rule("refusal/empty", "is empty, or says that it does not know or will not answer", _says_nothing),
     Rule(
-        "script issue", "the wanted language in another script, or two scripts within a word", _wrong_script
+        "script issue",
+        "is in the expected language but another script, or mixes scripts in a word",
+        _wrong_script,
     ),
-    Rule("unintended language shift", "another language than the one wanted", _wrong_language),
-    Rule("literal translation", "the answer's name translated word by word", _word_by_word),
+    Rule("unintended language shift", "is in another language than the expected one", _wrong_language),
+    Rule("literal translation", "translates the answer's name word by word", _word_by_word),
     Rule(
         "terminology drift",
-        "a term that shares a word or stem with the answer, and is none of its names",
+        "uses a term that shares a word or stem with the answer, but is not one of its names",
         _other_term,
     ),
 )

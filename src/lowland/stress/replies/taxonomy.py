@@ -1,7 +1,7 @@
-"""What kind of error is a wrong reply? Rules in a documented order; the first that holds names it.
+"""Taxonomy of wrong replies: the first rule that holds, in a fixed order, names the kind of error.
 
-`MESSY_RULES` and `MULTILINGUAL_RULES` are the tables: name, what it means, and the test. What no rule claims is a
-wrong fact. Their precision is measured on labelled_errors.jsonl in the tests, which was written before the rules.
+The rules stand in the tables `MESSY_RULES` and `MULTILINGUAL_RULES`. A wrong reply to which no rule applies is a wrong
+fact. The precision of the rules is measured in the tests on labelled_errors.jsonl, which was written before the rules.
 """
 
 from __future__ import annotations
@@ -20,61 +20,63 @@ MULTILINGUAL = (*(rule.name for rule in MULTILINGUAL_RULES), WRONG_FACT)
 
 
 def category_of_messy(item: Item, row: Mapping[str, Any], others: Sequence[Item] = ()) -> str:
-    """The category of a row of the messy test.
+    """Return the category of a row of the messy test.
 
     Args:
-        item: its item, clean.
-        row: `prompt`, `reply`, `right` (or `score`), `status`, `condition`.
-        others: all items of the test, to know whose answer a wrong reply is.
+        item: the clean item of the row.
+        row: with `prompt`, `reply`, `right` (or `score`), `status` and `condition`.
+        others: all items of the test, to recognise the answer to another question.
 
     Returns:
-        One of `MESSY`; "right" if right, "failed" if nothing came back.
+        One of `MESSY`, "right", or "failed" if there is no reply.
     """
-    done = _done(row)
     case = Case(
         item,
         row["prompt"],
         row["reply"] or "",
         row["condition"],
-        [one for one in others if one.id != item.id],
+        [other for other in others if other.id != item.id],
     )
-    return done or _first(MESSY_RULES, case)
+    return _right_or_failed(row) or _first_that_holds(MESSY_RULES, case)
 
 
 def category_of_multilingual(
     item: Item, row: Mapping[str, Any], language: Language, profiles: Collection[Profile]
 ) -> str:
-    """The category of a row of the multilingual test.
+    """Return the category of a row of the multilingual test.
 
     Args:
-        item: its item, in the condition's words.
-        row: `prompt`, `reply`, `right` (or `score`), `status`.
-        language: the condition's.
+        item: the item of the row, with the question in the condition's language.
+        row: with `prompt`, `reply`, `right` (or `score`) and `status`.
+        language: of the condition.
         profiles: of all languages.
 
     Returns:
-        One of `MULTILINGUAL`; "right" if right, whatever its language, "unsure" for UNSURE, "failed" if nothing came
-        back.
+        One of `MULTILINGUAL`, "right" (in whichever language), "unsure" for the reply UNSURE, or "failed" if there is
+        no reply.
     """
     reply = row["reply"] or ""
-    done = _done(row) or (UNSURE if is_unsure(reply) else "")
     label = language_of(reply, profiles)
     scripts = frozenset(
-        one.script.casefold() for one in profiles if one.label in language.accepts or language.profile is None
+        profile.script.casefold()
+        for profile in profiles
+        if profile.label in language.accepts or language.profile is None
     )
-    return done or _first(
-        MULTILINGUAL_RULES,
-        Case(item, row["prompt"], reply, language.condition, language=language, label=label, scripts=scripts),
+    case = Case(
+        item, row["prompt"], reply, language.condition, language=language, label=label, scripts=scripts
     )
+    unsure = UNSURE if is_unsure(reply) else ""
+    return _right_or_failed(row) or unsure or _first_that_holds(MULTILINGUAL_RULES, case)
 
 
-def _done(row: Mapping[str, Any]) -> str:
+def _right_or_failed(row: Mapping[str, Any]) -> str:
+    """Return the category of a row that needs no rule, else an empty text."""
     if row["status"] == "failed":
         return FAILED
     return RIGHT if row.get("right", row.get("score") == 1.0) else ""
 
 
-def _first(rules: Sequence[Rule], case: Case) -> str:
+def _first_that_holds(rules: Sequence[Rule], case: Case) -> str:
     return next((rule.name for rule in rules if rule.holds(case)), WRONG_FACT)
 
 

@@ -1,6 +1,6 @@
-"""A reply as words: plain text, the part that holds the answer, its words, and which of them are denied.
+"""Words of a reply: its plain text, the part that holds the answer, the words in it, and whether they are denied.
 
-Nothing here knows the gold.
+Nothing here depends on the gold answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import pairwise
 
 
 def listed(words: str) -> frozenset[str]:
-    """The words of a list, parted by spaces."""
+    """Return the words of a text, split at spaces, as a set."""
     return frozenset(words.split())
 
 
@@ -34,12 +34,12 @@ DASHES = str.maketrans(
     {"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2013": "-", "\u2014": ", ", "।": ".", "॥": "."}
 )
 NASALS = re.compile("ङ्(?=[क-घ])|ञ्(?=[च-झ])|ण्(?=[ट-ढ])|न्(?=[त-ध])|म्(?=[प-भ])|ँ")
-"""A nasal before a consonant of its class is written as an anusvara just as well: हिन्दी, हिंदी."""
+"""Nasals that can be written as an anusvara, because they stand before a consonant of their class: हिन्दी, हिंदी."""
 
 NOT_BEFORE = listed("not isnt arent wasnt werent never no neither nor doesnt dont didnt cannot cant unlike न")
-"""English negators deny what follows them within three words."""
+"""English negators; they deny what follows them within three words."""
 NOT_AFTER = listed("नहीं नही नहिं nahi nahin nahee naheen nhi nai")
-"""Hindi negators stand by the verb, at the end: they deny what comes before them in the clause."""
+"""Hindi negators; they stand by the verb at the end and deny what comes before them in the clause."""
 IS_NOT = re.compile(
     r"\s*(?:(?:is|was|are|were|would|will|can|could)\s+not|(?:is|was|are|were|would)n['’]?t)\b", re.I
 )
@@ -49,11 +49,11 @@ BELIEVED = re.compile(
     r"|\blog\b.*\b(?:soch|maan|samajh)|लोग.*(?:सोच|मान|समझ)",
     re.IGNORECASE,
 )
-"""What others hold; it is denied where "but" follows or "while" begins it."""
+"""Beliefs of others; they are denied if "but" follows or "while" begins the clause."""
 WHILE = re.compile(r"\s*(?:while|although|though|even though)\b", re.IGNORECASE)
 OPPOSED = re.compile(r"[\s,;.]*(?:but|however|lekin|magar|लेकिन|मगर)\b", re.IGNORECASE)
 USUALLY = re.compile(r"आम ?तौर (?:पर|से)|\baam ?taur (?:par|pe|se)\b", re.IGNORECASE)
-"""Not the mango."""
+"""The idiom "usually", in which आम is not the mango."""
 BUT = listed("but however although though lekin magar balki parantu kintu लेकिन मगर बल्कि परंतु किंतु")
 OR = listed("or ya athva या अथवा")
 STOPS = '.!?;:\n()[]…"'
@@ -61,7 +61,14 @@ STOPS = '.!?;:\n()[]…"'
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a text: its place there, as it stands, and folded."""
+    """A word of a text.
+
+    Attributes:
+        start: index of its first character in the text.
+        end: index behind its last character.
+        raw: the word without points, commas and apostrophes.
+        fold: the word case-folded.
+    """
 
     start: int
     end: int
@@ -71,39 +78,42 @@ class Word:
 
 @lru_cache(maxsize=16384)
 def plain(text: str) -> str:
-    """Text without what is only writing: Unicode forms, digits' scripts, accents, markup, invisible characters.
+    """Return text without differences that are only writing: Unicode forms, accents, markup, invisible characters.
 
-    Case, punctuation and line ends stay. Superscripts after a digit become `^`, fractions `a/b`.
+    Digits of all scripts become ASCII. Case, punctuation and line ends stay. Superscripts after a digit become `^` and
+    the digits, fractions become `a/b`.
 
     Example:
         >>> plain("**São Paulo** has १२ million"), plain("3×10⁸ m/s")
         ('Sao Paulo has 12 million', '3×10^8 m/s')
     """
     text = MARKUP.sub("", THINKING.sub("", text)).replace("||", " ")
-    text = re.sub(r"(?<=\d)([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)", lambda found: "^" + found[1].translate(SUPERSCRIPTS), text)
+    text = re.sub(r"(?<=\d)([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)", lambda match: "^" + match[1].translate(SUPERSCRIPTS), text)
     text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}\b)", "", text)
     text = re.sub(r"(?<=[^\W\d])[ \t]+[–-][ \t]+(?=[^\W\d])", ", ", text)
-    text = re.sub("[¼-¾⅐-⅞]", lambda found: " " + unicodedata.normalize("NFKC", found[0]), text)
+    text = re.sub("[¼-¾⅐-⅞]", lambda match: " " + unicodedata.normalize("NFKC", match[0]), text)
     text = unicodedata.normalize("NFKC", text).translate(DASHES).replace("⁄", "/")
     text = "".join(
-        _digit(one) for one in text if one == "\n" or unicodedata.category(one) not in ("Cf", "Cc", "Co")
+        _ascii_digit(character)
+        for character in text
+        if character == "\n" or unicodedata.category(character) not in ("Cf", "Cc", "Co")
     )
     text = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", text)).replace("\u093c", "")
     return NASALS.sub("ं", unicodedata.normalize("NFC", text).replace("\u093c", ""))
 
 
 def answer_part(text: str) -> str:
-    """The part of a plain text to read: after the last correction, and the line of the last "Answer:" in it.
+    """Return the part of a plain text to read: after the last correction, the line of the last "Answer:".
 
-    The idiom of `USUALLY` is left out, for its words are an answer elsewhere.
+    The idiom `USUALLY` is left out, because its words can be an answer otherwise.
 
     Example:
         >>> answer_part("It was Lyon. Wait, no: Answer: Paris\\nLyon is larger?")
         'Paris'
     """
     for pattern in (CORRECTION, ANSWER):
-        found = list(pattern.finditer(text))
-        rest = text[found[-1].end() :].strip() if found else ""
+        matches = list(pattern.finditer(text))
+        rest = text[matches[-1].end() :].strip() if matches else ""
         if rest:
             text = rest.split("\n")[0] if pattern is ANSWER else rest
     return USUALLY.sub(" ", text)
@@ -111,24 +121,25 @@ def answer_part(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def words_of(text: str) -> tuple[Word, ...]:
-    """The words of a plain text; letters and marks of any script, and numbers with their points and commas.
+    """Return the words of a plain text: letters and marks of any script, and numbers with their points.
 
-    "the" and a possessive's "s" are left out; dots in abbreviations and apostrophes are no borders.
+    "the" and the "s" of a possessive are left out. Points in abbreviations and apostrophes do not end a word.
     """
-    found = []
+    words = []
     for start, end in _spans(text):
         raw = re.sub(r"['’]s$|[.,'’]", "", text[start:end]) if not text[start].isdigit() else text[start:end]
         raw = re.sub(r"(?<=\d),(?=\d)", "", raw)
         if raw and raw.casefold() != "the":
-            found.append(Word(start, end, raw, raw.casefold()))
-    return tuple(found)
+            words.append(Word(start, end, raw, raw.casefold()))
+    return tuple(words)
 
 
 def denied(text: str, start: int, end: int) -> bool:
-    """Whether what stands at [start, end) of a plain text is said not to be so.
+    """Whether a plain text denies its part [start, end).
 
-    English: a negator at most three words before it in its clause, "rather than" and "instead of" among them, or
-    "is not" right behind it. Hindi: a negator behind it in its clause. Both: others believe it, "but".
+    English: a negator (also "rather than" and "instead of") stands at most three words before the part in its clause,
+    or "is not" stands right behind it. Hindi: a negator stands behind it in its clause. Both: the clause says what
+    others believe, and "but" follows.
     """
     left, right = _clause(text, start, end)
     if BELIEVED.search(text[left:right]) and (WHILE.match(text[left:right]) or OPPOSED.match(text[right:])):
@@ -143,18 +154,17 @@ def denied(text: str, start: int, end: int) -> bool:
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
-    """The spans of a plain text between line ends and full stops; a point inside a number or name ends none."""
-    borders = [0, *(found.end() for found in re.finditer(r"\n+|[.!?]+(?=\s|$)", text)), len(text)]
-    return [(a, b) for a, b in pairwise(borders) if text[a:b].strip()]
+    """Return the spans of a plain text's sentences; a point inside a number or name does not end a sentence."""
+    borders = [0, *(match.end() for match in re.finditer(r"\n+|[.!?]+(?=\s|$)", text)), len(text)]
+    return [(start, end) for start, end in pairwise(borders) if text[start:end].strip()]
 
 
 def _clause(text: str, start: int, end: int) -> tuple[int, int]:
-    """The clause around [start, end): between stops, commas and words such as "but"."""
-    spans = [(word.start, word.end) for word in words_of(text)]
+    """Return the span of the clause around [start, end): between stops, commas and words such as "but"."""
     left, right = 0, len(text)
-    inside = {place for a, b in spans for place in range(a, b)}
-    for place, one in enumerate(text):
-        if one in STOPS + "," and place not in inside:
+    inside_words = {place for word in words_of(text) for place in range(word.start, word.end)}
+    for place, character in enumerate(text):
+        if character in STOPS + "," and place not in inside_words:
             if place < start:
                 left = place + 1
             elif place >= end:
@@ -171,20 +181,20 @@ def _clause(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _spans(text: str) -> Sequence[tuple[int, int]]:
-    """Where words stand: runs of letters, marks and digits, with the points and apostrophes inside them."""
+    """Return the spans of words: runs of letters, marks and digits, with the points and apostrophes inside them."""
     spans = []
     start: int | None = None
-    for place, one in enumerate(text + " "):
-        if unicodedata.category(one)[0] in "LMN":
+    for place, character in enumerate(text + " "):
+        if unicodedata.category(character)[0] in "LMN":
             start = place if start is None else start
-        elif start is not None and not _inside(text, start, place):
+        elif start is not None and not _joins(text, start, place):
             spans.append((start, place))
             start = None
     return spans
 
 
-def _inside(text: str, start: int, place: int) -> bool:
-    """Whether the mark at a place joins what stands on both sides: 3.14, 1,000, O'Brien, U.S.A."""
+def _joins(text: str, start: int, place: int) -> bool:
+    """Whether the character at a place joins its neighbours into one word: 3.14, 1,000, O'Brien, U.S.A."""
     before, after = text[place - 1], text[place + 1 : place + 2]
     if text[place : place + 1] in ("'", "’"):
         return before.isalpha() and after.isalpha()
@@ -196,7 +206,7 @@ def _inside(text: str, start: int, place: int) -> bool:
     return False
 
 
-def _digit(one: str) -> str:
-    """A decimal digit of any script as ASCII; anything else as it is."""
-    value = unicodedata.decimal(one, None)
-    return one if value is None else str(value)
+def _ascii_digit(character: str) -> str:
+    """Return a decimal digit of any script as ASCII; return other characters unchanged."""
+    value = unicodedata.decimal(character, None)
+    return character if value is None else str(value)

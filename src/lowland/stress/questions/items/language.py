@@ -1,0 +1,110 @@
+"""A language condition of the multilingual test, and the reader of a folder of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from lowland.ground.asked import Asked, Text
+from lowland.ground.mistakes import Mistake, one_of
+from lowland.stress.questions.items.reading import HERE, SomeTexts, Texts, read_object, require
+
+BOTH_SCRIPTS = "code-switched"
+"""Label of a reply in two scripts; no profile has it."""
+
+
+def _is_set_of_words(value: Any) -> bool:
+    return isinstance(value, list | frozenset) and len(value) > 0
+
+
+def _is_profile(value: Any) -> bool:
+    return isinstance(value, dict | Profile | None)
+
+
+def _is_filled_object(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) > 0
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+class Profile(Asked):
+    """The marks by which a language is recognised: its script and its function words."""
+
+    label: Text
+    """The name that a reply in this language gets."""
+    script: Text
+    """The first word of the Unicode names of its letters, as "Devanagari"."""
+    function_words: Annotated[frozenset[Text], require(_is_set_of_words, "be a list of at least one text")]
+    """Small, frequent words: pronouns, auxiliaries, question words."""
+
+
+class Language(Asked):
+    """A condition of the multilingual test; a file in `languages/`."""
+
+    condition: Text
+    """The name in tables and on the command line, as "hinglish"."""
+    name: Text
+    """The name for readers."""
+    target: Text
+    """The name that a prompt uses, as "Hinglish in Latin letters"."""
+    accepts: SomeTexts
+    """The labels of `lowland.stress.replies.language.language_of` that keep the language."""
+    profile: Annotated[
+        Profile | None,
+        require(_is_profile, "be null, or an object with label, script and function_words"),
+    ]
+    """How a reply in the language is recognised; null for a mix of other languages."""
+    questions: Annotated[
+        Mapping[str, Text],
+        require(_is_filled_object, 'be an object such as {"capital-japan": "What is …?"}'),
+    ]
+    """Item id -> the question in this language."""
+    answers: Annotated[
+        Mapping[str, Texts], require(_is_object, 'be an object such as {"capital-japan": ["Tokyo"]}')
+    ] = {}
+    """Item id -> further right answers in this language."""
+
+
+def languages(folder: Path | None = None) -> dict[str, Language]:
+    """Return the language conditions by name, English first and the others in alphabetical order of their files.
+
+    Args:
+        folder: of the user's own; its `languages/*.json` are read instead of the package's.
+
+    Raises:
+        Mistake: if there is no language, or a file cannot be used; a sentence for each problem.
+    """
+    place = (folder or HERE) / "languages"
+    paths = sorted(place.glob("*.json"), key=lambda path: (path.stem != "english", path.stem))
+    if not paths:
+        raise Mistake(f"{place} holds no language; it must hold a .json file for each condition")
+    read: dict[Path, Language] = {}
+    problems: list[str] = []
+    for path in paths:
+        try:
+            read[path] = read_object(path, Language)
+        except Mistake as mistake:
+            problems += mistake.problems
+    problems += _clashes(read)
+    if problems:
+        raise Mistake(*problems)
+    return {language.condition: language for language in read.values()}
+
+
+def _clashes(read: Mapping[Path, Language]) -> list[str]:
+    """Return a sentence for each condition that stands in two files and each accepted label that does not exist."""
+    problems = []
+    labels = [BOTH_SCRIPTS, *(language.profile.label for language in read.values() if language.profile)]
+    first_path: dict[str, Path] = {}
+    for path, language in read.items():
+        first = first_path.setdefault(language.condition, path)
+        if first != path:
+            problems.append(
+                f"{path}: condition '{language.condition}' is also that of {first.name}; rename one of them"
+            )
+        unknown = [label for label in language.accepts if label not in labels]
+        problems += [f"{path}: accepts: {one_of('label', label, labels)}" for label in unknown]
+    return problems

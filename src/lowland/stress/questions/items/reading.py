@@ -1,0 +1,137 @@
+"""Readers of JSON files: each object becomes a pydantic model, and all mistakes of a file are reported at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator
+
+from lowland.ground.asked import Asked, Text
+from lowland.ground.mistakes import Mistake
+
+Model = TypeVar("Model", bound=Asked)
+
+
+HERE = Path(__file__).parent
+"""The folder of the package's own files."""
+
+
+def require(is_right: Callable[[Any], bool], requirement: str) -> BeforeValidator:
+    """Return a validator that refuses a value before it is read further; `requirement` follows "it must"."""
+
+    def validate(value: Any) -> Any:
+        if not is_right(value):
+            raise ValueError(requirement)
+        return value
+
+    return BeforeValidator(validate)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _is_filled_list(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0
+
+
+Texts = Annotated[tuple[Text, ...], require(_is_list, "be a list of texts, or []")]
+"""A list of texts, which may be empty. A lone text is refused: in a data file it is more likely a mistake."""
+SomeTexts = Annotated[tuple[Text, ...], require(_is_filled_list, "be a list of at least one text")]
+"""A list of at least one text."""
+Gold = Annotated[
+    tuple[Text, ...],
+    require(_is_filled_list, "be a list of at least one text; an item without gold cannot be scored"),
+]
+"""A list of at least one right answer."""
+
+
+def read_rows(path: Path, model: type[Model]) -> list[Model]:
+    """Read a file of JSON lines into models, one for each line that is not blank.
+
+    Args:
+        path: of the file.
+        model: of a line; its field `id`, if it has one, must differ from line to line.
+
+    Raises:
+        Mistake: if the file is missing, empty or not UTF-8, or a line does not fit; a sentence for each problem.
+    """
+    rows: list[Model] = []
+    problems: list[str] = []
+    line_of_id: dict[str, int] = {}
+    for number, line in enumerate(_content_of(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}, line {number}"
+        try:
+            values = _parse_json(line)
+        except json.JSONDecodeError as error:
+            problems.append(f"{place}: cannot be read as JSON ({error.msg}, character {error.pos + 1})")
+            continue
+        except Mistake as mistake:
+            problems += [f"{place}: {problem}" for problem in mistake.problems]
+            continue
+        try:
+            rows.append(_model_of(values, model))
+        except Mistake as mistake:
+            problems += [f"{place}: {problem}" for problem in mistake.problems]
+        key = values.get("id") if isinstance(values, dict) else None
+        if isinstance(key, str):
+            if key in line_of_id:
+                problems.append(
+                    f"{place}: id '{key}' stands in line {line_of_id[key]} too; rename one of them"
+                )
+            line_of_id.setdefault(key, number)
+    if not rows and not problems:
+        problems.append(f"{path} holds no items; it must hold a JSON object in each line")
+    if problems:
+        raise Mistake(*problems)
+    return rows
+
+
+def read_object(path: Path, model: type[Model]) -> Model:
+    """Read a file that holds one JSON object into a model.
+
+    Raises:
+        Mistake: if the file is missing or not UTF-8, or the object does not fit; a sentence for each problem.
+    """
+    content = _content_of(path)
+    try:
+        return _model_of(_parse_json(content), model)
+    except json.JSONDecodeError as error:
+        raise Mistake(f"{path}, line {error.lineno}: cannot be read as JSON ({error.msg})") from None
+    except Mistake as mistake:
+        raise Mistake(*(f"{path}: {problem}" for problem in mistake.problems)) from None
+
+
+def _model_of(values: Any, model: type[Model]) -> Model:
+    if not isinstance(values, dict):
+        required = [name for name, field in model.model_fields.items() if field.is_required()]
+        raise Mistake(f"expected an object with {', '.join(required)}")
+    return model(**values)
+
+
+def _parse_json(text: str) -> Any:
+    """Parse JSON, and refuse an object in which a key occurs twice; `json` would silently keep the last one."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise Mistake(f"key '{repeated[0]}' occurs twice in one object; remove one of them")
+        return dict(pairs)
+
+    return json.loads(text, object_pairs_hook=unique)
+
+
+def _content_of(path: Path) -> str:
+    """Return the text of a UTF-8 file, without a byte order mark and with line feeds only."""
+    if not path.is_file():
+        raise Mistake(f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}; name a file")
+    try:
+        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise Mistake(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again") from None
