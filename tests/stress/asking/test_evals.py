@@ -200,7 +200,7 @@ def test_a_task_can_be_made_of_ones_own_questions():
 
 
 def test_the_entry_point_names_what_inspect_loads():
-    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+    with (Path(__file__).parents[3] / "pyproject.toml").open("rb") as file:
         (place,) = tomllib.load(file)["project"]["entry-points"]["inspect_ai"].values()
     assert {"messy", "multilingual", "LowlandAPI"} <= set(dir(import_module(place)))
 

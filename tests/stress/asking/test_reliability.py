@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
 
 __all__ = ["own_machine"]
 
+ROOT = Path(__file__).parents[3]
+IMPORTABLE = (str(ROOT / "src"), str(ROOT))
 PROGRAM = """
 import dataclasses, json, sys
 from pathlib import Path
@@ -134,7 +136,7 @@ def test_kill_9_loses_only_what_was_in_flight(rows, tmp_path):
     with MessagesAPI(delay=0.1) as api:
         asked = asking(api, tmp_path, count=rows // 2, max_connections=connections)
         command = [sys.executable, "-c", PROGRAM, json.dumps(plain(asked))]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(IMPORTABLE)}
         process = subprocess.Popen(command, env=environment)
         wait_for(lambda: len(api.bodies) >= rows // 2, process)
         process.send_signal(signal.SIGKILL)
@@ -220,7 +222,7 @@ def test_the_server_has_the_faults_of_its_table():
 def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
     with MessagesAPI(delay=0.1) as api:
         asked = asking(api, tmp_path, count=30, max_connections=4)
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(IMPORTABLE)}
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, json.dumps(plain(asked))],
             env=environment,
