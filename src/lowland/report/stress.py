@@ -153,8 +153,8 @@ def _complete(record: StressRecord) -> str:
 
 def _settings(record: StressRecord) -> str:
     """What was asked for, what went over the wire, and of which items."""
-    left_out = ("eval", "model", "runs", "what", *(record.model.get("requested") or {}))
-    asked = {**(record.asked.get("what") or {}), **record.asked}
+    left_out = ("eval", "model", "runs", "questionnaire", *(record.model.get("requested") or {}))
+    asked = {**(record.asked.get("questionnaire") or {}), **record.asked}
     asked = {name: value for name, value in asked.items() if name not in left_out}
     lines = [f"- model: {record.model.get('name', 'unknown')}"]
     lines += [f"- described: {_flat(one)}" for one in [record.model.get("described")] if one]

@@ -14,20 +14,18 @@ from pathlib import Path
 
 import pytest
 from inspect_ai._eval.registry import task_create
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 import lowland.stress.asking.inspect_entry  # noqa: F401 - registers the tasks
 from lowland.ground.mistakes import Mistake
 from lowland.stress.asking.evals import refusal_of, sample_of, stress_task
+from lowland.stress.asking.inspect_internals import PrerequisiteError
 from lowland.stress.questions import items as items_module
 from lowland.stress.questions.mitigations import prepared, system_prompt
 from lowland.stress.questions.questionnaire import (
-    Questionnaire,
-    checked,
+    MessyQuestionnaire,
+    MultilingualQuestionnaire,
     content_sha256,
-    questions,
-    read_questionnaire,
 )
 from tests.stress.asking.support import INSPECTS, items_file, own_machine
 
@@ -46,18 +44,18 @@ INSPECT = [
     "--ctl-server",
     "false",
 ]
-FEW = Questionnaire(limit=3, conditions=("typos", "ocr"), levels=("light", "0.1"), protect="both")
+FEW = MessyQuestionnaire(limit=3, corruptions=("typos", "ocr"), levels=("light", "0.1"), protect="both")
 
 
 def test_every_item_has_every_condition_once():
-    put = questions(FEW)
-    ids = [one.id for one in put]
+    questions = FEW.questions()
+    ids = [one.id for one in questions]
     assert len(set(ids)) == len(ids) == 3 * 4 * (1 + 2 * 2 * 2)
-    assert {one.condition for one in put} == {"clean", "typos", "ocr"}
-    assert {(one.level, one.rate) for one in put} == {("", 0.0), ("light", 0.05), ("0.1", 0.1)}
+    assert {one.condition for one in questions} == {"clean", "typos", "ocr"}
+    assert {(one.level, one.rate) for one in questions} == {("", 0.0), ("light", 0.05), ("0.1", 0.1)}
     assert all(re.fullmatch(r"[^:]+:[a-z]+:[a-z0-9.]*:[a-z]+(:protected)?", one) for one in ids)
-    assert all(one.id.endswith(":protected") == one.protected for one in put)
-    for one in put:
+    assert all(one.id.endswith(":protected") == one.protected for one in questions)
+    for one in questions:
         if one.condition == "clean":
             assert one.text == prepared(one.item.question, one.mitigation)
             assert not one.edits
@@ -67,13 +65,13 @@ def test_every_item_has_every_condition_once():
 
 
 def test_a_rate_is_asked_once_whatever_its_names():
-    asked = Questionnaire(levels=("light", "ladder", "0.20", "heavy", "0.3000000001", "0.3"))
-    assert checked(asked).levels == ("light", "0.02", "0.1", "0.2", "0.4", "0.3")
+    questionnaire = MessyQuestionnaire(levels=("light", "ladder", "0.20", "heavy", "0.3000000001", "0.3"))
+    assert questionnaire.levels == ("light", "0.02", "0.1", "0.2", "0.4", "0.3")
 
 
 def test_the_same_damage_stands_under_every_mitigation():
     texts: dict[tuple[object, ...], dict[str, str]] = {}
-    for one in questions(FEW):
+    for one in FEW.questions():
         texts.setdefault((one.item.id, one.condition, one.level, one.protected), {})[one.mitigation] = (
             one.text
         )
@@ -83,7 +81,7 @@ def test_the_same_damage_stands_under_every_mitigation():
 
 
 def test_a_sample_holds_the_text_behind_the_system_prompt():
-    one = next(q for q in questions(FEW) if q.condition == "typos" and q.mitigation == "prompt")
+    one = next(q for q in FEW.questions() if q.condition == "typos" and q.mitigation == "prompt")
     sample = sample_of(one)
     assert sample.id == one.id
     assert [(message.role, message.text) for message in sample.input] == [  # type: ignore[union-attr]
@@ -96,46 +94,37 @@ def test_a_sample_holds_the_text_behind_the_system_prompt():
 
 
 def test_multilingual_questions_are_parallel():
-    put = questions(Questionnaire(eval="multilingual", limit=5, conditions=("hindi",)))
-    assert len(put) == 5 * 2 * 2  # English is always asked
-    assert {one.condition for one in put} == {"english", "hindi"}
-    pinned = next(one for one in put if one.condition == "hindi" and one.mitigation == "pin")
+    questions = MultilingualQuestionnaire(limit=5, languages=("hindi",)).questions()
+    assert len(questions) == 5 * 2 * 2  # English is always asked
+    assert {one.condition for one in questions} == {"english", "hindi"}
+    pinned = next(one for one in questions if one.condition == "hindi" and one.mitigation == "pin")
     assert pinned.system == system_prompt("multilingual", "pin", pinned.item.target)
 
 
 def test_languages_of_ones_own_need_what_they_are_compared_with(tmp_path):
     own = shutil.copytree(items_module.HERE / "languages", tmp_path / "languages")
-    asked = Questionnaire(eval="multilingual", items=str(tmp_path), conditions=("hindi",))
-    assert checked(asked).conditions == ("english", "hindi")
+    questionnaire = MultilingualQuestionnaire(items=tmp_path, languages=("hindi",))
+    assert questionnaire.languages == ("english", "hindi")
     for name in ("english", "hinglish", "code-switched"):
         (own / f"{name}.json").unlink()
-    with pytest.raises(Mistake, match="has no condition 'english', which the others are compared with"):
-        checked(asked)
+    with pytest.raises(Mistake, match="has no language 'english', which the others are compared with"):
+        questionnaire.replace(limit=1)
 
 
 def test_the_hash_is_of_what_is_sent():
-    put = questions(FEW)
-    assert content_sha256(put) == content_sha256(questions(FEW))
-    for other in ({"seed": 1}, {"limit": 2}, {"levels": ("light", "0.2")}):
-        assert content_sha256(
-            questions(read_questionnaire("messy", {**given(FEW), **other}))
-        ) != content_sha256(put)
-
-
-def given(asked: Questionnaire) -> dict[str, object]:
-    names = ("limit", "conditions", "levels", "protect", "seed")
-    return {name: getattr(asked, name) for name in names}
+    sha256 = content_sha256(FEW.questions())
+    assert content_sha256(FEW.questions()) == sha256
+    for change in ({"seed": 1}, {"limit": 2}, {"levels": ("light", "0.2")}):
+        assert content_sha256(FEW.replace(**change).questions()) != sha256
 
 
 def test_arguments_of_inspect_are_read_as_yaml_gives_them():
-    asked = read_questionnaire(
-        "messy", {"conditions": "typos,ocr", "levels": ["heavy", 0.1], "protect": True, "limit": 2}
-    )
-    assert asked.conditions == ("typos", "ocr")
-    assert asked.levels == ("heavy", "0.1")
-    assert asked.protect == "yes"
-    assert read_questionnaire("messy", {"levels": 0.1, "items": None}).levels == ("0.1",)
-    assert checked(read_questionnaire("messy", {"levels": "ladder"})).levels == (
+    questionnaire = MessyQuestionnaire(corruptions="typos,ocr", levels=["heavy", 0.1], protect=True, limit=2)
+    assert questionnaire.corruptions == ("typos", "ocr")
+    assert questionnaire.levels == ("heavy", "0.1")
+    assert questionnaire.protect == "yes"
+    assert MessyQuestionnaire(levels=0.1, items=None).levels == ("0.1",)
+    assert MessyQuestionnaire(levels="ladder").levels == (
         "0.02",
         "0.05",
         "0.1",
@@ -147,14 +136,14 @@ def test_arguments_of_inspect_are_read_as_yaml_gives_them():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"level": "heavy"}, "unknown argument 'level'; did you mean 'levels'"),
+        ({"level": "heavy"}, "unknown field 'level'; did you mean 'levels'"),
         ({"levels": "hevy"}, "unknown level 'hevy'; did you mean 'heavy'"),
         ({"levels": 2}, "level is 2; it must be light or heavy, or a rate"),
-        ({"conditions": "typo"}, "did you mean 'typos'"),
-        ({"limit": "many"}, "limit is many; it must be a whole number"),
-        ({"limit": 0}, "limit is 0; it must be a whole number of at least 1"),
+        ({"corruptions": "typo"}, "did you mean 'typos'"),
+        ({"limit": "many"}, "limit is 'many'; it must be a whole number"),
+        ({"limit": 0}, "limit is 0; it must be at least 1"),
         ({"items": "nowhere.jsonl"}, "nowhere.jsonl does not exist"),
-        ({"data_sha256": "0" * 64, "limit": 1}, "and not data_sha256=000"),
+        ({"data_sha256": "0" * 64, "limit": 1}, ", not data_sha256=000"),
     ],
 )
 def test_inspect_is_told_of_bad_arguments_in_a_sentence(arguments, words):
@@ -164,7 +153,7 @@ def test_inspect_is_told_of_bad_arguments_in_a_sentence(arguments, words):
 
 
 def test_the_data_can_be_pinned():
-    pinned = content_sha256(questions(Questionnaire(limit=1)))
+    pinned = content_sha256(MessyQuestionnaire(limit=1).questions())
     task = task_create("lowland/messy", limit=1, data_sha256=pinned)
     assert task.metadata == {"data_sha256": pinned}
     assert task.epochs == 3
@@ -176,7 +165,7 @@ def test_an_item_without_gold_or_twice_there_is_told(tmp_path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(one) + "\n" for one in [{**rows[0], "answers": []}, rows[1], rows[1]]))
     with pytest.raises(Mistake) as caught:
-        questions(Questionnaire(items=str(path)))
+        MessyQuestionnaire(items=path).questions()
     assert "line 1: answers" in caught.value.problems[0]
     assert "line 3: id 'capital-japan' stands in line 2 too" in caught.value.problems[1]
 
@@ -195,8 +184,8 @@ def test_a_refusal_is_found_behind_other_errors():
 
 
 def test_a_task_can_be_made_of_ones_own_questions():
-    put = questions(Questionnaire(limit=1, mitigations=("none",)))
-    assert len(stress_task(Questionnaire(), put).dataset) == len(put)
+    questions = MessyQuestionnaire(limit=1, mitigations=("none",)).questions()
+    assert len(stress_task(MessyQuestionnaire(), questions).dataset) == len(questions)
 
 
 def test_the_entry_point_names_what_inspect_loads():
@@ -208,7 +197,7 @@ def test_the_entry_point_names_what_inspect_loads():
 @pytest.mark.slow
 def test_inspect_eval_works_from_a_shell(tmp_path):
     environment = {**os.environ, "INSPECT_EVAL_MODEL": "", "INSPECT_LOG_DIR": str(tmp_path / "logs")}
-    arguments = ["-T", "limit=1", "-T", "conditions=typos", "-T", "levels=heavy", "-T", "mitigations=none"]
+    arguments = ["-T", "limit=1", "-T", "corruptions=typos", "-T", "levels=heavy", "-T", "mitigations=none"]
     done = subprocess.run(
         [*INSPECT, "--model", "lowland/retriever", *arguments],
         capture_output=True,

@@ -283,9 +283,9 @@ def test_another_name_or_argument_is_a_mistake(api: Any) -> None:
 
 
 def test_what_inspect_prints_of_a_mistake_is_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from inspect_ai._util.error import PrerequisiteError
     from rich.text import Text
 
+    from lowland.stress.asking.inspect_internals import PrerequisiteError
     from lowland.stress.asking.retriever_api import LowlandAPI
 
     def nothing() -> Retriever:
