@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lowland.ground.recipe import read_recipe
 from transformers.utils import logging
 
 from lowland.deploy.predict import load_classifier_of
 from lowland.evidence.readers.runs import finished
 from lowland.evidence.study import compare_with_reference
-from lowland.ground.recipe import read_recipe
 from lowland.ground.records import RunRecord, read_predictions, read_record, write_predictions
 from lowland.study.progress import Progress
 from lowland.study.run import run_study

@@ -1,10 +1,11 @@
-"""How much of a server's pace do the stress tests use? Through Inspect with all that is kept, and the bare SDK.
+"""Benchmark of the stress tests: which share of a server's pace do they reach, compared with the bare SDK?
 
     python benchmarks/stress.py --out docs/results/stress-throughput.json
 
-A fake Messages API on loopback, in a process of its own, takes 200 ms a reply. Ideal is that time x requests /
-connections. Both ask the same questions in turns, in one process; a run of ours is timed from its first reply to its
-last (`asking`), and whole, with what comes before and after (`whole`). An idle machine is asked for.
+A fake Messages API on loopback, in a process of its own, takes 200 ms per reply. The ideal time is that delay times the
+number of requests, divided by the number of connections. Lowland and the bare SDK ask the same questions in turns, in
+one process. A run of lowland is timed twice: from its first reply to its last ("asking"), and from start to end
+("whole"). Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -23,31 +24,32 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from lowland.stress.progress import Progress
+
 from lowland.ground.provenance import code, machine
 from lowland.stress.asking.run import run_stress
-from lowland.stress.asking.settings import StressAsked
-from lowland.stress.progress import Progress
-from lowland.stress.questions.questionnaire import Question, Questionnaire, questions
+from lowland.stress.asking.settings import AskingSettings
+from lowland.stress.questions.questionnaire import MessyQuestionnaire, Question
 
 SERVER = Path(__file__).parents[1] / "tests" / "stress" / "asking" / "messages_api.py"
 MODEL = "claude-sonnet-5"
 
 
 class Clock(Progress):
-    """Notes when each reply came."""
+    """Progress that records when each reply arrived."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.came: list[float] = []
+        self.arrivals: list[float] = []
 
     def step(self) -> None:
-        """One more."""
-        self.came.append(time.perf_counter())
+        """Record one reply."""
+        self.arrivals.append(time.perf_counter())
 
 
 @contextlib.contextmanager
 def server(delay: float) -> Iterator[str]:
-    """The address of a server that takes so many seconds a reply."""
+    """Start a server that takes `delay` seconds per reply, and yield its address."""
     command = [sys.executable, str(SERVER), "--delay", str(delay)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -56,88 +58,98 @@ def server(delay: float) -> Iterator[str]:
         process.stdin.close()
 
 
-def through_inspect(url: str, what: Questionnaire, connections: int) -> dict[str, float]:
-    """Seconds of a whole run, new each time, and of its asking."""
+def time_lowland(url: str, questionnaire: MessyQuestionnaire, connections: int) -> dict[str, float]:
+    """Return the seconds of a new run: of its asking, and of the whole run."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
-        asked = StressAsked(
-            what=what,
-            model=f"anthropic/{MODEL}",
-            base_url=url,
-            epochs=1,
-            max_connections=connections,
-            out=out,
+        settings = AskingSettings(
+            model=f"anthropic/{MODEL}", base_url=url, epochs=1, max_connections=connections, out=out
         )
         started = time.perf_counter()
-        run_stress(asked, progress=clock)
+        run_stress(questionnaire, settings, progress=clock)
         whole = time.perf_counter() - started
-    return {"asking": clock.came[-1] - clock.came[0], "whole": whole}
+    return {"asking": clock.arrivals[-1] - clock.arrivals[0], "whole": whole}
 
 
-def bare(url: str, put: list[Question], connections: int) -> float:
-    """Seconds from the first reply to the last with the SDK alone, whose replies are thrown away."""
+def time_bare_sdk(url: str, questions: list[Question], connections: int) -> float:
+    """Return the seconds from the first reply to the last with the SDK alone, which discards the replies."""
     from anthropic import AsyncAnthropic
 
-    came: list[float] = []
+    arrivals: list[float] = []
 
     async def ask_all() -> None:
-        turns = asyncio.Semaphore(connections)
+        semaphore = asyncio.Semaphore(connections)
         async with AsyncAnthropic(base_url=url, max_retries=0) as client:
 
-            async def ask(one: Question) -> None:
-                async with turns:
-                    messages: Any = [{"role": "user", "content": one.text}]
+            async def ask(question: Question) -> None:
+                async with semaphore:
+                    messages: Any = [{"role": "user", "content": question.text}]
                     await client.messages.create(
-                        model=MODEL, max_tokens=512, system=one.system or "", messages=messages
+                        model=MODEL, max_tokens=512, system=question.system or "", messages=messages
                     )
-                    came.append(time.perf_counter())
+                    arrivals.append(time.perf_counter())
 
-            await asyncio.gather(*map(ask, put))
+            await asyncio.gather(*map(ask, questions))
 
     asyncio.run(ask_all())
-    return came[-1] - came[0]
+    return arrivals[-1] - arrivals[0]
+
+
+def measure(
+    url: str, questionnaire: MessyQuestionnaire, options: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Return the seconds of each round, by what was timed."""
+    questions = questionnaire.questions()
+    seconds: dict[str, list[float]] = {"bare SDK": [], "lowland": [], "lowland, whole": []}
+    for _ in range(options.rounds):
+        seconds["bare SDK"].append(time_bare_sdk(url, questions, options.connections))
+        run = time_lowland(url, questionnaire, options.connections)
+        seconds["lowland"].append(run["asking"])
+        seconds["lowland, whole"].append(run["whole"])
+    return seconds
+
+
+def parse_options() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--items", type=int, default=50, help="items; each is asked in 17 conditions")
+    parser.add_argument("--connections", type=int, default=10, help="requests at a time")
+    parser.add_argument("--delay", type=float, default=0.2, help="seconds per reply of the server")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions; the median counts")
+    parser.add_argument("--out", type=Path, help="write the figures and the environment to this JSON file")
+    return parser.parse_args()
 
 
 def main() -> None:
-    """Measure, print a table, write the figures."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--items", type=int, default=50, help="items; each is asked in 17 conditions")
-    parser.add_argument("--connections", type=int, default=10)
-    parser.add_argument("--delay", type=float, default=0.2, help="seconds that a reply takes")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="write the figures and the environment as JSON")
-    given = parser.parse_args()
+    """Measure, print a table, and write the figures."""
+    options = parse_options()
     os.environ.setdefault("ANTHROPIC_API_KEY", "none-is-needed")
-    what = Questionnaire(limit=given.items, mitigations=("none",))
-    put = questions(what)
-    ideal = given.delay * (len(put) - 1) / given.connections
-    seconds: dict[str, list[float]] = {"bare SDK": [], "lowland": [], "lowland, whole": []}
-    with server(given.delay) as url:
-        for _ in range(given.rounds):
-            seconds["bare SDK"].append(bare(url, put, given.connections))
-            found = through_inspect(url, what, given.connections)
-            seconds["lowland"].append(found["asking"])
-            seconds["lowland, whole"].append(found["whole"])
+    questionnaire = MessyQuestionnaire(limit=options.items, mitigations="none")
+    requests = len(questionnaire.questions())
+    ideal = options.delay * (requests - 1) / options.connections
+    with server(options.delay) as url:
+        seconds = measure(url, questionnaire, options)
     shares = {name: round(ideal / median(values), 3) for name, values in seconds.items()}
     for name, values in seconds.items():
         print(f"{name:15}{median(values):8.2f} s  {shares[name]:6.1%} of ideal")
-    row = {
-        "requests": len(put),
-        "connections": given.connections,
-        "delay": given.delay,
-        "rounds": given.rounds,
-    }
-    row |= {"ideal_seconds": ideal, "share_of_ideal": shares}
-    row["seconds"] = {name: [round(one, 3) for one in values] for name, values in seconds.items()}
-    if given.out is not None:
-        told = {
+    if options.out is not None:
+        row = {
+            "requests": requests,
+            "connections": options.connections,
+            "delay": options.delay,
+            "rounds": options.rounds,
+            "ideal_seconds": ideal,
+            "share_of_ideal": shares,
+            "seconds": {name: [round(value, 3) for value in values] for name, values in seconds.items()},
+        }
+        figures = {
             "benchmark": "stress",
             "environment": machine("inspect-ai", "anthropic"),
             "code": code(),
             "rows": [row],
         }
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

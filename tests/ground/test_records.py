@@ -204,7 +204,7 @@ def test_the_history_is_json_even_where_the_loss_is_nan(tmp_path):
 def stress_record(**changes: Any) -> StressRecord:
     given = {
         "key": "0" * 16,
-        "asked": {"model": "a/b", "what": {"eval": "messy"}},
+        "asked": {"model": "a/b", "questionnaire": {"eval": "messy"}},
         "status": "finished",
         "counts": {"expected": 3, "scored": 2, "failed": 1},
     }

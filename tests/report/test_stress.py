@@ -31,7 +31,7 @@ def record_of(rows: pd.DataFrame, **changes: Any) -> StressRecord:
             "model": "mock/one",
             "epochs": 3,
             "temperature": 0.2,
-            "what": {"levels": ["light", "heavy"]},
+            "questionnaire": {"levels": ["light", "heavy"]},
         },
         "status": "finished",
         "items": {"source": "packed with lowland", "sha256": "abcdef0123456789", "count": 24},

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jsonargparse import Namespace
 
 from lowland.cli.quiet import quiet_libraries
+from lowland.ground.asked import Asked
 from lowland.ground.mistakes import Mistake
 from lowland.ground.store import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RETRIEVER = "lowland/retriever"
-HERE = ("lowland", "hf")
+    from lowland.stress.questions.questionnaire import Questionnaire
+
+Model = TypeVar("Model", bound=Asked)
+
+IN_PROCESS = ("lowland", "hf")
 """Providers whose models run in this process."""
-USUAL = {"epochs": 3, "max_connections": 10}
-RETRIEVERS = {"epochs": 1, "max_connections": 64}
-"""It answers the same each time, and takes questions in batches."""
 
 NEEDED = ("emoji", "inspect_ai", "rapidfuzz", "regex")
 """Of the extra `stress`."""
-SETTINGS = ("temperature", "max_tokens", "max_retries", "attempt_timeout", "max_requests",
-            "max_cost", "prices", "base_url", "reasoning_effort", "yes", "fresh", "out")  # fmt: skip
-"""Options that `StressAsked` has by the same names."""
 
 
 def stress(options: Namespace, unknown: Mapping[str, Any]) -> int:
@@ -42,49 +39,36 @@ def stress(options: Namespace, unknown: Mapping[str, Any]) -> int:
 
 
 def messy(options: Namespace) -> int:
-    """Short questions with typing errors, odd spacing, look-alike letters, emoji and their like."""
-    return _ask("messy", options)
+    """Short questions with typing errors, odd spacing, look-alike letters, emoji and the like."""
+    from lowland.stress.questions.questionnaire import MessyQuestionnaire
+
+    return _ask(MessyQuestionnaire, options)
 
 
 def multilingual(options: Namespace) -> int:
     """The same short questions in English, Hindi, Hinglish and code-switched."""
-    return _ask("multilingual", options)
+    from lowland.stress.questions.questionnaire import MultilingualQuestionnaire
+
+    return _ask(MultilingualQuestionnaire, options)
 
 
-def _ask(eval: str, options: Namespace) -> int:
-    from lowland.stress.asking.budget import on_terminal
+def _ask(kind: type[Questionnaire], options: Namespace) -> int:
+    from lowland.stress.asking.budget import confirm_on_terminal
     from lowland.stress.asking.run import run_stress
-    from lowland.stress.asking.settings import StressAsked
+    from lowland.stress.asking.settings import AskingSettings
     from lowland.stress.progress import Progress
-    from lowland.stress.questions.questionnaire import Questionnaire
 
     _writable(options.report)
-    what = Questionnaire(
-        eval=eval,
-        items=options["items"],  # a Namespace has a method of that name
-        conditions=tuple(options.conditions),
-        mitigations=tuple(options.mitigations),
-        limit=options.limit,
-        **(
-            {"levels": tuple(options.levels), "protect": options.protect, "seed": options.seed}
-            if eval == "messy"
-            else {}
-        ),
-    )
-    if options.model.partition("/")[0] in HERE:
+    questionnaire, settings = _model(kind, options), _model(AskingSettings, options)
+    if settings.provider in IN_PROCESS:
         quiet_libraries()
-    usual = RETRIEVERS if options.model == RETRIEVER else USUAL
-    settings: dict[str, Any] = {name: options[name] for name in SETTINGS}
-    settings |= {name: usual[name] if options[name] is None else options[name] for name in usual}
-    asked = StressAsked(
-        what,
-        model=options.model,
-        model_args=_json("model_args", options.model_args),
-        extra_body=None if options.extra_body is None else _json("extra_body", options.extra_body),
-        **settings,
-    )
-    folder = run_stress(asked, progress=Progress(sys.stderr), confirm=on_terminal())
+    folder = run_stress(questionnaire, settings, progress=Progress(sys.stderr), confirm=confirm_on_terminal())
     return _show(folder, options.report)
+
+
+def _model(kind: type[Model], options: Namespace) -> Model:
+    """Return a model with the values of the options that were given."""
+    return kind(**{name: options[name] for name in kind.model_fields if options[name] is not None})
 
 
 def adapter(options: Namespace) -> int:
@@ -153,16 +137,6 @@ def _writable(path: str | None) -> None:
         raise Mistake(f"{path} cannot be written: give a file in a folder that exists")
 
 
-def _json(name: str, given: str) -> dict[str, Any]:
-    try:
-        read = json.loads(given)
-    except json.JSONDecodeError:
-        read = None
-    if not isinstance(read, dict):
-        raise Mistake(f'{name} is {given}; it must be JSON such as {{"temperature": 0.2}}')
-    return read
-
-
 def sheet(options: Namespace) -> int:
     """Draw replies for people to rate: a CSV file to fill in."""
     from lowland.stress.replies.ratings import sample_for_rating, write_sheet
@@ -195,16 +169,16 @@ def merge_back(options: Namespace) -> int:
     if rated.empty:
         raise Mistake(f"{options.ratings} holds no rating; write 1 to 5 into its column fluency")
     if options.judge is not None:
-        from lowland.stress.asking.budget import on_terminal
-        from lowland.stress.asking.judge import judged
+        from lowland.stress.asking.budget import confirm_on_terminal
+        from lowland.stress.asking.judge import judge_replies
         from lowland.stress.progress import Progress
 
-        rated = judged(
+        rated = judge_replies(
             rated,
             options.judge,
             beside=Path(options.out),
             progress=Progress(sys.stderr),
-            confirm=on_terminal(),
+            confirm=confirm_on_terminal(),
         )
     write_whole(Path(options.out), rated.to_csv(index=False, lineterminator="\n"))
     for (eval, model), group in rated.groupby(["eval", "model"], sort=False):

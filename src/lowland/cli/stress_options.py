@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from jsonargparse import ArgumentParser
 
-from lowland.cli.stress import RETRIEVER, RETRIEVERS, STRESS, USUAL
+from lowland.cli.stress import STRESS
 
 
 def add_stress(parser: ArgumentParser) -> None:
@@ -22,7 +22,6 @@ def _add_messy(parser: ArgumentParser) -> None:
     parser.add_argument("--items", type=str | None, help="a file of questions of your own, .jsonl")
     parser.add_argument(
         "--corruptions",
-        dest="conditions",
         nargs="+",
         type=str,
         default=["all"],
@@ -35,9 +34,7 @@ def _add_messy(parser: ArgumentParser) -> None:
 
 def _add_multilingual(parser: ArgumentParser) -> None:
     parser.add_argument("--items", type=str | None, help="a folder of items and languages of your own")
-    parser.add_argument(
-        "--languages", dest="conditions", nargs="+", type=str, default=["all"], help="besides English"
-    )
+    parser.add_argument("--languages", nargs="+", type=str, default=["all"], help="besides English")
     _add_mitigations(parser, "none, pin")
     _add_asking(parser)
 
@@ -61,21 +58,17 @@ def _add_mitigations(parser: ArgumentParser, allowed: str, default: str = "all")
 
 
 def _add_asking(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--model", type=str, default=RETRIEVER, help="one that Inspect knows, as provider/name"
-    )
-    parser.add_argument(
-        "--model-args", dest="model_args", type=str, default="{}", help="the provider's, as JSON"
-    )
+    parser.add_argument("--model", type=str | None, help="one that Inspect knows, as provider/name")
+    parser.add_argument("--model-args", dest="model_args", type=str | None, help="the provider's, as JSON")
     parser.add_argument("--base-url", dest="base_url", type=str | None, help="of the provider's server")
     parser.add_argument(
         "--epochs",
         type=int | None,
-        help=f"how often each is asked ({USUAL['epochs']}; the retriever: {RETRIEVERS['epochs']})",
+        help="how often each is asked",
     )
     parser.add_argument("--limit", type=int | None, help="the first so many items alone")
-    parser.add_argument("--temperature", type=float, default=0.2)
-    parser.add_argument("--max-tokens", dest="max_tokens", type=int, default=512, help="of a reply")
+    parser.add_argument("--temperature", type=float | None)
+    parser.add_argument("--max-tokens", dest="max_tokens", type=int | None, help="of a reply")
     parser.add_argument(
         "--reasoning-effort", dest="reasoning_effort", type=str | None, help="none keeps thinking off"
     )
@@ -95,16 +88,13 @@ def _add_pace(parser: ArgumentParser) -> None:
         "--max-connections",
         dest="max_connections",
         type=int | None,
-        help=f"requests at a time ({USUAL['max_connections']}; the retriever: {RETRIEVERS['max_connections']})",
+        help="requests at a time",
     )
-    parser.add_argument(
-        "--max-retries", dest="max_retries", type=int, default=5, help="of a request that failed"
-    )
+    parser.add_argument("--max-retries", dest="max_retries", type=int | None, help="of a request that failed")
     parser.add_argument(
         "--attempt-timeout",
         dest="attempt_timeout",
-        type=int,
-        default=60,
+        type=int | None,
         help="seconds, then it is asked again",
     )
 

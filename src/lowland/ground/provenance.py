@@ -31,6 +31,11 @@ def machine(*packages: str) -> dict[str, Any]:
     }
 
 
+def utc_now() -> str:
+    """Return the time in UTC, in ISO 8601 to the second: "2026-01-31T12:00:00+00:00"."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -21,8 +21,8 @@ def completeness(record: StressRecord) -> Paragraph:
 
 def settings(record: StressRecord) -> Bullets:
     """Build the list of what was asked for, what was sent, and of which items."""
-    left_out = ("eval", "model", "runs", "what", *(record.model.get("requested") or {}))
-    asked = {**(record.asked.get("what") or {}), **record.asked}
+    left_out = ("eval", "model", "runs", "questionnaire", *(record.model.get("requested") or {}))
+    asked = {**(record.asked.get("questionnaire") or {}), **record.asked}
     asked = {name: value for name, value in asked.items() if name not in left_out}
     lines = [f"model: {record.model.get('name', 'unknown')}"]
     if described := record.model.get("described"):

@@ -1,9 +1,12 @@
-"""Stress tests: multilingual, code-switched and messy questions, for language models and for fine-tuned adapters.
+"""Stress tests: messy and multilingual questions for language models, and damaged texts for fine-tuned adapters.
 
-Read `items` (what is asked), `corruptions.py` (what happens to a text; `levels.py`, `candidates.py`, `glyphs.py`) and
-`mitigations.py` first; then `questions.py` (a questionnaire becomes questions), `evals.py` (Inspect's tasks) and
-`replies` (what a reply is worth). `run.py` puts them to a model: `asked.py` says what can be asked, `inspecting.py`
-talks to Inspect, `budget.py` counts by `prices.py`, `collect.py` makes rows of the log, `keys.py` keeps keys out of it.
-`retriever.py` is the embedded model, `adapters.py` asks fine-tuned runs instead (`adapter_runs.py`,
-`adapter_texts.py`), `ratings.py` and `judge.py` are for how fluent a reply is.
+Rooms:
+
+- `questions/`: `items` (the questions and their answers), `mitigations.py`, `questionnaire.py` (from a questionnaire to
+  questions); the damage to texts is in `lowland.text`;
+- `asking/`: `settings.py` (what can be requested), `run.py` (a run from start to end), `evals.py` (Inspect tasks),
+  `inspecting.py` (calls to Inspect), `budget.py` and `prices.py`, `outcome.py` and `collect.py` (record and rows from
+  Inspect's log), `keys.py` (keeps API keys out of logs), `judge.py`, `retriever.py` (the embedded model);
+- `replies/`: how a reply is scored;
+- `adapters/`: fine-tuned runs on damaged test texts.
 """

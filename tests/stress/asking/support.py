@@ -7,12 +7,12 @@ import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from lowland.stress.asking.settings import StressAsked
-from lowland.stress.questions.questionnaire import Questionnaire
+from lowland.stress.asking.settings import AskingSettings
+from lowland.stress.questions.questionnaire import MessyQuestionnaire
 from tests.stress.asking.messages_api import MessagesAPI
 
 INSPECTS = (
@@ -48,16 +48,34 @@ def items_file(folder: Path, count: int = 4) -> Path:
     return path
 
 
-def asking(api: MessagesAPI, folder: Path, count: int = 4, **changes: Any) -> StressAsked:
-    """Clean questions and typos, without mitigation, once each; put to the fake server."""
-    what = {"conditions": ("typos",), "levels": ("heavy",), "mitigations": ("none",)}
-    names = ("conditions", "levels", "mitigations", "protect", "limit", "seed")
-    what |= {name: changes.pop(name) for name in names if name in changes}
-    given: dict[str, Any] = {"epochs": 1, "attempt_timeout": 5, "model": "anthropic/claude-sonnet-5"}
-    questionnaire = Questionnaire(eval="messy", items=str(items_file(folder, count)), **what)
-    return StressAsked(
-        **{**given, "what": questionnaire, "base_url": api.url, "out": str(folder / "runs"), **changes}
-    )
+class Request(NamedTuple):
+    """The two arguments of `run_stress`."""
+
+    questionnaire: MessyQuestionnaire
+    settings: AskingSettings
+
+    def with_settings(self, **changes: Any) -> Request:
+        """Return the same questions under other settings."""
+        return Request(self.questionnaire, self.settings.replace(**changes))
+
+
+def request_to(api: MessagesAPI, folder: Path, count: int = 4, **changes: Any) -> Request:
+    """Return a request to the fake server: clean questions and typos, without mitigation, one epoch."""
+    questions: dict[str, Any] = {
+        "items": items_file(folder, count),
+        "corruptions": "typos",
+        "levels": "heavy",
+        "mitigations": "none",
+    }
+    questions |= {name: changes.pop(name) for name in MessyQuestionnaire.model_fields if name in changes}
+    settings = {
+        "epochs": 1,
+        "attempt_timeout": 5,
+        "model": "anthropic/claude-sonnet-5",
+        "base_url": api.url,
+        "out": folder / "runs",
+    }
+    return Request(MessyQuestionnaire(**questions), AskingSettings(**{**settings, **changes}))
 
 
 @pytest.fixture(autouse=True)

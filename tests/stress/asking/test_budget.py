@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from lowland.ground.mistakes import Mistake
 from lowland.stress.asking import budget
 from lowland.stress.asking.budget import (
+    Budget,
     Estimate,
-    Gate,
     Stopped,
-    agree,
     estimate,
     is_paid,
+    require_consent,
     tokens_of,
 )
 from lowland.stress.asking.prices import Price, price_of, read_prices
@@ -26,7 +26,7 @@ from lowland.stress.asking.run import run_stress
 from lowland.stress.questions.items import Item
 from lowland.stress.questions.questionnaire import Question
 from tests.stress.asking.messages_api import MessagesAPI
-from tests.stress.asking.support import KEY, asking
+from tests.stress.asking.support import KEY, request_to
 
 PRICE = Price(input=3.0, output=15.0)
 FORM = "expected lines such as"
@@ -70,34 +70,36 @@ def test_the_estimate_is_a_product():
 
 
 def test_few_or_free_requests_need_no_agreement():
-    agree(Estimate(500, 1, 1, None), "a/b", yes=False, confirm=None)
-    agree(Estimate(501, 1, 1, None), "a/b", yes=True, confirm=None)
-    agree(Estimate(5000, 1, 1, None), "a/b", yes=False, confirm=None, left=500)  # the others are answered
+    require_consent(Estimate(500, 1, 1, None), "a/b", yes=False, confirm=None)
+    require_consent(Estimate(501, 1, 1, None), "a/b", yes=True, confirm=None)
+    require_consent(
+        Estimate(5000, 1, 1, None), "a/b", yes=False, confirm=None, left=500
+    )  # the others are answered
 
 
 def test_many_paid_requests_are_asked_about_with_their_price():
     seen: list[str] = []
     cost = Estimate(1000, 40_000, 512_000, 7.8)
-    agree(cost, "a/b", yes=False, confirm=lambda words: not seen.append(words))  # type: ignore[func-returns-value]
+    require_consent(cost, "a/b", yes=False, confirm=lambda words: not seen.append(words))  # type: ignore[func-returns-value]
     assert seen == [
         "1,000 requests to a/b, about 40,000 tokens sent and at most 512,000 received,"
-        " at most $7.80 by your prices. Ask?"
+        " at most $7.80 by your prices. Send them?"
     ]
-    with pytest.raises(Mistake, match="not agreed to, and nothing was asked"):
-        agree(cost, "a/b", yes=False, confirm=lambda words: False)
-    with pytest.raises(Mistake, match=r"1,000 requests to a/b.*price not known; give --yes to agree"):
-        agree(Estimate(1000, 1, 1, None), "a/b", yes=False, confirm=None)
+    with pytest.raises(Mistake, match="not agreed to; nothing was sent"):
+        require_consent(cost, "a/b", yes=False, confirm=lambda words: False)
+    with pytest.raises(Mistake, match=r"1,000 requests to a/b.*price not known; add --yes to agree"):
+        require_consent(Estimate(1000, 1, 1, None), "a/b", yes=False, confirm=None)
 
 
 def test_a_run_asks_before_it_asks(tmp_path, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     monkeypatch.setattr(budget, "LOOPBACK", frozenset())  # as if the fake server were to be paid
     with MessagesAPI() as api:
-        asked = asking(api, tmp_path, count=251)
+        request = request_to(api, tmp_path, count=251)
         with pytest.raises(Mistake, match=r"502 requests to anthropic/claude-sonnet-5.*--yes"):
-            run_stress(asked)
+            run_stress(*request)
         with pytest.raises(Mistake, match="not agreed to"):
-            run_stress(asked, confirm=lambda words: False)
+            run_stress(*request, confirm=lambda words: False)
         assert api.bodies == []
 
 
@@ -131,57 +133,57 @@ def test_prices_are_read_from_yaml_and_json_and_a_model_without_is_told(tmp_path
 
 
 def test_the_gate_lets_so_many_requests_through():
-    gate = Gate(max_requests=2)
-    gate.ask(10)
-    gate.ask(10)
+    budget_ = Budget(max_requests=2)
+    budget_.reserve(10)
+    budget_.reserve(10)
     with pytest.raises(Stopped, match="not asked: --max-requests 2 is reached"):
-        gate.ask(10)
-    assert gate.reason == "--max-requests 2 is reached"
+        budget_.reserve(10)
+    assert budget_.reason == "--max-requests 2 is reached"
 
 
 def test_repeated_requests_count():
-    gate = Gate(max_requests=2)
-    gate.ask(10)
-    gate.repeated(1)
+    budget_ = Budget(max_requests=2)
+    budget_.reserve(10)
+    budget_.count_retries(1)
     with pytest.raises(Stopped):
-        gate.ask(10)
+        budget_.reserve(10)
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 100)), max_size=60), st.floats(1e-4, 1e-2))
 def test_the_budget_is_kept_when_lengths_are_estimated_well(replies, most):
-    gate = Gate(max_cost=most, price=PRICE, max_tokens=100)
+    budget_ = Budget(max_cost=most, price=PRICE, max_tokens=100)
     paid = 0.0
     for tokens, said in replies:
         try:
-            gate.ask(tokens)
+            budget_.reserve(tokens)
         except Stopped:
-            assert paid + PRICE.of(tokens, 100) > most - 1e-12 or gate.reason
+            assert paid + PRICE.of(tokens, 100) > most - 1e-12 or budget_.reason
             break
-        gate.answered(tokens, (tokens, said))
+        budget_.settle(tokens, (tokens, said))
         paid += PRICE.of(tokens, said)
     assert paid <= most + 1e-12
-    assert math.isclose(gate.spent["dollars"], paid, abs_tol=1e-9)
+    assert math.isclose(budget_.spent["dollars"], paid, abs_tol=1e-9)
 
 
 def test_what_is_in_flight_counts_with_the_most_that_it_can_cost():
-    gate = Gate(max_cost=PRICE.of(10, 100) * 2.5, price=PRICE, max_tokens=100)
-    gate.ask(10)
-    gate.ask(10)
+    budget_ = Budget(max_cost=PRICE.of(10, 100) * 2.5, price=PRICE, max_tokens=100)
+    budget_.reserve(10)
+    budget_.reserve(10)
     with pytest.raises(Stopped):
-        gate.ask(10)
+        budget_.reserve(10)
 
 
 def test_a_ledger_is_read_on_by_the_next_gate_also_when_its_last_line_is_cut_off(tmp_path):
     ledger = tmp_path / "spent.jsonl"
-    with Gate(ledger, price=PRICE, max_tokens=100) as gate:
-        gate.ask(10)
-        gate.answered(10, (12, 3))
-        gate.ask(10)
+    with Budget(ledger, price=PRICE, max_tokens=100) as budget_:
+        budget_.reserve(10)
+        budget_.settle(10, (12, 3))
+        budget_.reserve(10)
         with ledger.open() as file:
             assert len(file.readlines()) == 3  # written at once
     with ledger.open("a") as file:
         file.write('{"requests": 1, "dol')
-    with Gate(ledger) as after:
+    with Budget(ledger) as after:
         spent = after.spent
     assert spent["requests"] == 2
     assert (spent["answered"], spent["input_tokens"], spent["output_tokens"]) == (1, 12, 3)
@@ -190,10 +192,10 @@ def test_a_ledger_is_read_on_by_the_next_gate_also_when_its_last_line_is_cut_off
 
 def test_a_line_that_a_kill_cut_off_costs_no_other_line(tmp_path: Path) -> None:
     ledger = tmp_path / "run" / "spent.jsonl"
-    with Gate(ledger) as gate:
+    with Budget(ledger) as budget_:
         assert not ledger.exists()  # nothing was asked
-        gate.ask(10)
+        budget_.reserve(10)
     ledger.write_text(ledger.read_text() + '{"requests": 1, "dol')
-    with Gate(ledger) as gate:
-        gate.ask(10)
-    assert Gate(ledger).spent["requests"] == 2
+    with Budget(ledger) as budget_:
+        budget_.reserve(10)
+    assert Budget(ledger).spent["requests"] == 2

@@ -1,4 +1,4 @@
-"""From a log to rows: what was scored, what failed, what was never asked."""
+"""From a log to rows: what was scored, what failed, what was never questionnaire."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from inspect_ai.event import ModelEvent
-from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
-from inspect_ai.log._log import EvalError
+from inspect_ai.log import EvalConfig, EvalDataset, EvalError, EvalLog, EvalSample, EvalSpec, write_eval_log
 from inspect_ai.model import GenerateConfig, ModelCall, ModelOutput
 from inspect_ai.scorer import Score
 
@@ -15,7 +14,7 @@ from lowland.ground.records import ROW_COLUMNS, read_rows, write_rows
 from lowland.stress.asking.budget import Stopped
 from lowland.stress.asking.collect import failures, rows_of, settings_sent, writable
 from lowland.stress.asking.evals import sample_of
-from lowland.stress.questions.questionnaire import Questionnaire, questions
+from lowland.stress.questions.questionnaire import MessyQuestionnaire
 from tests.stress.asking.support import INSPECTS, items_file, own_machine
 
 pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
@@ -75,26 +74,27 @@ def log_of(folder: Path, samples: list[EvalSample]) -> Path:
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> Questionnaire:
-    path = str(items_file(tmp_path, 3))
-    return Questionnaire(items=path, conditions=("typos",), levels=("heavy",), mitigations=("none",))
+def questionnaire(tmp_path: Path) -> MessyQuestionnaire:
+    return MessyQuestionnaire(
+        items=items_file(tmp_path, 3), corruptions="typos", levels="heavy", mitigations="none"
+    )
 
 
-def test_each_sample_is_a_row_of_what_became_of_it(asked, tmp_path):
-    put = questions(asked)
+def test_each_sample_is_a_row_of_what_became_of_it(questionnaire, tmp_path):
+    questions = questionnaire.questions()
     log = log_of(
         tmp_path,
         [
-            sample(put[3], 2, "Kyoto", right=False),
-            sample(put[0], 1, "Paris"),
-            sample(put[0], 2, None),
-            sample(put[1], 1, "too long", stop="model_length", refused="413 request_too_large"),
-            sample(put[1], 2, error="APIError('no')\nand more"),
-            sample(put[2], 1, error=str(Stopped("--max-requests 3 is reached"))),
-            sample(put[2], 2, "Tokyo, " + "yes " * 500, near=True),
+            sample(questions[3], 2, "Kyoto", right=False),
+            sample(questions[0], 1, "Paris"),
+            sample(questions[0], 2, None),
+            sample(questions[1], 1, "too long", stop="model_length", refused="413 request_too_large"),
+            sample(questions[1], 2, error="APIError('no')\nand more"),
+            sample(questions[2], 1, error=str(Stopped("--max-requests 3 is reached"))),
+            sample(questions[2], 2, "Tokyo, " + "yes " * 500, near=True),
         ],
     )
-    rows = rows_of(log, asked, "a/b", put)
+    rows = rows_of(log, questionnaire, "a/b", questions)
     assert tuple(rows.columns) == (*ROW_COLUMNS, "failure")
     told = rows[["item", "condition", "epoch", "status", "score", "category"]].astype(str)
     assert [" ".join(map(str, row)) for row in told.to_numpy()] == [
@@ -109,18 +109,21 @@ def test_each_sample_is_a_row_of_what_became_of_it(asked, tmp_path):
     assert list(rows["reply"][1:4]) == ["", "", ""]
     assert rows["reply"][4].endswith("yes yes ")
     assert rows["near"][4]
-    assert list(rows["prompt"]) == [put[0].text] * 2 + [put[1].text] * 2 + [put[2].text, put[3].text]
-    assert rows["edits"].iloc[-1] == put[3].edits > 0
+    assert list(rows["prompt"]) == [questions[0].text] * 2 + [questions[1].text] * 2 + [
+        questions[2].text,
+        questions[3].text,
+    ]
+    assert rows["edits"].iloc[-1] == questions[3].edits > 0
     assert "3 of 6 rows failed" in str(failures(rows))
     assert "APIError('no')" in str(failures(rows))
     assert "and more" not in str(failures(rows))
 
 
-def test_settings_are_those_of_the_request_without_what_is_no_setting(asked, tmp_path):
-    put = questions(asked)
-    stopped = sample(put[0], error=str(Stopped("no")))
+def test_settings_are_those_of_the_request_without_what_is_no_setting(questionnaire, tmp_path):
+    questions = questionnaire.questions()
+    stopped = sample(questions[0], error=str(Stopped("no")))
     stopped.events = []
-    assert settings_sent(log_of(tmp_path, [stopped, sample(put[1])])) == {
+    assert settings_sent(log_of(tmp_path, [stopped, sample(questions[1])])) == {
         "max_tokens": 512,
         "temperature": 0.2,
     }
@@ -145,18 +148,20 @@ def test_settings_are_those_of_the_request_without_what_is_no_setting(asked, tmp
         ),
     ],
 )
-def test_what_was_sent_has_the_names_of_what_was_asked_for(request_, sent, asked, tmp_path, monkeypatch):
+def test_what_was_sent_has_the_names_of_what_was_asked_for(
+    request_, sent, questionnaire, tmp_path, monkeypatch
+):
     monkeypatch.setattr("tests.stress.asking.test_collect.REQUEST", request_)
-    assert settings_sent(log_of(tmp_path, [sample(questions(asked)[0])])) == sent
+    assert settings_sent(log_of(tmp_path, [sample(questionnaire.questions()[0])])) == sent
 
 
-def test_any_reply_can_be_written(asked, tmp_path):
-    put = questions(asked)
+def test_any_reply_can_be_written(questionnaire, tmp_path):
+    questions = questionnaire.questions()
     odd = '\ud800 half\x00 =1+1\r\n, "x" 😀'
     assert writable(odd).startswith("? half")
     odd = odd.replace("\ud800", "?")  # Inspect cannot write it either
-    log = log_of(tmp_path, [sample(put[0], 1, "Paris"), sample(put[1], 1, odd)])
-    table = rows_of(log, asked, "a/b", put)
+    log = log_of(tmp_path, [sample(questions[0], 1, "Paris"), sample(questions[1], 1, odd)])
+    table = rows_of(log, questionnaire, "a/b", questions)
     write_rows(tmp_path, table)
     assert list(read_rows(tmp_path)["reply"]) == ["Paris", odd]
 
@@ -172,9 +177,11 @@ def rows_empty():
 
 
 def test_tries_that_all_failed_are_one_reason_wherever_they_lay_in_memory(tmp_path):
-    asked = Questionnaire(items=str(items_file(tmp_path)), conditions=("typos",), mitigations=("none",))
-    put = questions(asked)
+    questionnaire = MessyQuestionnaire(items=items_file(tmp_path), corruptions="typos", mitigations="none")
+    questions = questionnaire.questions()
     error = "RetryError(<Future at 0x7fc49a21{} state=finished raised APIConnectionError>)"
-    log = log_of(tmp_path, [sample(one, 1, error=error.format(place)) for place, one in enumerate(put[:3])])
-    told = failures(rows_of(log, asked, "a/b", put))
-    assert told == "3 of 3 rows failed: 3x APIConnectionError, again and again"
+    log = log_of(
+        tmp_path, [sample(one, 1, error=error.format(place)) for place, one in enumerate(questions[:3])]
+    )
+    told = failures(rows_of(log, questionnaire, "a/b", questions))
+    assert told == "3 of 3 rows failed: 3x APIConnectionError in every attempt"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lowland.ground.mistakes import Mistake
-from lowland.stress.asking.judge import judged, rating_of
+from lowland.stress.asking.judge import judge_replies, rating_of
 from tests.stress.asking.support import INSPECTS, own_machine  # noqa: F401 - a fixture
 
 inspect_model = pytest.importorskip("inspect_ai.model")
@@ -75,7 +75,7 @@ def test_each_reply_has_the_rating_of_its_own_and_the_judge_sees_neither_gold_no
     judge: list[str], tmp_path: Path
 ) -> None:
     rated = rows(["ek do teen", "ek", "ek do teen char panch", "ek do teen char panch chhah"])
-    found = judged(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
+    found = judge_replies(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
     assert found["judge"].tolist()[:3] == [3.0, 1.0, 5.0]
     assert found["judge"].isna().tolist() == [False, False, False, True]  # 6 is no rating
     assert found.index.equals(rated.index)
@@ -85,23 +85,25 @@ def test_each_reply_has_the_rating_of_its_own_and_the_judge_sees_neither_gold_no
 
 def test_what_was_rated_before_is_not_asked_again(judge: list[str], tmp_path: Path) -> None:
     rated = rows(["ek do", "ek"])
-    first = judged(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
-    again = judged(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
+    first = judge_replies(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
+    again = judge_replies(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
     assert len(judge) == 2
     assert first.equals(again)
 
 
 def test_a_judge_that_cannot_be_opened_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="nobody"):
-        judged(rows(["ek"]), "nobody/judge", beside=tmp_path / "rated.csv")
+        judge_replies(rows(["ek"]), "nobody/judge", beside=tmp_path / "rated.csv")
     assert list(tmp_path.glob(".rated*")) == []
 
 
 def test_a_model_does_not_judge_itself(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="is the model under test; name another one"):
-        judged(rows(["ek"]), "mockllm/tested", beside=tmp_path / "rated.csv")
+        judge_replies(rows(["ek"]), "mockllm/tested", beside=tmp_path / "rated.csv")
 
 
 def test_a_judge_that_rates_nothing_is_a_mistake(judge: list[str], tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="rated no reply"):
-        judged(rows(["ek do teen char panch chhah saat"]), "mockllm/judge", beside=tmp_path / "rated.csv")
+        judge_replies(
+            rows(["ek do teen char panch chhah saat"]), "mockllm/judge", beside=tmp_path / "rated.csv"
+        )

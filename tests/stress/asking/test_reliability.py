@@ -13,28 +13,29 @@ from pathlib import Path
 
 import pytest
 
+from lowland.ground.asked import plain
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import read_rows, read_stress_record
 from lowland.stress.asking import budget
 from lowland.stress.asking.run import run_stress
 from tests.stress.asking.messages_api import FAULTS, STATUS, MessagesAPI
-from tests.stress.asking.support import INSPECTS, asking, own_machine
+from tests.stress.asking.support import INSPECTS, own_machine, request_to
 
 pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
 
 __all__ = ["own_machine"]
 
+ROOT = Path(__file__).parents[3]
+IMPORTABLE = (str(ROOT / "src"), str(ROOT))
 PROGRAM = """
-import dataclasses, json, sys
-from pathlib import Path
+import json, sys
 from lowland.stress.asking.run import run_stress
-from lowland.stress.asking.settings import StressAsked
-from lowland.stress.questions.questionnaire import Questionnaire
+from lowland.stress.asking.settings import AskingSettings
+from lowland.stress.questions.questionnaire import MessyQuestionnaire
 
-given = json.loads(sys.argv[1])
-what = Questionnaire(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.pop("what").items()})
+questionnaire, settings = json.loads(sys.argv[1])
 try:
-    print(run_stress(StressAsked(what=what, **given)))
+    print(run_stress(MessyQuestionnaire(**questionnaire), AskingSettings(**settings)))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -61,7 +62,7 @@ SLOW = ("rate limit", "server error", "overloaded", "dropped", "half a reply")
 )
 def test_one_fault_costs_one_request_and_no_row(fault, tmp_path):
     with MessagesAPI(fault=once({1: fault})) as api:
-        folder = run_stress(asking(api, tmp_path, max_connections=2))
+        folder = run_stress(*request_to(api, tmp_path, max_connections=2))
     record, rows = read_stress_record(folder), read_rows(folder)
     assert record.counts == {"expected": 8, "scored": 8, "failed": 0}
     assert (rows["status"] == "scored").all()
@@ -76,7 +77,7 @@ def test_one_fault_costs_one_request_and_no_row(fault, tmp_path):
 def test_a_hanging_request_is_given_up_and_made_again(tmp_path):
     with MessagesAPI(fault=once({0: "hang"})) as api:
         start = time.perf_counter()
-        folder = run_stress(asking(api, tmp_path, attempt_timeout=2))
+        folder = run_stress(*request_to(api, tmp_path, attempt_timeout=2))
         assert time.perf_counter() - start < 25  # and not 30
     assert read_stress_record(folder).counts == {"expected": 8, "scored": 8, "failed": 0}
     assert len(api.bodies) == 9
@@ -86,8 +87,8 @@ def test_a_hanging_request_is_given_up_and_made_again(tmp_path):
 def test_what_fails_every_time_is_a_failed_row_with_its_reason(fault, tmp_path):
     with MessagesAPI() as api:
         api.fault = lambda number, question: fault if "Japan" in question else None
-        asked = asking(api, tmp_path, count=2, max_retries=0)
-        folder = run_stress(asked)
+        request = request_to(api, tmp_path, count=2, max_retries=0)
+        folder = run_stress(*request)
         record, rows = read_stress_record(folder), read_rows(folder)
         assert record.status == "failed"  # a quarter or more of the rows: that shows nothing
         assert "rows failed" in str(record.failure)
@@ -100,27 +101,27 @@ def test_what_fails_every_time_is_a_failed_row_with_its_reason(fault, tmp_path):
 
         api.bodies.clear()
         api.fault = lambda number, question: None
-        run_stress(asked)  # asks again what failed, and nothing else
+        run_stress(*request)  # asks again what failed, and nothing else
         assert sorted(api.questions) == sorted(failed["prompt"])
         assert read_stress_record(folder).status == "finished"
 
 
 def test_what_came_back_without_a_reply_is_agreed_to_again(tmp_path, monkeypatch):
     monkeypatch.setattr(budget, "LOOPBACK", frozenset())  # as if the fake server were to be paid
-    monkeypatch.setattr(budget, "ASK_FROM", 3)
+    monkeypatch.setattr(budget, "CONSENT_ABOVE", 3)
     with MessagesAPI(fault=lambda number, question: "too large") as api:
-        asked = asking(api, tmp_path, count=2, max_retries=0)
-        run_stress(asked, confirm=lambda words: True)
+        request = request_to(api, tmp_path, count=2, max_retries=0)
+        run_stress(*request, confirm=lambda words: True)
         before = len(api.bodies)
         with pytest.raises(Mistake, match=r"^4 requests to anthropic/claude-sonnet-5"):
-            run_stress(asked)  # all four rows failed, and would be paid for once more
+            run_stress(*request)  # all four rows failed, and would be paid for once more
         assert len(api.bodies) == before
 
 
 def test_all_faults_at_once(tmp_path):
     kinds = [one for one in FAULTS if one not in ("wrong key", "hang")]
     with MessagesAPI(fault=once(dict(enumerate(kinds)))) as api:
-        folder = run_stress(asking(api, tmp_path, count=20, max_connections=4))
+        folder = run_stress(*request_to(api, tmp_path, count=20, max_connections=4))
     record = read_stress_record(folder)
     assert record.counts["expected"] == 40 == record.counts["scored"] + record.counts["failed"]
     assert record.counts["scored"] >= 38
@@ -132,15 +133,15 @@ def test_all_faults_at_once(tmp_path):
 def test_kill_9_loses_only_what_was_in_flight(rows, tmp_path):
     connections = 4
     with MessagesAPI(delay=0.1) as api:
-        asked = asking(api, tmp_path, count=rows // 2, max_connections=connections)
-        command = [sys.executable, "-c", PROGRAM, json.dumps(plain(asked))]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        request = request_to(api, tmp_path, count=rows // 2, max_connections=connections)
+        command = [sys.executable, "-c", PROGRAM, json.dumps(plain(request))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(IMPORTABLE)}
         process = subprocess.Popen(command, env=environment)
         wait_for(lambda: len(api.bodies) >= rows // 2, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert len(api.bodies) < rows
-        folder = run_stress(asked)
+        folder = run_stress(*request)
         asked_again = sum(count - 1 for count in Counter(api.questions).values())
         assert asked_again <= connections
         record = read_stress_record(folder)
@@ -151,14 +152,14 @@ def test_kill_9_loses_only_what_was_in_flight(rows, tmp_path):
         assert len(read_rows(folder)) == rows
 
         api.bodies.clear()
-        assert run_stress(asked) == folder
+        assert run_stress(*request) == folder
         assert api.bodies == []
 
 
 def test_the_budget_stops_the_asking_keeps_the_rows_and_a_larger_one_goes_on(tmp_path):
     with MessagesAPI() as api:
-        asked = asking(api, tmp_path, count=20, max_connections=3, max_requests=11)
-        folder = run_stress(asked)
+        request = request_to(api, tmp_path, count=20, max_connections=3, max_requests=11)
+        folder = run_stress(*request)
         assert len(api.bodies) == 11
         record = read_stress_record(folder)
         assert record.status == "incomplete"
@@ -166,11 +167,11 @@ def test_the_budget_stops_the_asking_keeps_the_rows_and_a_larger_one_goes_on(tmp
         assert record.failure == "29 of 40 rows are missing: --max-requests 11 is reached"
         assert len(read_rows(folder)) == 11
 
-        run_stress(asked)
+        run_stress(*request)
         assert len(api.bodies) == 11  # it was spent
 
-        more = asking(api, tmp_path, count=20, max_connections=3, max_requests=100)
-        assert run_stress(more) == folder
+        more = request_to(api, tmp_path, count=20, max_connections=3, max_requests=100)
+        assert run_stress(*more) == folder
         assert read_stress_record(folder).counts["scored"] == 40
         assert len(api.bodies) == 40
 
@@ -179,29 +180,15 @@ def test_the_cost_stays_below_the_most_that_may_be_spent(tmp_path):
     prices = tmp_path / "prices.yaml"
     prices.write_text("anthropic/claude-sonnet-5: {input: 3, output: 15}\n")
     with MessagesAPI() as api:
-        asked = asking(
+        request = request_to(
             api, tmp_path, count=20, max_connections=3, max_tokens=100, prices=str(prices), max_cost=0.003
         )
-        record = read_stress_record(run_stress(asked))
+        record = read_stress_record(run_stress(*request))
     each = (20 * 3 + 3 * 15) / 1e6  # what the server says that it took
     assert record.cost["dollars"] == pytest.approx(len(api.bodies) * each, abs=1e-6)
     assert 0.003 - 3 * 100 * 15 / 1e6 < record.cost["dollars"] <= 0.003  # the replies in flight may be long
     assert record.status == "incomplete"
     assert "--max-cost 0.003 is reached" in str(record.failure)
-
-
-def plain(asked):
-    """As the program takes it."""
-    return {
-        "what": {
-            "eval": "messy",
-            "items": asked.what.items,
-            "conditions": ["typos"],
-            "levels": ["heavy"],
-            "mitigations": ["none"],
-        },
-        **{name: getattr(asked, name) for name in ("model", "base_url", "epochs", "max_connections", "out")},
-    }
 
 
 def wait_for(holds, process, seconds=90.0):
@@ -219,10 +206,10 @@ def test_the_server_has_the_faults_of_its_table():
 @pytest.mark.slow
 def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
     with MessagesAPI(delay=0.1) as api:
-        asked = asking(api, tmp_path, count=30, max_connections=4)
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        request = request_to(api, tmp_path, count=30, max_connections=4)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(IMPORTABLE)}
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, json.dumps(plain(asked))],
+            [sys.executable, "-c", PROGRAM, json.dumps(plain(request))],
             env=environment,
             preexec_fn=lambda: signal.signal(
                 signal.SIGINT, signal.SIG_DFL
@@ -232,5 +219,5 @@ def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130
         assert len(api.bodies) < 60
-        assert read_stress_record(run_stress(asked)).status == "finished"
+        assert read_stress_record(run_stress(*request)).status == "finished"
         assert len(api.bodies) <= 60 + 4

@@ -9,9 +9,9 @@ import anyio
 import numpy as np
 import pytest
 import torch
+from lowland.ground.recipe import DEFAULT_MODEL
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.recipe import DEFAULT_MODEL
 from lowland.models.find import ModelSource, find_model
 from lowland.stress.asking import retriever as room
 from lowland.stress.asking.retriever import UNKNOWN, Retriever
@@ -311,9 +311,9 @@ def test_another_name_or_argument_is_a_mistake(api: Any) -> None:
 
 
 def test_what_inspect_prints_of_a_mistake_is_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from inspect_ai._util.error import PrerequisiteError
     from rich.text import Text
 
+    from lowland.stress.asking.inspect_internals import PrerequisiteError
     from lowland.stress.asking.retriever_api import LowlandAPI
 
     def nothing() -> Retriever:

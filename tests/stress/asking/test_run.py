@@ -16,13 +16,12 @@ from lowland.stress.progress import Progress
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import ROW_COLUMNS, read_rows, read_stress_record
-from lowland.stress.asking import run as run_module
 from lowland.stress.asking.run import run_stress
-from lowland.stress.asking.settings import StressAsked
+from lowland.stress.asking.settings import AskingSettings, run_key
 from lowland.stress.questions import items as items_module
-from lowland.stress.questions.questionnaire import Questionnaire
+from lowland.stress.questions.questionnaire import MessyQuestionnaire, MultilingualQuestionnaire
 from tests.stress.asking.messages_api import MessagesAPI, text_of
-from tests.stress.asking.support import CAPITALS, INSPECTS, KEY, asking, own_machine
+from tests.stress.asking.support import CAPITALS, INSPECTS, KEY, own_machine, request_to
 
 pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
 
@@ -52,8 +51,8 @@ def text_in(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def test_every_question_becomes_a_row_and_what_was_sent_stands_in_the_record(api, tmp_path):
     told = io.StringIO()
-    asked = asking(api, tmp_path, mitigations=("none", "prompt"), epochs=2)
-    folder = run_stress(asked, progress=Progress(told))
+    request = request_to(api, tmp_path, mitigations=("none", "prompt"), epochs=2)
+    folder = run_stress(*request, progress=Progress(told))
     rows, record = read_rows(folder), read_stress_record(folder)
     assert tuple(rows.columns) == ROW_COLUMNS
     assert len(rows) == 4 * 2 * 2 * 2 == len(api.bodies)
@@ -84,43 +83,44 @@ def test_every_question_becomes_a_row_and_what_was_sent_stands_in_the_record(api
     assert not list((tmp_path / "runs" / ".unfinished").iterdir())
 
     api.bodies.clear()
-    assert run_stress(asked) == folder
+    assert run_stress(*request) == folder
     assert api.bodies == []  # found
 
 
 def test_extra_body_puts_the_temperature_on_the_wire(api, tmp_path):
-    asked = asking(api, tmp_path, count=1, extra_body={"temperature": 0.2})
-    record = read_stress_record(run_stress(asked))
+    request = request_to(api, tmp_path, count=1, extra_body={"temperature": 0.2})
+    record = read_stress_record(run_stress(*request))
     assert {body["temperature"] for body in api.bodies} == {0.2}
     assert record.model["sent"] == {"max_tokens": 512, "temperature": 0.2}
     assert record.model["dropped"] == []
 
 
 def test_the_key_is_that_of_the_questions_and_settings_and_not_of_places(api, tmp_path):
-    asked = asking(api, tmp_path)
-    put = run_module.questions(run_module.checked(asked.what))
-    key = run_module.run_key(asked, put)
+    request = request_to(api, tmp_path)
+    questions = request.questionnaire.questions()
+    key = run_key(request.questionnaire, questions, request.settings)
     elsewhere = tmp_path / "other"
     elsewhere.mkdir()
-    moved = asking(api, elsewhere, max_connections=3, max_requests=7, yes=True)
-    assert run_module.run_key(moved, run_module.questions(moved.what)) == key
+    moved = request_to(api, elsewhere, max_connections=3, max_requests=7, yes=True)
+    assert run_key(moved.questionnaire, moved.questionnaire.questions(), moved.settings) == key
     for change in (
         {"epochs": 2},
         {"temperature": 0.3},
         {"model": "anthropic/claude-opus-4-5"},
         {"max_tokens": 9},
     ):
-        assert run_module.run_key(dataclasses.replace(asked, **change), put) != key
-    other = [dataclasses.replace(put[0], text="Who?"), *put[1:]]
-    assert run_module.run_key(asked, other) != key
+        changed = request.settings.replace(**change)
+        assert run_key(request.questionnaire, questions, changed) != key
+    other = [dataclasses.replace(questions[0], text="Who?"), *questions[1:]]
+    assert run_key(request.questionnaire, other, request.settings) != key
 
 
 def test_the_key_is_also_that_of_how_ones_own_languages_are_told(tmp_path):
     folder = shutil.copytree(items_module.HERE / "languages", tmp_path / "own" / "languages")
-    asked = StressAsked(Questionnaire(eval="multilingual", items=str(tmp_path / "own"), limit=1))
-    put = run_module.questions(asked.what)
-    key = run_module.run_key(asked, put)
-    assert run_module.run_key(asked, put) == key
+    questionnaire, settings = MultilingualQuestionnaire(items=tmp_path / "own", limit=1), AskingSettings()
+    questions = questionnaire.questions()
+    key = run_key(questionnaire, questions, settings)
+    assert run_key(questionnaire, questions, settings) == key
     hinglish = json.loads((folder / "hinglish.json").read_text(encoding="utf-8"))
     changed = [
         {"accepts": ["hindi"]},
@@ -130,14 +130,14 @@ def test_the_key_is_also_that_of_how_ones_own_languages_are_told(tmp_path):
     keys = {key}
     for change in changed:
         (folder / "hinglish.json").write_text(json.dumps(hinglish | change), encoding="utf-8")
-        keys.add(run_module.run_key(asked, put))
+        keys.add(run_key(questionnaire, questions, settings))
     assert len(keys) == 4
 
 
 def test_a_key_that_the_server_repeats_stands_nowhere(tmp_path):
     told = io.StringIO()
     with MessagesAPI(fault=lambda number, question: "wrong key" if number >= 3 else None) as api:
-        folder = run_stress(asking(api, tmp_path), progress=Progress(told))
+        folder = run_stress(*request_to(api, tmp_path), progress=Progress(told))
     record = read_stress_record(folder)
     assert record.status == "incomplete"
     assert record.counts["scored"] == 3
@@ -151,13 +151,13 @@ def test_a_key_that_the_server_repeats_stands_nowhere(tmp_path):
 
 def test_a_refused_key_stops_the_asking_and_the_right_one_goes_on(tmp_path):
     with MessagesAPI(fault=lambda number, question: "wrong key") as api:
-        asked = asking(api, tmp_path, count=20, max_connections=2)
-        folder = run_stress(asked)
+        request = request_to(api, tmp_path, count=20, max_connections=2)
+        folder = run_stress(*request)
         assert len(api.bodies) <= 2 * 2  # those at a time, and Inspect asks a sample again
         assert read_stress_record(folder).counts == {"expected": 40, "scored": 0, "failed": 0}
         assert len(read_rows(folder)) == 0
         api.fault = lambda number, question: None
-        assert run_stress(asked) == folder
+        assert run_stress(*request) == folder
         assert read_stress_record(folder).status == "finished"
         assert len(read_rows(folder)) == 40
 
@@ -174,7 +174,7 @@ def test_a_refused_key_stops_the_asking_and_the_right_one_goes_on(tmp_path):
 def test_a_model_that_cannot_be_asked_is_one_sentence(model, words, api, tmp_path, monkeypatch):
     monkeypatch.delenv("ANTHROPIC_API_KEY")
     with pytest.raises(Mistake, match=words) as caught:
-        run_stress(asking(api, tmp_path, model=model, base_url=None))
+        run_stress(*request_to(api, tmp_path, model=model, base_url=None))
     assert len(caught.value.problems) == 1
     assert "\n" not in str(caught.value)
     assert api.bodies == []
@@ -183,21 +183,21 @@ def test_a_model_that_cannot_be_asked_is_one_sentence(model, words, api, tmp_pat
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model_args": {"api_key": KEY}}, "argument api_key .* keys are read from the environment"),
-        ({"extra_body": {"secret": KEY}}, "argument secret .* keys are read from the environment"),
-        ({"base_url": f"http://me:{KEY}@127.0.0.1"}, "base_url holds more than an address"),
-        ({"epochs": 0}, "epochs is 0; it must be a whole number of at least 1"),
-        ({"temperature": 3.0}, "temperature is 3.0; it must be between 0 and 2"),
-        ({"max_cost": 1.0}, "max_cost needs a price table"),
+        ({"model_args": {"api_key": KEY}}, "model_args contains api_key.* keys are read from environment"),
+        ({"extra_body": {"secret": KEY}}, "extra_body contains secret.* keys are read from environment"),
+        ({"base_url": f"http://me:{KEY}@127.0.0.1"}, "base_url contains more than an address"),
+        ({"epochs": 0}, "epochs is 0; it must be at least 1"),
+        ({"temperature": 3.0}, r"temperature is 3.0; it must be in \[0, 2\]"),
+        ({"max_cost": 1.0}, "max_cost needs a table of prices"),
         ({"levels": ("hevy",)}, "unknown level 'hevy'; did you mean 'heavy'"),
-        ({"conditions": ("typo",)}, "unknown corruption 'typo'; did you mean 'typos'"),
+        ({"corruptions": ("typo",)}, "unknown corruption 'typo'; did you mean 'typos'"),
         ({"mitigations": ("promt",)}, "unknown mitigation 'promt'; did you mean 'prompt'"),
-        ({"protect": "maybe"}, "unknown choice for protect 'maybe'"),
+        ({"protect": "maybe"}, "unknown protect 'maybe'"),
     ],
 )
 def test_what_cannot_be_asked_is_told_before_anything_is(change, words, api, tmp_path):
     with pytest.raises(Mistake, match=words) as caught:
-        run_stress(asking(api, tmp_path, **change))
+        run_stress(*request_to(api, tmp_path, **change))
     assert KEY not in str(caught.value)
     assert api.bodies == []
     assert not (tmp_path / "runs").exists()
@@ -205,18 +205,18 @@ def test_what_cannot_be_asked_is_told_before_anything_is(change, words, api, tmp
 
 def test_a_model_that_returns_nothing_at_all_is_told_and_its_rows_are_kept(tmp_path):
     with MessagesAPI(answer=lambda question: " ") as api:
-        folder = run_stress(asking(api, tmp_path))
+        folder = run_stress(*request_to(api, tmp_path))
     record, rows = read_stress_record(folder), read_rows(folder)
     assert record.status == "failed"
-    assert record.failure == "the model returned nothing at all, 8 times; the rows are kept"
+    assert record.failure == "all 8 replies of the model are empty; the rows are kept"
     assert list(rows["category"].unique()) == ["refusal/empty"]
     assert (rows["score"] == 0).all()
 
 
 def test_the_retriever_needs_no_key_and_the_multilingual_rows_tell_the_language(tmp_path, monkeypatch):
     monkeypatch.delenv("ANTHROPIC_API_KEY")
-    what = Questionnaire(eval="multilingual", limit=2, mitigations=("none",))
-    folder = run_stress(StressAsked(what=what, epochs=1, out=str(tmp_path / "runs")))
+    questionnaire = MultilingualQuestionnaire(limit=2, mitigations="none")
+    folder = run_stress(questionnaire, AskingSettings(epochs=1, out=tmp_path / "runs"))
     record, rows = read_stress_record(folder), read_rows(folder)
     assert record.status == "finished"
     assert set(rows["condition"]) == {"english", "hindi", "hinglish", "code-switched"}
@@ -228,15 +228,15 @@ def test_the_retriever_needs_no_key_and_the_multilingual_rows_tell_the_language(
 
 
 def test_a_finished_run_stays_until_a_fresh_one_is_finished_too(api, tmp_path):
-    asked = asking(api, tmp_path)
-    place = run_stress(asked)
+    request = request_to(api, tmp_path)
+    place = run_stress(*request)
     first = read_stress_record(place)
-    beside = run_stress(dataclasses.replace(asked, fresh=True, max_requests=3))
+    beside = run_stress(*request.with_settings(fresh=True, max_requests=3))
     assert beside.name == f"{place.name}-unfinished"
     assert read_stress_record(beside).status == "incomplete"
     assert len(read_rows(beside)) == 3
     assert read_stress_record(place) == first
-    assert run_stress(dataclasses.replace(asked, fresh=True)) == place  # goes on
+    assert run_stress(*request.with_settings(fresh=True)) == place  # goes on
     assert len(api.bodies) == 8 + 8
     assert not beside.exists()
     assert read_stress_record(place).status == "finished"
@@ -245,13 +245,17 @@ def test_a_finished_run_stays_until_a_fresh_one_is_finished_too(api, tmp_path):
 def test_a_run_that_told_nothing_is_asked_anew(tmp_path):
     said = [" "]
     with MessagesAPI(answer=lambda question: said[0]) as api:
-        asked = asking(api, tmp_path)
-        assert read_stress_record(run_stress(asked)).status == "failed"
+        request = request_to(api, tmp_path)
+        assert read_stress_record(run_stress(*request)).status == "failed"
         said[0] = "Paris"
-        assert read_stress_record(run_stress(asked)).status == "finished"
+        assert read_stress_record(run_stress(*request)).status == "finished"
         assert len(api.bodies) == 16
 
 
 def test_a_model_that_does_not_exist_is_told_before_anybody_is_asked_to_pay(tmp_path):
     with pytest.raises(Mistake, match="nosuch/model cannot be asked"):
-        run_stress(StressAsked(model="nosuch/model", out=str(tmp_path / "runs")), confirm=pytest.fail)
+        run_stress(
+            MessyQuestionnaire(),
+            AskingSettings(model="nosuch/model", out=tmp_path / "runs"),
+            confirm=pytest.fail,
+        )

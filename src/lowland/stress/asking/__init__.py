@@ -1,1 +1,1 @@
-"""How it is asked: Inspect, budget, collection, judge."""
+"""Asking: settings, budget, calls to Inspect, rows from its log, the judge, and the embedded model."""

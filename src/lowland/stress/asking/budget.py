@@ -1,4 +1,4 @@
-"""What asking costs: counted and estimated before, agreed to, and stopped where the user said so."""
+"""Budget of a stress test: estimate the cost, ask for the user's consent, count, and stop at the limit."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ LOCAL = frozenset(
         "nnterp",
     }
 )
-"""Providers that run on one's own machines: nobody is paid."""
+"""Providers that run on the user's own machines, free of charge."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
-ASK_FROM = 500
-"""So many requests to a paid provider are made without a question."""
+CONSENT_ABOVE = 500
+"""Largest number of requests to a paid provider that needs no consent."""
 FRAME = 20
-"""Tokens that a provider adds to a request, about."""
+"""Approximate number of tokens that a provider adds to a request."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run takes at most, but for what is asked again after an error.
+    """Upper bound on what a run takes, apart from requests that are repeated after an error.
 
     Attributes:
-        requests: one a question and epoch.
-        input_tokens: from the texts' lengths.
-        output_tokens: if every reply is as long as it may be.
-        dollars: None where no price is known.
+        requests: one per question and epoch.
+        input_tokens: estimated from the lengths of the texts.
+        output_tokens: if every reply has the maximum length.
+        dollars: None if no price is known.
     """
 
     requests: int
@@ -57,7 +57,7 @@ class Estimate:
 
 
 class Stopped(Exception):
-    """A question that was not asked."""
+    """Raised in place of sending a question when no more questions may be sent."""
 
     SIGN = "not asked: "
 
@@ -66,76 +66,82 @@ class Stopped(Exception):
 
 
 def is_paid(model: str, base_url: str | None = None) -> bool:
-    """Whether asking a model costs money: not on one's own machine. Where nobody can tell, it does."""
+    """Return whether requests to a model cost money.
+
+    Models on the user's own machine are free. Every other model counts as paid, also one whose price is not known.
+    """
     if model.partition("/")[0] in LOCAL:
         return False
     return base_url is None or (urlsplit(base_url).hostname or "") not in LOOPBACK
 
 
 def tokens_of(question: Question) -> int:
-    """About how many tokens a question has with its system prompt: a third of its bytes of UTF-8.
+    """Estimate the number of tokens of a question and its system prompt: a third of its bytes in UTF-8.
 
-    That is more than English takes (a quarter), and about what Devanagari takes: one a letter.
+    That is more than English takes (a quarter), and about what Devanagari takes (one token per letter).
     """
     return tokens_of_text(question.text + (question.system or ""))
 
 
 def tokens_of_text(text: str) -> int:
-    """About how many tokens a request of so much text has; see `tokens_of`."""
+    """Estimate the number of tokens of a request with this text; see `tokens_of`."""
     return math.ceil(len(text.encode("utf-8", "surrogatepass")) / 3) + FRAME
 
 
-def estimate(asked: Iterable[Question], epochs: int, max_tokens: int, price: Price | None) -> Estimate:
-    """What asking takes at most."""
-    return _estimate([tokens_of(one) for one in asked] * epochs, max_tokens, price)
+def estimate(questions: Iterable[Question], epochs: int, max_tokens: int, price: Price | None) -> Estimate:
+    """Return the upper bound for questions that are each sent once per epoch."""
+    return _estimate([tokens_of(question) for question in questions] * epochs, max_tokens, price)
 
 
 def estimate_texts(texts: Iterable[str], max_tokens: int, price: Price | None = None) -> Estimate:
-    """What asking takes at most, once for each text."""
-    return _estimate([tokens_of_text(one) for one in texts], max_tokens, price)
+    """Return the upper bound for texts that are each sent once."""
+    return _estimate([tokens_of_text(text) for text in texts], max_tokens, price)
 
 
 def _estimate(tokens: Sequence[int], max_tokens: int, price: Price | None) -> Estimate:
-    into, out = sum(tokens), len(tokens) * max_tokens
-    return Estimate(len(tokens), into, out, None if price is None else price.of(into, out))
+    input_tokens, output_tokens = sum(tokens), len(tokens) * max_tokens
+    dollars = None if price is None else price.of(input_tokens, output_tokens)
+    return Estimate(len(tokens), input_tokens, output_tokens, dollars)
 
 
-def agree(
+def require_consent(
     cost: Estimate, model: str, *, yes: bool, confirm: Callable[[str], bool] | None, left: int | None = None
 ) -> None:
-    """Have the user agree to more than `ASK_FROM` requests that cost money.
+    """Ask the user for consent to more than `CONSENT_ABOVE` paid requests.
 
     Args:
-        cost: of the whole run.
-        model: that is paid for.
-        yes: it was agreed to beforehand.
-        confirm: puts a question and says whether the answer was yes; None where nobody can be asked.
-        left: how many requests will be made, where it is not all of them.
+        cost: estimate for the whole run.
+        model: name of the paid model.
+        yes: consent was given beforehand.
+        confirm: shows a question to the user and returns whether the answer was yes; None if nobody can be asked.
+        left: number of requests that will be sent, if not all of them.
 
     Raises:
-        Mistake: if nobody agreed; nothing has been asked then.
+        Mistake: if there is no consent. Nothing has been sent then.
     """
     requests = cost.requests if left is None else min(left, cost.requests)
-    if yes or requests <= ASK_FROM:
+    if yes or requests <= CONSENT_ABOVE:
         return
+    words = _cost_in_words(cost, model, requests)
+    if confirm is None:
+        raise Mistake(f"{words}; add --yes to agree, or send fewer with --limit or --max-requests")
+    if not confirm(f"{words}. Send them?"):
+        raise Mistake(f"{words}: not agreed to; nothing was sent")
+
+
+def _cost_in_words(cost: Estimate, model: str, requests: int) -> str:
     share = requests / cost.requests
     words = (
         f"{requests:,} requests to {model}, about {share * cost.input_tokens:,.0f} tokens sent and at most"
+        f" {share * cost.output_tokens:,.0f} received"
     )
-    words += f" {share * cost.output_tokens:,.0f} received"
-    words += (
-        ", price not known"
-        if cost.dollars is None
-        else f", at most ${share * cost.dollars:,.2f} by your prices"
-    )
-    if confirm is None:
-        raise Mistake(f"{words}; give --yes to agree, or --limit or --max-requests to ask less")
-    if not confirm(f"{words}. Ask?"):
-        raise Mistake(f"{words}: not agreed to, and nothing was asked")
+    if cost.dollars is None:
+        return f"{words}, price not known"
+    return f"{words}, at most ${share * cost.dollars:,.2f} by your prices"
 
 
-def on_terminal() -> Callable[[str], bool] | None:
-    """Asks the user on the terminal; None where there is none."""
+def confirm_on_terminal() -> Callable[[str], bool] | None:
+    """Return a function that asks the user a yes-or-no question on the terminal, or None without a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
 
@@ -146,20 +152,21 @@ def on_terminal() -> Callable[[str], bool] | None:
     return confirm
 
 
-class Gate:
-    """Lets questions through until the budget is spent or asking has become pointless.
+class Budget:
+    """Running count of requests and costs that stops a run at its limits.
 
-    What was spent is kept in a file, a line an event, written at once: a run that was killed and goes on counts what it
-    spent before. A question is counted with the most that it can cost before it is sent, and with what it did cost
-    when the reply is there; so the budget is kept to, up to the error of the estimated lengths of the questions in
-    flight, and to what a provider repeats by itself: that is counted when it is known.
+    The count is kept in a file, one line per event, written at once: a run that was killed and is continued counts
+    what it spent before. `reserve` counts the maximum cost of a question before it is sent, and `settle` replaces it
+    by the actual cost when the reply has arrived. The limits therefore hold, except for two errors: the estimated
+    lengths of the questions in flight, and requests that a provider's client repeats on its own, which are counted
+    only afterwards.
 
     Args:
-        ledger: the file; None keeps nothing.
-        max_requests: requests that may be made.
-        max_cost: US dollars that may be spent.
-        price: of a token.
-        max_tokens: the longest reply.
+        ledger: the file; None keeps the count in memory only.
+        max_requests: maximum number of requests.
+        max_cost: maximum cost in US dollars.
+        price: price of the tokens.
+        max_tokens: maximum length of a reply.
     """
 
     def __init__(
@@ -171,18 +178,15 @@ class Gate:
         price: Price | None = None,
         max_tokens: int = 0,
     ) -> None:
-        self.max_requests, self.max_cost, self.price, self.max_tokens = (
-            max_requests,
-            max_cost,
-            price,
-            max_tokens,
-        )
+        self.max_requests, self.max_cost = max_requests, max_cost
+        self.price, self.max_tokens = price, max_tokens
         self.reason: str | None = None
-        self._file: TextIO | None
+        """Why no more questions may be sent; None while they may."""
         self.spent: Counter[str] = Counter() if ledger is None else _read_ledger(ledger)
-        self._ledger, self._file = ledger, None
+        self._ledger = ledger
+        self._file: TextIO | None = None
 
-    def __enter__(self) -> Gate:
+    def __enter__(self) -> Budget:
         return self
 
     def __exit__(
@@ -191,70 +195,75 @@ class Gate:
         if self._file is not None:
             self._file.close()
 
-    def ask(self, tokens: int) -> None:
-        """Count a question of about so many tokens, which is about to be asked.
+    def reserve(self, tokens: int) -> None:
+        """Count a question that is about to be sent, at its maximum cost.
+
+        Args:
+            tokens: estimated number of tokens of the question.
 
         Raises:
-            Stopped: if it may not be asked.
+            Stopped: if the question may not be sent.
         """
         worst = self._dollars(tokens, self.max_tokens)
-        if (
-            self.reason is None
-            and self.max_requests is not None
-            and self.spent["requests"] >= self.max_requests
-        ):
+        if self.max_requests is not None and self.spent["requests"] >= self.max_requests:
             self.stop(f"--max-requests {self.max_requests} is reached")
-        if (
-            self.reason is None
-            and self.max_cost is not None
-            and self.spent["dollars"] + worst > self.max_cost
-        ):
+        if self.max_cost is not None and self.spent["dollars"] + worst > self.max_cost:
             self.stop(f"--max-cost {self.max_cost:g} is reached")
         if self.reason is not None:
             raise Stopped(self.reason)
-        self._note(requests=1, dollars=worst)
+        self._write(requests=1, dollars=worst)
 
-    def answered(self, tokens: int, usage: tuple[int, int] | None, *, told: bool = True) -> None:
-        """Count what came back for a question of about so many tokens.
+    def settle(self, tokens: int, usage: tuple[int, int] | None, *, replied: bool = True) -> None:
+        """Replace the maximum cost of a question by its actual cost.
 
         Args:
-            tokens: as they were given to `ask`.
-            usage: tokens sent and received as the provider counts them, if it does.
-            told: whether that was a reply; a question without one may be asked again.
+            tokens: the estimate that was passed to `reserve`.
+            usage: tokens sent and received as counted by the provider; None if it does not count them.
+            replied: whether a reply came back; a question without a reply may be sent again.
         """
-        into, out = usage or (0, 0)
+        input_tokens, output_tokens = usage or (0, 0)
         change = 0.0
         if usage is not None:
-            change = self._dollars(into, out) - self._dollars(tokens, self.max_tokens)
-        self._note(answered=int(told), input_tokens=into, output_tokens=out, dollars=change)
+            change = self._dollars(input_tokens, output_tokens) - self._dollars(tokens, self.max_tokens)
+        self._write(
+            answered=int(replied), input_tokens=input_tokens, output_tokens=output_tokens, dollars=change
+        )
 
-    def repeated(self, requests: int) -> None:
-        """Count requests that the connection made again by itself."""
+    def count_retries(self, requests: int) -> None:
+        """Count requests that the provider's client has repeated on its own."""
         if requests:
-            self._note(requests=requests)
+            self._write(requests=requests)
 
     def stop(self, reason: str) -> None:
-        """Let no more questions through."""
+        """Let no more questions be sent. The first reason is kept."""
         self.reason = self.reason or reason
 
-    def _dollars(self, into: int, out: int) -> float:
-        return 0.0 if self.price is None else self.price.of(into, out)
+    def requests_left(self, expected: int) -> int:
+        """Return how many of the expected requests are still to be sent, within the limit."""
+        left = max(0, expected - int(self.spent["answered"]))
+        if self.max_requests is None:
+            return left
+        return min(left, max(0, self.max_requests - int(self.spent["requests"])))
 
-    def _note(self, **change: float) -> None:
+    def _dollars(self, input_tokens: int, output_tokens: int) -> float:
+        return 0.0 if self.price is None else self.price.of(input_tokens, output_tokens)
+
+    def _write(self, **change: float) -> None:
+        """Add a change to the count, and append it to the ledger."""
         for name, value in change.items():
-            self.spent[name] += value  # type: ignore[assignment]  # dollars are no whole numbers
+            self.spent[name] += value  # type: ignore[assignment]  # dollars are not whole numbers
         if self._ledger is not None and self._file is None:
             self._ledger.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._ledger.open("a", encoding="utf-8")
             if self._file.tell():
-                self._file.write("\n")  # after a line that a kill may have cut off
+                self._file.write("\n")  # the last line may have been cut off by a kill
         if self._file is not None:
             self._file.write(json.dumps(change) + "\n")
             self._file.flush()
 
 
 def _read_ledger(path: Path) -> Counter[str]:
-    """The sums of a ledger; a last line that was cut off by a kill does not count."""
+    """Return the sums of a ledger. A line that was cut off by a kill is skipped."""
     sums: Counter[str] = Counter()
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():

@@ -1,21 +1,19 @@
-"""The stress tests as Inspect tasks: all conditions in one, a sample a question, scored by the answer.
+"""The stress tests as Inspect tasks: one sample per question of all conditions, scored by its correct answers.
 
     inspect eval lowland/messy --model anthropic/claude-… -T levels=heavy -T protect=both
     inspect eval lowland/multilingual --model ollama/llama3.2 -T limit=20
 
-The arguments (`-T name=value`) are the fields of `Questionnaire`, and `data_sha256`, which pins what is asked.
+The arguments (`-T name=value`) are the fields of `MessyQuestionnaire` and `MultilingualQuestionnaire`. The argument
+`data_sha256` pins the questions: the task refuses to start if they have another hash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from inspect_ai import Task, task
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.log._samples import sample_active
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageSystem,
@@ -28,140 +26,156 @@ from inspect_ai.scorer import Score, Scorer, Target, accuracy, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from lowland.ground.mistakes import Mistake
-from lowland.stress.asking.budget import Gate, tokens_of
-from lowland.stress.questions.items import Language, languages
+from lowland.stress.asking.budget import Budget, tokens_of
+from lowland.stress.asking.inspect_internals import PrerequisiteError, http_retries
+from lowland.stress.asking.settings import MOST_FAILED, USUAL, AskingSettings
+from lowland.stress.questions.items import Language
 from lowland.stress.questions.mitigations import is_unsure
 from lowland.stress.questions.questionnaire import (
+    MessyQuestionnaire,
+    MultilingualQuestionnaire,
     Question,
     Questionnaire,
     content_sha256,
-    questions,
-    read_questionnaire,
 )
 from lowland.stress.replies.answers import match
 from lowland.stress.replies.language import keeps, language_of, profiles_of
 
-EPOCHS, TEMPERATURE, MAX_TOKENS = 3, 0.2, 512
 REFUSED = {
     401: "the provider does not accept the key (401); set the right one in the environment",
-    402: "the provider wants to be paid first (402)",
-    403: "the provider does not allow it (403)",
-    404: "the provider has no such model (404)",
+    402: "the provider demands payment first (402)",
+    403: "the provider denies access (403)",
+    404: "the provider does not have this model (404)",
 }
-"""HTTP answers after which asking on is pointless."""
+"""HTTP statuses after which further requests are pointless."""
 
 
 @task
-def messy(**given: Any) -> Task:
-    """Questions with typing errors, odd spacing, look-alike letters, emoji and their like."""
-    return _from_inspect("messy", given)
+def messy(**arguments: Any) -> Task:
+    """Short questions with typing errors, odd spacing, look-alike letters, emoji and the like."""
+    return _task_for_inspect(MessyQuestionnaire, arguments)
 
 
 @task
-def multilingual(**given: Any) -> Task:
+def multilingual(**arguments: Any) -> Task:
     """The same short questions in English, Hindi, Hinglish and code-switched."""
-    return _from_inspect("multilingual", given)
+    return _task_for_inspect(MultilingualQuestionnaire, arguments)
 
 
 def stress_task(
-    asked: Questionnaire,
-    put: Sequence[Question],
+    questionnaire: Questionnaire,
+    questions: Sequence[Question],
+    settings: AskingSettings | None = None,
     *,
-    epochs: int = EPOCHS,
-    gate: Gate | None = None,
+    budget: Budget | None = None,
     step: Callable[[], None] | None = None,
 ) -> Task:
-    """The task of a questionnaire.
+    """Build the Inspect task of a questionnaire.
 
     Args:
-        asked: the questionnaire.
-        put: its questions.
-        epochs: how often each is asked.
-        gate: lets questions through; None lets all.
-        step: is called whenever a question is done with.
+        questionnaire: the questionnaire.
+        questions: its questions.
+        settings: epochs, temperature and length of the replies; None for the defaults.
+        budget: stops the task at its limits; None for no limits.
+        step: called after every question.
     """
+    settings = settings or AskingSettings(epochs=USUAL.epochs)
+    tokens = {question.id: tokens_of(question) for question in questions}
     return Task(
-        name=asked.eval,
-        dataset=MemoryDataset([sample_of(one) for one in put], name=f"lowland-{asked.eval}"),
-        solver=_asking(gate or Gate(), step or (lambda: None), {one.id: tokens_of(one) for one in put}),
-        scorer=_scoring({one.id: one for one in put}, spoken_in(asked)),
-        config=GenerateConfig(temperature=TEMPERATURE, max_tokens=MAX_TOKENS),
-        epochs=epochs,
-        fail_on_error=0.05,
-        metadata={"data_sha256": content_sha256(put)},
+        name=questionnaire.eval,
+        dataset=MemoryDataset(
+            [sample_of(question) for question in questions], name=f"lowland-{questionnaire.eval}"
+        ),
+        solver=_asking(budget or Budget(), step or (lambda: None), tokens),
+        scorer=_scoring(
+            {question.id: question for question in questions}, questionnaire.languages_to_check()
+        ),
+        config=GenerateConfig(temperature=settings.temperature, max_tokens=settings.max_tokens),
+        epochs=settings.epoch_count,
+        fail_on_error=MOST_FAILED,
+        metadata={"data_sha256": content_sha256(questions)},
     )
 
 
-def sample_of(one: Question) -> Sample:
-    """A question as a sample: the text as it is sent, behind the system prompt."""
-    messages: list[ChatMessage] = [] if one.system is None else [ChatMessageSystem(content=one.system)]
+def sample_of(question: Question) -> Sample:
+    """Return the question as an Inspect sample: the system prompt, then the text as it is sent."""
+    messages: list[ChatMessage] = []
+    if question.system is not None:
+        messages.append(ChatMessageSystem(content=question.system))
     return Sample(
-        id=one.id,
-        input=[*messages, ChatMessageUser(content=one.text)],
-        target=list(one.item.answers),
-        metadata=one.about,
+        id=question.id,
+        input=[*messages, ChatMessageUser(content=question.text)],
+        target=list(question.item.answers),
+        metadata=question.metadata,
     )
 
 
 def refusal_of(error: BaseException) -> str | None:
-    """Why asking on is pointless, if it is: the first error in the chain that a server gave for good."""
-    for one in _chain(error):
-        status = getattr(one, "status_code", None)
+    """Return why further requests are pointless, or None if they are not.
+
+    The reason is the first HTTP status of `REFUSED` in the chain of errors.
+    """
+    for cause in _chain(error):
+        status = getattr(cause, "status_code", None)
         if status in REFUSED:
             return REFUSED[status]
     return None
 
 
-def is_no_reply(output: ModelOutput) -> bool:
-    """Whether an output holds no reply of the model's: none at all, or an error dressed as one.
+def has_no_reply(output: ModelOutput) -> bool:
+    """Return whether an output contains no reply of the model.
 
-    Inspect returns HTTP 413 and prompts that are too long as a success with the error's text as content.
+    Such an output is empty or contains an error as its text: Inspect returns HTTP 413 and prompts beyond the model's
+    length as a success whose content is the error's text.
     """
     return output.empty or (output.stop_reason == "model_length" and output.error is not None)
 
 
 def usage_of(usage: ModelUsage | None) -> tuple[int, int] | None:
-    """Tokens sent, whether from a cache or not, and received."""
+    """Return the numbers of tokens sent (cached tokens included) and received."""
     if usage is None:
         return None
     cached = (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
     return usage.input_tokens + cached, usage.output_tokens
 
 
-def _from_inspect(name: str, given: dict[str, Any]) -> Task:
-    pinned = given.pop("data_sha256", None)
+def _task_for_inspect(kind: type[Questionnaire], arguments: Mapping[str, Any]) -> Task:
+    """Build a task from arguments of Inspect's command line, which shows a `PrerequisiteError` as a sentence."""
+    fields = {name: value for name, value in arguments.items() if value is not None}
+    pinned = fields.pop("data_sha256", None)
     try:
-        asked = read_questionnaire(name, given)
-        put = questions(asked)
-        found = content_sha256(put)
-        if pinned not in (None, found):
+        questionnaire = kind(**fields)
+        questions = questionnaire.questions()
+        sha256 = content_sha256(questions)
+        if pinned not in (None, sha256):
             raise Mistake(
-                f"the questions have the hash {found} and not data_sha256={pinned}; leave it out, or ask those"
+                f"the questions have the hash {sha256}, not data_sha256={pinned}; leave data_sha256 out, or use the"
+                " questions that it belongs to"
             )
-        return stress_task(asked, put)
+        return stress_task(questionnaire, questions)
     except Mistake as mistake:
         raise PrerequisiteError(str(mistake)) from None
 
 
-def _asking(gate: Gate, step: Callable[[], None], tokens: dict[str, int]) -> Solver:
-    """The solver; it is made anew for each run, with the run's gate, which no log can hold."""
+def _asking(budget: Budget, step: Callable[[], None], tokens: Mapping[str, int]) -> Solver:
+    """Return the solver. It is defined anew for each run, as Inspect's log cannot store the budget as an argument."""
 
     @solver(name="ask")
     def ask() -> Solver:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
             estimated = tokens[str(state.sample_id)]
-            gate.ask(estimated)
-            before = _repeated()
+            budget.reserve(estimated)
+            before = http_retries()
             try:
                 state = await generate(state)
             except Exception as error:
                 if reason := refusal_of(error):
-                    gate.stop(reason)
+                    budget.stop(reason)
                 raise
             finally:
-                gate.repeated(_repeated() - before)
+                budget.count_retries(http_retries() - before)
                 step()
-            gate.answered(estimated, usage_of(state.output.usage), told=not is_no_reply(state.output))
+            budget.settle(estimated, usage_of(state.output.usage), replied=not has_no_reply(state.output))
             return state
 
         return solve
@@ -169,43 +183,38 @@ def _asking(gate: Gate, step: Callable[[], None], tokens: dict[str, int]) -> Sol
     return ask()
 
 
-def _scoring(put: dict[str, Question], spoken: dict[str, Language]) -> Scorer:
-    profiles = profiles_of(spoken.values())
+def _scoring(questions: Mapping[str, Question], languages: Mapping[str, Language]) -> Scorer:
+    """Return the scorer: 1 for a right answer, with what else was seen in the reply as metadata."""
+    profiles = profiles_of(languages.values())
 
     @scorer(metrics=[accuracy(), stderr()], name="answer")
     def answer() -> Scorer:
         async def score(state: TaskState, target: Target) -> Score:
-            if is_no_reply(state.output):
+            if has_no_reply(state.output):
                 raise RuntimeError(f"no reply: {state.output.error or 'the output is empty'}")
-            one, reply = put[str(state.sample_id)], state.output.completion
-            found = match(reply, one.item.answers, one.item.kind, one.item.question)
+            question, reply = questions[str(state.sample_id)], state.output.completion
+            item = question.item
+            matched = match(reply, item.answers, item.kind, item.question)
             unsure = is_unsure(reply)
-            about: dict[str, Any] = {"near": found.near, "unsure": unsure, "language": "", "kept": None}
-            if one.condition in spoken:
-                about["language"] = language_of(reply, profiles)
-                about["kept"] = keeps(reply, spoken[one.condition], profiles)
-            right = found.right and not unsure
-            return Score(value=1.0 if right else 0.0, answer=found.said, metadata=about)
+            metadata: dict[str, Any] = {
+                "near": matched.near,
+                "unsure": unsure,
+                "language": "",
+                "kept": None,
+            }
+            if question.condition in languages:
+                metadata["language"] = language_of(reply, profiles)
+                metadata["kept"] = keeps(reply, languages[question.condition], profiles)
+            right = matched.right and not unsure
+            return Score(value=1.0 if right else 0.0, answer=matched.said, metadata=metadata)
 
         return score
 
     return answer()
 
 
-def _repeated() -> int:
-    """How often the connection has repeated requests of this sample by itself."""
-    active = sample_active()
-    return 0 if active is None else active.http_retries
-
-
-def spoken_in(asked: Questionnaire) -> dict[str, Language]:
-    """The languages of a questionnaire; none of the messy one, which is English."""
-    if asked.eval != "multilingual":
-        return {}
-    return languages(None if asked.items is None else Path(asked.items))
-
-
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and the errors that caused it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

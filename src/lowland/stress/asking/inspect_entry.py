@@ -1,4 +1,4 @@
-"""What `inspect` finds under the name lowland: two tasks, and the model lowland/retriever."""
+"""Entry point of Inspect: two tasks, and the provider of the model lowland/retriever."""
 
 from lowland.stress.asking.evals import messy, multilingual
 from lowland.stress.asking.retriever_api import LowlandAPI

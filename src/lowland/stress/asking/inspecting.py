@@ -1,4 +1,4 @@
-"""The part that talks to Inspect: opens a model, has it asked, keeps Inspect's own files in the store."""
+"""Calls to Inspect: open a model, run a task, and keep Inspect's own files in the folder of the run."""
 
 from __future__ import annotations
 
@@ -7,96 +7,82 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowland.ground.mistakes import Mistake, reason_of
-from lowland.stress.asking.budget import Gate
-from lowland.stress.asking.keys import take_keys_out, without_keys
-from lowland.stress.asking.settings import StressAsked, requested
-from lowland.stress.questions.questionnaire import Question
+from lowland.stress.asking.keys import remove_keys, without_keys
+from lowland.stress.asking.settings import MOST_FAILED, AskingSettings
 
 if TYPE_CHECKING:
     from inspect_ai import Task
     from inspect_ai.model import Model
 
-MOST_FAILED = 0.05
-"""A run with a larger share of failed rows shows nothing."""
 FLUSHES = 1000
-"""A log is written to its place so many times, whole each time. In a run of no more rows each is there at once; in a
-longer one what is not there yet is in Inspect's buffer beside it, which costs some of the pace."""
-NESTING = ("anthropic", "openai", "openai-api")
-"""Providers whose client repeats requests by itself, inside of Inspect's own repeats."""
+"""Maximum number of times that Inspect writes a log to its file, whole each time. In a run with at most this many rows,
+each row is in the file at once. In a longer run, the latest rows are in Inspect's buffer beside it, which costs some
+speed."""
+RETRYING = ("anthropic", "openai", "openai-api")
+"""Providers whose client repeats failed requests on its own, in addition to Inspect."""
 
 
-def open_model(asked: StressAsked) -> Model:
-    """The model, ready to be asked.
+def open_model(settings: AskingSettings) -> Model:
+    """Return the model, ready to be asked.
 
     Raises:
-        Mistake: if Inspect does not know it, or lacks its key or package.
+        Mistake: if Inspect does not know the model, or its key or package is missing.
     """
     try:
-        from inspect_ai._util.error import PrerequisiteError
         from inspect_ai.model import get_model
-    except ImportError:
-        raise Mistake('questioning language models needs more: pip install "lowland[stress]"') from None
-    from lowland.stress.asking import inspect_entry  # noqa: F401 - registers lowland's own
 
-    arguments = dict(asked.model_args)
-    if asked.model.partition("/")[0] in NESTING:
+        from lowland.stress.asking.inspect_internals import PrerequisiteError
+    except ImportError:
+        raise Mistake(
+            'stress tests of language models need more packages; run pip install "lowland[stress]"'
+        ) from None
+    from lowland.stress.asking import inspect_entry  # noqa: F401 - registers the provider lowland
+
+    arguments = dict(settings.model_args)
+    if settings.provider in RETRYING:
         arguments.setdefault("max_retries", 0)
-    if asked.extra_body and _takes_body(asked):
-        arguments["extra_body"] = dict(asked.extra_body)
+    if settings.extra_body and _body_is_an_argument(settings):
+        arguments["extra_body"] = dict(settings.extra_body)
     try:
-        return get_model(asked.model, base_url=asked.base_url, memoize=False, **arguments)
+        return get_model(settings.model, base_url=settings.base_url, memoize=False, **arguments)
     except Mistake:
         raise
     except (PrerequisiteError, ValueError, TypeError, ImportError, LookupError) as error:
-        raise Mistake(f"the model {asked.model} cannot be asked: {_plain(error)}") from None
-
-
-def ask(
-    asked: StressAsked,
-    put: Sequence[Question],
-    model: Model,
-    gate: Gate,
-    folder: Path,
-    step: Callable[[], None],
-) -> Path:
-    """Have Inspect ask what is not answered yet; its log, with all answers, new and old."""
-    from lowland.stress.asking.evals import stress_task
-
-    task = stress_task(asked.what, put, epochs=asked.epochs, gate=gate, step=step)
-    return run_task(task, len(put) * asked.epochs, asked, model, folder)
+        raise Mistake(f"the model {settings.model} cannot be asked: {_words(error)}") from None
 
 
 def run_task(
-    task: Task, rows: int, asked: StressAsked, model: Model, folder: Path, *, role: str | None = None
+    task: Task, rows: int, settings: AskingSettings, model: Model, folder: Path, *, role: str | None = None
 ) -> Path:
-    """Run a task of one's own, or go on with it where it was left; the path of its log.
+    """Run a task, or continue it, and return the path of its log.
 
-    What is finished stands in the folder's logs and in Inspect's buffer (`own_home`), and is not run again. At most
-    `asked.max_connections` samples are under way at a time, so no more than that are lost with the process.
+    Samples that are finished in the folder's logs or in Inspect's buffer (`inspect_home`) are not run again. At most
+    `settings.connection_count` samples are in flight at a time, so no more than that are lost with the process.
 
     Args:
-        task: whose samples are asked about.
-        rows: how many samples and epochs there are.
-        asked: the settings.
-        model: that is asked.
-        folder: of the logs; for this task alone.
-        role: Inspect's name of the model's role, where the task asks for a role and not for its model.
+        task: the task.
+        rows: number of samples times epochs.
+        settings: sampling and pace.
+        model: the model.
+        folder: folder of the logs; of this task only.
+        role: name of the model's role in Inspect, if the task asks for a role instead of its model.
 
     Raises:
-        Mistake: if Inspect will not run it.
+        Mistake: if Inspect cannot run the task.
     """
     from inspect_ai import eval_set
-    from inspect_ai._util.error import PrerequisiteError
     from inspect_ai.model import GenerateConfig
 
-    transport = {name: getattr(asked, name) for name in ("max_connections", "max_retries", "attempt_timeout")}
-    if role is not None:  # what eval_set is given holds for its model, and not for those of roles
-        model.config = model.config.merge(GenerateConfig(**transport, **_generation(asked)))
+    from lowland.stress.asking.inspect_internals import PrerequisiteError
+
+    config = {**_transport(settings), **_generation(settings)}
+    if role is not None:  # the settings of eval_set apply to its model, and not to the models of roles
+        model.config = model.config.merge(GenerateConfig(**config))
     try:
         with _quiet():
             _, logs = eval_set(
@@ -104,37 +90,43 @@ def run_task(
                 log_dir=str(folder),
                 model=model if role is None else None,
                 model_roles=None if role is None else {role: model},
-                retry_attempts=0,
-                retry_cleanup=False,
-                retry_on_error=1,
-                fail_on_error=MOST_FAILED,
-                continue_on_fail=True,
-                display="none",
-                score_display=False,
-                ctl_server=False,
-                log_level="error",
+                max_samples=settings.connection_count,
                 log_buffer=max(1, rows // FLUSHES),
                 log_realtime=rows > FLUSHES,
-                max_samples=asked.max_connections,
-                cache_prompt=False,
-                **transport,
-                **_generation(asked),
+                **EVAL_SET,
+                **config,
             )
     except PrerequisiteError as error:
-        raise Mistake(f"the model {asked.model} cannot be asked: {_plain(error)}") from None
+        raise Mistake(f"the model {settings.model} cannot be asked: {_words(error)}") from None
     for log in folder.glob("*.eval"):
-        take_keys_out(log)
+        remove_keys(log)
     if not logs:
-        raise KeyboardInterrupt  # Inspect has taken it for itself, and gives back no log
-    return Path(logs[0].location.removeprefix("file://"))  # as one that was found is named
+        raise KeyboardInterrupt  # Inspect has caught it, and returned no log
+    return Path(logs[0].location.removeprefix("file://"))  # the scheme stands only in new logs
+
+
+EVAL_SET: dict[str, Any] = {
+    "retry_attempts": 0,
+    "retry_cleanup": False,
+    "retry_on_error": 1,
+    "fail_on_error": MOST_FAILED,
+    "continue_on_fail": True,
+    "display": "none",
+    "score_display": False,
+    "ctl_server": False,
+    "log_level": "error",
+    "cache_prompt": False,
+}
+"""Options of Inspect's `eval_set` that are the same for all tasks."""
 
 
 @contextlib.contextmanager
-def own_home(folder: Path) -> Iterator[None]:
-    """Have Inspect keep its buffer beside the run, not in the user's home, and no trace of what it did.
+def inspect_home(folder: Path) -> Iterator[None]:
+    """Make Inspect keep its buffer in a folder instead of the user's home, and write no trace.
 
-    The buffer holds what is not in the log yet, and a run that was killed goes on with it. A trace would hold whatever
-    a server said, and is of use to those who work on Inspect.
+    The buffer holds the samples that are not in the log yet; a run that was killed continues from it. A trace would
+    contain all that a server said, and serves only the developers of Inspect. The folder is removed when the block
+    ends without an error.
     """
     folder.mkdir(parents=True, exist_ok=True)
     changed = {"XDG_DATA_HOME": str(folder.resolve()), "INSPECT_TRACE_LEVEL": "CRITICAL"}
@@ -151,19 +143,30 @@ def own_home(folder: Path) -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _takes_body(asked: StressAsked) -> bool:
-    """Anthropic's provider takes all of `extra_body` as an argument of the model, and little of a request's."""
-    return asked.model.startswith("anthropic/")
+def _body_is_an_argument(settings: AskingSettings) -> bool:
+    """Return whether `extra_body` is passed to the provider, and not with each request.
+
+    Inspect's Anthropic provider sends all of the body that it gets as its argument, and little of a request's.
+    """
+    return settings.provider == "anthropic"
 
 
-def _generation(asked: StressAsked) -> dict[str, Any]:
-    left_out = {"extra_body"} if _takes_body(asked) else set()
-    return {name: value for name, value in requested(asked).items() if name not in left_out}
+def _transport(settings: AskingSettings) -> dict[str, Any]:
+    return {
+        "max_connections": settings.connection_count,
+        "max_retries": settings.max_retries,
+        "attempt_timeout": settings.attempt_timeout,
+    }
+
+
+def _generation(settings: AskingSettings) -> dict[str, Any]:
+    left_out = {"extra_body"} if _body_is_an_argument(settings) else set()
+    return {name: value for name, value in settings.generation.items() if name not in left_out}
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Inspect tells of its logs on the console, where only our own lines should be."""
+    """Keep Inspect's own messages off the console."""
     import rich
 
     console, level = rich.get_console(), logging.getLogger("inspect_ai").level
@@ -176,7 +179,7 @@ def _quiet() -> Iterator[None]:
         logging.getLogger("inspect_ai").setLevel(level)
 
 
-def _plain(error: BaseException) -> str:
-    """An error's words, on one line and without Inspect's colours."""
+def _words(error: BaseException) -> str:
+    """Return an error's message on one line, without keys and without Inspect's markup."""
     words = re.sub(r"\[/?[a-z]*\]", "", " ".join(without_keys(str(error)).split())).removeprefix("ERROR: ")
     return words[:300] or reason_of(error)

@@ -1,4 +1,4 @@
-"""A judge model's fluency ratings of the replies that people rated, to set beside theirs."""
+"""Fluency ratings by a judge model, to compare with the ratings that people gave to the same replies."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake
-from lowland.stress.asking.budget import agree, estimate_texts, is_paid
-from lowland.stress.asking.inspecting import open_model, own_home, run_task
-from lowland.stress.asking.settings import StressAsked
+from lowland.stress.asking.budget import estimate_texts, is_paid, require_consent
+from lowland.stress.asking.inspecting import inspect_home, open_model, run_task
+from lowland.stress.asking.settings import AskingSettings
 from lowland.stress.progress import Progress
 from lowland.stress.replies.ratings import RUBRIC
 
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 FORM = "Answer with the rating alone: one whole number from 1 to 5."
 MAX_TOKENS = 16
+ROLE = "grader"
+"""Inspect's name of the judge's role."""
 
 
-def judged(
+def judge_replies(
     rated: pd.DataFrame,
     model: str,
     *,
@@ -34,54 +36,62 @@ def judged(
     confirm: Callable[[str], bool] | None = None,
     yes: bool = False,
 ) -> pd.DataFrame:
-    """The rows with a column `judge`: the model's rating of the reply, NaN where it gave none.
+    """Have a judge model rate the fluency of replies.
 
-    The model is Inspect's role `grader`. It sees the rubric, the question and the reply, as people do, and neither
-    their rating nor the gold. What it said is kept beside the output: a call that was cut off goes on from there, and
-    the same call again asks nothing.
+    The judge sees the rubric, the question and the reply, as people do. It sees neither their ratings nor the correct
+    answer. Its replies are kept beside the output: a call that was interrupted is continued, and an equal call asks
+    nothing.
 
     Args:
         rated: rows with a column `fluency`.
-        model: of Inspect's, `provider/name`; not the model that is judged.
-        beside: the file that the ratings are meant for.
-        progress: told of every reply.
-        confirm: puts a question to the user; None where nobody can be asked.
-        yes: agreed to any number of paid requests.
+        model: the judge, as provider/name in Inspect's notation; not the model whose replies are rated.
+        beside: file that the ratings will be written to.
+        progress: reports on every reply.
+        confirm: asks the user for consent to paid requests; None if nobody can be asked.
+        yes: consent to any number of paid requests was given beforehand.
+
+    Returns:
+        The rows with a column `judge`: the judge's rating, NaN where it gave none.
 
     Raises:
-        Mistake: if the judge is the model under test, cannot be asked, or rated nothing at all.
+        Mistake: if the judge wrote the replies, cannot be asked, or rated no reply at all.
     """
     if model in set(rated["model"]):
         raise Mistake(f"the judge {model} is the model under test; name another one")
-    texts = {_id(row): prompt(row["prompt"], row["reply"]) for row in rated.to_dict("records")}
-    asked = StressAsked(model=model, epochs=1, temperature=0.0, max_tokens=MAX_TOKENS)
+    texts = {_id(row): judge_prompt(row["prompt"], row["reply"]) for row in rated.to_dict("records")}
+    settings = AskingSettings(model=model, epochs=1, temperature=0.0, max_tokens=MAX_TOKENS)
     if is_paid(model):
-        agree(estimate_texts(texts.values(), MAX_TOKENS), model, yes=yes, confirm=confirm)
-    progress, opened = progress or Progress(), open_model(asked)
+        require_consent(estimate_texts(texts.values(), MAX_TOKENS), model, yes=yes, confirm=confirm)
+    progress, opened = progress or Progress(), open_model(settings)
     folder = beside.parent / f".{beside.name}.judge-{_digest([model, *texts.values()])}"
     progress.begin(len(texts))
-    with own_home(folder / "inspect"):
-        log = run_task(_task(texts, progress.step), len(texts), asked, opened, folder, role="grader")
+    with inspect_home(folder / "inspect"):
+        log = run_task(_task(texts, progress.step), len(texts), settings, opened, folder, role=ROLE)
     progress.end()
-    said = _said(log)
-    ratings = [rating_of(said.get(_id(row), "")) for row in rated.to_dict("records")]
+    replies = _replies(log)
+    ratings = [rating_of(replies.get(_id(row), "")) for row in rated.to_dict("records")]
     if not any(ratings):
-        raise Mistake(f"the judge {model} rated no reply; what it said is in {folder}")
+        raise Mistake(f"the judge {model} rated no reply; its own replies are in {folder}")
     return rated.assign(judge=pd.Series(ratings, index=rated.index, dtype=float))
 
 
-def prompt(question: str, reply: str) -> str:
-    """What the judge is asked."""
+def judge_prompt(question: str, reply: str) -> str:
+    """Return the message that asks the judge for a rating."""
     return f"{RUBRIC}\n\n{FORM}\n\n<question>\n{question}\n</question>\n\n<reply>\n{reply}\n</reply>"
 
 
-def rating_of(said: str) -> int | None:
-    """The rating in a judge's words: the only number of 1 to 5 there is, "of 5" and "/5" aside; else none."""
-    found = set(re.findall(r"(?<![\d.,])[1-5](?![\d]|[.,]\d)", re.sub(r"(?:/|of|out of)\s*5\b", "", said)))
-    return int(found.pop()) if len(found) == 1 else None
+def rating_of(reply: str) -> int | None:
+    """Return the rating in a judge's reply, or None.
+
+    The rating is the only number from 1 to 5 in it. The 5 in "of 5" and "/5" does not count.
+    """
+    text = re.sub(r"(?:/|of|out of)\s*5\b", "", reply)
+    ratings = set(re.findall(r"(?<![\d.,])[1-5](?![\d]|[.,]\d)", text))
+    return int(ratings.pop()) if len(ratings) == 1 else None
 
 
 def _task(texts: Mapping[str, str], step: Callable[[], None]) -> Task:
+    """Return an Inspect task that asks the judge to rate each text."""
     from inspect_ai import Task
     from inspect_ai.dataset import MemoryDataset, Sample
     from inspect_ai.model import get_model
@@ -91,7 +101,7 @@ def _task(texts: Mapping[str, str], step: Callable[[], None]) -> Task:
     def rate() -> Solver:
         async def solve(state: TaskState, generate: Generate) -> TaskState:
             try:
-                state.output = await get_model(role="grader").generate(state.messages)
+                state.output = await get_model(role=ROLE).generate(state.messages)
             finally:
                 step()
             return state
@@ -102,13 +112,14 @@ def _task(texts: Mapping[str, str], step: Callable[[], None]) -> Task:
     return Task(name="judge", dataset=MemoryDataset(samples, name="lowland-judge"), solver=rate())
 
 
-def _said(log: Path) -> dict[str, str]:
-    """What the judge said, by the reply's name; nothing where it failed."""
+def _replies(log: Path) -> dict[str, str]:
+    """Return the judge's replies by the sample's id; samples that failed have none."""
     from inspect_ai.log import read_eval_log
 
-    samples = read_eval_log(str(log)).samples or []
     return {
-        str(one.id): one.output.completion for one in samples if one.error is None and not one.output.empty
+        str(sample.id): sample.output.completion
+        for sample in read_eval_log(str(log)).samples or []
+        if sample.error is None and not sample.output.empty
     }
 
 

@@ -1,4 +1,4 @@
-"""Keeps keys out of what is written: a server may repeat the one it was sent in its error, and Inspect logs errors."""
+"""Removal of API keys from logs: a server may repeat the key in its error message, and Inspect logs errors."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from pathlib import Path
 
 NAMES = re.compile(r"(API_?KEY|ACCESS_KEY|_TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 SHORTEST = 8
-INSTEAD = "[a key]"
+REPLACEMENT = "[a key]"
 
 
 def known_keys(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """What stands in environment variables whose names end as those of keys do, the longest first."""
-    found = {value for name, value in environment.items() if NAMES.search(name) and len(value) >= SHORTEST}
-    return sorted(found, key=len, reverse=True)
+    """Return the values of environment variables whose names end like those of keys, longest first."""
+    keys = {value for name, value in environment.items() if NAMES.search(name) and len(value) >= SHORTEST}
+    return sorted(keys, key=len, reverse=True)
 
 
 def without_keys(text: str) -> str:
-    """A text in which no known key stands."""
+    """Replace every known key in a text."""
     for key in known_keys():
-        text = text.replace(key, INSTEAD)
+        text = text.replace(key, REPLACEMENT)
     return text
 
 
-def take_keys_out(log: Path) -> bool:
-    """Write a log (a zip file) again without keys, if there are any in it.
+def remove_keys(log: Path) -> bool:
+    """Rewrite a log (a zip file) without keys, if it contains any.
 
     Returns:
-        Whether there were.
+        Whether the log contained a key.
     """
     keys = [key.encode() for key in known_keys()]
-    if not keys or not _holds(log, keys):
+    if not keys or not _contains(log, keys):
         return False
     partial = log.with_name(f".{log.name}.partial")
     with zipfile.ZipFile(log) as old, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as new:
-        for entry in {one.filename: one for one in old.infolist()}:  # of two with one name the last counts
-            data = old.read(entry)
+        for name in dict.fromkeys(entry.filename for entry in old.infolist()):
+            data = old.read(name)  # of several entries with one name, the last one counts
             for key in keys:
-                data = data.replace(key, INSTEAD.encode())
-            new.writestr(entry, data)
+                data = data.replace(key, REPLACEMENT.encode())
+            new.writestr(name, data)
     partial.replace(log)
     return True
 
 
-def _holds(log: Path, keys: list[bytes]) -> bool:
+def _contains(log: Path, keys: list[bytes]) -> bool:
     with zipfile.ZipFile(log) as file:
-        return any(key in data for one in file.infolist() for data in [file.read(one)] for key in keys)
+        return any(key in data for entry in file.infolist() for data in [file.read(entry)] for key in keys)

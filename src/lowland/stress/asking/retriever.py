@@ -1,4 +1,7 @@
-"""A real if humble model that needs no key and no network: the nearest of its facts, by MiniLM embeddings."""
+"""Embedded model that needs neither a key nor a network: it answers with the nearest of its facts.
+
+Nearness is the cosine of MiniLM sentence embeddings.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.recipe import DEFAULT_MODEL
 from lowland.models.find import ModelSource, find_model
 from lowland.models.load import load_tokenizer, token_limit
+from lowland.stress.asking.settings import RETRIEVER
 from lowland.stress.questions.items import Fact, content_hash, facts
 
 UNKNOWN = "I do not know."
@@ -24,13 +28,13 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Reply:
-    """What the retriever says to one text.
+    """Reply of the retriever to a text.
 
     Attributes:
-        text: the answer of the nearest fact, or `UNKNOWN`.
-        fact_id: of the nearest fact; None where it is too far away to be said.
+        text: answer of the nearest fact, or `UNKNOWN`.
+        fact_id: id of the nearest fact; None if the fact is not near enough.
         similarity: cosine of the text and the nearest fact, rounded to 4 places.
-        tokens: how many tokens of the text were read, the first and last special one included.
+        tokens: number of tokens of the text that were read, including the special tokens at both ends.
     """
 
     text: str
@@ -43,14 +47,17 @@ class Retriever:
     """Answers a question with the answer of the fact whose question or sentence is nearest in meaning.
 
     Texts are embedded as all-MiniLM-L6-v2 was trained to (Reimers & Gurevych, 2019): the mean of the last layer over
-    all tokens but padding, divided by its L2 norm. It is no language model: a prompt beside the question cannot help
-    it, and it answers nothing that is not in its facts. It is deterministic; answers are kept, so that a text that
-    is asked again (in another epoch, say) costs nothing.
+    all tokens except padding, divided by its L2 norm. The retriever is not a language model: it cannot follow a
+    prompt, and it answers nothing beyond its facts. It is deterministic. Replies are cached, so a text that is asked
+    again, for example in another epoch, costs nothing.
 
     Attributes:
-        source: the model's folder and hash.
-        facts: what it knows.
-        least: the smallest cosine at which it answers.
+        source: folder and hash of the embedding model.
+        facts: the facts.
+        least: smallest cosine at which it answers.
+
+    Raises:
+        Mistake: if there are no facts.
     """
 
     def __init__(self, source: ModelSource, facts: Sequence[Fact], least: float = LEAST_SIMILARITY) -> None:
@@ -60,26 +67,22 @@ class Retriever:
         self.tokenizer = load_tokenizer(source.folder)
         self.model = _load_encoder(source)
         self.max_length = token_limit(self.tokenizer, self.model.config, LENGTH)
-        # (facts, width) each
-        self._questions, self._sentences = (
-            self.embed([getattr(fact, name) for fact in self.facts]) for name in ("question", "fact")
-        )
+        self._questions = self.embed([fact.question for fact in self.facts])  # (facts, width)
+        self._sentences = self.embed([fact.fact for fact in self.facts])  # (facts, width)
         self._known: dict[str, Reply] = {}
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
-        """Sentence embeddings of L2 norm 1 (texts, width), float32."""
-        found = torch.empty(len(texts), self.model.config.hidden_size)
-        order = sorted(
-            range(len(texts)), key=lambda i: len(texts[i])
-        )  # like lengths together: little padding
+        """Return sentence embeddings of L2 norm 1, float32, shape (texts, width)."""
+        embeddings = torch.empty(len(texts), self.model.config.hidden_size)
+        by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # needs little padding
         for start in range(0, len(texts), BATCH):
-            rows = order[start : start + BATCH]
-            found[rows] = self._forward([texts[row] for row in rows])[0]
-        return found
+            rows = by_length[start : start + BATCH]
+            embeddings[rows] = self._forward([texts[row] for row in rows])[0]
+        return embeddings
 
     def answer(self, texts: Sequence[str]) -> list[Reply]:
-        """One reply a text, in order."""
+        """Return one reply per text, in order."""
         new = sorted({text for text in texts if text not in self._known}, key=len)
         for start in range(0, len(new), BATCH):
             batch = new[start : start + BATCH]
@@ -87,13 +90,13 @@ class Retriever:
         return [self._known[text] for text in texts]
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a text has, without special ones."""
+        """Return the number of tokens of a text, without special tokens."""
         return len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of it; it claims no more than it is."""
+        """Return what a record says of the retriever."""
         return {
-            "name": "lowland/retriever",
+            "name": RETRIEVER,
             "what": f"no language model: nearest neighbour over {len(self.facts)} facts",
             "facts": len(self.facts),
             "facts_sha256": content_hash(self.facts),
@@ -103,8 +106,10 @@ class Retriever:
 
     @torch.inference_mode()
     def _nearest(self, texts: list[str]) -> list[Reply]:
-        embedded, tokens = self._forward(texts)  # (texts, width), (texts,)
-        cosines = torch.maximum(embedded @ self._questions.T, embedded @ self._sentences.T)  # (texts, facts)
+        embeddings, tokens = self._forward(texts)  # (texts, width), (texts,)
+        cosines = torch.maximum(
+            embeddings @ self._questions.T, embeddings @ self._sentences.T
+        )  # (texts, facts)
         best = cosines.max(dim=1)
         replies = []
         for cosine, row, count in zip(
@@ -117,22 +122,22 @@ class Retriever:
 
     @torch.inference_mode()
     def _forward(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeddings (texts, width), and the tokens that were read of each text (texts,)."""
+        """Return embeddings (texts, width), and the number of tokens read of each text (texts,)."""
         batch = self.tokenizer(
             texts, truncation=True, max_length=self.max_length, padding=True, return_tensors="pt"
         )
         hidden = self.model(**batch).last_hidden_state  # (texts, tokens, width)
-        mask = batch["attention_mask"]
+        mask = batch["attention_mask"]  # (texts, tokens)
         sums = (hidden * mask.unsqueeze(-1)).sum(dim=1)
         return normalize(sums / mask.sum(dim=1, keepdim=True), dim=1), mask.sum(dim=1)
 
 
 @functools.cache
 def load_retriever() -> Retriever:
-    """The retriever over the packed facts with the default model, once a process.
+    """Return the retriever over the packaged facts with the default model; it is loaded once per process.
 
     Raises:
-        Mistake: if the model cannot be had.
+        Mistake: if the model cannot be loaded.
     """
     return Retriever(find_model(DEFAULT_MODEL), facts())
 

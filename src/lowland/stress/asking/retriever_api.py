@@ -1,4 +1,4 @@
-"""The retriever as a model of Inspect's: `lowland/retriever`."""
+"""The retriever as a model of Inspect: `lowland/retriever`."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, ModelUsage, modelapi
 from inspect_ai.tool import ToolChoice, ToolInfo
 from rich.markup import escape
 
 from lowland.ground.mistakes import Mistake, one_of
+from lowland.stress.asking.inspect_internals import PrerequisiteError
+from lowland.stress.asking.settings import RETRIEVER, USUAL_OF_RETRIEVER
 
 if TYPE_CHECKING:
     from lowland.stress.asking.retriever import Reply
 
-MODELS = ("retriever",)
-CONNECTIONS = 64
+MODELS = (RETRIEVER.partition("/")[2],)
+CONNECTIONS = USUAL_OF_RETRIEVER.max_connections
 
 
-class NotToBeHad(Mistake, PrerequisiteError):
-    """A mistake that Inspect's command line, too, shows as a sentence and not as a traceback."""
+class ModelUnavailable(Mistake, PrerequisiteError):
+    """Mistake that Inspect's command line, too, shows as a sentence instead of a traceback."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__(*problems)
@@ -29,7 +30,7 @@ class NotToBeHad(Mistake, PrerequisiteError):
 
 
 @dataclass(eq=False)
-class _Asked:
+class _Pending:
     """A question that waits for its reply."""
 
     text: str
@@ -38,14 +39,14 @@ class _Asked:
 
 @modelapi(name="lowland")
 class LowlandAPI(ModelAPI):
-    """Answers the last user message with the nearest fact; all else that it is given, it cannot use.
+    """Inspect provider whose model answers the last user message with the nearest fact.
 
-    One thread computes. Whoever gets its turn there takes along all questions that came while the one before was
-    computing: batches form by themselves, and a single question waits for nobody.
+    It ignores the other messages, tools and settings. A single thread computes. A question whose turn has come takes
+    along all questions that arrived while the previous ones were computed, so batches form without waiting.
 
     Raises:
-        NotToBeHad: for another name than `lowland/retriever`, an argument that it does not know, or where its
-            embeddings cannot be had.
+        ModelUnavailable: if the name is not `lowland/retriever`, an argument is given, or the embedding model cannot
+            be loaded.
     """
 
     def __init__(
@@ -57,25 +58,26 @@ class LowlandAPI(ModelAPI):
         **model_args: Any,
     ) -> None:
         if model_name not in MODELS:
-            raise NotToBeHad(one_of("model of the provider lowland", model_name, MODELS))
-        if given := sorted(model_args):
-            raise NotToBeHad(f"lowland/{model_name} takes no arguments; leave out {', '.join(given)}")
+            raise ModelUnavailable(one_of("model of the provider lowland", model_name, MODELS))
+        if model_args:
+            names = ", ".join(sorted(model_args))
+            raise ModelUnavailable(f"lowland/{model_name} takes no arguments; leave out {names}")
         super().__init__(model_name, base_url, api_key, [], config)
-        from lowland.stress.asking.retriever import load_retriever  # torch, only where it is wanted
+        from lowland.stress.asking.retriever import load_retriever  # imports torch
 
         try:
             self.retriever = load_retriever()
         except Mistake as mistake:
-            raise NotToBeHad(*mistake.problems) from None
+            raise ModelUnavailable(*mistake.problems) from None
         self._turn = anyio.Lock()
-        self._waiting: list[_Asked] = []
+        self._waiting: list[_Pending] = []
 
     def max_connections(self) -> int:
-        """As many as make a good batch."""
+        """Return the number of questions in a good batch."""
         return CONNECTIONS
 
     def describe(self) -> dict[str, Any]:
-        """What it is, without flattery."""
+        """Return what a record says of the model."""
         return self.retriever.describe()
 
     async def generate(
@@ -85,30 +87,35 @@ class LowlandAPI(ModelAPI):
         tool_choice: ToolChoice,
         config: GenerateConfig,
     ) -> ModelOutput:
-        """The reply to the last user message, with the tokens of both as usage."""
+        """Return the reply to the last user message, with the tokens of both as usage."""
         text = next((message.text for message in reversed(input) if message.role == "user"), "")
         reply = await self._reply(text)
         output = ModelOutput.from_content(f"lowland/{self.model_name}", reply.text)
-        said = self.retriever.count_tokens(reply.text)
+        output_tokens = self.retriever.count_tokens(reply.text)
         output.usage = ModelUsage(
-            input_tokens=reply.tokens, output_tokens=said, total_tokens=reply.tokens + said
+            input_tokens=reply.tokens,
+            output_tokens=output_tokens,
+            total_tokens=reply.tokens + output_tokens,
         )
         output.metadata = {"fact": reply.fact_id, "similarity": reply.similarity}
         return output
 
     async def _reply(self, text: str) -> Reply:
-        mine = _Asked(text)
+        mine = _Pending(text)
         self._waiting.append(mine)
         try:
             async with self._turn:
                 if mine.reply is None:
-                    others = [one for one in self._waiting if one.reply is None and one is not mine]
+                    others = [
+                        pending for pending in self._waiting if pending.reply is None and pending is not mine
+                    ]
                     await anyio.to_thread.run_sync(self._answer, [mine, *others][:CONNECTIONS])
         finally:
             self._waiting.remove(mine)
         assert mine.reply is not None
         return mine.reply
 
-    def _answer(self, asked: list[_Asked]) -> None:
-        for one, reply in zip(asked, self.retriever.answer([one.text for one in asked]), strict=True):
-            one.reply = reply
+    def _answer(self, batch: list[_Pending]) -> None:
+        replies = self.retriever.answer([pending.text for pending in batch])
+        for pending, reply in zip(batch, replies, strict=True):
+            pending.reply = reply

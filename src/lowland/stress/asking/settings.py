@@ -1,162 +1,227 @@
-"""Who is asked what, how, and for how much: what can be asked at all, and by what key it is found again."""
+"""Settings of a stress test: the model, the sampling, the pace and the budget; and the key of a run."""
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
 import lowland
+from lowland.ground.asked import Asked, Number, Text, Truth, Whole, plain
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import STRESS_RECORD_VERSION
 from lowland.ground.store import key_of
 from lowland.stress.asking.prices import Price, price_of, read_prices
-from lowland.stress.questions.items import content_hash, facts, languages
-from lowland.stress.questions.questionnaire import Question, Questionnaire, as_dict, content_sha256
+from lowland.stress.questions.items import content_hash, facts
+from lowland.stress.questions.questionnaire import Question, Questionnaire, content_sha256
+
+RETRIEVER = "lowland/retriever"
+
+MOST_FAILED = 0.05
+"""Largest share of failed rows in a finished run."""
 
 SECRETS = re.compile(r"key|secret|password|credential|authori[sz]ation|headers|(^|_)token$", re.IGNORECASE)
+KEYS_RULE = "keys are read from environment variables only"
 
 
 @dataclass(frozen=True)
-class StressAsked:
-    """Who is asked what, how, and for how much.
+class _Usual:
+    """Values of settings that are None."""
 
-    Attributes:
-        what: the questions.
-        model: any that Inspect knows, `provider/name`.
-        model_args: of the provider's, for Inspect; keys are read from the environment and nowhere else.
-        base_url: of the provider's server.
-        epochs: how often each question is asked.
-        temperature: of sampling; some providers drop it, see the record's `model`.
-        max_tokens: the longest reply.
-        reasoning_effort: "none" keeps thinking from using up `max_tokens`; None leaves it to the model.
-        extra_body: goes into each request as it is, as {"temperature": 0.2}, which the Anthropic provider drops.
-        max_connections: requests at a time.
-        max_retries: of a request that failed.
-        attempt_timeout: seconds after which a request is given up and made again.
-        max_requests: stop asking there.
-        max_cost: stop asking there, US dollars by the price table.
-        prices: the table, a file; see `read_prices`.
-        yes: agreed to any number of paid requests.
-        fresh: ask anew what was finished before.
-        out: folder of the runs.
-    """
-
-    what: Questionnaire = field(default_factory=Questionnaire)
-    model: str = "lowland/retriever"
-    model_args: Mapping[str, Any] = field(default_factory=dict)
-    base_url: str | None = None
-    epochs: int = 3
-    temperature: float = 0.2
-    max_tokens: int = 512
-    reasoning_effort: str | None = None
-    extra_body: Mapping[str, Any] | None = None
-    max_connections: int = 10
-    max_retries: int = 5
-    attempt_timeout: int = 60
-    max_requests: int | None = None
-    max_cost: float | None = None
-    prices: str | None = None
-    yes: bool = False
-    fresh: bool = False
-    out: str = "runs"
+    epochs: int
+    max_connections: int
 
 
-AT_LEAST = {
-    "epochs": 1,
-    "max_tokens": 1,
-    "max_connections": 1,
-    "attempt_timeout": 1,
-    "max_retries": 0,
-    "max_requests": 1,
-}
+USUAL = _Usual(epochs=3, max_connections=10)
+USUAL_OF_RETRIEVER = _Usual(epochs=1, max_connections=64)
+"""The retriever gives the same answer every time, and answers in batches."""
 
 
-def check(asked: StressAsked) -> Price | None:
-    """The model's price, where there is a table, once all else can be asked.
+def _usual_words(name: str) -> str:
+    return f"default: {getattr(USUAL, name)}; {RETRIEVER}: {getattr(USUAL_OF_RETRIEVER, name)}"
+
+
+def _provider_and_name(model: str) -> str:
+    if not all(model.partition("/")):
+        raise ValueError("be provider/name, such as anthropic/… or ollama/…")
+    return model
+
+
+def _json_object(value: Any, info: ValidationInfo) -> Any:
+    """Read a JSON object from text; leave a mapping as it is.
 
     Raises:
-        Mistake: a sentence for everything that cannot.
+        Mistake: if the value is neither a mapping nor a JSON object.
     """
-    problems = [
-        f"{name} is {value}; it must be a whole number of at least {least}"
-        for name, least in AT_LEAST.items()
-        if (value := getattr(asked, name)) is not None and value < least
-    ]
-    if not 0 <= asked.temperature <= 2:
-        problems.append(f"temperature is {asked.temperature}; it must be between 0 and 2")
-    if asked.max_cost is not None and not asked.max_cost > 0:
-        problems.append(f"max_cost is {asked.max_cost}; it must be a number of US dollars above 0")
-    if asked.max_cost is not None and asked.prices is None:
-        problems.append("max_cost needs a price table; give one with --prices FILE")
-    if not all(asked.model.partition("/")):
-        problems.append(f"model is '{asked.model}'; it must be provider/name, as anthropic/… or ollama/…")
-    problems += _secrets(asked)
-    if problems:
+    if isinstance(value, Mapping):
+        return value
+    try:
+        decoded = json.loads(value)
+    except (TypeError, json.JSONDecodeError):
+        decoded = None
+    if not isinstance(decoded, dict):
+        raise Mistake(f'{info.field_name} is {value}; it must be JSON such as {{"temperature": 0.2}}')
+    return decoded
+
+
+def _without_secrets(value: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
+    """Refuse names that may hold a key: records and Inspect's logs would contain it."""
+    if problems := [
+        f"{info.field_name} contains {name}, which is not allowed there; {KEYS_RULE}"
+        for name in value
+        if SECRETS.search(name)
+    ]:
         raise Mistake(*problems)
-    return None if asked.prices is None else price_of(asked.model, read_prices(Path(asked.prices)))
+    return value
 
 
-def _secrets(asked: StressAsked) -> list[str]:
-    """What may hold a key: it would stand in the record and in Inspect's log."""
-    rule = "keys are read from the environment, and from nowhere else"
-    named = [name for name in (*asked.model_args, *(asked.extra_body or {})) if SECRETS.search(name)]
-    found = [f"the model's argument {name} is none that can be given here; {rule}" for name in named]
-    address = urlsplit(asked.base_url or "")
+def _address_only(base_url: str) -> str:
+    """Refuse an address with a user name, a password or a query: records and logs would contain it."""
+    address = urlsplit(base_url)
     if address.username or address.password or address.query:
-        found.append(f"base_url holds more than an address; {rule}")
-    return found
+        raise Mistake(f"base_url contains more than an address; {KEYS_RULE}")
+    return base_url
 
 
-def run_key(asked: StressAsked, put: Sequence[Question]) -> str:
-    """The key of a run: the questions by their content, who is asked and how, and not where files lie."""
+JsonObject = Annotated[Mapping[str, Any], BeforeValidator(_json_object), AfterValidator(_without_secrets)]
+"""A mapping, or text with a JSON object. No name in it may look like that of a key or a password."""
+
+
+class AskingSettings(Asked):
+    """How a model is questioned: which model, with which sampling, how fast, and for how much money."""
+
+    model_config = ConfigDict(protected_namespaces=())  # "model_args" is a name of ours
+
+    model: Annotated[Text, AfterValidator(_provider_and_name)] = RETRIEVER
+    """the model, as provider/name in Inspect's notation"""
+    model_args: JsonObject = Field(default_factory=dict)
+    """arguments of the provider, as JSON"""
+    base_url: Annotated[Text, AfterValidator(_address_only)] | None = None
+    """address of the provider's server"""
+    epochs: Annotated[Whole, Field(ge=1)] | None = Field(
+        None, description=f"number of times that each question is asked ({_usual_words('epochs')})"
+    )
+    temperature: Annotated[Number, Field(ge=0, le=2)] = 0.2
+    """sampling temperature; some providers ignore it"""
+    max_tokens: Annotated[Whole, Field(ge=1)] = 512
+    """maximum length of a reply"""
+    reasoning_effort: Text | None = None
+    """reasoning effort; none turns reasoning off, so that it does not use up max_tokens"""
+    extra_body: JsonObject | None = None
+    """JSON that is added to each request unchanged, such as settings that the provider class drops"""
+    max_connections: Annotated[Whole, Field(ge=1)] | None = Field(
+        None, description=f"maximum number of requests at a time ({_usual_words('max_connections')})"
+    )
+    max_retries: Annotated[Whole, Field(ge=0)] = 5
+    """maximum number of times that a failed request is repeated"""
+    attempt_timeout: Annotated[Whole, Field(ge=1)] = 60
+    """seconds after which a request is abandoned and repeated"""
+    max_requests: Annotated[Whole, Field(ge=1)] | None = None
+    """stop after this many requests"""
+    prices: Path | None = None
+    """YAML file of prices, such as anthropic/claude-x: {input: 3, output: 15}, in US dollars per million tokens"""
+    max_cost: Annotated[Number, Field(gt=0)] | None = None
+    """stop before the cost in US dollars exceeds this; needs prices"""
+    yes: Truth = False
+    """send any number of paid requests without asking for confirmation"""
+    fresh: Truth = False
+    """ask again although a finished run exists"""
+    out: Path = Path("runs")
+    """folder of the runs"""
+
+    @field_validator("max_cost")
+    @classmethod
+    def _needs_prices(cls, max_cost: float | None, info: ValidationInfo) -> float | None:
+        if max_cost is not None and info.data.get("prices", "invalid") is None:
+            raise Mistake("max_cost needs a table of prices; add --prices FILE")
+        return max_cost
+
+    @property
+    def epoch_count(self) -> int:
+        """Number of times that each question is asked: `epochs`, or the usual number for the model."""
+        return self._usual.epochs if self.epochs is None else self.epochs
+
+    @property
+    def connection_count(self) -> int:
+        """Maximum number of requests at a time: `max_connections`, or the usual number for the model."""
+        return self._usual.max_connections if self.max_connections is None else self.max_connections
+
+    @property
+    def provider(self) -> str:
+        """The part of `model` before the slash."""
+        return self.model.partition("/")[0]
+
+    @property
+    def generation(self) -> dict[str, Any]:
+        """The settings of generation that Inspect receives."""
+        settings: dict[str, Any] = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        if self.reasoning_effort is not None:
+            settings["reasoning_effort"] = self.reasoning_effort
+        if self.extra_body is not None:
+            settings["extra_body"] = dict(self.extra_body)
+        return settings
+
+    def read_price(self) -> Price | None:
+        """Return the model's price from the table of prices, or None without a table.
+
+        Raises:
+            Mistake: if the table cannot be read or does not contain the model.
+        """
+        return None if self.prices is None else price_of(self.model, read_prices(self.prices))
+
+    @property
+    def _usual(self) -> _Usual:
+        """The values of `epochs` and `max_connections` where they are None."""
+        return USUAL_OF_RETRIEVER if self.model == RETRIEVER else USUAL
+
+
+def run_key(questionnaire: Questionnaire, questions: Sequence[Question], settings: AskingSettings) -> str:
+    """Return the key of a run: equal questions to the same model with the same sampling have equal keys.
+
+    Questions count by their content. Folders, the pace and the budget do not count.
+    """
     return key_of(
         {
-            "eval": asked.what.eval,
-            "questions": content_sha256(put),
-            "model": [asked.model, asked.base_url, dict(asked.model_args)],
-            "facts": content_hash(facts()) if asked.model.startswith("lowland/") else None,
-            "settings": [asked.epochs, requested(asked)],
+            "eval": questionnaire.eval,
+            "questions": content_sha256(questions),
+            "model": [settings.model, settings.base_url, dict(settings.model_args)],
+            "facts": content_hash(facts()) if settings.provider == "lowland" else None,
+            "settings": [settings.epoch_count, settings.generation],
             "lowland": lowland.__version__,
             "record": STRESS_RECORD_VERSION,
-            **_own_languages(asked.what),
+            **_user_languages(questionnaire),
         }
     )
 
 
-def _own_languages(what: Questionnaire) -> dict[str, Any]:
-    """How replies in languages of the user's own are told; the packed ones are those of lowland's version."""
-    if what.eval != "multilingual" or what.items is None:
+def _user_languages(questionnaire: Questionnaire) -> dict[str, Any]:
+    """Return how the user's own languages are recognised. The packaged ones belong to lowland's version."""
+    if questionnaire.items is None or not (languages := questionnaire.languages_to_check()):
         return {}
-    found = languages(Path(what.items))
     profiles = {
-        name: [one.profile.label, one.profile.script, sorted(one.profile.function_words)]
-        for name, one in found.items()
-        if one.profile
+        name: [
+            language.profile.label,
+            language.profile.script,
+            sorted(language.profile.function_words),
+        ]
+        for name, language in languages.items()
+        if language.profile
     }
-    return {"accepts": {name: one.accepts for name, one in found.items()}, "profiles": profiles}
+    return {"accepts": {name: language.accepts for name, language in languages.items()}, "profiles": profiles}
 
 
-def requested(asked: StressAsked) -> dict[str, Any]:
-    """The settings of generation, as Inspect is told them."""
-    settings: dict[str, Any] = {"temperature": asked.temperature, "max_tokens": asked.max_tokens}
-    if asked.reasoning_effort is not None:
-        settings["reasoning_effort"] = asked.reasoning_effort
-    if asked.extra_body is not None:
-        settings["extra_body"] = dict(asked.extra_body)
-    return settings
+NOT_RECORDED = frozenset({"yes", "fresh", "out", "prices"})
+"""Settings that change neither questions nor replies."""
 
 
-def asked_as_dict(asked: StressAsked) -> dict[str, Any]:
-    """As plain values that JSON can hold, without what says only where things lie and what was agreed to."""
-    left_out = ("what", "yes", "fresh", "out", "prices")
-    values = {
-        one.name: dict(value) if isinstance(value := getattr(asked, one.name), Mapping) else value
-        for one in dataclasses.fields(asked)
-        if one.name not in left_out
-    }
-    return {**values, "what": as_dict(asked.what)}
+def request_of(questionnaire: Questionnaire, settings: AskingSettings) -> dict[str, Any]:
+    """Return the request as plain values, for the record's section `asked`."""
+    values = {name: value for name, value in plain(settings).items() if name not in NOT_RECORDED}
+    values |= {"epochs": settings.epoch_count, "max_connections": settings.connection_count}
+    return {**values, "questionnaire": {"eval": questionnaire.eval, **plain(questionnaire)}}

@@ -1,1 +1,1 @@
-"""What is asked: items, conditions, mitigations."""
+"""Questions: items, mitigations, and the questionnaires that combine them."""

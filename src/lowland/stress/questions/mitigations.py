@@ -1,4 +1,4 @@
-"""What may help against messy and mixed questions: a prompt, a cleaned input, a pinned language."""
+"""Mitigations of messy and mixed-language input: a prompt, a cleaned input, a pinned language."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _UNSURE = re.compile(r"\bUNSURE\b")
 
 
 def system_prompt(eval: str, mitigation: str, target: str = "English") -> str:
-    """The system prompt of a condition: `BASE` of the eval for all, and what the mitigation adds to it.
+    """Return the system prompt: `BASE` of the eval, and the sentences that the mitigation adds to it.
 
     Args:
         eval: "messy" or "multilingual".
-        mitigation: one of `MITIGATIONS[eval]`; normalising cleans the question and leaves the prompt as it is.
-        target: the language to pin, in words, as "Hinglish in Latin letters".
+        mitigation: one of `MITIGATIONS[eval]`; "normalise" cleans the question and does not change the prompt.
+        target: the language to pin, in words, such as "Hinglish in Latin letters".
 
     Raises:
-        Mistake: if there is no such eval, or it has no such mitigation.
+        Mistake: if the eval does not exist, or does not have the mitigation.
 
     Example:
         >>> system_prompt("multilingual", "pin", "Hindi").removeprefix(BASE["multilingual"]).split(".")[0]
@@ -50,7 +50,7 @@ def system_prompt(eval: str, mitigation: str, target: str = "English") -> str:
 
 
 def check_mitigation(eval: str, mitigation: str) -> None:
-    """Raise a `Mistake` unless the eval has that mitigation."""
+    """Check that the eval has the mitigation; raise a `Mistake` otherwise."""
     if eval not in MITIGATIONS:
         raise Mistake(one_of("eval", eval, MITIGATIONS))
     if mitigation not in MITIGATIONS[eval]:
@@ -58,10 +58,10 @@ def check_mitigation(eval: str, mitigation: str) -> None:
 
 
 def prepared(text: str, mitigation: str) -> str:
-    """The question as it is sent: cleaned under "normalise" and "both", else untouched.
+    """Return a question as it is sent: cleaned under "normalise" and "both", and unchanged otherwise.
 
     Raises:
-        Mistake: if no eval has such a mitigation.
+        Mistake: if no eval has the mitigation.
 
     Example:
         >>> prepared("What  is the c\u0430pital \U0001f600 of Ｆｒａｎｃｅ ??", "normalise")
@@ -74,7 +74,7 @@ def prepared(text: str, mitigation: str) -> str:
 
 
 def is_unsure(reply: str) -> bool:
-    """Whether a reply says UNSURE, in capitals as the prompt has it or as its only word.
+    """Return whether a reply says UNSURE: in capitals, as in the prompt, or as its only word.
 
     Example:
         >>> is_unsure("**Unsure.**"), is_unsure("Rajdhani: UNSURE"), is_unsure("I was unsure, but Delhi.")

@@ -1,67 +1,48 @@
-"""Which questions are put to a model: items x conditions x levels x mitigations, each with a name of its own."""
+"""Questionnaires: which questions a stress test puts to a model, and the questions themselves.
+
+A questionnaire crosses items with conditions (corruptions or languages), levels of damage and mitigations. Each
+combination is one `Question` with its own id.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+from lowland.ground.asked import Asked, Whole
 from lowland.ground.mistakes import Mistake, one_of
-from lowland.stress.questions.items import Item, messy_items, multilingual_items
+from lowland.stress.questions.items import Item, Language, languages, messy_items, multilingual_items
 from lowland.stress.questions.mitigations import MITIGATIONS, prepared, system_prompt
 from lowland.text.corruptions import ALL, CORRUPTIONS, corrupt
 from lowland.text.levels import DEFAULT_LEVELS, levels_of, rate_of
 from lowland.text.protection import PROTECT
 
-COMPARED_WITH = "english"
-"""The language that the others are held against."""
-
-
-@dataclass(frozen=True)
-class Questionnaire:
-    """Which questions are put; `checked` says whether they can be.
-
-    Attributes:
-        eval: "messy" or "multilingual".
-        items: a file (messy) or folder (multilingual) of the user's own; None: the packed ones.
-        conditions: corruptions, or languages; all where empty. Clean questions, or English ones, are always asked:
-            they are what the others are compared with.
-        levels: "light", "heavy", "ladder" (five rates), or rates as text; of messy only.
-        mitigations: of the eval's; all where empty.
-        protect: "yes" leaves names and numbers that the answer depends on untouched, "both" asks both ways.
-        limit: the first so many items only.
-        seed: of the corruptions.
-    """
-
-    eval: str = "messy"
-    items: str | None = None
-    conditions: tuple[str, ...] = ()
-    levels: tuple[str, ...] = DEFAULT_LEVELS
-    mitigations: tuple[str, ...] = ()
-    protect: str = "no"
-    limit: int | None = None
-    seed: int = 0
+REFERENCE_LANGUAGE = "english"
+"""The language that the others are compared with."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question as it is put.
+    """One question in the form in which it is sent.
 
     Attributes:
-        item: what it was made of, with the gold.
-        condition: "clean", a corruption, or a language.
-        level: as it was asked for; "" where nothing is corrupted.
-        rate: edits a character (of emoji: a word).
-        protected: whether names and numbers were left alone.
-        mitigation: what was to help.
+        item: the item it was made from, with the correct answers.
+        condition: "clean", a corruption or a language.
+        level: the level of damage that was requested; "" for undamaged text.
+        rate: edits per character (emoji: per edge of a word).
+        protected: whether names and numbers were left undamaged.
+        mitigation: the mitigation in use; "none" for none.
         system: the system prompt.
-        text: the user's text as sent, after the mitigation.
-        edits: how many edits the corruption made.
+        text: the user message, after the mitigation.
+        edits: number of edits that the corruption made.
     """
 
     item: Item
@@ -75,168 +56,224 @@ class Question:
     edits: int
 
     @property
-    def about(self) -> dict[str, Any]:
-        """What a row and a sample of Inspect's say of it."""
-        told = {
-            name: getattr(self, name)
-            for name in ("condition", "level", "rate", "protected", "mitigation", "edits")
+    def metadata(self) -> dict[str, Any]:
+        """The columns that rows and Inspect's samples copy from the question."""
+        return {
+            "item": self.item.id,
+            "topic": self.item.topic,
+            "condition": self.condition,
+            "level": self.level,
+            "rate": self.rate,
+            "protected": self.protected,
+            "mitigation": self.mitigation,
+            "edits": self.edits,
         }
-        return {"item": self.item.id, "topic": self.item.topic, **told}
 
     @property
     def id(self) -> str:
-        """`item:condition:level:mitigation`, with `:protected` where names and numbers were left alone."""
+        """The unique name `item:condition:level:mitigation`, with `:protected` appended if `protected`."""
         parts = [self.item.id, self.condition, self.level, self.mitigation]
         return ":".join([*parts, "protected"] if self.protected else parts)
 
 
-def questions(asked: Questionnaire) -> list[Question]:
-    """All questions of a questionnaire, an item's together; a pure function of what is asked and of the items.
+def _word(value: object) -> str:
+    """Return a value as text. YAML reads an unquoted yes or no as a truth value; turn it back."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value).strip()
+
+
+def _words(value: object) -> tuple[str, ...]:
+    """Return a list of words from a list, from text with commas between the words, or from one value."""
+    if isinstance(value, str):
+        value = value.split(",")
+    return tuple(_word(item) for item in (value if isinstance(value, list | tuple) else [value]))
+
+
+def _chosen(kind: str, names: Sequence[str], allowed: Collection[str]) -> tuple[str, ...]:
+    """Return each name once, or all allowed names for "all" and for an empty list.
 
     Raises:
-        Mistake: a sentence for everything that cannot be asked.
+        Mistake: with one sentence for each name that does not exist.
     """
-    asked = checked(asked)
-    return list(_messy(asked) if asked.eval == "messy" else _multilingual(asked))
-
-
-def checked(asked: Questionnaire) -> Questionnaire:
-    """The same with "all" and "ladder" spelt out, and rates in one form.
-
-    Raises:
-        Mistake: a sentence for everything that cannot be asked.
-    """
-    if asked.eval not in MITIGATIONS:
-        raise Mistake(one_of("stress test", asked.eval, tuple(MITIGATIONS)))
-    problems: list[str] = []
-
-    def pick(what: str, given: Sequence[str], allowed: Collection[str]) -> tuple[str, ...]:
-        if not given or ALL in given:
-            return tuple(allowed)
-        problems.extend(one_of(what, one, [*allowed, ALL]) for one in given if one not in allowed)
-        return tuple(dict.fromkeys(given))
-
-    messy = asked.eval == "messy"
-    allowed = tuple(CORRUPTIONS) if messy else _languages(asked)
-    conditions = pick("corruption" if messy else "language", asked.conditions, allowed)
-    mitigations = pick("mitigation", asked.mitigations, MITIGATIONS[asked.eval])
-    levels = _levels(asked.levels, problems) if messy else ()
-    if asked.protect not in PROTECT:
-        problems.append(one_of("choice for protect", asked.protect, PROTECT))
-    if not messy and asked.protect == "yes":
-        problems.append("protect is yes, but multilingual questions are not corrupted; leave it out")
-    if not messy and COMPARED_WITH not in allowed:
-        problems.append(
-            f"{asked.items} has no condition '{COMPARED_WITH}', which the others are compared with; add its file"
-        )
-    if asked.limit is not None and asked.limit < 1:
-        problems.append(f"limit is {asked.limit}; it must be a whole number of at least 1, or left out")
-    if problems:
+    if not names or ALL in names:
+        return tuple(allowed)
+    if problems := [one_of(kind, name, [*allowed, ALL]) for name in names if name not in allowed]:
         raise Mistake(*problems)
-    if not messy:  # what the others are compared with comes first
-        conditions = tuple(dict.fromkeys([COMPARED_WITH, *conditions]))
-    mitigations = tuple(dict.fromkeys(["none", *mitigations]))
-    return dataclasses.replace(asked, conditions=conditions, mitigations=mitigations, levels=levels)
+    return tuple(dict.fromkeys(names))
 
 
-def content_sha256(asked: Sequence[Question]) -> str:
-    """SHA-256 over all that is sent and the gold, in order."""
+def _chosen_corruptions(names: tuple[str, ...]) -> tuple[str, ...]:
+    return _chosen("corruption", names, CORRUPTIONS)
+
+
+def _chosen_levels(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(levels_of(names))
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+"""Names in a list, or in one text with commas between them, as Inspect's option `-T` passes them."""
+
+
+class Questionnaire(Asked):
+    """Base of the questionnaires: the fields that all of them share.
+
+    Names are resolved when an instance is made: "all" becomes the list of names, "ladder" its five rates. Equal
+    questionnaires therefore have equal fields, in whatever words they were requested.
+    """
+
+    model_config = ConfigDict(validate_default=True)
+
+    eval: ClassVar[str]
+    """Name of the evaluation: "messy" or "multilingual"."""
+
+    items: Path | None = None
+    """your own questions instead of the packaged ones: a .jsonl file (messy) or a folder (multilingual)"""
+    mitigations: Words = (ALL,)
+    """what may help the model; messy: none, prompt, normalise, both; multilingual: none, pin; or all"""
+    limit: Annotated[Whole, Field(ge=1)] | None = None
+    """use only the first N items"""
+
+    @field_validator("mitigations")
+    @classmethod
+    def _resolve_mitigations(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Always include "none": the mitigations are compared with it."""
+        return tuple(dict.fromkeys(["none", *_chosen("mitigation", names, MITIGATIONS[cls.eval])]))
+
+    @abstractmethod
+    def questions(self) -> list[Question]:
+        """Return all questions, those of an item together.
+
+        The result depends on the questionnaire and the items alone.
+
+        Raises:
+            Mistake: if the file or folder of items cannot be used.
+        """
+
+    def languages_to_check(self) -> dict[str, Language]:
+        """Return the languages that replies must keep, by condition; empty if the language is not checked."""
+        return {}
+
+
+class MessyQuestionnaire(Questionnaire):
+    """Questions with typing errors, odd spacing, look-alike letters, emoji and the like.
+
+    The undamaged questions are always included: the damaged ones are compared with them.
+    """
+
+    eval: ClassVar[str] = "messy"
+
+    corruptions: Annotated[Words, AfterValidator(_chosen_corruptions)] = (ALL,)
+    """kinds of damage to the text"""
+    levels: Annotated[Words, AfterValidator(_chosen_levels)] = DEFAULT_LEVELS
+    """amounts of damage: light, heavy, ladder (five rates), or rates such as 0.1"""
+    protect: Annotated[Literal["no", "yes", "both"], BeforeValidator(_word)] = "no"
+    """leave the names and numbers that an answer depends on undamaged; both asks either way"""
+    seed: Whole = 0
+    """seed of the damage"""
+
+    def questions(self) -> list[Question]:
+        """Return each item undamaged and under every corruption, with every mitigation."""
+        return [
+            question for item in messy_items(self.items)[: self.limit] for question in self._of_item(item)
+        ]
+
+    def _of_item(self, item: Item) -> Iterator[Question]:
+        prepare = functools.cache(prepared)
+        for text in self._texts(item):
+            for mitigation in self.mitigations:
+                yield Question(
+                    item=item,
+                    condition=text.condition,
+                    level=text.level,
+                    rate=text.rate,
+                    protected=text.protected,
+                    mitigation=mitigation,
+                    system=system_prompt(self.eval, mitigation),
+                    text=prepare(text.text, mitigation),
+                    edits=text.edits,
+                )
+
+    def _texts(self, item: Item) -> Iterator[_Text]:
+        """Yield the item's question undamaged, then damaged in every way that is requested."""
+        yield _Text("clean", "", 0.0, False, item.question, 0)
+        for corruption in self.corruptions:
+            for level in self.levels:
+                for protected in PROTECT[self.protect]:
+                    spans = item.protect if protected else ()
+                    damaged = corrupt(item.question, corruption, level, seed=self.seed, protect=spans)
+                    yield _Text(
+                        corruption, level, rate_of(level), protected, damaged.text, len(damaged.edits)
+                    )
+
+
+class MultilingualQuestionnaire(Questionnaire):
+    """The same short questions in English, Hindi, Hinglish and code-switched.
+
+    English is always included, and comes first: the other languages are compared with it.
+    """
+
+    eval: ClassVar[str] = "multilingual"
+
+    languages: Words = (ALL,)
+    """languages to ask in, besides English"""
+
+    @field_validator("languages")
+    @classmethod
+    def _resolve_languages(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "items" not in info.data:  # it has a problem of its own
+            return names
+        allowed = languages(info.data["items"])
+        if REFERENCE_LANGUAGE not in allowed:
+            raise Mistake(
+                f"{info.data['items']} has no language '{REFERENCE_LANGUAGE}', which the others are compared with;"
+                " add its file"
+            )
+        return tuple(dict.fromkeys([REFERENCE_LANGUAGE, *_chosen("language", names, allowed)]))
+
+    def questions(self) -> list[Question]:
+        """Return each item in every language, with every mitigation."""
+        items = multilingual_items(self.items)
+        ids = list(dict.fromkeys(item.id for item in items))[: self.limit]
+        return [
+            Question(
+                item=item,
+                condition=item.condition,
+                level="",
+                rate=0.0,
+                protected=False,
+                mitigation=mitigation,
+                system=system_prompt(self.eval, mitigation, item.target),
+                text=item.question,
+                edits=0,
+            )
+            for item in items
+            if item.id in ids and item.condition in self.languages
+            for mitigation in self.mitigations
+        ]
+
+    def languages_to_check(self) -> dict[str, Language]:
+        """Return the languages that replies must keep, by condition."""
+        return languages(self.items)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """An item's question after a corruption."""
+
+    condition: str
+    level: str
+    rate: float
+    protected: bool
+    text: str
+    edits: int
+
+
+def content_sha256(questions: Sequence[Question]) -> str:
+    """Return the SHA-256 of everything that is sent and of the correct answers, in order."""
     digest = hashlib.sha256()
-    for one in asked:
-        parts = [one.id, one.system, one.text, one.item.kind, *one.item.answers, "", *one.item.literal]
+    for question in questions:
+        item = question.item
+        parts = [question.id, question.system, question.text, item.kind, *item.answers, "", *item.literal]
         digest.update(json.dumps(parts).encode())
     return digest.hexdigest()
-
-
-def as_dict(asked: Questionnaire) -> dict[str, Any]:
-    """As plain values that JSON can hold."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(asked).items()
-    }
-
-
-def read_questionnaire(eval: str, given: Mapping[str, Any]) -> Questionnaire:
-    """A questionnaire from plain values, as Inspect's `-T` and recipe files give them: a text stands for a list of one.
-
-    Raises:
-        Mistake: for a name that there is not, or a value of another kind.
-    """
-    names = [one.name for one in dataclasses.fields(Questionnaire) if one.name != "eval"]
-    problems = [one_of("argument", name, names) for name in given if name not in names]
-    values: dict[str, Any] = {"eval": eval}
-    for name, value in given.items():
-        if value is None or name not in names:
-            continue
-        if name in ("conditions", "levels", "mitigations"):
-            several = value if isinstance(value, list | tuple) else str(value).split(",")
-            values[name] = tuple(_yaml_word(one) for one in several)
-        elif name in ("limit", "seed"):
-            if isinstance(value, bool) or not isinstance(value, int):
-                problems.append(f"{name} is {value}; it must be a whole number")
-            values[name] = value
-        else:
-            values[name] = _yaml_word(value)
-    if problems:
-        raise Mistake(*problems)
-    return Questionnaire(**values)
-
-
-def _yaml_word(value: object) -> str:
-    """YAML reads yes and no as true and false."""
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value).strip()
-
-
-def _levels(given: Sequence[str], problems: list[str]) -> tuple[str, ...]:
-    try:
-        return tuple(levels_of(given))
-    except Mistake as mistake:
-        problems += mistake.problems
-        return ()
-
-
-def _items(asked: Questionnaire) -> list[Item]:
-    place = None if asked.items is None else Path(asked.items)
-    return messy_items(place) if asked.eval == "messy" else multilingual_items(place)
-
-
-def _languages(asked: Questionnaire) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.condition for one in _items(asked)))
-
-
-def _messy(asked: Questionnaire) -> Iterator[Question]:
-    protects = PROTECT[asked.protect]
-
-    @functools.cache
-    def cleaned(text: str, mitigation: str) -> str:
-        return prepared(text, mitigation)
-
-    for item in _items(asked)[: asked.limit]:
-        damaged = [("clean", "", 0.0, False, item.question, 0)]
-        for condition in asked.conditions:
-            for level in asked.levels:
-                for protected in protects:
-                    found = corrupt(
-                        item.question,
-                        condition,
-                        level,
-                        seed=asked.seed,
-                        protect=item.protect if protected else (),
-                    )
-                    row = (condition, level, rate_of(level), protected, found.text, len(found.edits))
-                    damaged.append(row)
-        for condition, level, rate, protected, text, edits in damaged:
-            for mitigation in asked.mitigations:
-                system, sent = system_prompt("messy", mitigation), cleaned(text, mitigation)
-                yield Question(item, condition, level, rate, protected, mitigation, system, sent, edits)
-
-
-def _multilingual(asked: Questionnaire) -> Iterator[Question]:
-    wanted = list(dict.fromkeys(one.id for one in _items(asked)))[: asked.limit]
-    for item in _items(asked):
-        if item.id in wanted and item.condition in asked.conditions:
-            for mitigation in asked.mitigations:
-                system = system_prompt("multilingual", mitigation, item.target)
-                yield Question(
-                    item, item.condition, "", 0.0, False, mitigation, system, item.question, edits=0
-                )

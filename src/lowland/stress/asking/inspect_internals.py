@@ -1,0 +1,17 @@
+"""The private names of inspect-ai that lowland needs: all of them in this file, and none elsewhere.
+
+Private names may move between releases, which is why pyproject.toml pins the release.
+"""
+
+from __future__ import annotations
+
+from inspect_ai._util.error import PrerequisiteError
+from inspect_ai.log._samples import sample_active
+
+__all__ = ["PrerequisiteError", "http_retries"]
+
+
+def http_retries() -> int:
+    """Return how often the provider's client has repeated requests of the sample that is being solved."""
+    active = sample_active()
+    return 0 if active is None else active.http_retries
