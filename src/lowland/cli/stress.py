@@ -53,10 +53,10 @@ def multilingual(options: Namespace) -> int:
 
 
 def _ask(kind: type[Questionnaire], options: Namespace) -> int:
+    from lowland.ground.progress import Progress
     from lowland.stress.asking.budget import confirm_on_terminal
     from lowland.stress.asking.run import run_stress
     from lowland.stress.asking.settings import AskingSettings
-    from lowland.stress.progress import Progress
 
     _writable(options.report)
     questionnaire, settings = _model(kind, options), _model(AskingSettings, options)
@@ -74,8 +74,8 @@ def _model(kind: type[Model], options: Namespace) -> Model:
 def adapter(options: Namespace) -> int:
     """Corrupted test texts through the fine-tuned runs of a study."""
     quiet_libraries()
+    from lowland.ground.progress import Progress
     from lowland.stress.adapters.run import stress_adapters
-    from lowland.stress.progress import Progress
 
     _writable(options.report)
     folder = stress_adapters(
@@ -169,9 +169,9 @@ def merge_back(options: Namespace) -> int:
     if rated.empty:
         raise Mistake(f"{options.ratings} holds no rating; write 1 to 5 into its column fluency")
     if options.judge is not None:
+        from lowland.ground.progress import Progress
         from lowland.stress.asking.budget import confirm_on_terminal
         from lowland.stress.asking.judge import judge_replies
-        from lowland.stress.progress import Progress
 
         rated = judge_replies(
             rated,

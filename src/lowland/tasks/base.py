@@ -210,9 +210,5 @@ class Task(ABC):
             "category": list(split.categories),
             "score": self.score_examples(split, answers),
         }
-        targets = {
-            column: list(values)
-            for column, values in split.columns.items()
-            if column not in self.input_columns
-        }
-        return pd.DataFrame({**columns, **targets, **{column: answers[column] for column in answers}})
+        targets = {name: list(split[name]) for name in split.columns if name not in self.input_columns}
+        return pd.DataFrame({**columns, **targets, **{str(name): answers[name] for name in answers}})

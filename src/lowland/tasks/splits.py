@@ -136,7 +136,10 @@ def _hold_out(
 def _same_example(table: pd.DataFrame, inputs: Sequence[str]) -> pd.Series:
     """Return a key for each row: rows whose inputs differ in case and spaces alone share it."""
     folded = [table[name].str.casefold().str.split().str.join(" ") for name in inputs]
-    return folded[0] if len(folded) == 1 else folded[0].str.cat(folded[1:], sep="\t")
+    key = folded[0]
+    for other in folded[1:]:
+        key = key.str.cat(other, sep="\t")
+    return key
 
 
 def _without_leaks(table: pd.DataFrame, inputs: Sequence[str]) -> tuple[pd.DataFrame, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
@@ -68,6 +70,14 @@ class PairedTrainer(Trainer):
             optimizer_class, options = self.get_optimizer_cls_and_kwargs(self.args)
             self.optimizer = optimizer_class(groups, **options)
         return super().create_optimizer(model)
+
+    def outputs(self, encoded: EncodedSplit) -> npt.NDArray[np.float64]:
+        """Return the model's outputs for a split, in its order; no score is computed."""
+        metrics, self.compute_metrics = self.compute_metrics, None
+        try:
+            return np.asarray(self.predict(encoded).predictions, dtype=np.float64)
+        finally:
+            self.compute_metrics = metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         assert isinstance(self.train_dataset, EncodedSplit)

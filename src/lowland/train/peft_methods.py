@@ -187,7 +187,7 @@ def _peft_config(loaded: LoadedModel, settings: Settings, names: Sequence[str], 
 
     return LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]  # PEFT takes any number
         lora_dropout=settings.dropout,
         target_modules=list(names),
         modules_to_save=loaded.trained_whole,

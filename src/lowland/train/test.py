@@ -52,7 +52,7 @@ def test(fitted: Fitted) -> Outcome:
 def _outputs(fitted: Fitted, name: str) -> npt.NDArray[np.float64]:
     """Return the model's outputs for a split: logits (n, labels) for classification."""
     encoded = encode(fitted.job, name, fitted.tokenizer, fitted.max_length)
-    outputs = np.asarray(fitted.trainer.predict(encoded).predictions, dtype=np.float64)
+    outputs = fitted.trainer.outputs(encoded)
     if not np.isfinite(outputs).all():
         raise Diverged("the trained model answers with numbers that are not finite; a smaller lr may help")
     return outputs

@@ -15,6 +15,7 @@ import pandas as pd
 
 import lowland
 from lowland.deploy.predict import Classifier, load_classifier_of
+from lowland.ground.progress import Progress
 from lowland.ground.provenance import code
 from lowland.ground.records import (
     ROW_COLUMNS,
@@ -36,7 +37,6 @@ from lowland.stress.adapters.texts import (
     fingerprint,
     texts_of,
 )
-from lowland.stress.progress import Progress
 from lowland.tasks.classification import TextData
 from lowland.train.environment import environment
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.progress import Progress
 from lowland.stress.asking.budget import estimate_texts, is_paid, require_consent
 from lowland.stress.asking.inspecting import inspect_home, open_model, run_task
 from lowland.stress.asking.settings import AskingSettings
-from lowland.stress.progress import Progress
 from lowland.stress.replies.ratings import RUBRIC
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ import torch
 from torch.nn.functional import normalize
 
 from lowland.ground.mistakes import Mistake, reason_of
-from lowland.ground.recipe import DEFAULT_MODEL
-from lowland.models.find import ModelSource, find_model
+from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
 from lowland.models.load import load_tokenizer, token_limit
 from lowland.stress.asking.settings import RETRIEVER
 from lowland.stress.questions.items import Fact, content_hash, facts

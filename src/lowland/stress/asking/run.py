@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lowland.ground.progress import Progress
 from lowland.ground.provenance import utc_now
 from lowland.ground.records import StressRecord
 from lowland.ground.store import Store
@@ -16,7 +17,6 @@ from lowland.stress.asking.inspecting import inspect_home, open_model, run_task
 from lowland.stress.asking.outcome import Answers, Outcome, Request, outcome_of, write_outcome
 from lowland.stress.asking.prices import Price
 from lowland.stress.asking.settings import AskingSettings, run_key
-from lowland.stress.progress import Progress
 from lowland.stress.questions.questionnaire import Question, Questionnaire
 
 PARTIAL = "-unfinished"
