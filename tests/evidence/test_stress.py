@@ -1,4 +1,4 @@
-"""Rows of stress tests, made with known truths. Oracles: pandas and loops by hand, statistics of scipy."""
+"""Evidence of stress tests on simulated rows. Oracles: pandas, loops by hand, and scipy."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def row(item: int, condition: str, level: str, mitigation: str, epoch: int, **mo
 def messy(
     items: int = 24, epochs: int = 3, seed: int = 0, levels: tuple[str, ...] = tuple(LEVELS)
 ) -> pd.DataFrame:
-    """Clean 90 % right; damage takes 2 points for each 1 % of characters; normalising gives half of it back."""
+    """Rows that are 90 % right if clean; 1 % of damaged characters costs 2 points, and normalising halves the cost."""
     rng = np.random.default_rng(seed)
     places = [("clean", ""), *itertools.product(("ocr", "typos"), levels)]
     rows = []
@@ -99,23 +99,23 @@ def fail(rows: pd.DataFrame, which: pd.Series) -> pd.DataFrame:
 
 def test_shares_are_means_over_items_and_intervals_are_of_items_drawn():
     rows = messy()
-    found = stress_evidence(rows, resamples=300, seed=4)
+    evidence = stress_evidence(rows, resamples=300, seed=4)
     counts = draw(24, resamples=300, seed=4).counts
-    for one in found.cells:
-        block = at(rows, one.cell)
+    for scores in evidence.cells:
+        block = at(rows, scores.cell)
         by_item = block.groupby("item")["score"].mean().to_numpy()
         drawn = [np.repeat(by_item, c.astype(int)).mean() for c in counts]
-        assert one.accuracy.value == pytest.approx(block["score"].mean())
-        assert (one.accuracy.low, one.accuracy.high) == pytest.approx(
+        assert scores.accuracy.value == pytest.approx(block["score"].mean())
+        assert (scores.accuracy.low, scores.accuracy.high) == pytest.approx(
             tuple(np.quantile(drawn, [0.025, 0.975]))
         )
-        assert one.unsure.value == pytest.approx((block["category"] == "unsure").mean())
-        assert one.near.value == pytest.approx(block["near"].mean())
-        assert (one.asked, one.failed, one.rate) == (72, 0, block["rate"].iloc[0])
-        assert one.strict == one.accuracy
-        assert found.categories[one.cell] == block["category"].value_counts().to_dict()
-    assert found.cells[0].cell == CLEAN
-    assert (found.items, found.epochs, found.asked, found.model) == (24, 3, len(rows), "mock/one")
+        assert scores.unsure.value == pytest.approx((block["category"] == "unsure").mean())
+        assert scores.near.value == pytest.approx(block["near"].mean())
+        assert (scores.asked, scores.failed, scores.rate) == (72, 0, block["rate"].iloc[0])
+        assert scores.strict == scores.accuracy
+        assert evidence.categories[scores.cell] == block["category"].value_counts().to_dict()
+    assert evidence.cells[0].cell == CLEAN
+    assert (evidence.items, evidence.epochs, evidence.asked, evidence.model) == (24, 3, len(rows), "mock/one")
 
 
 def test_the_order_of_rows_does_not_matter():
@@ -127,32 +127,32 @@ def test_the_order_of_rows_does_not_matter():
 def test_epochs_that_repeat_each_other_do_not_narrow_an_interval():
     once = messy(epochs=1)
     thrice = pd.concat([once.assign(epoch=epoch) for epoch in (1, 2, 3)])
-    one, other = stress_evidence(once), stress_evidence(thrice)
-    assert [c.accuracy for c in one.cells] == [c.accuracy for c in other.cells]
-    assert one.to_reference == other.to_reference
-    assert one.worst == other.worst
+    single, repeated = stress_evidence(once), stress_evidence(thrice)
+    assert [c.accuracy for c in single.cells] == [c.accuracy for c in repeated.cells]
+    assert single.to_reference == repeated.to_reference
+    assert single.worst == repeated.worst
 
 
 @pytest.mark.parametrize("kind", [object, "boolean"])
 def test_language_kept_is_of_the_decided_and_the_rest_is_told(kind):
     rows = multilingual().astype({"kept": kind})
-    for one in stress_evidence(rows).cells:
-        block = at(rows, one.cell)
+    for scores in stress_evidence(rows).cells:
+        block = at(rows, scores.cell)
         decided = block[block["kept"].notna()]
         wanted = decided["kept"].astype(bool).groupby(decided["item"]).mean().mean()
-        assert one.kept.value == pytest.approx(wanted)
-        assert one.undecided.value == pytest.approx(block["kept"].isna().mean())
+        assert scores.kept.value == pytest.approx(wanted)
+        assert scores.undecided.value == pytest.approx(block["kept"].isna().mean())
 
 
 def test_clean_rows_are_one_cell_whether_protected_or_not():
     rows = messy()
     protected = rows[rows["condition"] != "clean"].assign(protected=True)
     twice = rows[rows["condition"] == "clean"].assign(protected=True, epoch=rows["epoch"] + 3)
-    found = stress_evidence(pd.concat([rows, protected, twice]))
-    clean = [one for one in found.cells if one.cell.condition == "clean"]
-    assert [(one.cell.mitigation, one.asked) for one in clean] == [("none", 144), ("normalise", 144)]
-    assert {one.reference for one in found.to_reference} == {one.cell for one in clean}
-    assert sum(one.cell.protected for one in found.to_reference) == 8
+    evidence = stress_evidence(pd.concat([rows, protected, twice]))
+    clean = [scores for scores in evidence.cells if scores.cell.condition == "clean"]
+    assert [(scores.cell.mitigation, scores.asked) for scores in clean] == [("none", 144), ("normalise", 144)]
+    assert {difference.reference for difference in evidence.to_reference} == {scores.cell for scores in clean}
+    assert sum(difference.cell.protected for difference in evidence.to_reference) == 8
 
 
 # --- failed rows ---------------------------------------------------------------------------
@@ -163,27 +163,29 @@ def test_failed_rows_are_counted_and_move_the_bound_alone():
     victim = rows["item"].eq("item-03") & rows.index.isin(at(rows, HEAVY).index)
     rows["score"] = rows["score"].mask(victim, 1.0)  # right in all epochs
     which = victim & (rows["epoch"] == 2)
-    before = {one.cell: one for one in stress_evidence(rows).cells}
-    found = stress_evidence(fail(rows, which))
-    after = {one.cell: one for one in found.cells}
-    assert (after[HEAVY].asked, after[HEAVY].failed, found.failed) == (72, 1, 1)
+    before = {scores.cell: scores for scores in stress_evidence(rows).cells}
+    evidence = stress_evidence(fail(rows, which))
+    after = {scores.cell: scores for scores in evidence.cells}
+    assert (after[HEAVY].asked, after[HEAVY].failed, evidence.failed) == (72, 1, 1)
     assert after[HEAVY].accuracy == before[HEAVY].accuracy  # the other epochs of the item are right as well
     assert after[HEAVY].strict.value == pytest.approx(before[HEAVY].strict.value - 1 / 72)
-    assert found.categories[HEAVY]["failed"] == 1
-    assert sum(found.categories[HEAVY].values()) == 72
+    assert evidence.categories[HEAVY]["failed"] == 1
+    assert sum(evidence.categories[HEAVY].values()) == 72
     assert all(after[cell] == before[cell] for cell in after if cell != HEAVY)
 
 
 def test_a_cell_that_failed_throughout_says_nothing_but_keeps_its_rows():
     rows = messy()
-    found = stress_evidence(fail(rows, pd.Series(rows.index.isin(at(rows, HEAVY).index), rows.index)))
-    heavy = next(one for one in found.cells if one.cell == HEAVY)
+    evidence = stress_evidence(fail(rows, pd.Series(rows.index.isin(at(rows, HEAVY).index), rows.index)))
+    heavy = next(scores for scores in evidence.cells if scores.cell == HEAVY)
     assert np.isnan(heavy.accuracy.value)
     assert (heavy.strict.value, heavy.failed, heavy.asked) == (0.0, 72, 72)
-    gap = next(one for one in found.to_reference if one.cell == HEAVY)
+    gap = next(difference for difference in evidence.to_reference if difference.cell == HEAVY)
     assert np.isnan([gap.estimate.value, gap.p, gap.p_holm]).all()
-    others = [one.p_holm for one in found.to_reference if one.cell != HEAVY]
-    assert others == list(holm([one.p for one in found.to_reference if one.cell != HEAVY]))
+    others = [difference.p_holm for difference in evidence.to_reference if difference.cell != HEAVY]
+    assert others == list(
+        holm([difference.p for difference in evidence.to_reference if difference.cell != HEAVY])
+    )
 
 
 # --- differences ---------------------------------------------------------------------------
@@ -191,41 +193,53 @@ def test_a_cell_that_failed_throughout_says_nothing_but_keeps_its_rows():
 
 def test_differences_are_paired_by_item():
     rows = messy()
-    found = stress_evidence(rows, resamples=300, seed=2)
+    evidence = stress_evidence(rows, resamples=300, seed=2)
     counts = draw(24, resamples=300, seed=2).counts
-    pairs = [(one, Cell("clean", "", False, one.cell.mitigation)) for one in found.to_reference]
-    pairs += [(one, Cell(one.cell.condition, one.cell.level, False, "none")) for one in found.mitigated]
-    assert (len(found.to_reference), len(found.mitigated)) == (8, 5)
-    for one, reference in pairs:
-        assert one.reference == reference
-        means = [at(rows, cell).groupby("item")["score"].mean().to_numpy() for cell in (one.cell, reference)]
+    pairs = [
+        (difference, Cell("clean", "", False, difference.cell.mitigation))
+        for difference in evidence.to_reference
+    ]
+    pairs += [
+        (difference, Cell(difference.cell.condition, difference.cell.level, False, "none"))
+        for difference in evidence.mitigated
+    ]
+    assert (len(evidence.to_reference), len(evidence.mitigated)) == (8, 5)
+    for difference, reference in pairs:
+        assert difference.reference == reference
+        means = [
+            at(rows, cell).groupby("item")["score"].mean().to_numpy() for cell in (difference.cell, reference)
+        ]
         gap = means[0] - means[1]
         drawn = [np.repeat(gap, c.astype(int)).mean() for c in counts]
-        assert one.estimate.value == pytest.approx(gap.mean())
-        assert (one.estimate.low, one.estimate.high) == pytest.approx(
+        assert difference.estimate.value == pytest.approx(gap.mean())
+        assert (difference.estimate.low, difference.estimate.high) == pytest.approx(
             tuple(np.quantile(drawn, [0.025, 0.975]))
         )
-        assert one.p == pytest.approx(sign_flip_p(gap))
-    for family in (found.to_reference, found.mitigated):
-        assert [one.p_holm for one in family] == pytest.approx(holm([one.p for one in family]))
+        assert difference.p == pytest.approx(sign_flip_p(gap))
+    for family in (evidence.to_reference, evidence.mitigated):
+        assert [difference.p_holm for difference in family] == pytest.approx(
+            holm([difference.p for difference in family])
+        )
 
 
 def test_pairing_takes_out_what_items_share():
-    """Half of the items are always wrong: neither accuracy is sure, but their difference is 0 without doubt."""
+    """Half of the items are always wrong: both accuracies have wide intervals, but their difference is exactly 0."""
     rows = messy()
     rows["score"] = (rows["item"].str[-1].astype(int) % 2).astype(float)
-    found = stress_evidence(rows)
-    assert all(one.accuracy.high - one.accuracy.low > 0.3 for one in found.cells)
-    gaps = [one.estimate for one in (*found.to_reference, *found.mitigated)]
-    assert all((one.value, one.low, one.high) == (0, 0, 0) for one in gaps)
-    assert all(one.p == 1.0 for one in found.to_reference)
+    evidence = stress_evidence(rows)
+    assert all(scores.accuracy.high - scores.accuracy.low > 0.3 for scores in evidence.cells)
+    gaps = [difference.estimate for difference in (*evidence.to_reference, *evidence.mitigated)]
+    assert all((gap.value, gap.low, gap.high) == (0, 0, 0) for gap in gaps)
+    assert all(difference.p == 1.0 for difference in evidence.to_reference)
 
 
 def test_an_item_that_one_side_lacks_is_in_no_difference():
     rows = messy()
     gone = rows["item"].eq("item-03") & rows.index.isin(at(rows, HEAVY).index)
     for changed in (rows[~gone], fail(rows, gone)):
-        gap = next(one for one in stress_evidence(changed).to_reference if one.cell == HEAVY)
+        gap = next(
+            difference for difference in stress_evidence(changed).to_reference if difference.cell == HEAVY
+        )
         rest = rows[rows["item"] != "item-03"]
         assert gap.estimate.items == 23
         assert gap.estimate.value == pytest.approx(
@@ -249,61 +263,64 @@ def test_interval_of_a_difference_covers_about_what_it_says():
 
 def test_flips_are_counted_over_all_pairs_of_epochs():
     rows = messy(items=15)
-    for one in stress_evidence(rows).flips:
+    for flips in stress_evidence(rows).flips:
         wrong, right, floor = [], [], []
         for item in sorted(rows["item"].unique()):
             mine = rows[rows["item"] == item]
-            here, there = (at(mine, cell)["score"].to_list() for cell in (one.cell, one.reference))
+            here, there = (at(mine, cell)["score"].to_list() for cell in (flips.cell, flips.reference))
             wrong.append(np.mean([a == 1 and b == 0 for a, b in itertools.product(there, here)]))
             right.append(np.mean([a == 0 and b == 1 for a, b in itertools.product(there, here)]))
             floor.append(np.mean([a == 1 and b == 0 for a, b in itertools.permutations(there, 2)]))
-        assert one.to_wrong.value == pytest.approx(np.mean(wrong))
-        assert one.to_right.value == pytest.approx(np.mean(right))
-        assert one.floor.value == pytest.approx(np.mean(floor))
+        assert flips.to_wrong.value == pytest.approx(np.mean(wrong))
+        assert flips.to_right.value == pytest.approx(np.mean(right))
+        assert flips.floor.value == pytest.approx(np.mean(floor))
 
 
 def test_flips_to_wrong_less_flips_to_right_are_the_difference():
-    found = stress_evidence(messy())
-    for flip, gap in zip(found.flips, found.to_reference, strict=True):
+    evidence = stress_evidence(messy())
+    for flip, gap in zip(evidence.flips, evidence.to_reference, strict=True):
         assert flip.to_right.value - flip.to_wrong.value == pytest.approx(gap.estimate.value)
-    assert all(np.isnan(one.floor.value) for one in stress_evidence(messy(epochs=1)).flips)
+    assert all(np.isnan(flips.floor.value) for flips in stress_evidence(messy(epochs=1)).flips)
 
 
 def test_worst_case_asks_an_item_to_be_right_under_all_within_an_epoch():
     rows = messy()
-    found = stress_evidence(rows)
-    assert [(one.level, one.mitigation) for one in found.worst] == [
+    evidence = stress_evidence(rows)
+    assert [(worst.level, worst.mitigation) for worst in evidence.worst] == [
         ("light", "none"),
         ("heavy", "none"),
         ("light", "normalise"),
         ("heavy", "normalise"),
     ]
-    for one in found.worst:
-        block = rows[(rows["level"] == one.level) & (rows["mitigation"] == one.mitigation)]
-        assert one.all_right.value == pytest.approx(block.groupby(["item", "epoch"])["score"].min().mean())
+    for worst in evidence.worst:
+        block = rows[(rows["level"] == worst.level) & (rows["mitigation"] == worst.mitigation)]
+        assert worst.all_right.value == pytest.approx(block.groupby(["item", "epoch"])["score"].min().mean())
         by_condition = block.groupby("condition")["score"].mean()
-        assert (one.lowest, one.lowest_accuracy) == (by_condition.idxmin(), pytest.approx(by_condition.min()))
-        assert one.conditions == ("ocr", "typos")
-        assert one.left_out == 0
-        assert one.all_right.value <= one.lowest_accuracy
+        assert (worst.lowest, worst.lowest_accuracy) == (
+            by_condition.idxmin(),
+            pytest.approx(by_condition.min()),
+        )
+        assert worst.conditions == ("ocr", "typos")
+        assert worst.left_out == 0
+        assert worst.all_right.value <= worst.lowest_accuracy
 
 
 def test_a_failure_leaves_its_epoch_out_of_the_worst_case():
     rows = messy()
     which = rows.index.isin(at(rows, HEAVY).index) & (rows["epoch"] == 2)
-    one = next(
+    worst = next(
         w for w in stress_evidence(fail(rows, which)).worst if (w.level, w.mitigation) == ("heavy", "none")
     )
     block = rows[(rows["level"] == "heavy") & (rows["mitigation"] == "none") & (rows["epoch"] != 2)]
-    assert one.left_out == 24
-    assert one.all_right.value == pytest.approx(block.groupby(["item", "epoch"])["score"].min().mean())
+    assert worst.left_out == 24
+    assert worst.all_right.value == pytest.approx(block.groupby(["item", "epoch"])["score"].min().mean())
 
 
 def test_worst_cases_come_by_rising_rate_whatever_the_levels_are_called():
     rows = messy(8, levels=("heavy", "0.1", "light", "0.025"))
     for mitigation in ("none", "normalise"):
-        told = [one.level for one in stress_evidence(rows).worst if one.mitigation == mitigation]
-        assert told == ["0.025", "light", "0.1", "heavy"]
+        levels = [worst.level for worst in stress_evidence(rows).worst if worst.mitigation == mitigation]
+        assert levels == ["0.025", "light", "0.1", "heavy"]
 
 
 def test_languages_are_held_together_whatever_type_their_column_has():
@@ -314,7 +331,7 @@ def test_languages_are_held_together_whatever_type_their_column_has():
 
 def test_the_worst_case_of_languages_holds_english_too():
     worst = stress_evidence(multilingual()).worst
-    assert [(one.mitigation, one.conditions) for one in worst] == [
+    assert [(case.mitigation, case.conditions) for case in worst] == [
         ("none", ("english", "hindi", "hinglish")),
         ("pin", ("english", "hindi", "hinglish")),
     ]
@@ -323,14 +340,14 @@ def test_the_worst_case_of_languages_holds_english_too():
 def test_slope_of_a_ladder_is_least_squares_and_its_interval_resamples_items():
     rows = messy(levels=("0.1", "0.2", "0.4"), items=30)
     counts = draw(30, resamples=200, seed=0).counts
-    found = stress_evidence(rows, resamples=200)
-    assert len(found.doses) == 4
-    for dose in found.doses:
+    evidence = stress_evidence(rows, resamples=200)
+    assert len(evidence.doses) == 4
+    for dose in evidence.doses:
         cells = [Cell("clean", "", False, dose.mitigation)]
         cells += [Cell(dose.condition, level, False, dose.mitigation) for level in ("0.1", "0.2", "0.4")]
         shares = np.stack([at(rows, cell).groupby("item")["score"].mean() for cell in cells])
         assert dose.rates == (0.0, 0.1, 0.2, 0.4)
-        assert [one.value for one in dose.accuracies] == pytest.approx(shares.mean(axis=1))
+        assert [accuracy.value for accuracy in dose.accuracies] == pytest.approx(shares.mean(axis=1))
         assert dose.slope.value == pytest.approx(stats.linregress(dose.rates, shares.mean(axis=1)).slope / 10)
         slopes = [stats.linregress(dose.rates, shares @ c / 30).slope / 10 for c in counts]
         assert (dose.slope.low, dose.slope.high) == pytest.approx(tuple(np.quantile(slopes, [0.025, 0.975])))
@@ -356,8 +373,8 @@ def test_rows_that_cannot_be_used_are_refused(change, words):
 
 def test_rows_are_split_by_eval_and_model():
     rows = pd.concat([messy(), multilingual(), messy().assign(model="mock/a")])
-    told = [(block["eval"].iloc[0], block["model"].iloc[0]) for block in split_rows(rows)]
-    assert told == [("messy", "mock/a"), ("messy", "mock/one"), ("multilingual", "mock/one")]
+    names = [(block["eval"].iloc[0], block["model"].iloc[0]) for block in split_rows(rows)]
+    assert names == [("messy", "mock/a"), ("messy", "mock/one"), ("multilingual", "mock/one")]
 
 
 def test_no_deep_learning_stack_is_needed():

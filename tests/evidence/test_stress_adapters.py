@@ -15,7 +15,7 @@ from lowland.evidence.readers.stress_rows import Cell
 from lowland.evidence.stress_adapters import adapter_evidence
 from lowland.ground.mistakes import Mistake
 
-KEPT = {"clean": 0.9, "ocr": 0.8, "typos": 0.7}  # of lora; flat-lora loses half as much
+KEPT = {"clean": 0.9, "ocr": 0.8, "typos": 0.7}  # accuracies of lora; flat-lora loses half as much
 N = 120
 
 
@@ -58,46 +58,55 @@ def right(rows: pd.DataFrame, method: str, condition: str) -> np.ndarray:
 
 def test_accuracy_and_drop_are_over_seeds():
     rows = runs()
-    for one in adapter_evidence(rows).scores:
-        by_seed = right(rows, one.method, one.cell.condition).mean(axis=1)
-        assert one.accuracy.mean == pytest.approx(by_seed.mean())
-        assert one.accuracy.sd == pytest.approx(by_seed.std(ddof=1))
-        if one.cell.condition == "clean":
-            assert one.drop is None
+    for score in adapter_evidence(rows).scores:
+        by_seed = right(rows, score.method, score.cell.condition).mean(axis=1)
+        assert score.accuracy.mean == pytest.approx(by_seed.mean())
+        assert score.accuracy.sd == pytest.approx(by_seed.std(ddof=1))
+        if score.cell.condition == "clean":
+            assert score.drop is None
         else:
-            drops = by_seed - right(rows, one.method, "clean").mean(axis=1)
-            assert one.drop.per_seed == pytest.approx(drops)
+            drops = by_seed - right(rows, score.method, "clean").mean(axis=1)
+            assert score.drop.per_seed == pytest.approx(drops)
 
 
 def test_methods_are_paired_by_seed_and_text_in_their_groups():
     rows = runs(group_size=4)
-    found = adapter_evidence(rows)
-    assert (found.reference, found.examples, found.groups, found.seeds) == ("lora", N, N // 4, (0, 1, 2))
+    evidence = adapter_evidence(rows)
+    assert (evidence.reference, evidence.examples, evidence.groups, evidence.seeds) == (
+        "lora",
+        N,
+        N // 4,
+        (0, 1, 2),
+    )
     groups = np.arange(N) // 4
-    for one in found.accuracy:
-        pair = [right(rows, name, one.cells[0].condition) for name in ("flat-lora", "lora")]
+    for difference in evidence.accuracy:
+        pair = [right(rows, name, difference.cells[0].condition) for name in ("flat-lora", "lora")]
         wanted = paired_interval(*pair, groups=groups, resamples=1000)
-        assert one.interval.difference == pytest.approx(wanted.difference)
-        assert (one.interval.low, one.interval.high) == pytest.approx((wanted.low, wanted.high), abs=0.01)
-    assert [one.p_holm for one in found.accuracy] == pytest.approx(holm([one.p for one in found.accuracy]))
+        assert difference.interval.difference == pytest.approx(wanted.difference)
+        assert (difference.interval.low, difference.interval.high) == pytest.approx(
+            (wanted.low, wanted.high), abs=0.01
+        )
+    assert [difference.p_holm for difference in evidence.accuracy] == pytest.approx(
+        holm([difference.p for difference in evidence.accuracy])
+    )
 
 
 def test_holding_up_is_the_difference_of_what_is_lost():
     rows = runs()
-    found = adapter_evidence(rows, resamples=4000)
+    evidence = adapter_evidence(rows, resamples=4000)
     mean = {(m, c): right(rows, m, c) for m in ("flat-lora", "lora") for c in KEPT}
     gaps = {}
-    for one in found.holding_up:
-        c = one.cells[0].condition
+    for difference in evidence.holding_up:
+        c = difference.cells[0].condition
         gap = (mean["flat-lora", c] - mean["flat-lora", "clean"]) - (mean["lora", c] - mean["lora", "clean"])
         gaps[c] = gap
-        assert one.interval.per_seed == pytest.approx(gap.mean(axis=1))
+        assert difference.interval.per_seed == pytest.approx(gap.mean(axis=1))
         a, b = gap.mean(axis=1).var(ddof=1) / 3, gap.mean(axis=0).var() / N  # what the bootstrap tends to
-        assert one.interval.standard_error == pytest.approx(np.sqrt(a + b), rel=0.05)
-        t = one.interval.difference / one.interval.standard_error
-        assert one.p == pytest.approx(2 * stats.t.sf(abs(t), one.interval.df))
-        assert (one.p < 0.05) == (one.interval.low > 0 or one.interval.high < 0)
-    (overall,) = found.overall
+        assert difference.interval.standard_error == pytest.approx(np.sqrt(a + b), rel=0.05)
+        t = difference.interval.difference / difference.interval.standard_error
+        assert difference.p == pytest.approx(2 * stats.t.sf(abs(t), difference.interval.df))
+        assert (difference.p < 0.05) == (difference.interval.low > 0 or difference.interval.high < 0)
+    (overall,) = evidence.overall
     together = (gaps["ocr"] + gaps["typos"]) / 2
     assert overall.interval.per_seed == pytest.approx(together.mean(axis=1))
     a, b = together.mean(axis=1).var(ddof=1) / 3, together.mean(axis=0).var() / N
@@ -116,20 +125,26 @@ def test_copies_of_texts_in_one_group_do_not_narrow():
 def test_seeds_that_one_lacks_are_left_out_of_the_pair():
     rows = runs()
     fewer = rows[~((rows["model"] == "flat-lora") & (rows["seed"] == 2))]
-    found = adapter_evidence(fewer)
-    assert all(len(one.interval.per_seed) == 2 for one in (*found.accuracy, *found.overall))
-    assert {one.method: one.seeds for one in found.scores} == {"flat-lora": 2, "lora": 3}
+    evidence = adapter_evidence(fewer)
+    assert all(
+        len(difference.interval.per_seed) == 2 for difference in (*evidence.accuracy, *evidence.overall)
+    )
+    assert {score.method: score.seeds for score in evidence.scores} == {"flat-lora": 2, "lora": 3}
 
 
 def test_the_clean_texts_of_a_mitigation_are_its_reference():
     rows = runs()
     harmed = rows.assign(mitigation="normalise", score=rows["score"].where(rows["condition"] != "clean", 0.0))
-    found = adapter_evidence(pd.concat([rows, harmed]))
-    drops = {one.cell: one.drop.difference for one in found.scores if one.drop and one.method == "lora"}
+    evidence = adapter_evidence(pd.concat([rows, harmed]))
+    drops = {
+        score.cell: score.drop.difference
+        for score in evidence.scores
+        if score.drop and score.method == "lora"
+    }
     assert (
         drops[Cell("typos", "heavy", False, "none")] < 0 < drops[Cell("typos", "heavy", False, "normalise")]
     )
-    assert len(found.overall) == 2
+    assert len(evidence.overall) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Runs on disk, by method and in pairs. Oracles: pandas, numpy, scikit-learn, and joining by hand."""
+"""Evidence of runs on disk, by method and in pairs. Oracles: pandas, numpy, scikit-learn, and joins by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = np.array(["negative", "neutral", "positive"])
 
 
 def record_of(method: str, seed: int, **changes: Any) -> RunRecord:
-    """A record whose numbers differ from seed to seed."""
+    """A record with random numbers that depend on method and seed; its accuracy is that of `answers_of`."""
     luck = np.random.default_rng([seed, len(method)])
     made = RunRecord(
         key=f"{method}-{seed}",
@@ -88,35 +88,36 @@ def test_finished_keeps_the_runs_that_did_not_fail(tmp_path):
     good = leave_run(tmp_path, "lora", 1)
     bad = leave_run(tmp_path, "lora", 0, status="failed", failure="loss is NaN")
     later = leave_run(tmp_path, "flat-lora", 0)
-    found = finished([later, bad, good])
-    assert list(found) == [later, good]
-    assert found[good] == record_of("lora", 1)
+    result = finished([later, bad, good])
+    assert list(result) == [later, good]
+    assert result[good] == record_of("lora", 1)
 
 
 @pytest.mark.parametrize("split", ["test", "shifted"])
 def test_means_and_deviations_are_those_of_pandas(split):
     records = [record_of(m, s) for s in (4, 0, 2) for m in ("lora", "flat-lora", "full")]
     table = pd.DataFrame(
-        {"method": one.method, **one.scores[split], **one.cost, **one.parameters} for one in records
+        {"method": record.method, **record.scores[split], **record.cost, **record.parameters}
+        for record in records
     )
-    found = by_method(records, split)
-    assert [one.method for one in found] == ["lora", "flat-lora", "full"]
-    for one in found:
-        mine = table[table["method"] == one.method]
-        told = {**one.scores, "train_seconds": one.seconds, "peak_bytes": one.peak_bytes}
-        for name, spread in told.items():
+    result = by_method(records, split)
+    assert [method.method for method in result] == ["lora", "flat-lora", "full"]
+    for method in result:
+        mine = table[table["method"] == method.method]
+        spreads = {**method.scores, "train_seconds": method.seconds, "peak_bytes": method.peak_bytes}
+        for name, spread in spreads.items():
             assert spread.mean == pytest.approx(mine[name].mean()), name
             assert spread.sd == pytest.approx(mine[name].std()), name
-        assert tuple(one.scores) == SCORES
-        assert one.seeds == (4, 0, 2)
-        assert (one.trainable, one.share) == (mine["trainable"].iloc[0], mine["share"].iloc[0])
+        assert tuple(method.scores) == SCORES
+        assert method.seeds == (4, 0, 2)
+        assert (method.trainable, method.share) == (mine["trainable"].iloc[0], mine["share"].iloc[0])
 
 
 def test_one_seed_has_no_deviation():
-    (found,) = by_method([record_of("lora", 3)])
-    assert found.scores["accuracy"].mean == record_of("lora", 3).scores["test"]["accuracy"]
-    assert math.isnan(found.scores["accuracy"].sd)
-    assert math.isnan(found.seconds.sd)
+    (result,) = by_method([record_of("lora", 3)])
+    assert result.scores["accuracy"].mean == record_of("lora", 3).scores["test"]["accuracy"]
+    assert math.isnan(result.scores["accuracy"].sd)
+    assert math.isnan(result.seconds.sd)
 
 
 @pytest.mark.parametrize(
@@ -142,15 +143,15 @@ def scores_by_hand(root: Path, method: str, seed: int, metric: str, split: str) 
 @pytest.mark.parametrize("split", ["test", "shifted"])
 def test_differences_are_those_of_scikit_learn(tmp_path, split):
     runs = runs_of(tmp_path, *[(m, s) for m in ("flat-lora", "lora") for s in (2, 0, 1)])
-    (found,) = compare_with_reference(runs, "lora", split=split)
+    (result,) = compare_with_reference(runs, "lora", split=split)
     ours, theirs = (
         [scores_by_hand(tmp_path, method, seed, "accuracy", split) for seed in (2, 0, 1)]
         for method in ("flat-lora", "lora")
     )
-    assert found.per_seed == pytest.approx(np.subtract(ours, theirs))
-    assert (found.method, found.reference, found.metric) == ("flat-lora", "lora", "accuracy")
-    assert found.seeds == (2, 0, 1)
-    assert found.n_examples == {"test": 40, "shifted": 20}[split]
+    assert result.per_seed == pytest.approx(np.subtract(ours, theirs))
+    assert (result.method, result.reference, result.metric) == ("flat-lora", "lora", "accuracy")
+    assert result.seeds == (2, 0, 1)
+    assert result.n_examples == {"test": 40, "shifted": 20}[split]
 
 
 @pytest.mark.parametrize("metric", SCORES)
@@ -165,16 +166,16 @@ def test_differences_of_predicted_classes_are_those_of_scikit_learn(tmp_path, me
 
     ours, theirs = ([column(m, s, "predicted") for s in (2, 0, 1)] for m in ("flat-lora", "lora"))
     labels = column("lora", 0, "label")
-    found = compare_predictions(
+    result = compare_predictions(
         labels, ours, theirs, method="flat-lora", reference="lora", seeds=(2, 0, 1), metric=metric
     )
     ours, theirs = (
         [scores_by_hand(tmp_path, method, seed, metric, split) for seed in (2, 0, 1)]
         for method in ("flat-lora", "lora")
     )
-    assert found.per_seed == pytest.approx(np.subtract(ours, theirs))
-    assert found.metric == metric
-    assert found.n_examples == {"test": 40, "shifted": 20}[split]
+    assert result.per_seed == pytest.approx(np.subtract(ours, theirs))
+    assert result.metric == metric
+    assert result.n_examples == {"test": 40, "shifted": 20}[split]
 
 
 def test_the_comparison_names_the_recorded_score_that_it_compares(tmp_path):
@@ -204,12 +205,12 @@ def test_scores_of_any_kind_are_compared(tmp_path):
         mean = float(answers["score"][:40].mean())
         scores = {"test": {"negative_error": mean}}
         runs |= finished([leave_run(tmp_path, *pair, answers, scores=scores)])
-    (found,) = compare_with_reference(runs, "lora")
+    (result,) = compare_with_reference(runs, "lora")
     means = [record.scores["test"]["negative_error"] for record in runs.values()]
-    assert found.per_seed == pytest.approx(np.subtract(means[:3], means[3:]))
-    assert (found.metric, found.mcnemar, found.is_share) == ("negative_error", (), False)
-    assert "in negative_error" in found.sentence()
-    assert "points" not in found.sentence()
+    assert result.per_seed == pytest.approx(np.subtract(means[:3], means[3:]))
+    assert (result.metric, result.mcnemar, result.is_share) == ("negative_error", (), False)
+    assert "in negative_error" in result.sentence()
+    assert "points" not in result.sentence()
 
 
 def test_examples_are_paired_by_their_number_whatever_the_order_of_rows(tmp_path):
@@ -224,23 +225,23 @@ def test_examples_are_paired_by_their_number_whatever_the_order_of_rows(tmp_path
 
 def test_seeds_that_only_one_has_are_left_out(tmp_path):
     pairs = [("lora", 0), ("lora", 1), ("lora", 2), ("flat-lora", 2), ("flat-lora", 5), ("flat-lora", 1)]
-    found = compare_with_reference(runs_of(tmp_path / "a", *pairs), "lora")
-    assert [one.seeds for one in found] == [(2, 1)]
+    result = compare_with_reference(runs_of(tmp_path / "a", *pairs), "lora")
+    assert [comparison.seeds for comparison in result] == [(2, 1)]
     shared = [pair for pair in pairs if pair[1] in (1, 2)]
-    assert found == compare_with_reference(runs_of(tmp_path / "b", *shared), "lora")
+    assert result == compare_with_reference(runs_of(tmp_path / "b", *shared), "lora")
 
 
 def test_a_method_that_shares_no_seed_is_left_out_and_the_others_keep_their_order(tmp_path):
     pairs = [("full", 0), ("lora", 0), ("flat-lora", 1), ("dora", 0)]
-    found = compare_with_reference(runs_of(tmp_path, *pairs), "lora")
-    assert [one.method for one in found] == ["full", "dora"]
-    assert not found[0].over_seeds
+    result = compare_with_reference(runs_of(tmp_path, *pairs), "lora")
+    assert [comparison.method for comparison in result] == ["full", "dora"]
+    assert not result[0].over_seeds
 
 
 @pytest.mark.parametrize("group_size", [1, 4])
 def test_groups_are_those_of_the_predictions(tmp_path, group_size):
     pairs = [(m, s) for m in ("flat-lora", "lora") for s in (0, 1, 2)]
-    (found,) = compare_with_reference(runs_of(tmp_path, *pairs, group_size=group_size), "lora")
+    (result,) = compare_with_reference(runs_of(tmp_path, *pairs, group_size=group_size), "lora")
     tables = {pair: answers_of(*pair)[:40].iloc[::-1] for pair in pairs}  # examples count downward
     number = {name: index for index, name in enumerate(NAMES)}
     ours, theirs = (
@@ -255,9 +256,9 @@ def test_groups_are_those_of_the_predictions(tmp_path, group_size):
         seeds=[0, 1, 2],
         groups=np.arange(40)[::-1] % (40 // group_size),
     )
-    assert found == dataclasses.replace(by_class, compared="scores")
-    assert found.n_groups == 40 // group_size
-    assert ("in 10 groups" in found.sentence()) == (group_size == 4)
+    assert result == dataclasses.replace(by_class, compared="scores")
+    assert result.n_groups == 40 // group_size
+    assert ("in 10 groups" in result.sentence()) == (group_size == 4)
 
 
 def other_numbers(table):

@@ -1,4 +1,4 @@
-"""Fluency in words agrees with the evidence."""
+"""The report of ratings agrees with the evidence."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def rated() -> pd.DataFrame:
 
 def test_means_are_by_item_and_conditions_that_nobody_rated_say_so():
     table = rated()
-    found = mean_ratings(table, "fluency")
+    result = mean_ratings(table, "fluency")
     (header, *lines) = tables(ratings_markdown(table))[0]
     assert header == ["", "fluency", "judge"]
-    told = {line[0]: line[1] for line in lines}
-    assert told["hindi"] == told["hindi, with pin"] == "not rated"
-    for cell, one in found.items():
+    ratings = {line[0]: line[1] for line in lines}
+    assert ratings["hindi"] == ratings["hindi, with pin"] == "not rated"
+    for cell, mean in result.items():
         mine = table[(table["condition"] == cell.condition) & (table["mitigation"] == cell.mitigation)]
-        assert one.value == pytest.approx(mine.groupby("item")["fluency"].mean().mean())
-        assert one.low < one.value < one.high
+        assert mean.value == pytest.approx(mine.groupby("item")["fluency"].mean().mean())
+        assert mean.low < mean.value < mean.high
         name = cell.condition + (", with pin" if cell.mitigation == "pin" else "")
-        assert told[name] == f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
+        assert ratings[name] == f"{mean.value:.2f} ({mean.low:.2f} to {mean.high:.2f})"
 
 
 def test_agreement_is_of_replies_that_both_rated():
     table = rated()
     both = table.dropna(subset=["fluency", "judge"])
-    found = weighted_kappa(both["fluency"], both["judge"], both["item"])
+    result = weighted_kappa(both["fluency"], both["judge"], both["item"])
     text = ratings_markdown(table)
-    assert agreement_sentence(found, "fluency", "judge") in text
+    assert agreement_sentence(result, "fluency", "judge") in text
     assert f"{len(both)} replies to 12 items" in text
     assert "Agreement" not in ratings_markdown(table.drop(columns="judge"))
     assert "cannot be told" in ratings_markdown(

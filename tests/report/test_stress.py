@@ -1,4 +1,4 @@
-"""The story of a stress test: its numbers are those of the evidence, and nothing is left unsaid."""
+"""The report of a stress test shows the numbers of the evidence, and all of them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def record_of(rows: pd.DataFrame, **changes: Any) -> StressRecord:
 
 
 def by_header(text: str, first: str, column: str) -> list[dict[str, str]]:
-    """The rows of the table whose first column and some other have these names."""
+    """The rows of the table that has this first column, and this other column."""
     for header, *rows in tables(text):
         if header[0] == first and column in header:
             return [dict(zip(header, row, strict=True)) for row in rows]
@@ -56,23 +56,23 @@ def by_header(text: str, first: str, column: str) -> list[dict[str, str]]:
 
 def test_accuracies_stand_side_by_side_with_their_intervals():
     rows = messy()
-    found = stress_evidence(rows)
+    evidence = stress_evidence(rows)
     for text in (stress_summary(rows, record_of(rows)), stress_markdown(rows, record_of(rows))):
-        told = by_header(text, "condition", "none, %")
-        assert len(told) == 5
-        for one in found.cells:
+        lines = by_header(text, "condition", "none, %")
+        assert len(lines) == 5
+        for scores in evidence.cells:
             line = next(
-                t for t in told if (t["condition"], t["level"]) == (one.cell.condition, one.cell.level)
+                t for t in lines if (t["condition"], t["level"]) == (scores.cell.condition, scores.cell.level)
             )
-            assert line[f"{one.cell.mitigation}, %"] == percent(one.accuracy)
-            assert line["rate"] == f"{one.rate:.0%}"
+            assert line[f"{scores.cell.mitigation}, %"] == percent(scores.accuracy)
+            assert line["rate"] == f"{scores.rate:.0%}"
 
 
 def test_rates_that_are_no_whole_per_cent_are_told_as_they_are():
     rows = messy(8, levels=("0.02", "0.025", "0.125"))
     text = stress_markdown(rows, record_of(rows))
-    told = {t["level"]: t["rate"] for t in by_header(text, "condition", "none, %")}
-    assert told == {"": "0%", "0.02": "2%", "0.025": "2.5%", "0.125": "12.5%"}
+    rates = {t["level"]: t["rate"] for t in by_header(text, "condition", "none, %")}
+    assert rates == {"": "0%", "0.02": "2%", "0.025": "2.5%", "0.125": "12.5%"}
     assert len(by_header(text, "condition", "2.5%")) == 4  # the ladder's header
     assert "A question gets one edit at least" in text
 
@@ -84,20 +84,26 @@ def test_no_more_than_all_items_may_be_otherwise():
 
 def test_every_comparison_is_told_with_its_interval_and_both_p():
     rows = messy(levels=("0.1", "0.2", "0.4"))
-    found = stress_evidence(rows)
+    evidence = stress_evidence(rows)
     text = stress_markdown(rows, record_of(rows))
     against = by_header(text, "condition", "minus clean, points")
-    assert [t["minus clean, points"] for t in against] == [points(one.estimate) for one in found.to_reference]
-    assert [t["p (Holm)"] for t in against] == [p_value(one.p_holm) for one in found.to_reference]
-    assert [t["flips to wrong, %"] for t in against] == [percent(one.to_wrong) for one in found.flips]
+    assert [t["minus clean, points"] for t in against] == [
+        points(difference.estimate) for difference in evidence.to_reference
+    ]
+    assert [t["p (Holm)"] for t in against] == [
+        p_value(difference.p_holm) for difference in evidence.to_reference
+    ]
+    assert [t["flips to wrong, %"] for t in against] == [percent(flips.to_wrong) for flips in evidence.flips]
     helped = by_header(text, "condition", "minus none, points")
-    assert [t["minus none, points"] for t in helped] == [points(one.estimate) for one in found.mitigated]
+    assert [t["minus none, points"] for t in helped] == [
+        points(difference.estimate) for difference in evidence.mitigated
+    ]
     assert helped[0]["condition"] == "clean"  # what a mitigation costs
     worst = by_header(text, "level", "right under all, %")
-    assert [t["right under all, %"] for t in worst] == [percent(one.all_right) for one in found.worst]
+    assert [t["right under all, %"] for t in worst] == [percent(worst.all_right) for worst in evidence.worst]
     doses = by_header(text, "condition", "slope, points a tenth")
-    assert [t["slope, points a tenth"] for t in doses] == [points(one.slope) for one in found.doses]
-    assert [t["20%"] for t in doses] == [percent(one.accuracies[2]) for one in found.doses]
+    assert [t["slope, points a tenth"] for t in doses] == [points(dose.slope) for dose in evidence.doses]
+    assert [t["20%"] for t in doses] == [percent(dose.accuracies[2]) for dose in evidence.doses]
 
 
 def test_rows_are_accounted_for_by_fate_and_category():
@@ -107,11 +113,11 @@ def test_rows_are_accounted_for_by_fate_and_category():
     account = by_header(text, "condition", "failed as wrong, %")
     assert sum(int(t["asked"]) for t in account) == len(rows)
     assert sum(int(t["failed"]) for t in account) == 24
-    found = {one.cell: one for one in stress_evidence(rows).cells}
+    evidence = {scores.cell: scores for scores in stress_evidence(rows).cells}
     line = next(
         t for t in account if (t["condition"], t["level"], t["mitigation"]) == ("typos", "heavy", "none")
     )
-    assert line["failed as wrong, %"] == percent(found[HEAVY].strict) != line["accuracy, %"]
+    assert line["failed as wrong, %"] == percent(evidence[HEAVY].strict) != line["accuracy, %"]
     counts = by_header(text, "condition", "semantic drift")
     total = sum(int(t[name]) for t in counts for name in ("right", "semantic drift", "unsure", "failed"))
     assert total == len(rows)
@@ -123,9 +129,9 @@ def test_examples_are_rows_of_their_category_and_always_the_same():
     rows = messy()
     rows["reply"] = rows["category"] + " " + rows["item"] + " of " + rows["condition"]
     text = stress_markdown(rows, record_of(rows))
-    told = by_header(text, "category", "reply")
-    assert [t["category"] for t in told] == ["semantic drift"] * 2 + ["unsure"] * 2
-    assert all(t["reply"].startswith(t["category"]) for t in told)
+    examples = by_header(text, "category", "reply")
+    assert [t["category"] for t in examples] == ["semantic drift"] * 2 + ["unsure"] * 2
+    assert all(t["reply"].startswith(t["category"]) for t in examples)
     assert text == stress_markdown(rows.sample(frac=1, random_state=5), record_of(rows))
 
 
@@ -166,9 +172,9 @@ def test_languages_have_no_level_and_tell_whether_they_were_kept():
     text = stress_markdown(rows, record_of(rows))
     assert "level" not in tables(text)[0][0]
     kept = by_header(text, "condition", "kept the language, %")
-    found = stress_evidence(rows)
-    assert [t["kept the language, %"] for t in kept] == [percent(one.kept) for one in found.cells]
-    assert [t["undecided, %"] for t in kept] == [percent(one.undecided) for one in found.cells]
+    evidence = stress_evidence(rows)
+    assert [t["kept the language, %"] for t in kept] == [percent(scores.kept) for scores in evidence.cells]
+    assert [t["undecided, %"] for t in kept] == [percent(scores.undecided) for scores in evidence.cells]
     assert "minus english, points" in text
     assert "kept the language, %" not in stress_markdown(messy(items=3), record_of(rows))
 
@@ -189,15 +195,15 @@ def test_a_mitigation_that_does_nothing_is_not_praised():
     assert "No mitigation gained anything." in stress_summary(idle, record_of(idle))
     assert "Most gained by a mitigation" in stress_summary(messy(), record_of(messy()))
     examples = by_header(stress_markdown(idle, record_of(idle)), "category", "reply")
-    asked = [(one["asked"], one["condition"]) for one in examples if one["category"] == "unsure"]
+    asked = [(line["asked"], line["condition"]) for line in examples if line["category"] == "unsure"]
     assert len(asked) == len(set(asked)) == 2
 
 
 def test_protected_rows_stand_apart():
     rows = messy()
     both = pd.concat([rows, rows[rows["condition"] != "clean"].assign(protected=True)])
-    told = by_header(stress_markdown(both, record_of(both)), "condition", "none, %")
-    assert [t["protected"] for t in told] == ["no", *["no", "yes"] * 4]
+    lines = by_header(stress_markdown(both, record_of(both)), "condition", "none, %")
+    assert [t["protected"] for t in lines] == ["no", *["no", "yes"] * 4]
 
 
 @pytest.mark.parametrize(
@@ -232,15 +238,17 @@ def test_numbers_are_told_without_false_signs():
 
 def test_adapters_are_told_by_method_and_held_against_the_reference():
     rows = runs()
-    found = adapter_evidence(rows)
+    evidence = adapter_evidence(rows)
     record = record_of(rows, asked={"eval": "adapter", "task": "toy"}, model={"name": "tiny"})
     short, full = stress_summary(rows, record), stress_markdown(rows, record)
     for text in (short, full):
-        told = by_header(text, "texts", "flat-lora")
-        assert [t["texts"] for t in told] == ["clean", "ocr heavy", "typos heavy"]
-        score = next(one for one in found.scores if one.method == "lora" and one.cell.condition == "ocr")
-        assert told[1]["lora"] == f"{100 * score.accuracy.mean:.1f} ± {100 * score.accuracy.sd:.1f}"
-        assert holding_up_sentence(found.overall[0]) in text
+        lines = by_header(text, "texts", "flat-lora")
+        assert [t["texts"] for t in lines] == ["clean", "ocr heavy", "typos heavy"]
+        score = next(
+            score for score in evidence.scores if score.method == "lora" and score.cell.condition == "ocr"
+        )
+        assert lines[1]["lora"] == f"{100 * score.accuracy.mean:.1f} ± {100 * score.accuracy.sd:.1f}"
+        assert holding_up_sentence(evidence.overall[0]) in text
     assert len(tables(short)) == 1
     assert len(tables(full)) == 4
 
@@ -257,8 +265,8 @@ def test_a_sentence_claims_no_more_than_the_interval():
     chance_over_many = replace(clear, p=0.03, p_holm=0.12)
     assert "cannot be told" in holding_up_sentence(chance_over_many)
     assert "p 0.120 (Holm)" in holding_up_sentence(chance_over_many)
-    (one,) = adapter_evidence(runs(seeds=(0,))).overall
-    assert "other seeds may differ" in holding_up_sentence(one)
+    (single,) = adapter_evidence(runs(seeds=(0,))).overall
+    assert "other seeds may differ" in holding_up_sentence(single)
 
 
 def test_test_sets_are_told_apart():

@@ -1,4 +1,4 @@
-"""The plain-text story of a study: what stands in it agrees with the records it was made of."""
+"""The report of a study agrees with the records."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def tables(text: str) -> list[list[list[str]]]:
     return [[[cell.strip() for cell in line.strip("|").split("|")] for line in block] for block in lines]
 
 
-def told(cell: str) -> tuple[float, float, float]:
+def read_cell(cell: str) -> tuple[float, float, float]:
     """Mean, standard deviation, and half a unit of the last digit shown."""
-    found = re.fullmatch(rf"{NUMBER} ± {NUMBER}(?: MiB)?", cell)
-    assert found, cell
-    mean, sd = found.groups()
+    match = re.fullmatch(rf"{NUMBER} ± {NUMBER}(?: MiB)?", cell)
+    assert match, cell
+    mean, sd = match.groups()
     assert len(mean.partition(".")[2]) == len(sd.partition(".")[2]), cell
     return float(mean), float(sd), 0.5001 * 10.0 ** -len(mean.partition(".")[2])
 
@@ -48,10 +48,10 @@ def test_table_gives_mean_and_deviation_to_the_digits_shown(tmp_path):
         wanted["seconds"] = [r.cost["train_seconds"] for r in records]
         wanted["peak memory"] = [r.cost["peak_bytes"] / 2**20 for r in records]
         for name, values in wanted.items():
-            mean, sd, half = told(cells[name])
+            mean, sd, half = read_cell(cells[name])
             assert mean == pytest.approx(np.mean(values), abs=half), name
             assert sd == pytest.approx(np.std(values, ddof=1), abs=half), name
-        assert told(cells["accuracy"])[2] < 1e-4  # four decimals
+        assert read_cell(cells["accuracy"])[2] < 1e-4  # four decimals
         assert cells["trainable"] == f"{100 * len(row[0]):,}"
         assert cells["share"] == f"{100 * len(row[0]) / 90:.2f}%"
 
@@ -67,7 +67,7 @@ def test_another_test_set_has_a_table_of_its_own(tmp_path):
     header, first, _ = tables(text)[1]
     assert "'shifted'" in text
     values = [record_of("lora", seed).scores["shifted"]["accuracy"] for seed in range(3)]
-    mean, sd, half = told(dict(zip(header, first, strict=True))["accuracy"])
+    mean, sd, half = read_cell(dict(zip(header, first, strict=True))["accuracy"])
     assert (mean, sd) == pytest.approx((np.mean(values), np.std(values, ddof=1)), abs=half)
 
 
@@ -90,9 +90,9 @@ def test_the_sentence_of_every_comparison_stands_in_it(tmp_path):
     text = summary(folders)
     for split in ("test", "shifted"):
         compared = compare_with_reference(finished(folders), "lora", split=split)
-        assert [one.method for one in compared] == ["full", "flat-lora"]
-        for one in compared:
-            assert one.sentence() in text
+        assert [comparison.method for comparison in compared] == ["full", "flat-lora"]
+        for comparison in compared:
+            assert comparison.sentence() in text
 
 
 def test_a_method_alone_is_compared_with_nothing(tmp_path):
@@ -113,9 +113,10 @@ def test_six_seeds_give_the_p_of_every_method(tmp_path):
     assert "at least 0.0312 with 6 seeds" in text
     for split in ("test", "shifted"):
         full, flat = (
-            one.permutation.p for one in compare_with_reference(finished(folders), "lora", split=split)
+            comparison.permutation.p
+            for comparison in compare_with_reference(finished(folders), "lora", split=split)
         )
-        line = next(one for one in text.splitlines() if f"p: full {full:.3g} (" in one)
+        line = next(line for line in text.splitlines() if f"p: full {full:.3g} (" in line)
         assert f", flat-lora {flat:.3g} (" in line
 
 
@@ -131,9 +132,9 @@ def test_six_seeds_give_the_p_of_every_method(tmp_path):
 def test_runs_that_were_not_made_alike_are_warned_of(tmp_path, changes, warnings):
     folders = [*study(tmp_path), leave_run(tmp_path, "lora", 7, **changes)]
     assert read_record(folders[-1]).seed == 7
-    found = [line for line in summary(folders).splitlines() if line.startswith("Beware")]
-    assert len(found) == len(warnings)
-    for line, warning in zip(found, warnings, strict=True):
+    lines = [line for line in summary(folders).splitlines() if line.startswith("Beware")]
+    assert len(lines) == len(warnings)
+    for line, warning in zip(lines, warnings, strict=True):
         assert f"different {warning}" in line
 
 

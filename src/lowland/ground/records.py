@@ -99,22 +99,22 @@ class RunRecord:
 
     @property
     def task(self) -> str:
-        """Name of the task."""
+        """Return the name of the task."""
         return str(self.asked["task"]["name"])
 
     @property
     def method(self) -> str:
-        """Label of the method: its name, or the label that the recipe gives it."""
+        """Return the label of the method: its name, or the label that the recipe gives it."""
         return str(self.asked["method"]["label"])
 
     @property
     def seed(self) -> int:
-        """Seed of the run."""
+        """Return the seed of the run."""
         return int(self.asked["seed"])
 
     @property
     def primary_score(self) -> str:
-        """Name of the score that methods are compared by: the first one of the first test set."""
+        """Return the name of the first score of the first test set."""
         return next(iter(next(iter(self.scores.values()))))
 
 
@@ -156,7 +156,7 @@ class StressRecord:
 
     @property
     def complete(self) -> bool:
-        """Whether every expected row is there, scored or failed."""
+        """Return whether every expected row is there, scored or failed."""
         return self.counts["expected"] == self.counts["scored"] + self.counts["failed"]
 
 

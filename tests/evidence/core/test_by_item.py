@@ -23,17 +23,17 @@ def test_interval_of_a_mean_over_items_covers_about_what_it_says():
     shares = rng.binomial(3, difficulty) / 3
     hits = 0
     for trial in shares:
-        one = estimate(draw(80, resamples=200, seed=1), trial)
-        hits += one.low <= 0.5 / 0.85 <= one.high
+        interval = estimate(draw(80, resamples=200, seed=1), trial)
+        hits += interval.low <= 0.5 / 0.85 <= interval.high
     assert 0.91 <= hits / 400 <= 0.98
 
 
 def test_interval_is_that_of_scipys_percentile_bootstrap():
     shares = np.random.default_rng(0).binomial(3, 0.7, 90) / 3
-    one = estimate(draw(90, resamples=20_000), shares)
+    interval = estimate(draw(90, resamples=20_000), shares)
     oracle = stats.bootstrap((shares,), np.mean, method="percentile", n_resamples=20_000, rng=1)
-    assert one.value == pytest.approx(shares.mean())
-    assert (one.low, one.high) == pytest.approx(tuple(oracle.confidence_interval), abs=0.006)
+    assert interval.value == pytest.approx(shares.mean())
+    assert (interval.low, interval.high) == pytest.approx(tuple(oracle.confidence_interval), abs=0.006)
 
 
 def test_items_that_tell_nothing_do_not_count():
@@ -43,7 +43,7 @@ def test_items_that_tell_nothing_do_not_count():
         np.repeat(values, counts.astype(int))[~np.isnan(np.repeat(values, counts.astype(int)))]
         for counts in drawn.counts
     ]
-    wanted = [one.mean() if one.size else np.nan for one in by_hand]
+    wanted = [drawn_values.mean() if drawn_values.size else np.nan for drawn_values in by_hand]
     assert means(drawn, values[None])[:, 0] == pytest.approx(wanted, nan_ok=True)
     assert (estimate(drawn, values).value, estimate(drawn, values).items) == (pytest.approx(2 / 3), 3)
     empty = estimate(drawn, np.full(5, np.nan))
@@ -88,8 +88,8 @@ def test_holm_is_the_closed_test_of_bonferroni(p):
     """Independent oracle: a hypothesis' corrected p is the largest Bonferroni p of all sets that hold it."""
     sets = [some for size in range(1, len(p) + 1) for some in itertools.combinations(range(len(p)), size)]
     wanted = [
-        max(min(1.0, len(some) * min(p[i] for i in some)) for some in sets if one in some)
-        for one in range(len(p))
+        max(min(1.0, len(some) * min(p[i] for i in some)) for some in sets if hypothesis in some)
+        for hypothesis in range(len(p))
     ]
     assert holm(p) == pytest.approx(wanted)
 

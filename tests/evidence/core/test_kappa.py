@@ -13,7 +13,7 @@ from lowland.evidence.core.kappa import weighted_kappa
 def ratings(
     items: int = 40, epochs: int = 3, noise: float = 0.8
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A fluency an item, and two raters who see it dimly."""
+    """Ratings of replies by two raters, who see the fluency of each item with noise."""
     rng = np.random.default_rng(2)
     truth = np.repeat(rng.normal(3.5, 1, items), epochs)
     seen = [np.clip(np.round(truth + rng.normal(0, noise, truth.size)), 1, 5).astype(int) for _ in range(2)]
@@ -22,16 +22,16 @@ def ratings(
 
 def test_kappa_is_sklearns_on_the_whole_and_on_every_resample():
     first, second, items = ratings()
-    found = weighted_kappa(first, second, items, resamples=200, seed=7)
-    assert found.kappa == pytest.approx(cohen_kappa_score(first, second, weights="quadratic"))
+    agreement = weighted_kappa(first, second, items, resamples=200, seed=7)
+    assert agreement.kappa == pytest.approx(cohen_kappa_score(first, second, weights="quadratic"))
     resampled = []
     for counts in draw(40, resamples=200, seed=7).counts:
         weight = counts[items]
         resampled.append(cohen_kappa_score(first, second, weights="quadratic", sample_weight=weight))
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(resampled, [0.025, 0.975])))
-    assert found.same == pytest.approx((first == second).mean())
-    assert found.shift == pytest.approx(second.mean() - first.mean())
-    assert (found.ratings, found.items) == (120, 40)
+    assert (agreement.low, agreement.high) == pytest.approx(tuple(np.quantile(resampled, [0.025, 0.975])))
+    assert agreement.same == pytest.approx((first == second).mean())
+    assert agreement.shift == pytest.approx(second.mean() - first.mean())
+    assert (agreement.ratings, agreement.items) == (120, 40)
 
 
 def test_copies_of_a_reply_do_not_narrow_the_interval():

@@ -75,17 +75,17 @@ def test_resamples_have_n_examples_and_binomial_counts():
 
 def test_interval_of_accuracy_follows_its_formula():
     labels, ours, theirs = study(4, seeds=4, examples=200)
-    found = paired_metric_interval(labels, ours, theirs, resamples=20_000)
+    result = paired_metric_interval(labels, ours, theirs, resamples=20_000)
     d = (ours == labels).astype(float) - (theirs == labels)  # (S, N)
     a = d.mean(axis=1).var(ddof=1) / 4
     b = d.mean(axis=0).var() / 200  # what the bootstrap variance tends to
     t = (a * stats.t.ppf(0.975, 3) + b * stats.t.ppf(0.975, 199)) / (a + b)
-    assert found.difference == pytest.approx(d.mean())
-    assert found.per_seed == pytest.approx(d.mean(axis=1))
-    assert found.standard_error == pytest.approx(np.sqrt(a + b), rel=0.02)
-    assert found.high - found.difference == pytest.approx(t * np.sqrt(a + b), rel=0.02)
-    half = stats.t.ppf(0.975, found.df) * found.standard_error
-    assert (found.low, found.high) == pytest.approx((found.difference - half, d.mean() + half))
+    assert result.difference == pytest.approx(d.mean())
+    assert result.per_seed == pytest.approx(d.mean(axis=1))
+    assert result.standard_error == pytest.approx(np.sqrt(a + b), rel=0.02)
+    assert result.high - result.difference == pytest.approx(t * np.sqrt(a + b), rel=0.02)
+    half = stats.t.ppf(0.975, result.df) * result.standard_error
+    assert (result.low, result.high) == pytest.approx((result.difference - half, d.mean() + half))
 
 
 @pytest.mark.parametrize(("seeds", "examples", "seed_sd"), [(3, 1000, 0.05), (5, 300, 0.0)])
@@ -98,28 +98,32 @@ def test_interval_covers_about_what_it_says(seeds, examples, seed_sd):
         luck = rng.normal(0, luck_sd, (2, seeds, 1))
         chance = rng.normal(0, np.sqrt(0.19 - luck_sd**2), (2, seeds, examples))
         ours, theirs = 1.0 + hard + luck + chance > 0
-        found = paired_metric_interval(np.ones(examples, int), ours, theirs, resamples=100)
-        hits += found.low <= 0 <= found.high
+        result = paired_metric_interval(np.ones(examples, int), ours, theirs, resamples=100)
+        hits += result.low <= 0 <= result.high
     assert hits / 300 >= 0.91  # with normal quantiles, three seeds fall to about 0.85
 
 
 def test_seeds_that_differ_much_rule_the_width():
     """With seeds that differ much and examples that do not, t at S - 1 must rule the width."""
     right = np.arange(1000) < np.array([[900], [850], [880]])
-    found = paired_metric_interval(np.ones(1000, int), right, np.ones((3, 1000), int))
+    result = paired_metric_interval(np.ones(1000, int), right, np.ones((3, 1000), int))
     spread = np.std([0.9, 0.85, 0.88], ddof=1) / np.sqrt(3)
-    assert found.df < 3
-    assert found.high - found.low > 2 * 0.9 * stats.t.ppf(0.975, 2) * spread
+    assert result.df < 3
+    assert result.high - result.low > 2 * 0.9 * stats.t.ppf(0.975, 2) * spread
 
 
 @settings(max_examples=25, deadline=None)
 @given(data_seed=SEEDS_OF_DATA, seeds=st.integers(1, 4), metric=st.sampled_from(sorted(METRICS)))
 def test_swapping_the_methods_flips_sign_and_bounds(data_seed, seeds, metric):
     labels, ours, theirs = study(data_seed, seeds=seeds)
-    one = paired_metric_interval(labels, ours, theirs, metric=metric, resamples=100)
-    other = paired_metric_interval(labels, theirs, ours, metric=metric, resamples=100)
-    assert (other.difference, other.low, other.high) == (-one.difference, -one.high, -one.low)
-    assert other.standard_error == one.standard_error
+    interval = paired_metric_interval(labels, ours, theirs, metric=metric, resamples=100)
+    swapped = paired_metric_interval(labels, theirs, ours, metric=metric, resamples=100)
+    assert (swapped.difference, swapped.low, swapped.high) == (
+        -interval.difference,
+        -interval.high,
+        -interval.low,
+    )
+    assert swapped.standard_error == interval.standard_error
 
 
 def test_same_seed_gives_the_same_interval_and_no_global_state_is_used():
@@ -133,26 +137,26 @@ def test_same_seed_gives_the_same_interval_and_no_global_state_is_used():
 
 def test_order_of_seeds_does_not_matter():
     labels, ours, theirs = study(9, seeds=4)
-    one = paired_metric_interval(labels, ours, theirs)
-    other = paired_metric_interval(labels, ours[::-1], theirs[::-1])
-    assert (one.low, one.high) == pytest.approx((other.low, other.high))
+    interval = paired_metric_interval(labels, ours, theirs)
+    reversed_order = paired_metric_interval(labels, ours[::-1], theirs[::-1])
+    assert (interval.low, interval.high) == pytest.approx((reversed_order.low, reversed_order.high))
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_identical_predictions_have_zero_width_at_zero_and_say_so(metric, seeds):
     labels, ours, _ = study(1, seeds=seeds)
-    found = compare(labels, ours, ours.copy(), metric=metric)
-    assert (found.difference, found.low, found.high, found.detectable) == (0, 0, 0, 0)
-    assert found.identical
-    assert "identical" in found.sentence()
+    result = compare(labels, ours, ours.copy(), metric=metric)
+    assert (result.difference, result.low, result.high, result.detectable) == (0, 0, 0, 0)
+    assert result.identical
+    assert "identical" in result.sentence()
 
 
 # --- examples that are alike ---------------------------------------------------------------
 
 
 def clustered(rng, *, seeds=3, groups=100, size=4):
-    """Labels, two predictions and groups: a group shares most of what tells the methods apart; the truth is 0."""
+    """Labels, two predictions and groups. A group shares most of the difference of the methods; the truth is 0."""
 
     def of_groups(sd):
         return np.repeat(rng.normal(0, sd, groups), size)  # (N,)
@@ -174,13 +178,13 @@ def test_examples_that_are_groups_of_one_give_the_interval_without_groups_to_the
 
 
 def test_interval_without_groups_follows_resamples_of_examples():
-    """What the interval was before there were groups, drawn here by hand."""
+    """The interval without groups, with resamples of examples drawn by hand."""
     labels, ours, theirs = study(6)
     drawn = np.random.default_rng(3).integers(60, size=(200, 60))  # (R, N)
     d = (ours == labels).astype(float) - (theirs == labels)  # (S, N)
     a, b = d.mean(axis=1).var(ddof=1) / 3, d[:, drawn].mean(axis=(0, 2)).var(ddof=1)
-    found = paired_metric_interval(labels, ours, theirs, resamples=200, seed=3)
-    assert found.standard_error == pytest.approx(np.sqrt(a + b), rel=1e-9)
+    result = paired_metric_interval(labels, ours, theirs, resamples=200, seed=3)
+    assert result.standard_error == pytest.approx(np.sqrt(a + b), rel=1e-9)
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))
@@ -210,11 +214,11 @@ def test_groups_of_unequal_size_are_drawn_whole(metric):
     for drawn in np.random.default_rng(1).integers(5, size=(50, 5)):
         rows = np.concatenate([np.flatnonzero(groups == names[g]) for g in drawn])
         gaps.append(score(labels[rows], ours[0, rows]) - score(labels[rows], theirs[0, rows]))
-    found = paired_metric_interval(labels, ours, theirs, metric=metric, groups=groups, resamples=50, seed=1)
-    assert found.standard_error == pytest.approx(np.std(gaps, ddof=1))
-    assert found.df == 4
-    half = stats.t.ppf(0.975, 4) * found.standard_error
-    assert found.high - found.low == pytest.approx(2 * half)
+    result = paired_metric_interval(labels, ours, theirs, metric=metric, groups=groups, resamples=50, seed=1)
+    assert result.standard_error == pytest.approx(np.std(gaps, ddof=1))
+    assert result.df == 4
+    half = stats.t.ppf(0.975, 4) * result.standard_error
+    assert result.high - result.low == pytest.approx(2 * half)
 
 
 def test_interval_covers_where_groups_are_alike_only_if_it_knows_the_groups():
@@ -223,20 +227,20 @@ def test_interval_covers_where_groups_are_alike_only_if_it_knows_the_groups():
     for _ in range(300):
         labels, ours, theirs, groups = clustered(rng)
         for known in hits:
-            given = groups if known else None
-            found = paired_metric_interval(labels, ours, theirs, groups=given, resamples=100)
-            hits[known] += found.low <= 0 <= found.high
+            units = groups if known else None
+            result = paired_metric_interval(labels, ours, theirs, groups=units, resamples=100)
+            hits[known] += result.low <= 0 <= result.high
     assert hits[False] / 300 < 0.90
     assert hits[True] / 300 >= 0.92
 
 
 def test_sentence_names_the_groups_where_examples_share_them():
     labels, ours, theirs, groups = clustered(np.random.default_rng(0))
-    found = compare(labels, ours, theirs, groups=groups)
-    assert (found.n_examples, found.n_groups) == (400, 100)
+    result = compare(labels, ours, theirs, groups=groups)
+    assert (result.n_examples, result.n_groups) == (400, 100)
     alone = paired_metric_interval(labels, ours, theirs, groups=groups, resamples=200)
-    assert (found.low, found.high, found.df) == (alone.low, alone.high, alone.df)
-    assert "3 seeds, 400 test examples in 100 groups)" in found.sentence()
+    assert (result.low, result.high, result.df) == (alone.low, alone.high, alone.df)
+    assert "3 seeds, 400 test examples in 100 groups)" in result.sentence()
     assert "groups" not in compare(labels, ours, theirs).sentence()
     same = compare(labels, ours, ours, groups=groups)
     assert "identical on all 400 test examples in 100 groups in all 3 seeds" in same.sentence()
@@ -272,24 +276,24 @@ def test_groups_that_do_not_fit_are_named(groups, message):
 def test_permutation_p_is_the_share_of_sign_patterns(counts):
     d = np.array(counts) / 420
     flips = np.array(list(itertools.product([1, -1], repeat=len(d)))) @ np.array(counts)
-    found = permutation_p(d)
-    assert found.exact
-    assert found.p == pytest.approx(np.mean(abs(flips) >= abs(sum(counts))))
-    assert found.smallest_p == 2 / 2 ** len(d)
+    result = permutation_p(d)
+    assert result.exact
+    assert result.p == pytest.approx(np.mean(abs(flips) >= abs(sum(counts))))
+    assert result.smallest_p == 2 / 2 ** len(d)
 
 
 def test_three_seeds_cannot_go_below_a_quarter():
-    found = permutation_p([0.5, 0.4, 0.6])
-    assert (found.p, found.smallest_p) == (0.25, 0.25)
+    result = permutation_p([0.5, 0.4, 0.6])
+    assert (result.p, result.smallest_p) == (0.25, 0.25)
 
 
 def test_permutation_of_many_seeds_is_sampled_and_near_the_exact():
     d = np.random.default_rng(3).normal(0.2, 1, 16)
     flips = np.array(list(itertools.product([1.0, -1.0], repeat=16))) @ d
-    found = permutation_p(d, seed=1)
-    assert not found.exact
-    assert found.p == pytest.approx(np.mean(abs(flips) >= abs(d.sum()) - 1e-9), abs=0.02)
-    assert found == permutation_p(d, seed=1)
+    result = permutation_p(d, seed=1)
+    assert not result.exact
+    assert result.p == pytest.approx(np.mean(abs(flips) >= abs(d.sum()) - 1e-9), abs=0.02)
+    assert result == permutation_p(d, seed=1)
 
 
 def test_mcnemar_by_hand():
@@ -297,9 +301,9 @@ def test_mcnemar_by_hand():
     labels = np.zeros(10, int)
     ours = np.array([0, 0, 0, 0, 0, 1, 0, 0, 1, 1])
     theirs = np.array([1, 1, 1, 2, 1, 0, 0, 0, 1, 2])
-    found = mcnemar(labels, ours, theirs)
-    assert (found.only_method, found.only_reference) == (5, 1)
-    assert found.p == pytest.approx(14 / 64)
+    result = mcnemar(labels, ours, theirs)
+    assert (result.only_method, result.only_reference) == (5, 1)
+    assert result.p == pytest.approx(14 / 64)
 
 
 @settings(max_examples=40, deadline=None)
@@ -323,8 +327,8 @@ def test_a_detectable_difference_is_found_four_times_in_five(df, level):
     rng = np.random.default_rng(0)
     mean = true + 0.01 * rng.standard_normal(200_000)
     error = 0.01 * np.sqrt(rng.chisquare(df, 200_000) / df)
-    found = mean - stats.t.ppf((1 + level) / 2, df) * error > 0
-    assert found.mean() == pytest.approx(0.8, abs=0.005)
+    result = mean - stats.t.ppf((1 + level) / 2, df) * error > 0
+    assert result.mean() == pytest.approx(0.8, abs=0.005)
 
 
 def test_detectable_difference_holds_for_whole_studies():
@@ -370,15 +374,15 @@ def test_detectable_difference_grows_with_error_power_and_fewer_seeds():
 @example(data_seed=0, seeds=1, share=0.5, reference=0.95, metric="macro_f1")
 def test_sentence_claims_no_more_than_the_interval(data_seed, seeds, share, reference, metric):
     labels, ours, theirs = study(data_seed, seeds=seeds, share=share, share_reference=reference)
-    found = compare(labels, ours, theirs, metric=metric)
-    told = found.sentence()
-    assert ("better" in told) == (found.low > 0)
-    assert ("worse" in told) == (found.high < 0)
-    assert "significant" not in told
-    assert "no difference exists" not in told.lower()
-    assert ("ther seeds may differ" in told) == (seeds == 1)
-    assert "60 test examples" in told
-    assert f"{seeds} seed" in told
+    result = compare(labels, ours, theirs, metric=metric)
+    sentence = result.sentence()
+    assert ("better" in sentence) == (result.low > 0)
+    assert ("worse" in sentence) == (result.high < 0)
+    assert "significant" not in sentence
+    assert "no difference exists" not in sentence.lower()
+    assert ("ther seeds may differ" in sentence) == (seeds == 1)
+    assert "60 test examples" in sentence
+    assert f"{seeds} seed" in sentence
 
 
 def with_numbers(**changes):
@@ -416,29 +420,29 @@ def test_sentence_does_not_round_a_bound_to_zero():
 def test_same_score_with_other_predictions_is_not_called_identical():
     labels = np.zeros(50, int)
     ours, theirs = np.full((3, 50), 1), np.full((3, 50), 2)
-    told = compare(labels, ours, theirs).sentence()
-    assert "identical" not in told
-    assert "cannot be told" in told
+    sentence = compare(labels, ours, theirs).sentence()
+    assert "identical" not in sentence
+    assert "cannot be told" in sentence
 
 
 def test_comparison_gathers_the_parts():
     labels, ours, theirs = study(7)
-    found = compare(labels, ours, theirs, metric="weighted_f1", seeds=[3, 1, 4])
+    result = compare(labels, ours, theirs, metric="weighted_f1", seeds=[3, 1, 4])
     alone = paired_metric_interval(labels, ours, theirs, metric="weighted_f1", resamples=200)
-    assert (found.low, found.high, found.per_seed) == (alone.low, alone.high, alone.per_seed)
-    assert found.permutation == permutation_p(alone.per_seed)
-    assert found.mcnemar == tuple(mcnemar(labels, *rows) for rows in zip(ours, theirs, strict=True))
-    assert found.detectable == detectable_difference(alone.standard_error, alone.df)
-    assert (found.seeds, found.n_examples) == ((3, 1, 4), 60)
+    assert (result.low, result.high, result.per_seed) == (alone.low, alone.high, alone.per_seed)
+    assert result.permutation == permutation_p(alone.per_seed)
+    assert result.mcnemar == tuple(mcnemar(labels, *rows) for rows in zip(ours, theirs, strict=True))
+    assert result.detectable == detectable_difference(alone.standard_error, alone.df)
+    assert (result.seeds, result.n_examples) == ((3, 1, 4), 60)
 
 
 def test_one_seed_speaks_of_examples_alone():
     labels, ours, theirs = study(2, seeds=1, examples=300)
-    found = paired_metric_interval(labels, ours, theirs, resamples=20_000)
+    result = paired_metric_interval(labels, ours, theirs, resamples=20_000)
     d = (ours[0] == labels).astype(float) - (theirs[0] == labels)
-    assert not found.over_seeds
-    assert found.df == 299
-    assert found.standard_error == pytest.approx(d.std() / np.sqrt(300), rel=0.02)
+    assert not result.over_seeds
+    assert result.df == 299
+    assert result.standard_error == pytest.approx(d.std() / np.sqrt(300), rel=0.02)
 
 
 # --- errors --------------------------------------------------------------------------------

@@ -34,27 +34,27 @@ def compare(ours, theirs, **options):
 def test_scores_of_0_and_1_give_the_accuracy_to_the_bit(data_seed, seeds, group_size):
     labels, ours, theirs = study(data_seed, seeds=seeds)
     groups = np.arange(60) // group_size
-    found = compare(ours == labels, theirs == labels, groups=groups)
+    result = compare(ours == labels, theirs == labels, groups=groups)
     by_class = compare_predictions(
         labels, ours, theirs, **NAMES, seeds=range(seeds), resamples=200, groups=groups
     )
     identical = bool(np.array_equal(ours == labels, theirs == labels))
-    assert found == dataclasses.replace(by_class, compared="scores", identical=identical)
+    assert result == dataclasses.replace(by_class, compared="scores", identical=identical)
     if not identical:
-        assert found.sentence() == by_class.sentence().replace("same predictions", "same scores")
+        assert result.sentence() == by_class.sentence().replace("same predictions", "same scores")
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6])
 def test_interval_of_any_scores_follows_its_formula(scale):
     ours, theirs = scores_of(4, seeds=4, examples=200, scale=scale)
-    found = paired_interval(ours, theirs, resamples=20_000)
+    result = paired_interval(ours, theirs, resamples=20_000)
     d = ours - theirs  # (S, N)
     a, b = d.mean(axis=1).var(ddof=1) / 4, d.mean(axis=0).var() / 200
     t = (a * stats.t.ppf(0.975, 3) + b * stats.t.ppf(0.975, 199)) / (a + b)
-    assert found.per_seed == pytest.approx(d.mean(axis=1))
-    assert found.standard_error == pytest.approx(np.sqrt(a + b), rel=0.02)
-    assert found.high - found.difference == pytest.approx(t * np.sqrt(a + b), rel=0.02)
-    assert found.difference - found.low == pytest.approx(found.high - found.difference)
+    assert result.per_seed == pytest.approx(d.mean(axis=1))
+    assert result.standard_error == pytest.approx(np.sqrt(a + b), rel=0.02)
+    assert result.high - result.difference == pytest.approx(t * np.sqrt(a + b), rel=0.02)
+    assert result.difference - result.low == pytest.approx(result.high - result.difference)
 
 
 def test_interval_changes_with_the_unit_of_the_score_and_not_with_its_zero():
@@ -92,8 +92,8 @@ def test_mcnemar_needs_right_and_wrong():
 
 
 def test_sentences_speak_of_points_only_where_scores_are_shares():
-    found = compare(*scores_of(shift=10.0), metric="matthews_corrcoef")
-    better = dataclasses.replace(found, difference=1.25, low=0.31, high=2.19, n_examples=420, n_groups=420)
+    result = compare(*scores_of(shift=10.0), metric="matthews_corrcoef")
+    better = dataclasses.replace(result, difference=1.25, low=0.31, high=2.19, n_examples=420, n_groups=420)
     assert better.sentence() == (
         "flat-lora is better than lora in matthews_corrcoef by 1.25 "
         "(95 % interval 0.31 to 2.19, 3 seeds, 420 test examples)."

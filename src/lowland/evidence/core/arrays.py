@@ -28,7 +28,7 @@ def check_scores(scores: npt.ArrayLike, scores_reference: npt.ArrayLike) -> tupl
     if ours.ndim != 2 or ours.shape[0] == 0 or ours.shape[1] < 2:
         raise Mistake(
             f"scores has shape {ours.shape}; expected (S, N) with S of 1 or more and N of 2 or more: "
-            "one row a seed, one column an example"
+            "one row per seed, one column per example"
         )
     if theirs.ndim != 2 or theirs.shape[1] != ours.shape[1]:
         raise Mistake(f"scores_reference has shape {theirs.shape}; expected {ours.shape}, that of scores")
@@ -53,7 +53,7 @@ def check_predictions(
         if array.ndim != 2 or array.shape[0] == 0 or array.shape[1] != truth.size:
             raise Mistake(
                 f"{name} has shape {array.shape}; expected (S, {truth.size}) with S of 1 or more: "
-                "one row a seed, one column a label"
+                "one row per seed, one column per label"
             )
     _check_seeds("predicted", ours, theirs)
     return truth, ours, theirs

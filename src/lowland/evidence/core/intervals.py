@@ -93,7 +93,7 @@ def paired_interval(
     section 3.8; C. A. Field and A. H. Welsh, "Bootstrapping clustered data", JRSS B 69(3), 2007.
 
     Args:
-        scores: (S, N) the method's score for each example, one row a seed; any finite numbers, higher is better.
+        scores: (S, N) the method's score for each example, one row per seed; any finite numbers, higher is better.
         scores_reference: (S, N) the reference's scores; row s was trained with the seed of the method's row s.
         groups: (N,) the group of each example, any hashable labels, at least two different ones; None if the examples
             are independent.
@@ -137,7 +137,7 @@ def paired_metric_interval(
 
     Args:
         labels: (N,) true classes.
-        predicted: (S, N) the method's predicted classes, one row a seed.
+        predicted: (S, N) the method's predicted classes, one row per seed.
         predicted_reference: (S, N) the reference's; row s was trained with the seed of the method's row s.
         metric: ``accuracy``, ``macro_f1`` or ``weighted_f1``.
         groups: as for :func:`paired_interval`, like the arguments that follow.

@@ -61,7 +61,7 @@ class PairedComparison:
         detectable: smallest true difference that would be found four times in five.
         identical: True if both have the same predictions (or scores) for every example and seed.
         compared: "predictions" or "scores": what `identical` speaks of.
-        is_share: True if every score lies in [0, 1], so that differences are told in points.
+        is_share: True if every score lies in [0, 1], so that differences are written in points.
     """
 
     method: str
@@ -166,7 +166,7 @@ def compare_scores(
     """Compare a method with a reference by their mean scores: interval, tests and detectable difference.
 
     Args:
-        scores: (S, N) the method's score for each example, one row a seed; any finite numbers, higher is better.
+        scores: (S, N) the method's score for each example, one row per seed; any finite numbers, higher is better.
         scores_reference: (S, N) the reference's scores, rows in the same order.
         method: name of the method, for the sentence.
         reference: name of the reference, for the sentence.
@@ -216,7 +216,7 @@ def compare_predictions(
 
     Args:
         labels: (N,) true classes.
-        predicted: (S, N) the method's predicted classes, one row a seed.
+        predicted: (S, N) the method's predicted classes, one row per seed.
         predicted_reference: (S, N) the reference's, rows in the same order.
         method: name of the method, for the sentence.
         reference: name of the reference, for the sentence.

@@ -16,7 +16,7 @@ from lowland.ground.records import RunRecord, read_predictions, read_record
 MEAN_SCORE = "mean score"
 """Name of the compared score if the records name none that is the mean of the examples' scores."""
 
-Run = tuple[RunRecord, pd.DataFrame]
+ScoredRun = tuple[RunRecord, pd.DataFrame]
 """A record, and its `group` and `score` for each test example."""
 
 
@@ -75,7 +75,9 @@ def pair_scores(runs: Mapping[Path, RunRecord], reference: str, split: str) -> l
     return pairs
 
 
-def _pair(ours: Sequence[Run], theirs: Sequence[Run], seeds: tuple[int, ...], split: str) -> PairedScores:
+def _pair(
+    ours: Sequence[ScoredRun], theirs: Sequence[ScoredRun], seeds: tuple[int, ...], split: str
+) -> PairedScores:
     _check_same_examples([*ours, *theirs])
     return PairedScores(
         method=ours[0][0].method,
@@ -94,7 +96,7 @@ def _read_scores(folder: Path, split: str) -> pd.DataFrame:
     return table[table["split"] == split].set_index("example").sort_index()[["group", "score"]]
 
 
-def _check_same_examples(runs: Sequence[Run]) -> None:
+def _check_same_examples(runs: Sequence[ScoredRun]) -> None:
     """Raise Mistake unless all runs have the same data, and the same test examples in the same groups."""
     first_record, first_table = runs[0]
     for record, table in runs[1:]:
@@ -106,7 +108,7 @@ def _check_same_examples(runs: Sequence[Run]) -> None:
             )
 
 
-def _name_score(runs: Sequence[Run], split: str) -> str:
+def _name_score(runs: Sequence[ScoredRun], split: str) -> str:
     """Return the first recorded score that equals the mean of the examples' scores in every run."""
     for name in runs[0][0].scores.get(split, {}):
         recorded = [record.scores.get(split, {}).get(name, np.nan) for record, _ in runs]
