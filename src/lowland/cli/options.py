@@ -1,136 +1,172 @@
-"""The options of the command line: a parser a verb."""
+"""Command line options from the models of what can be asked: one option for each field, with its help and default."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+import argparse
+import collections.abc
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
-from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
+import yaml
+from pydantic.fields import FieldInfo
 
-from lowland import __version__
-from lowland.cli.stress_options import add_stress
-from lowland.ground.recipe import Recipe
-from lowland.ground.spec import plain
+from lowland.ground.asked import Asked, plain
+from lowland.ground.mistakes import Mistake, one_of
 
-ABOUT = "Fine-tune with low-rank adapters that come to rest on flat land, and prove whether it helped."
-
-
-class Help(DefaultHelpFormatter):
-    """Leaves out the type where jsonargparse knows none: `read_recipe` reads those values."""
-
-    def _get_type_str(self, action: Any) -> str | None:
-        told: str | None = super()._get_type_str(action)
-        return None if told == "Any" else told
+Values = dict[str, Any]
+"""Values by the names of fields, as they stand on the command line or in a recipe file; the models check them."""
 
 
-def parsers(verbs: Mapping[str, Callable[..., int]]) -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
-    """The parser of the whole command line, and those of the verbs that take a recipe.
+@dataclass(frozen=True)
+class Command:
+    """A verb of the command line.
 
-    Args:
-        verbs: the functions, by their names; their docstrings are the help.
+    Attributes:
+        run: does the work; takes what `read` returns, and returns the exit code.
+        options: the fields that can be given, by name.
+        read: checks the given values and returns the models.
+        positional: the field that is given without a name, if any.
+        reads_recipe: whether `--config FILE` and `--print-config` belong to it.
     """
-    parser = ArgumentParser(prog="lowland", description=ABOUT, version=__version__, formatter_class=Help)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
-    commands = parser.add_subcommands(required=False, dest="subcommand", metavar="VERB")
-    recipes = {}
-    for name, verb in verbs.items():
-        one = ArgumentParser(description=verb.__doc__)
-        commands.add_subcommand(name, one, help=str(verb.__doc__))  # before it gets subcommands of its own
-        if name in ("compare", "train"):
-            _add_recipe(one, single=name == "train")
-            recipes[name] = one
-        elif name in OPTIONS_OF:
-            OPTIONS_OF[name](one)
-    return parser, recipes
+
+    run: Callable[..., int]
+    options: Mapping[str, FieldInfo]
+    read: Callable[[Values], tuple[Any, ...]]
+    positional: str | None = None
+    reads_recipe: bool = False
 
 
-def _add_recipe(parser: ArgumentParser, *, single: bool) -> None:
-    """An option for each field of a recipe. Values are read and held against their ranges by `read_recipe`."""
-    parser.add_argument(
-        "--config", action=ActionConfigFile, help="a recipe file; options given beside it win"
-    )
-    for one in dataclasses.fields(Recipe):
-        name, default, about = one.name, getattr(Recipe(), one.name), one.metadata["help"]
-        if single and name in ("methods", "seeds"):
-            name = name[:-1]
-            default = {"method": "lora", "seed": 42}[name]
-            about = {"method": "the method; `lowland methods` lists them", "seed": "of the run"}[name]
-        several = isinstance(default, tuple)
-        texts = one.type in ("str", "str | None") or name == "method"
+def command(run: Callable[..., int], *models: type[Asked], positional: str | None = None) -> Command:
+    """Return a command whose options are the fields of models, and whose function takes these models in order."""
+    options = {name: field for model in models for name, field in model.model_fields.items()}
+
+    def read(values: Values) -> tuple[Asked, ...]:
+        return read_models(values, models)
+
+    return Command(run, options, read, positional)
+
+
+def read_models(values: Values, models: Sequence[type[Asked]]) -> tuple[Asked, ...]:
+    """Return models with the values of their fields.
+
+    Raises:
+        Mistake: with the problems of all models.
+    """
+    read: list[Asked] = []
+    problems: list[str] = []
+    for model in models:
+        try:
+            read.append(model(**{name: values[name] for name in model.model_fields if name in values}))
+        except Mistake as mistake:
+            problems += mistake.problems
+    if problems:
+        raise Mistake(*problems)
+    return tuple(read)
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser that raises `Mistake` where argparse would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message as a mistake."""
+        raise Mistake(f"{message}; see {self.prog} --help")
+
+
+def parser_of(prog: str, about: str, verb: Command) -> Parser:
+    """Return the parser of a verb. Options that are not given are absent from what it returns."""
+    parser = Parser(prog=prog, description=about, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    if verb.reads_recipe:
+        parser.add_argument("--config", metavar="FILE", help="a recipe file; options beside it win")
         parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=name,
-            nargs="+" if several else None,
-            type=(str | None if default is None else str) if texts else Any,
-            default=plain(default),
-            help=about,
-            metavar=name.upper() if not several else name.upper().removesuffix("S"),
+            "--print-config", "--print_config", action="store_true", help="print the recipe, and run nothing"
         )
+    for name, field in verb.options.items():
+        _add_option(parser, name, field, positional=name == verb.positional)
+    return parser
+
+
+def parse(parser: Parser, verb: Command, arguments: Sequence[str]) -> Values:
+    """Return the values that are given on the command line, by field.
+
+    Raises:
+        Mistake: naming each option that does not exist, with the nearest one that does.
+    """
+    namespace, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        names = [option_name(name) for name in verb.options if name != verb.positional]
+        raise Mistake(
+            *(
+                one_of("option", word.partition("=")[0], names)
+                if word.startswith("--")
+                else f"'{word}' stands where no value is expected; see {parser.prog} --help"
+                for word in unknown
+            )
+        )
+    return vars(namespace)
+
+
+def option_name(field: str) -> str:
+    """Return a field's name on the command line."""
+    return f"--{field.replace('_', '-')}"
+
+
+def _add_option(parser: Parser, name: str, field: FieldInfo, *, positional: bool) -> None:
+    kinds = list(_kinds(field.annotation))
+    help_text = _help_of(field)
+    if bool in kinds:
+        if field.default:
+            parser.add_argument(
+                option_name(name), dest=name, action=argparse.BooleanOptionalAction, help=help_text
+            )
+        else:
+            parser.add_argument(option_name(name), dest=name, action="store_true", help=help_text)
+        return
+    several = tuple in kinds
+    reads: Callable[[str], Any] = _yaml_mapping if collections.abc.Mapping in kinds else str
+    if positional:
+        parser.add_argument(name, nargs="*" if several else "?", type=reads, help=help_text)
+        return
+    shown = name.upper().removesuffix("S") if several else name.upper()
     parser.add_argument(
-        "--fresh", action="store_true", help="run anew what is found in the folder of the runs"
+        option_name(name),
+        dest=name,
+        nargs="+" if several else None,
+        type=reads,
+        metavar=shown,
+        help=help_text,
     )
 
 
-def _add_predict(parser: ArgumentParser) -> None:
-    parser.add_argument("run", type=str, help="folder of a run, of an adapter, or of a whole model")
-    parser.add_argument(
-        "--text", nargs="+", type=str, help="texts to label; one that begins with a dash as --text=-5%%"
-    )
-    parser.add_argument("--data", type=str | None, help="a file of texts: .csv, .tsv, .jsonl or .parquet")
-    parser.add_argument(
-        "--text-column", dest="text_column", type=str, default="text", help="its column of texts"
-    )
-    parser.add_argument("--out", type=str | None, help="write a CSV file instead of printing one")
-    parser.add_argument("--merge", action="store_true", help="fold the adapter into the weights first")
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """Yield the plain types of an annotation: of a union, those of its members."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        yield from _kinds(typing.get_args(annotation)[0])
+    elif origin in (typing.Union, types.UnionType):
+        for member in typing.get_args(annotation):
+            yield from _kinds(member)
+    else:
+        yield origin or annotation
 
 
-def _add_merge(parser: ArgumentParser) -> None:
-    parser.add_argument("run", type=str, help="folder of a run, or of an adapter in PEFT's format")
-    parser.add_argument("--out", type=str, required=True, help="folder for the merged model; new, or empty")
-    parser.add_argument(
-        "--model", type=str | None, help="the base model; default: the one that was trained on"
-    )
-    parser.add_argument(
-        "--dtype", type=str, default="fp32", help="of the merged model: fp32, bf16, fp16 or nf4"
-    )
-    parser.add_argument(
-        "--precision", type=str, default="float32", help="of the sum W + s·BA: float32 or float64"
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=str | None,  # `lowland merge` reads it: "nan" is a mistake with a sentence of its own
-        help="largest difference of a logit that passes (fp32: 1e-4, fp16: 1e-2, bf16: 0.1, nf4: 1)",
-    )
-    parser.add_argument(
-        "--data", type=str | None, help="a file of texts to compare on, instead of the run's validation texts"
-    )
-    parser.add_argument(
-        "--text-column", dest="text_column", type=str, default="text", help="its column of texts"
-    )
+def _help_of(field: FieldInfo) -> str:
+    """Return a field's help text with its default."""
+    text = " ".join((field.description or "").split())
+    default = None if field.is_required() else plain(field.get_default(call_default_factory=True))
+    if isinstance(default, dict):
+        default = default.get("name")
+    if isinstance(default, list):
+        default = " ".join(map(str, default))
+    shown = "" if default in (None, False, "", True) else f" (default: {default})"
+    return f"{text}{shown}".replace("%", "%%")
 
 
-def _add_check(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", type=str | None, help="a model of the Hugging Face hub, or a folder")
-    parser.add_argument(
-        "--adapter",
-        type=str | None,
-        help="folder of a trained adapter, or of a run, to check instead of a new one",
-    )
-    parser.add_argument("--rank", type=int | None, help="rank of the new adapters (8)")
-    parser.add_argument("--alpha", type=float | None, help="they are scaled by alpha / rank (16)")
-    parser.add_argument(
-        "--targets",
-        nargs="+",
-        type=str,
-        help="layers to adapt: all-linear, or names or patterns (all-linear)",
-    )
-
-
-OPTIONS_OF: Mapping[str, Callable[[ArgumentParser], None]] = {
-    "predict": _add_predict,
-    "merge": _add_merge,
-    "check": _add_check,
-    "stress": add_stress,
-}
-"""The options of the verbs that take no recipe."""
+def _yaml_mapping(text: str) -> Any:
+    """Return a mapping that is written as YAML or JSON; the model refuses anything else."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text

@@ -1,4 +1,4 @@
-"""What other libraries print, which would drown our own lines; their errors still show."""
+"""Other libraries' notes, which would drown lowland's own lines; their errors still show."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import logging
 import os
 
 NOISY = ("torchao", "bitsandbytes", "torch.utils._pytree")
-"""Loggers that warn at import of what nobody can do anything about: kernels for other machines, each other's names."""
+"""Loggers that warn at import about things that users can do nothing about, such as kernels for other machines."""
 
 
 def quiet_libraries() -> None:
-    """Have them keep quiet. To be called before they are imported: some speak at once."""
+    """Silence the notes of other libraries. Call it before they are imported: some speak at once."""
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers.utils import logging as notes
+    from transformers.utils import logging as transformers_logging
 
-    notes.set_verbosity_error()
-    notes.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lowland.ground.mistakes import Mistake, reason_of
-from lowland.lora import find_head
-from lowland.lora.targets import is_under
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,8 @@ class LoadedModel:
     @property
     def trained_whole(self) -> list[str]:
         """Names of the modules that are trained in full beside adapters: the head, and what the backbone lacked."""
+        from lowland.lora import find_head
+
         return [*find_head(self.model), *self.fresh_backbone]
 
 
@@ -132,6 +132,9 @@ def first_names(names: Sequence[str]) -> str:
 
 def _with_fresh_modules(model: Any, loading: Mapping[str, Any], folder: Path) -> LoadedModel:
     """Find the modules whose weights were not in the file: in the head, and in the backbone (but no whole layers)."""
+    from lowland.lora import find_head
+    from lowland.lora.targets import is_under
+
     head = find_head(model)
     mismatched = [key if isinstance(key, str) else key[0] for key in loading["mismatched_keys"]]
     if wrong := sorted(key for key in mismatched if not is_under(key, head)):

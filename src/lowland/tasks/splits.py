@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream_seed
@@ -107,6 +106,8 @@ def _hold_out(
     table: pd.DataFrame, name: str, share: float, seed: int, source: str, inputs: Sequence[str], *, least: int
 ) -> pd.DataFrame:
     """Move a stratified share of the training rows to the split `name`; copies of an example go together."""
+    from sklearn.model_selection import train_test_split
+
     rows = table[table["split"] == TRAIN]
     same = _same_example(rows, inputs)
     first = rows.groupby(same)["label"].first()
