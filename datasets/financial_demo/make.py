@@ -1,13 +1,14 @@
-"""Write the data set financial-demo from its template banks.
+"""Generator of the data set financial-demo from its template banks.
 
-Run ``python datasets/financial_demo/make.py`` after a change to a ``*.yaml`` bank, and with
-``--check`` to learn (exit code 1) whether the CSV on disk differs from what the banks give. The
-same banks give the same bytes everywhere: each template draws from its own stream, seeded by its
-own text, so mending one template leaves the sentences of the others alone. Sentences of one template
-share a ``group``, its number in the bank: a template put between others renumbers those after it.
+Run ``python datasets/financial_demo/make.py`` after a change to a ``*.yaml`` bank. With ``--check``,
+the exit code is 1 if the CSV on disk differs from the generated one. The same banks give the same
+bytes on every machine. Each template draws from its own random stream, seeded by its own text, so that
+a change to one template does not change the sentences of the others. Sentences of one template share a
+``group``, the template's number in the bank; an inserted template renumbers those after it.
 
-Slots of a template
-    ``{company}``, ``{sector}`` ...: a filler listed in the same file; ``{company2}``: another one.
+Slots of a template:
+
+    ``{company}``, ``{sector}`` ...: a filler from the same file; ``{company2}`` is a different one.
     ``{lo_pct}``, ``{mid_pct}``, ``{hi_pct}``: numbers of one kind, drawn with ``lo < mid < hi``.
     ``{quarter}``, ``{month}`` ...: words that all splits share (``SHARED``).
     ``[a|b]``: one of the alternatives.
@@ -54,7 +55,14 @@ SHARED: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of number: smallest and largest ``lo``, in units of ``step * 10 ** -decimals``."""
+    """Kind of number.
+
+    Attributes:
+        low: smallest value of ``lo``, in units of ``step * 10 ** -decimals``.
+        high: largest value of ``lo``, in the same units.
+        step: distance between neighbouring numbers, before the decimal point is set.
+        decimals: number of decimals.
+    """
 
     low: int
     high: int
@@ -76,7 +84,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Template:
-    """One sentence with slots and the label that holds however the slots are filled."""
+    """Sentence with slots, and the label that it has whatever the slots are filled with."""
 
     split: str
     category: str
@@ -88,7 +96,7 @@ def read_bank(split: str) -> dict[str, Any]:
     """Read one split's bank: ``fillers``, ``templates`` and ``sentences_per_template``.
 
     Raises:
-        ValueError: the file names another split than its file name does.
+        ValueError: if the split in the file is not the one in its file name.
     """
     bank = yaml.safe_load((HERE / f"{split}.yaml").read_text(encoding="utf-8"))
     if bank["split"] != split:
@@ -105,9 +113,9 @@ def templates_of(bank: dict[str, Any]) -> Iterator[Template]:
 
 
 def draw_numbers(kind: Kind, stream: random.Random) -> dict[str, str]:
-    """Draw ``lo < mid < hi``, each 1.25 to 1.55 times the one before: a gap that a reader sees.
+    """Draw ``lo < mid < hi``, each 1.25 to 1.55 times the one before, so that a reader notices the gap.
 
-    ``lo`` varies more than the gaps do: the size of a number alone does not tell which one it is.
+    ``lo`` varies more than the gaps do, so that the size of a number does not show which one it is.
     """
     low = stream.randint(kind.low, kind.high)
     mid = max(low + 1, round(low * stream.uniform(1.25, 1.55)))
@@ -118,8 +126,8 @@ def draw_numbers(kind: Kind, stream: random.Random) -> dict[str, str]:
 
 
 def fill(template: str, fillers: dict[str, list[str]], stream: random.Random) -> str:
-    """Fill every slot of ``template``; a slot named twice gets the same value twice."""
-    text = re.sub(r"\[([^\]]*)\]", lambda m: stream.choice(m[1].split("|")), template)
+    """Return the template with every slot filled; a slot that occurs twice gets the same value twice."""
+    text = re.sub(r"\[([^\]]*)\]", lambda match: stream.choice(match[1].split("|")), template)
     values: dict[str, str] = {}
     taken: set[str] = set()  # so that {company} and {company2} differ
     for slot in re.findall(r"\{(\w+)\}", text):
@@ -134,36 +142,36 @@ def fill(template: str, fillers: dict[str, list[str]], stream: random.Random) ->
         choices = SHARED[name] if name in SHARED else fillers[name]
         values[slot] = stream.choice([choice for choice in choices if choice not in taken])
         taken.add(values[slot])
-    return re.sub(r"\{(\w+)\}", lambda m: values[m[1]], text)
+    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], text)
 
 
 def expand(template: Template, bank: dict[str, Any], tries: int = 400) -> list[str]:
-    """Make ``sentences_per_template`` different sentences of one template.
+    """Return ``sentences_per_template`` different sentences of one template.
 
     Raises:
-        ValueError: the template has too few slots to give that many different sentences.
+        ValueError: if the template has too few slots for that many different sentences.
     """
     wanted = bank["sentences_per_template"]
     stream = random.Random(f"0/{template.split}/{template.label}/{template.text}")
     sentences: dict[str, None] = {}  # a set that keeps its order
     for _ in range(tries):
         sentence = fill(template.text, bank["fillers"], stream)
-        # Posts are written in lower case on purpose and keep their first letter.
+        # Posts are in lower case on purpose, so their first letter stays.
         if template.split != "shifted":
             sentence = sentence[:1].upper() + sentence[1:]
         sentences[sentence] = None
         if len(sentences) == wanted:
             return list(sentences)
     raise ValueError(
-        f"only {len(sentences)} different sentences, {wanted} wanted; "
-        f"add a slot or a choice to this template: {template.text}"
+        f"a template gives {len(sentences)} different sentences, but {wanted} are needed; "
+        f"add a slot or a choice to it: {template.text}"
     )
 
 
 def make_rows() -> list[tuple[str, str, str, str, str]]:
-    """Make all rows ``(text, label, split, category, group)``; each split is shuffled by a fixed seed.
+    """Return all rows ``(text, label, split, category, group)``; each split is shuffled with a fixed seed.
 
-    A group is a template: ``test-017`` is the 17th of its bank, in the order of `templates_of`.
+    A group stands for a template: ``test-017`` is the 17th of its bank, in the order of `templates_of`.
     """
     rows: list[tuple[str, str, str, str, str]] = []
     for split in SPLITS:
@@ -188,9 +196,11 @@ def make_csv() -> bytes:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the CSV, or with ``--check`` only compare it; return the exit code."""
-    parser = argparse.ArgumentParser(description="Write financial_demo.csv from its banks.")
-    parser.add_argument("--check", action="store_true", help="only compare; exit 1 if it differs")
+    """Write the CSV, or only compare it with ``--check``; return the exit code."""
+    parser = argparse.ArgumentParser(description="Write financial_demo.csv from its template banks.")
+    parser.add_argument(
+        "--check", action="store_true", help="only compare; the exit code is 1 if the file differs"
+    )
     args = parser.parse_args(argv)
     made = make_csv()
     if not args.check:
@@ -198,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"wrote {CSV_PATH.name}: {len(make_rows())} sentences")
         return 0
     if CSV_PATH.exists() and CSV_PATH.read_bytes() == made:
-        print(f"{CSV_PATH.name} is what the banks give")
+        print(f"{CSV_PATH.name} agrees with the banks")
         return 0
     print(f"{CSV_PATH.name} differs from the banks; run make.py without --check", file=sys.stderr)
     return 1

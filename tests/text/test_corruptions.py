@@ -1,4 +1,4 @@
-"""Damage to texts: exact in its log, even in its rate, blind to the rate in its places, and never through a cluster."""
+"""Corruptions: the log is exact, the rate is kept, places do not depend on the rate, and no cluster is split."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CORPUS = (
     "Which is the longest river that flows through Germany, Austria and Hungary?",
 )
 HINDI = "भारत की राजधानी क्या है? क्षत्रिय और ज्ञान में र्‍य"
-# clusters of every sort that can be split or joined: conjuncts, joiners, flags, families, jamo, marks, line ends
+# clusters of every kind that can be split or joined: conjuncts, joiners, flags, families, jamo, marks, line ends
 PIECES = st.sampled_from(
     ["a", "b", "rn", "ll", "The", "dog", "8", "३", "क्ष", "क्", "त्रि", "ज्ञ", "र्\u200dय", "é", "e\u0301",
      "\u0301", "\u200d", "👩\u200d👧", "👩", "🇫🇷", "🇫", "👍🏽", "1\ufe0f\u20e3", "ᄀ", "ᅡ", "ᆨ", "한", "\u0600",
@@ -54,44 +54,44 @@ def borders(text: str) -> set[int]:
     return {0, *np.cumsum([len(cluster) for cluster in clusters(text)]).tolist()}
 
 
-def whole_borders(done: Corrupted) -> set[int]:
-    """Where the edits begin and end in the new text."""
-    found, shift = set(), 0
-    for edit in done.edits:
-        found.add(edit.start + shift)
+def whole_borders(corrupted: Corrupted) -> set[int]:
+    """Return where the edits begin and end in the new text."""
+    places, shift = set(), 0
+    for edit in corrupted.edits:
+        places.add(edit.start + shift)
         shift += len(edit.after) - len(edit.before)
-        found.add(edit.end + shift)
-    return found
+        places.add(edit.end + shift)
+    return places
 
 
 def room(text: str, kind: str) -> set[Edit]:
-    """Edits made if the rate were without bound, in as many draws as find them."""
+    """Return the edits that are possible in a text: those of 20 draws at the highest rate."""
     return {edit for seed in range(20) for edit in corrupt(text, kind, 1.0, seed=seed).edits}
 
 
 @FAST
 @given(TEXTS, KINDS, RATES, SEEDS)
 def test_the_log_is_exact(text, kind, rate, seed):
-    done = corrupt(text, kind, rate, seed=seed)
-    assert apply(text, done.edits) == done.text
+    corrupted = corrupt(text, kind, rate, seed=seed)
+    assert apply(text, corrupted.edits) == corrupted.text
     at, rebuilt = 0, ""
-    for edit in done.edits:  # in order and apart, told without apply
+    for edit in corrupted.edits:  # in order and without overlap, checked without `apply`
         assert at <= edit.start < edit.end <= len(text)
         assert edit.before == text[edit.start : edit.end] != edit.after
         rebuilt += text[at : edit.start] + edit.after
         at = edit.end
-    assert rebuilt + text[at:] == done.text
+    assert rebuilt + text[at:] == corrupted.text
 
 
 @FAST
 @given(TEXTS, KINDS, RATES, SEEDS)
-def test_the_same_again_is_the_same(text, kind, rate, seed):
+def test_the_same_arguments_give_the_same_text(text, kind, rate, seed):
     assert corrupt(text, kind, rate, seed=seed) == corrupt(text, kind, rate, seed=seed)
 
 
 @FAST
 @given(TEXTS, KINDS, RATES, RATES, SEEDS)
-def test_lighter_damage_is_part_of_heavier(text, kind, rate, other, seed):
+def test_the_edits_at_a_smaller_rate_are_among_those_at_a_larger_rate(text, kind, rate, other, seed):
     light, heavy = (corrupt(text, kind, level, seed=seed) for level in sorted((rate, other)))
     assert set(light.edits) <= set(heavy.edits)
 
@@ -99,62 +99,62 @@ def test_lighter_damage_is_part_of_heavier(text, kind, rate, other, seed):
 @FAST
 @given(TEXTS, KINDS, RATES, SEEDS)
 def test_edits_are_rate_times_units_to_the_nearest_whole_or_all_that_fit(text, kind, rate, seed):
-    done = corrupt(text, kind, rate, seed=seed)
-    wanted = max(1, int(rate * done.units + 0.5))
-    assert len(done.edits) <= wanted
-    if len(done.edits) < wanted:  # then no further one fits
-        assert done.edits == corrupt(text, kind, 1.0, seed=seed).edits
+    corrupted = corrupt(text, kind, rate, seed=seed)
+    wanted = max(1, int(rate * corrupted.units + 0.5))
+    assert len(corrupted.edits) <= wanted
+    if len(corrupted.edits) < wanted:  # then no further edit fits
+        assert corrupted.edits == corrupt(text, kind, 1.0, seed=seed).edits
     shape = "".join(" " if cluster.isspace() else "x" for cluster in clusters(text))
-    assert done.units == (2 * len(shape.split()) if kind == "emoji" else shape.count("x"))
-    assert done.rate == (len(done.edits) / done.units if done.units else 0)
+    assert corrupted.units == (2 * len(shape.split()) if kind == "emoji" else shape.count("x"))
+    assert corrupted.rate == (len(corrupted.edits) / corrupted.units if corrupted.units else 0)
 
 
 @FAST
 @given(TEXTS, KINDS, RATES, SEEDS)
 def test_a_text_with_room_for_damage_is_damaged(text, kind, rate, seed):
-    done = corrupt(text, kind, rate, seed=seed)
-    assert (done.text != text) == bool(done.edits)
-    assert bool(done.edits) == bool(corrupt(text, kind, 1.0, seed=0).edits)
+    corrupted = corrupt(text, kind, rate, seed=seed)
+    assert (corrupted.text != text) == bool(corrupted.edits)
+    assert bool(corrupted.edits) == bool(corrupt(text, kind, 1.0, seed=0).edits)
 
 
 @FAST
 @given(TEXTS, KINDS, RATES, SEEDS)
 def test_no_cluster_is_split_or_joined(text, kind, rate, seed):
-    done = corrupt(text, kind, rate, seed=seed)
-    assert {edit.start for edit in done.edits} | {edit.end for edit in done.edits} <= borders(text)
-    assert whole_borders(done) <= borders(done.text)
+    corrupted = corrupt(text, kind, rate, seed=seed)
+    assert {edit.start for edit in corrupted.edits} | {edit.end for edit in corrupted.edits} <= borders(text)
+    assert whole_borders(corrupted) <= borders(corrupted.text)
 
 
 @FAST
 @given(TEXTS, KINDS, RATES, SEEDS)
-def test_lines_stay(text, kind, rate, seed):
-    done = corrupt(text, kind, rate, seed=seed)
-    assert regex.findall(r"\r\n|\v", done.text) == regex.findall(r"\r\n|\v", text)
-    assert not any(regex.search(r"\v", edit.before + edit.after) for edit in done.edits)
+def test_line_breaks_stay(text, kind, rate, seed):
+    corrupted = corrupt(text, kind, rate, seed=seed)
+    assert regex.findall(r"\r\n|\v", corrupted.text) == regex.findall(r"\r\n|\v", text)
+    assert not any(regex.search(r"\v", edit.before + edit.after) for edit in corrupted.edits)
 
 
 @FAST
 @given(st.data(), TEXTS, KINDS, RATES, SEEDS)
-def test_protected_spans_and_what_touches_them_stay(data, text, kind, rate, seed):
+def test_protected_spans_and_their_neighbours_stay(data, text, kind, rate, seed):
     assume(text)
     start = data.draw(st.integers(0, len(text) - 1))
     kept = text[start : data.draw(st.integers(start + 1, len(text)))]
-    done = corrupt(text, kind, rate, seed=seed, protect=[kept, ""])
+    corrupted = corrupt(text, kind, rate, seed=seed, protect=[kept, ""])
     places = [at for at in range(len(text)) if text.startswith(kept, at)]
     shift = 0
     moved = dict.fromkeys(places, 0)
-    for edit in done.edits:
+    for edit in corrupted.edits:
         assert not any(at <= edit.end and edit.start <= at + len(kept) for at in places)
         shift += len(edit.after) - len(edit.before)
         moved.update((at, shift) for at in places if at >= edit.end)
     for at in places:  # the span and both its neighbours, where they now stand
         new = at + moved[at]
         around = text[max(at - 1, 0) : at + len(kept) + 1]
-        assert done.text.startswith(around, new - min(at, 1))
+        assert corrupted.text.startswith(around, new - min(at, 1))
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_protection_takes_edits_away_and_its_units_too_but_never_changes_the_order(kind):
+def test_protection_removes_edits_and_units_but_does_not_change_the_order(kind):
     text = "France borders Spain, and in France many dogs run on one beach; france is small print."
     free, kept = (corrupt(text, kind, 1.0, seed=4, protect=names) for names in ((), ("France", "Spain")))
     assert kept.units == free.units - (2 * 3 if kind == "emoji" else 6 + 5 + 6)
@@ -170,7 +170,7 @@ def test_protection_takes_edits_away_and_its_units_too_but_never_changes_the_ord
         assert corrupt(text, kind, 0.001, seed=4, protect=["France", "Spain"]).edits == first
 
 
-def test_occurrences_that_overlap_are_protected_both():
+def test_overlapping_occurrences_are_both_protected():
     made = {
         edit
         for seed in range(20)
@@ -181,9 +181,9 @@ def test_occurrences_that_overlap_are_protected_both():
 
 @pytest.mark.parametrize("rate", LADDER)
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_the_rate_is_held(kind, rate):
-    done = [corrupt(text, kind, rate, seed=seed) for text in CORPUS for seed in range(3)]
-    assert all(len(one.edits) == max(1, int(rate * one.units + 0.5)) for one in done)
+def test_the_rate_is_kept(kind, rate):
+    results = [corrupt(text, kind, rate, seed=seed) for text in CORPUS for seed in range(3)]
+    assert all(len(corrupted.edits) == max(1, int(rate * corrupted.units + 0.5)) for corrupted in results)
     long = corrupt(" ".join(CORPUS), kind, rate, seed=0)
     assert long.rate == pytest.approx(rate, abs=0.5 / long.units)
 
@@ -199,12 +199,12 @@ def test_seeds_and_texts_damage_different_places(kind):
     assert len(set(shared)) == 3
 
 
-def test_the_draw_is_the_named_stream():
-    """A text with one candidate a letter: the smallest numbers of the stream are damaged."""
+def test_the_random_numbers_come_from_the_named_stream():
+    """In a text with one candidate per letter, the letters with the smallest random numbers are damaged."""
     text = "abcdefghij"
     draws = corruptions.stream(5, "corruption", "casing", text).random((2, 10))[0]
-    done = corrupt(text, "casing", 0.3, seed=5)
-    assert {edit.start for edit in done.edits} == set(np.argsort(draws)[:3].tolist())
+    corrupted = corrupt(text, "casing", 0.3, seed=5)
+    assert {edit.start for edit in corrupted.edits} == set(np.argsort(draws)[:3].tolist())
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
@@ -229,15 +229,15 @@ EXPECTED_ACTIONS = {
 
 
 @pytest.mark.parametrize(("kind", "actions"), EXPECTED_ACTIONS.items())
-def test_what_each_kind_does(kind, actions):
+def test_each_kind_has_its_actions(kind, actions):
     made = room(CORPUS[4], kind) | room("How many dogs can a barn hold, at best?", kind)
     assert {edit.action for edit in made} == actions
     for edit in made:
-        assert right(edit), edit
+        assert is_legitimate(edit), edit
 
 
-def right(edit: Edit) -> bool:
-    """What an edit may do, told from its texts alone."""
+def is_legitimate(edit: Edit) -> bool:
+    """Whether an edit does what its action says, judged by its texts alone."""
     before, after = edit.before, edit.after
     rules = {
         "neighbour": lambda: after in glyphs.NEIGHBOURS[before],
@@ -264,7 +264,7 @@ def right(edit: Edit) -> bool:
     return rules[edit.action]()
 
 
-def test_every_alternative_is_taken():
+def test_every_alternative_is_drawn():
     assert {
         edit.after for seed in range(150) for edit in corrupt("s", "leetspeak", 1.0, seed=seed).edits
     } == {"5", "$"}
@@ -286,11 +286,11 @@ def test_two_edits_never_cancel_out(kind, text):
     assert all(corrupt(text, kind, 1.0, seed=seed).text != text for seed in range(200))
 
 
-def test_marks_that_follow_no_letter_stay():
+def test_punctuation_that_does_not_follow_a_letter_stays():
     assert {edit.before for edit in room("'?' -- ¿ ...", "spacing")} == {" "}
 
 
-def test_casing_spares_letters_that_have_no_single_other_case():
+def test_casing_spares_letters_without_a_single_other_case():
     made = room("ßİıŉa é e\u0301 Ω ǅ", "casing")
     assert {(edit.before, edit.after) for edit in made} == {
         ("a", "A"),
@@ -300,14 +300,14 @@ def test_casing_spares_letters_that_have_no_single_other_case():
     }
 
 
-def test_emoji_stand_apart_from_words_and_take_a_words_place_within_its_marks():
+def test_emoji_are_set_off_by_a_space_or_replace_a_word_within_its_punctuation():
     made = {edit.after for edit in room("(dog) cats!", "emoji")}
     assert {"🐕", "🐈"} < made
     assert {after[:2] for after in made} >= {") ", "! "}
     assert all(" " in after for after in made - {"🐕", "🐈"})
     for seed in range(10):
-        done = corrupt("(dog) cats!", "emoji", 1.0, seed=seed).text
-        assert regex.match(r"\(🐕\) \X 🐈! \X$", done), done
+        corrupted = corrupt("(dog) cats!", "emoji", 1.0, seed=seed).text
+        assert regex.match(r"\(🐕\) \X 🐈! \X$", corrupted), corrupted
 
 
 @pytest.mark.parametrize(
@@ -315,17 +315,17 @@ def test_emoji_stand_apart_from_words_and_take_a_words_place_within_its_marks():
     [("casing", 0), ("leetspeak", 0), ("ocr", 0), ("typos", 1), ("spacing", 1),
      ("confusables", 1), ("emoji", 1), ("mixed", 1)],
 )  # fmt: skip
-def test_hindi_is_left_alone_by_what_knows_latin_only(kind, has_room):
-    done = corrupt(HINDI, kind, "heavy", seed=3)
-    assert bool(done.edits) == has_room == (done.text != HINDI)
-    assert done.units == (
+def test_corruptions_of_latin_letters_leave_hindi_unchanged(kind, has_room):
+    corrupted = corrupt(HINDI, kind, "heavy", seed=3)
+    assert bool(corrupted.edits) == has_room == (corrupted.text != HINDI)
+    assert corrupted.units == (
         2 * len(HINDI.split()) if kind == "emoji" else len(clusters(HINDI.replace(" ", "")))
     )
     whole = set(clusters(HINDI)) | set(" 😀🙂😂🤔😅🎉✨🔥👍🙏👀💯？,.;-\u200b\u2060\ufeff") | {"\u00ad"}
-    assert {cluster.rstrip("\u00ad") or cluster for cluster in clusters(done.text)} <= whole
+    assert {cluster.rstrip("\u00ad") or cluster for cluster in clusters(corrupted.text)} <= whole
 
 
-def test_a_half_conjunct_never_meets_the_letter_that_would_complete_it():
+def test_a_half_conjunct_is_never_joined_to_a_letter_that_completes_it():
     for seed in range(50):
         for kind in ("typos", "spacing"):
             assert "त् " in corrupt("यह पश्चात् कब", kind, 1.0, seed=seed).text
@@ -333,7 +333,7 @@ def test_a_half_conjunct_never_meets_the_letter_that_would_complete_it():
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 @pytest.mark.parametrize("text", ["", " ", "\n", " \n\t "])
-def test_nothing_comes_of_nothing(text, kind):
+def test_a_text_without_units_has_no_edits(text, kind):
     assert corrupt(text, kind, "heavy", seed=0) == Corrupted(text, (), 0)
 
 
@@ -342,12 +342,12 @@ ROUND_TRIP = st.one_of(st.text(st.characters(codec="ascii"), max_size=60), st.sa
 
 @FAST
 @given(ROUND_TRIP, RATES, SEEDS)
-def test_undo_brings_ascii_back(text, rate, seed):
+def test_undo_restores_ascii(text, rate, seed):
     assert undo(corrupt(text, "confusables", rate, seed=seed).text) == text
     assert CORRUPTIONS["confusables"].invertible
 
 
-def test_only_what_can_be_undone_says_so():
+def test_only_the_corruptions_that_undo_restores_are_marked_invertible():
     text = " ".join(CORPUS)
     for kind, row in CORRUPTIONS.items():
         back = all(undo(corrupt(text, kind, "heavy", seed=seed).text) == text for seed in range(5))
@@ -356,7 +356,7 @@ def test_only_what_can_be_undone_says_so():
 
 @FAST
 @given(TEXTS)
-def test_undo_twice_is_undo_once(text):
+def test_undo_is_idempotent(text):
     assert undo(undo(text)) == undo(text)
 
 
@@ -365,7 +365,7 @@ def test_undo_twice_is_undo_once(text):
     ["", HINDI, "naïve café, São Paulo, Łódź, İstanbul", "e\u0301te\u0301 Tiê\u0301ng", "мир труд", "оса и мир",
      "Ελλάδα", "👩\u200d👧 🇫🇷 1\ufe0f\u20e3 👍🏽", "می\u200cخواهم", "10² ½ ™ …", "東京　한국", "२० दिन", "a ≠ b"],
 )  # fmt: skip
-def test_undo_leaves_honest_text_alone(text):
+def test_undo_leaves_clean_text_unchanged(text):
     assert undo(text) == text
 
 
@@ -375,7 +375,7 @@ def test_undo_leaves_honest_text_alone(text):
      ("s\u200bo\u00ad\ufeff", "so"), ("оса", "oca"), ("мир: рaris", "мир: paris"), ("мир: оса", "мир: оса"),
      ("Іdaһo", "Idaho"), ("\u04c0ong", "long"), ("Ｆ\u0430r", "Far")],
 )  # fmt: skip
-def test_undo_reads_what_a_reader_reads(messy, plain):
+def test_undo_of_mixed_texts(messy, plain):
     assert undo(messy) == plain
 
 
@@ -388,18 +388,18 @@ def test_levels(level, rate):
 
 
 @pytest.mark.parametrize("level", [0, -0.1, 1.01, "0", "nan", float("inf"), True, False, "2"])
-def test_levels_outside_are_mistakes(level):
+def test_rates_out_of_range_are_mistakes(level):
     with pytest.raises(Mistake, match=f"level is {level}; it must be light or heavy, or a rate above 0"):
         rate_of(level)
 
 
 @pytest.mark.parametrize("level", ["hevy", "", None, [0.1]])
-def test_levels_that_are_none_are_mistakes(level):
+def test_unknown_levels_are_mistakes(level):
     with pytest.raises(Mistake, match="unknown level"):
         rate_of(level)
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_reported_at_once():
     with pytest.raises(Mistake) as caught:
         corrupt("x", "typo", "hevy", seed=0, protect="France")
     corruption, level, protect = caught.value.problems
@@ -421,7 +421,7 @@ def test_edits_of_another_text_are_a_mistake(edits):
         apply("abc", edits)
 
 
-def test_the_table_is_whole_and_levels_are_rungs():
+def test_the_table_is_complete_and_levels_are_steps_of_the_ladder():
     assert list(CORRUPTIONS) == [
         "typos",
         "spacing",
@@ -436,5 +436,5 @@ def test_the_table_is_whole_and_levels_are_rungs():
     assert sorted(set(LADDER)) == list(LADDER)
     assert len(LADDER) == 5
     assert set(LEVELS.values()) < set(LADDER)
-    every = {name for name, found in inspect.getmembers(candidates, inspect.isgeneratorfunction)}
+    every = {name for name, _ in inspect.getmembers(candidates, inspect.isgeneratorfunction)}
     assert every == set(CORRUPTIONS)

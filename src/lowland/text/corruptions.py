@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -261,7 +261,7 @@ def _chosen(
     return tuple(sorted(edits, key=lambda edit: edit.start))
 
 
-CORRUPTIONS: Mapping[str, Corruption] = {
+CORRUPTIONS: dict[str, Corruption] = {
     "typos": Corruption(candidates.typos, "neighbouring keys; letters swapped, dropped and doubled"),
     "spacing": Corruption(
         candidates.spacing, "spaces lost, doubled and inside words; punctuation lost, doubled and added"

@@ -1,4 +1,4 @@
-"""Items: the package's are whole; a user's are read, or refused with all that is wrong with them."""
+"""Items: the package's are complete; a user's are read, or refused with a sentence for each problem."""
 
 from __future__ import annotations
 
@@ -50,20 +50,21 @@ def folder_of(
     tmp_path: Path, *spoken: dict[str, Any], rows: tuple[dict[str, Any], ...] | None = None
 ) -> Path:
     (tmp_path / "languages").mkdir()
-    for one in spoken:
-        (tmp_path / "languages" / f"{one['condition']}.json").write_text(json.dumps(one), "utf-8")
+    for language in spoken:
+        path = tmp_path / "languages" / f"{language['condition']}.json"
+        path.write_text(json.dumps(language), "utf-8")
     own = {key: GOOD[key] for key in ("id", "topic", "kind", "answers")}
     lines(tmp_path / "multilingual.jsonl", *((own,) if rows is None else rows))
     return tmp_path
 
 
-def refused(call: Any, *given: object) -> list[str]:
+def problems_of(call: Any, *arguments: object) -> list[str]:
     with pytest.raises(Mistake) as caught:
-        call(*given)
+        call(*arguments)
     return list(caught.value.problems)
 
 
-def test_the_package_has_the_items_that_the_design_asks_for() -> None:
+def test_the_package_has_enough_items_of_each_sort() -> None:
     messy, spoken = messy_items(), multilingual_items()
     assert len(messy) >= 100
     assert {"geography", "science", "history", "arithmetic"} <= {item.topic for item in messy}
@@ -75,11 +76,11 @@ def test_the_package_has_the_items_that_the_design_asks_for() -> None:
     assert len(facts()) >= 300
 
 
-def test_no_clean_question_is_asked_twice_and_none_gives_its_answer_away() -> None:
+def test_no_clean_question_occurs_twice_or_gives_its_answer_away() -> None:
     for items in (messy_items(), multilingual_items()):
-        asked = Counter((item.condition, item.question) for item in items)
-        assert [text for text, count in asked.items() if count > 1] == []
-        given = [
+        counts = Counter((item.condition, item.question) for item in items)
+        assert [text for text, count in counts.items() if count > 1] == []
+        given_away = [
             item.id
             for item in items
             for answer in item.answers
@@ -87,26 +88,30 @@ def test_no_clean_question_is_asked_twice_and_none_gives_its_answer_away() -> No
             and normalise(answer)
             and f" {normalise(answer)} " in f" {normalise(item.question)} "
         ]
-        assert given == []
+        assert given_away == []
 
 
 @pytest.mark.parametrize("items", [messy_items(), multilingual_items()], ids=["messy", "multilingual"])
 def test_every_alias_is_right_by_itself_and_no_literal_translation_is(items: list[Item]) -> None:
     for item in items:
         unmatched = [
-            one for one in item.answers if not match(one, item.answers, item.kind, item.question).right
+            alias for alias in item.answers if not match(alias, item.answers, item.kind, item.question).right
         ]
         assert unmatched == [], item.id
-        forgiven = [one for one in item.literal if match(one, item.answers, item.kind, item.question).right]
+        forgiven = [
+            literal
+            for literal in item.literal
+            if match(literal, item.answers, item.kind, item.question).right
+        ]
         assert forgiven == [], (item.id, item.condition)
 
 
-def test_numbers_are_read_from_the_golds_of_numbers() -> None:
-    """An alias in a sentence is found as well, so its number was read, or its words."""
+def test_numbers_are_read_from_the_answers_of_number_items() -> None:
+    """Each alias is also found in a sentence, which shows that its number or its words were read."""
     for item in messy_items():
         if item.kind in ("number", "year"):
-            for one in item.answers:
-                assert match(f"Well, the answer is {one}.", item.answers, item.kind).right, (item.id, one)
+            for alias in item.answers:
+                assert match(f"Well, the answer is {alias}.", item.answers, item.kind).right, (item.id, alias)
 
 
 def test_a_language_joins_items_and_questions(tmp_path: Path) -> None:
@@ -124,7 +129,7 @@ def test_a_language_joins_items_and_questions(tmp_path: Path) -> None:
     )
 
 
-def test_a_folder_without_items_asks_the_package_s(tmp_path: Path) -> None:
+def test_a_folder_without_items_uses_the_packages_items(tmp_path: Path) -> None:
     english = json.loads((HERE / "languages" / "english.json").read_text("utf-8"))
     (tmp_path / "languages").mkdir()
     (tmp_path / "languages" / "tamil.json").write_text(json.dumps(english | {"condition": "tamil"}), "utf-8")
@@ -135,7 +140,7 @@ def test_a_folder_without_items_asks_the_package_s(tmp_path: Path) -> None:
     ]
 
 
-def test_a_user_s_file_is_read_with_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
+def test_a_users_file_may_have_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n\r\n")
     assert messy_items(path) == [
@@ -143,7 +148,7 @@ def test_a_user_s_file_is_read_with_a_byte_order_mark_and_windows_line_ends(tmp_
     ]
 
 
-def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_file_are_reported_at_once_with_their_lines(tmp_path: Path) -> None:
     without = {key: value for key, value in GOOD.items() if key != "question"}
     path = lines(
         tmp_path / "own.jsonl",
@@ -158,7 +163,7 @@ def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines(tmp_path: Path
         '{"id": "a", "id": "b"}',
         ["a list"],
     )
-    told = refused(messy_items, path)
+    problems = problems_of(messy_items, path)
     for number, words in (
         (2, "an item without gold cannot be scored"),
         (3, "cannot be read as JSON"),
@@ -170,8 +175,10 @@ def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines(tmp_path: Path
         (9, "key 'id' occurs twice"),
         (10, "expected an object with id, topic, kind, question, answers"),
     ):
-        assert [one for one in told if one.startswith(f"{path}, line {number}: ") and words in one], words
-    assert len(told) == 9
+        assert any(
+            problem.startswith(f"{path}, line {number}: ") and words in problem for problem in problems
+        ), words
+    assert len(problems) == 9
 
 
 @pytest.mark.parametrize(
@@ -186,21 +193,21 @@ def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines(tmp_path: Path
 def test_a_file_that_cannot_be_read(tmp_path: Path, make: Any, words: str) -> None:
     path = tmp_path / "own.jsonl"
     make(path)
-    (told,) = refused(messy_items, path)
-    assert words in told
+    (problem,) = problems_of(messy_items, path)
+    assert words in problem
 
 
 def test_languages_that_cannot_be_used(tmp_path: Path) -> None:
     hindi = SPOKEN | {"condition": "hindi", "accepts": ["hindi"], "questions": {"frnce": "?"}}
-    told = refused(multilingual_items, folder_of(tmp_path, SPOKEN, hindi))
-    assert any("accepts: unknown label 'hindi'" in one for one in told)
+    problems = problems_of(multilingual_items, folder_of(tmp_path, SPOKEN, hindi))
+    assert any("accepts: unknown label 'hindi'" in problem for problem in problems)
     (tmp_path / "languages" / "hindi.json").write_text(json.dumps(hindi | {"accepts": ["english"]}), "utf-8")
-    told = refused(multilingual_items, tmp_path)
-    assert any("language 'hindi' lacks 1 of 1 questions (france)" in one for one in told)
-    assert any("unknown id 'frnce'; did you mean 'france'?" in one for one in told)
+    problems = problems_of(multilingual_items, tmp_path)
+    assert any("language 'hindi' lacks 1 of 1 questions (france)" in problem for problem in problems)
+    assert any("unknown id 'frnce'; did you mean 'france'?" in problem for problem in problems)
     (tmp_path / "languages" / "hindi.json").write_text('{\n "condition": \n}', "utf-8")
-    (told_json,) = refused(languages, tmp_path)
-    assert "hindi.json, line 3: cannot be read as JSON" in told_json
+    (problem,) = problems_of(languages, tmp_path)
+    assert "hindi.json, line 3: cannot be read as JSON" in problem
     for profile, words in (
         ("Latin", "profile is 'Latin'; it must be null, or an object with label, script and function_words"),
         ({"label": "x", "function_words": ["a"]}, "profile: script is missing"),
@@ -211,19 +218,20 @@ def test_languages_that_cannot_be_used(tmp_path: Path) -> None:
         ({"label": "", "script": "Latin", "function_words": ["a"]}, "profile: label is ''; it must be text"),
     ):
         (tmp_path / "languages" / "hindi.json").write_text(json.dumps(hindi | {"profile": profile}), "utf-8")
-        assert any(f"hindi.json: {words}" in problem for problem in refused(languages, tmp_path)), words
+        assert any(f"hindi.json: {words}" in problem for problem in problems_of(languages, tmp_path)), words
     (tmp_path / "languages" / "hindi.json").write_text(json.dumps(SPOKEN), "utf-8")
     assert any(
-        "condition 'english' is also that of english.json" in one for one in refused(languages, tmp_path)
+        "condition 'english' is also that of english.json" in problem
+        for problem in problems_of(languages, tmp_path)
     )
 
 
 def test_a_folder_without_languages(tmp_path: Path) -> None:
-    (told,) = refused(languages, tmp_path)
-    assert "holds no language" in told
+    (problem,) = problems_of(languages, tmp_path)
+    assert "holds no language" in problem
 
 
-def test_the_hash_tells_every_change_and_nothing_else() -> None:
+def test_the_hash_depends_on_every_field_and_on_nothing_else() -> None:
     items = messy_items()
     assert content_hash(items) == content_hash(list(messy_items()))
     changed = [

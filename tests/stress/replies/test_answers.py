@@ -1,4 +1,4 @@
-"""Is a reply right? Listed replies, listed near misses, and what must hold for any name and number."""
+"""Matching of replies: listed replies, listed near misses, and properties of any name and number."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_replies_that_name_the_answer(reply: str, answers: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("reply", "answers"), WRONG_NAMES)
-def test_replies_that_do_not(reply: str, answers: list[str]) -> None:
+def test_replies_that_do_not_name_the_answer(reply: str, answers: list[str]) -> None:
     assert not match(reply, answers, "name").right
 
 
@@ -281,14 +281,14 @@ def test_years(reply: str, answers: list[str], right: bool) -> None:
 
 
 def test_near_misses_against_the_listed_pairs(record_property: Any) -> None:
-    """No wrong pair is forgiven; of the misspellings, as many as the threshold is worth."""
+    """No wrong pair is forgiven, and at most a quarter of the misspellings is missed."""
     for_right = [pair for pair in PAIRS if pair["right"]]
     for_wrong = [pair for pair in PAIRS if not pair["right"]]
     assert len(for_right) >= 30
     assert len(for_wrong) >= 30
-    found = {pair["reply"]: match(pair["reply"], [pair["gold"]], pair["kind"]) for pair in PAIRS}
-    forgiven = [pair for pair in for_wrong if found[pair["reply"]].right]
-    missed = [pair for pair in for_right if not found[pair["reply"]].right]
+    matches = {pair["reply"]: match(pair["reply"], [pair["gold"]], pair["kind"]) for pair in PAIRS}
+    forgiven = [pair for pair in for_wrong if matches[pair["reply"]].right]
+    missed = [pair for pair in for_right if not matches[pair["reply"]].right]
     print(
         f"\nnear >= {NEAR}: {len(for_right) - len(missed)} of {len(for_right)} misspellings; missed", *missed
     )
@@ -298,7 +298,7 @@ def test_near_misses_against_the_listed_pairs(record_property: Any) -> None:
     assert all(match(pair["gold"], [pair["gold"]], pair["kind"]).right for pair in PAIRS)
 
 
-def test_a_near_miss_is_recorded_apart_and_never_for_numbers() -> None:
+def test_a_near_miss_is_marked_and_does_not_exist_for_numbers() -> None:
     assert match("It is Canbera, I think", ["Canberra"], "name").near
     assert not match("It is not Canbera", ["Canberra"], "name").right
     assert not match("Canberra", ["Canberra"], "name").near
@@ -306,8 +306,8 @@ def test_a_near_miss_is_recorded_apart_and_never_for_numbers() -> None:
     assert not match("Canbera", ["Canberra"], "phrase").right
 
 
-def test_the_threshold_is_where_it_stands() -> None:
-    """One edit in eight letters is near, one in seven is not; two in fifteen are."""
+def test_the_threshold_of_near_misses() -> None:
+    """One edit in eight letters and two in fifteen are near; one in seven is not."""
     assert near("abcdxfgh", "abcdefgh")
     assert near("abcedfgh", "abcdefgh")  # a swap is one edit
     assert not near("abcdxfg", "abcdefg")
@@ -316,11 +316,11 @@ def test_the_threshold_is_where_it_stands() -> None:
     assert near("abbcd", "abcd" + "d")  # double letters do not count, from five letters on
     assert not near("abbc", "abcc")
     assert not near("xbcdefgh", "abcdefgh")  # the first letter must be right
-    assert not near("abcdefgh1", "abcdefgh2")  # and there are no numbers
+    assert not near("abcdefgh1", "abcdefgh2")  # numbers have no near misses
 
 
 NAMES = st.text("bcdfgklmnprstvz", min_size=4, max_size=10).filter(lambda name: not re.search(r"(.)\1", name))
-"""Without double letters, which near misses forgive: of "bbbb" and "bbbbb" neither is another name."""
+"""Names without double letters, which near misses forgive: "bbbb" and "bbbbb" count as the same name."""
 
 
 @settings(max_examples=60, deadline=None)
@@ -337,7 +337,7 @@ def test_any_name_counts_in_a_sentence_and_not_inside_a_word(name: str, other: s
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**9))
-def test_any_number_in_any_writing(number: int) -> None:
+def test_any_number_is_read_in_any_notation(number: int) -> None:
     digits = str(number)
     head, tail = digits[:-3], digits[-3:]
     indian = (
@@ -349,7 +349,7 @@ def test_any_number_in_any_writing(number: int) -> None:
         indian,
         digits.translate(str.maketrans("0123456789", "०१२३४५६७८९")),
     ):
-        assert [one.value for one in numbers_in(plain(f"It is {written}."))] == [number]
+        assert [read.value for read in numbers_in(plain(f"It is {written}."))] == [number]
     assert not match(str(number + 1), [digits], "number").right
     assert not match(f"{digits}7", [digits], "number").right
 
@@ -365,14 +365,14 @@ def test_number_words_from_0_to_100_in_english_devanagari_and_latin() -> None:
     english = [
         *ones,
         *teens,
-        *(f"{ten}{f'-{one}' if n else ''}" for ten in tens for n, one in enumerate(ones)),
+        *(f"{ten}{f'-{digit}' if number else ''}" for ten in tens for number, digit in enumerate(ones)),
     ]
     assert len(english) == len(HINDI) == len(ROMANISED) == 100
     for value, forms in enumerate(zip(english, HINDI, ROMANISED, strict=True)):
         for form in "/".join(forms).split("/"):
-            assert [one.value for one in numbers_in(plain(form))] == [value], form
+            assert [number.value for number in numbers_in(plain(form))] == [value], form
     for form in ("hundred", "a hundred", "one hundred", "सौ", "एक सौ", "sau", "ek sau"):
-        assert [one.value for one in numbers_in(plain(form))] == [100], form
+        assert [number.value for number in numbers_in(plain(form))] == [100], form
 
 
 def test_no_two_numbers_are_spelt_alike() -> None:
@@ -403,7 +403,7 @@ def test_no_two_numbers_are_spelt_alike() -> None:
     ],
 )
 def test_numbers_of_a_text(text: str, values: list[int]) -> None:
-    assert [one.value for one in numbers_in(plain(text))] == values
+    assert [number.value for number in numbers_in(plain(text))] == values
 
 
 def test_every_unit_is_read_from_every_form() -> None:
@@ -424,8 +424,8 @@ def test_normalise() -> None:
     st.text(max_size=60), st.text(max_size=12), st.sampled_from(["name", "word", "phrase", "number", "year"])
 )
 def test_any_text_is_read_without_an_error(reply: str, gold: str, kind: str) -> None:
-    found = match(reply, [gold, "Paris"], kind, gold)
-    assert found.right or not found.near
+    result = match(reply, [gold, "Paris"], kind, gold)
+    assert result.right or not result.near
 
 
 def test_parts_of_a_reply() -> None:
@@ -436,7 +436,7 @@ def test_parts_of_a_reply() -> None:
     assert not denied("not y, x", 7, 8)
 
 
-def test_a_long_reply_is_read_in_time() -> None:
+def test_a_long_reply_is_read_to_its_end() -> None:
     reply = "The quick brown fox, or the lazy dog, was not here in 1999. " * 60
     assert not match(reply, ["Canberra"] * 10, "name").right
     assert match(reply + "Canberra.", ["Canberra"] * 10, "name").right

@@ -1,4 +1,4 @@
-"""Which language a reply is in, measured on a labelled sample; `-s` prints precision and recall of every label."""
+"""Language detection, measured on a labelled sample; `-s` prints the precision and recall of every label."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ SAMPLE = [
 ]
 LABELS = ("english", "hindi", "hinglish", "code-switched", "other", "undecided")
 FLOOR = 0.8
-"""Precision and recall of every label on the test split."""
+"""Smallest precision and recall of every label."""
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_precision_and_recall_on_the_labelled_sample(split: str, record_property: Any) -> None:
     part = [row for row in SAMPLE if row["split"] == split]
     assert len(SAMPLE) >= 200
-    gold, said = [row["label"] for row in part], [language_of(row["text"], PROFILES) for row in part]
-    print(f"\n{split}\n" + classification_report(gold, said, labels=LABELS, zero_division=0.0))
-    report = classification_report(gold, said, labels=LABELS, zero_division=0.0, output_dict=True)
+    gold, detected = [row["label"] for row in part], [language_of(row["text"], PROFILES) for row in part]
+    print(f"\n{split}\n" + classification_report(gold, detected, labels=LABELS, zero_division=0.0))
+    report = classification_report(gold, detected, labels=LABELS, zero_division=0.0, output_dict=True)
     wrong = [
         (row["text"], row["label"], label)
-        for row, label in zip(part, said, strict=True)
+        for row, label in zip(part, detected, strict=True)
         if row["label"] != label
     ]
     print(*wrong, sep="\n")
     for label in LABELS:
-        for what in ("precision", "recall"):
-            record_property(f"{split} {label} {what}", round(report[label][what], 3))
-            assert report[label][what] >= FLOOR, (label, what, wrong)
+        for score in ("precision", "recall"):
+            record_property(f"{split} {label} {score}", round(report[label][score], 3))
+            assert report[label][score] >= FLOOR, (label, score, wrong)
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_precision_and_recall_on_the_labelled_sample(split: str, record_property
         ("Gold's symbol is Au.", "english"),
     ],
 )
-def test_edges(reply: str, label: str) -> None:
+def test_edge_cases(reply: str, label: str) -> None:
     assert language_of(reply, PROFILES) == label
 
 
 def test_a_further_language_is_a_profile() -> None:
-    """Spanish was other, and is itself with a profile of its own; its words leave the foreign list."""
+    """Spanish is "other" without a profile and "spanish" with one; its words then leave the foreign list."""
     reply = "La capital de Japón es Tokio."
     assert language_of(reply, PROFILES) == "other"
     spanish = Profile(label="spanish", script="Latin", function_words=frozenset({"la", "de", "es", "el"}))
@@ -74,7 +74,7 @@ def test_a_further_language_is_a_profile() -> None:
     assert language_of("டோக்கியோ", (*PROFILES, tamil)) == "tamil"
 
 
-def test_keeps() -> None:
+def test_replies_keep_the_language_of_a_condition() -> None:
     assert keeps("जापान की राजधानी टोक्यो है।", LANGUAGES["hindi"], PROFILES) is True
     assert keeps("The capital of Japan is Tokyo.", LANGUAGES["hindi"], PROFILES) is False
     assert keeps("Tokyo", LANGUAGES["hindi"], PROFILES) is None
@@ -82,7 +82,7 @@ def test_keeps() -> None:
     assert keeps("Japan की राजधानी Tokyo है।", LANGUAGES["hinglish"], PROFILES) is False
 
 
-def test_scripts() -> None:
+def test_the_script_of_a_word() -> None:
     assert [script_of(word) for word in ("Tokyo", "टोक्यो", "東京", "٣")] == [
         "latin",
         "devanagari",

@@ -1,4 +1,4 @@
-"""Sheets for raters and the way back. Oracle: pandas' own merge."""
+"""Sheets for raters, and the merge of their ratings. The oracle is pandas' own merge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CELLS = [("english", "none"), ("hindi", "none"), ("hindi", "pin")]
 
 
 def rows(items: int = 10) -> pd.DataFrame:
-    made = [
+    records = [
         {
             "eval": "multilingual",
             "model": "mock/one",
@@ -38,14 +38,14 @@ def rows(items: int = 10) -> pd.DataFrame:
         for item in range(items)
         for epoch in (1, 2)
     ]
-    return pd.DataFrame(made)
+    return pd.DataFrame(records)
 
 
 def rated(sheet: pd.DataFrame) -> pd.DataFrame:
     return sheet.assign(fluency=[str(1 + place % 5) for place in range(len(sheet))])
 
 
-def test_a_draw_takes_as_many_from_each_cell():
+def test_a_draw_takes_equally_many_from_each_cell():
     for seed in range(4):
         sheet = sample_for_rating(rows(), 14, seed=seed)
         assert sorted(sheet.groupby(["condition", "mitigation"]).size()) == [4, 5, 5]
@@ -56,14 +56,14 @@ def test_a_draw_takes_as_many_from_each_cell():
 
 
 def test_a_draw_depends_on_the_seed_and_not_on_the_order():
-    one = sample_for_rating(rows(), 12, seed=1)
+    first = sample_for_rating(rows(), 12, seed=1)
     same = sample_for_rating(rows().sample(frac=1, random_state=3), 12, seed=1)
     other = sample_for_rating(rows(), 12, seed=2)
-    pd.testing.assert_frame_equal(one.reset_index(drop=True), same.reset_index(drop=True))
-    assert set(map(tuple, one[list(KEYS)].to_numpy())) != set(map(tuple, other[list(KEYS)].to_numpy()))
+    pd.testing.assert_frame_equal(first.reset_index(drop=True), same.reset_index(drop=True))
+    assert set(map(tuple, first[list(KEYS)].to_numpy())) != set(map(tuple, other[list(KEYS)].to_numpy()))
 
 
-def test_what_says_nothing_is_not_drawn():
+def test_failed_rows_and_empty_replies_are_not_drawn():
     table = rows()
     table.loc[table["epoch"] == 1, "status"] = "failed"
     table.loc[table["item"] == "item-4", "reply"] = "  "
@@ -76,17 +76,17 @@ def test_what_says_nothing_is_not_drawn():
         sample_for_rating(table, 0)
 
 
-def test_a_sheet_comes_back_as_it_went(tmp_path):
+def test_ratings_of_a_sheet_are_merged_into_their_rows(tmp_path):
     table, sheet = rows(), rated(sample_for_rating(rows(), 17))
     write_sheet(tmp_path / "ratings.csv", sheet)
     merged = merge_back(table, read_ratings(tmp_path / "ratings.csv"))
-    wanted = table.merge(sheet[[*KEYS, "fluency"]], on=list(KEYS), how="left")["fluency"].astype(float)
-    assert merged["fluency"].tolist() == pytest.approx(wanted.tolist(), nan_ok=True)
+    expected = table.merge(sheet[[*KEYS, "fluency"]], on=list(KEYS), how="left")["fluency"].astype(float)
+    assert merged["fluency"].tolist() == pytest.approx(expected.tolist(), nan_ok=True)
     assert merged["fluency"].notna().sum() == 17
     pd.testing.assert_frame_equal(merged.drop(columns="fluency"), table)
 
 
-def test_a_spreadsheet_may_rewrite_numbers_and_truths(tmp_path):
+def test_a_spreadsheet_may_rewrite_numbers_and_booleans(tmp_path):
     sheet = rated(sample_for_rating(rows(), 17))
     changed = sheet.assign(
         level=sheet["level"].replace("0.1", "0.10"),
@@ -99,13 +99,13 @@ def test_a_spreadsheet_may_rewrite_numbers_and_truths(tmp_path):
     assert merged["fluency"].equals(merge_back(rows(), sheet)["fluency"])
 
 
-def test_item_numbers_that_are_nearly_alike_are_kept_apart():
+def test_item_numbers_that_differ_in_the_last_digit_are_kept_apart():
     table = rows().iloc[:2].assign(item=[12345678, 12345679], epoch=1)
     merged = merge_back(table, pd.DataFrame({"item": ["12345679"], "epoch": ["1"], "fluency": ["4"]}))
     assert merged["fluency"].tolist() == pytest.approx([np.nan, 4.0], nan_ok=True)
 
 
-def test_item_and_epoch_are_enough_where_they_tell_rows_apart():
+def test_item_and_epoch_are_enough_if_they_identify_a_row():
     one_cell = rows().query("condition == 'english'")
     ratings = pd.DataFrame({"item": ["item-3"], "epoch": ["2"], "fluency": ["5"]})
     merged = merge_back(one_cell, ratings)
@@ -114,18 +114,18 @@ def test_item_and_epoch_are_enough_where_they_tell_rows_apart():
         Mistake, match=r"line 2 .* several rows; give the columns .*condition, level, mitigation"
     ):
         merge_back(rows(), ratings)
-    twice = ratings.loc[[0, 0]].reset_index(drop=True)  # of two conditions, but for the columns that say so
+    twice = ratings.loc[[0, 0]].reset_index(drop=True)  # of two conditions, without the columns that say so
     with pytest.raises(Mistake, match=r"line 2, 3 .* several rows; give the columns"):
         merge_back(rows(), twice)
 
 
-def test_a_judge_joins_beside_a_person():
+def test_ratings_of_a_judge_are_merged_beside_those_of_a_person():
     sheet = rated(sample_for_rating(rows(), 12))
     both = merge_back(merge_back(rows(), sheet), sheet.rename(columns={"fluency": "judge"}), column="judge")
     assert both["judge"].equals(both["fluency"].rename("judge"))
 
 
-def test_blank_ratings_are_none():
+def test_blank_ratings_do_not_count():
     sheet = rated(sample_for_rating(rows(), 12))
     sheet.iloc[:5, sheet.columns.get_loc("fluency")] = " "
     assert merge_back(rows(), sheet)["fluency"].notna().sum() == 7
@@ -154,7 +154,7 @@ def test_a_reply_is_never_a_formula(tmp_path):
     assert (read_ratings(tmp_path / "sheet.csv")["reply"].str[:2] == "'=").all()
 
 
-def test_files_that_are_no_ratings_are_told(tmp_path):
+def test_files_without_ratings_are_refused(tmp_path):
     with pytest.raises(Mistake, match="cannot be read as CSV"):
         read_ratings(tmp_path / "none.csv")
     (tmp_path / "a.csv").write_text("item,fluency\nx,3\n")

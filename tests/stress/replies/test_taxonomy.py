@@ -1,4 +1,4 @@
-"""Kinds of errors, measured on labelled wrong replies; `-s` prints the precision of every rule."""
+"""Taxonomy of errors, measured on labelled wrong replies; `-s` prints the precision of every rule."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROWS = [
     for line in (Path(__file__).parent / "labelled_errors.jsonl").read_text("utf-8").splitlines()
 ]
 FLOORS = {"messy": 0.75, "multilingual": 0.75}
-"""Precision of every category on the test split; each has five to seven replies there."""
+"""Smallest precision of every category; each has five to seven replies in the test split."""
 
 
 def item_of(row: dict[str, Any]) -> Item:
@@ -45,21 +45,21 @@ def item_of(row: dict[str, Any]) -> Item:
     )
 
 
-KNOWN = list({row["question"]: item_of(row) for row in ROWS if row["eval"] == "messy"}.values())
+MESSY_ITEMS = list({row["question"]: item_of(row) for row in ROWS if row["eval"] == "messy"}.values())
 
 
 def category(row: dict[str, Any], **changed: Any) -> str:
-    asked = (
+    scored = (
         {key: row[key] for key in ("prompt", "reply", "condition")}
         | {"right": False, "status": "scored"}
         | changed
     )
     if row["eval"] == "messy":
-        return category_of_messy(item_of(row), asked, KNOWN)
-    return category_of_multilingual(item_of(row), asked, LANGUAGES[row["condition"]], PROFILES)
+        return category_of_messy(item_of(row), scored, MESSY_ITEMS)
+    return category_of_multilingual(item_of(row), scored, LANGUAGES[row["condition"]], PROFILES)
 
 
-def test_the_labelled_errors_are_errors_and_enough() -> None:
+def test_the_labelled_errors_are_wrong_replies_and_enough() -> None:
     counts = Counter((row["eval"], row["label"], row["split"]) for row in ROWS)
     assert len(ROWS) >= 80
     assert all(counts["messy", label, "test"] >= 5 for label in MESSY)
@@ -76,13 +76,13 @@ def test_the_labelled_errors_are_errors_and_enough() -> None:
 @pytest.mark.parametrize("kind", ["messy", "multilingual"])
 def test_precision_of_the_rules(kind: str, split: str, record_property: Any) -> None:
     part = [row for row in ROWS if (row["eval"], row["split"]) == (kind, split)]
-    gold, said = [row["label"] for row in part], [category(row) for row in part]
+    gold, assigned = [row["label"] for row in part], [category(row) for row in part]
     names = MESSY if kind == "messy" else (*MULTILINGUAL, "unsure")
-    print(f"\n{kind} {split}\n" + classification_report(gold, said, labels=names, zero_division=0.0))
-    report = classification_report(gold, said, labels=names, zero_division=0.0, output_dict=True)
+    print(f"\n{kind} {split}\n" + classification_report(gold, assigned, labels=names, zero_division=0.0))
+    report = classification_report(gold, assigned, labels=names, zero_division=0.0, output_dict=True)
     wrong = [
         (row["reply"], row["label"], name)
-        for row, name in zip(part, said, strict=True)
+        for row, name in zip(part, assigned, strict=True)
         if row["label"] != name
     ]
     print(*wrong, sep="\n")
@@ -97,7 +97,7 @@ def test_right_and_failed_rows_have_no_error() -> None:
         assert category(row, right=False, status="failed", reply=None) == "failed"
 
 
-def test_the_rules_are_tried_in_order_and_the_rest_is_a_wrong_fact() -> None:
+def test_the_first_rule_that_holds_decides_and_the_rest_is_a_wrong_fact() -> None:
     assert (MESSY[-1], MULTILINGUAL[-1]) == (WRONG_FACT, WRONG_FACT)
     assert len(set(MESSY)) == len(MESSY_RULES) + 1 == 7
     assert len(set(MULTILINGUAL)) == len(MULTILINGUAL_RULES) + 1 == 6
@@ -107,11 +107,11 @@ def test_the_rules_are_tried_in_order_and_the_rest_is_a_wrong_fact() -> None:
     assert category(broken, prompt="no decoration", reply="I see emoji, please rephrase") == "parse failure"
 
 
-def test_a_score_will_do_where_right_is_not_there() -> None:
+def test_a_score_is_read_if_right_is_missing() -> None:
     row = next(row for row in ROWS if row["eval"] == "messy")
-    asked = {"prompt": row["prompt"], "reply": "Paris", "condition": "typos", "status": "scored"}
-    assert category_of_messy(item_of(row), asked | {"score": 1.0}) == "right"
-    assert category_of_messy(item_of(row), asked | {"score": 0.0}) != "right"
+    scored = {"prompt": row["prompt"], "reply": "Paris", "condition": "typos", "status": "scored"}
+    assert category_of_messy(item_of(row), scored | {"score": 1.0}) == "right"
+    assert category_of_messy(item_of(row), scored | {"score": 0.0}) != "right"
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_a_score_will_do_where_right_is_not_there() -> None:
             "emoji interference",
         ),
         ("What is the capital of Japan?", "", "ä¸œäº¬", "encoding failure"),  # UTF-8 read as Windows-1252
-        ("What is the capital of France?", "", "Nîmes, près de là", WRONG_FACT),  # accents are no damage
+        ("What is the capital of France?", "", "Nîmes, près de là", WRONG_FACT),  # accents are not damage
     ],
 )
-def test_what_each_rule_leans_on(question: str, prompt: str, reply: str, name: str) -> None:
+def test_edge_cases_of_the_rules(question: str, prompt: str, reply: str, name: str) -> None:
     row = next(row for row in ROWS if row["question"] == question)
     assert category(row, prompt=prompt or question, reply=reply, condition="emoji") == name
