@@ -1,6 +1,6 @@
-"""A Messages API on loopback, with the faults of the real one: for tests and for benchmarks/stress.py.
+"""A fake Messages API on loopback, with the faults of the real one; for tests and for benchmarks/stress.py.
 
-python tests/stress/messages_api.py --delay 0.2     # prints its address, and serves until its stdin is closed
+python tests/stress/asking/messages_api.py --delay 0.2     # prints its address, and serves until its stdin is closed
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ FAULTS = (*STATUS, "dropped", "half a reply", "malformed", "empty", "refusal", "
 
 @dataclass
 class MessagesAPI:
-    """Serves `POST /v1/messages` on 127.0.0.1 while the block lasts.
+    """Context manager that serves `POST /v1/messages` on 127.0.0.1.
 
     Attributes:
-        answer: the reply to a question.
-        fault: the fault of the n-th request, from 0 on, if it has one; one of `FAULTS`.
-        delay: seconds that a reply takes.
-        hang: seconds that "hang" takes.
-        bodies: of all requests, as they came.
-        headers: of all requests.
-        most: the most requests at a time.
+        answer: returns the reply to a question.
+        fault: returns the fault of the n-th request (n from 0), one of `FAULTS`, or None.
+        delay: seconds per reply.
+        hang: seconds that the fault "hang" takes.
+        bodies: bodies of all requests, in order of arrival.
+        headers: headers of all requests.
+        most: largest number of requests at a time so far.
     """
 
     answer: Callable[[str], str] = lambda question: "Paris"
@@ -67,19 +67,19 @@ class MessagesAPI:
 
     @property
     def questions(self) -> list[str]:
-        """The user's text of each request."""
-        return [text_of(one) for one in self.bodies]
+        """The user message of each request."""
+        return [text_of(body) for body in self.bodies]
 
 
 def text_of(body: dict[str, Any]) -> str:
-    """The user's text of a request."""
+    """Return the user message of a request."""
     content = body["messages"][-1]["content"]
-    return content if isinstance(content, str) else "".join(one["text"] for one in content)
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that was killed is no error of the server's."""
+        """Ignore that a client was killed."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         api, length = self.api, int(self.headers["content-length"])
         data = self.rfile.read(length)
         if len(data) < length:
-            return  # the other side was killed
+            return  # the client was killed
         body = json.loads(data)
         with api.lock:
             number = len(api.bodies)
@@ -107,15 +107,15 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._reply(fault, _message(fault, api.answer(text_of(body))))
         except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the other side has given up
+            self.close_connection = True  # the client has given up
         finally:
             with api.lock:
                 api.now -= 1
 
     def _refuse(self, status: int, kind: str) -> None:
-        told = {"type": kind, "message": f"{kind}, and the key was {self.headers.get('authorization')}"}
+        error = {"type": kind, "message": f"{kind}, and the key was {self.headers.get('authorization')}"}
         more = {"retry-after": "1"} if status == 429 else {}
-        self._send(status, json.dumps({"type": "error", "error": told}).encode(), more)
+        self._send(status, json.dumps({"type": "error", "error": error}).encode(), more)
 
     def _reply(self, fault: str | None, message: dict[str, Any]) -> None:
         data = json.dumps(message).encode()

@@ -1,4 +1,4 @@
-"""A few questions for a fake server: what the tests of evals, run and collect share."""
+"""Questions and requests for the fake server, shared by the tests of stress tests."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from lowland.stress.questions.questionnaire import MessyQuestionnaire
 from tests.stress.asking.messages_api import MessagesAPI
 
 INSPECTS = (
-    "ignore:The .initial. parameter is deprecated:DeprecationWarning",  # Inspect asks tenacity by an old name
+    "ignore:The .initial. parameter is deprecated:DeprecationWarning",  # Inspect uses an old name of tenacity
     "ignore:Unclosed <MemoryObject:ResourceWarning",  # Inspect leaves streams and connections to the garbage collector
     "ignore:unclosed:ResourceWarning",
 )
-"""What Inspect and those below it warn of."""
+"""Filters for warnings that Inspect and its dependencies raise."""
 
 KEY = "sk-ant-not-a-real-key-0123456789"
 CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Peru": "Lima", "Kenya": "Nairobi", "Norway": "Oslo"}
 
 
 def items_file(folder: Path, count: int = 4) -> Path:
-    """A file of `count` items, the capitals first and then sums."""
+    """Write a file of `count` items, first capitals and then sums, and return its path."""
     rows = [
         {
             "id": f"capital-{country.lower()}",
@@ -80,7 +80,7 @@ def request_to(api: MessagesAPI, folder: Path, count: int = 4, **changes: Any) -
 
 @pytest.fixture(autouse=True)
 def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """A key, a home of the test's own, and what Inspect left unclosed collected before the next test."""
+    """Set an API key and a home folder of the test's own; collect what Inspect left unclosed after the test."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))

@@ -1,4 +1,4 @@
-"""Money: estimated before, agreed to, counted, and stopped where the user said so."""
+"""Budget: the estimate, the consent, the count, and the limits."""
 
 from __future__ import annotations
 
@@ -58,26 +58,26 @@ def prices(folder: Path, text: str) -> Path:
         ("nobody/knows", None, True),
     ],
 )
-def test_what_runs_on_ones_own_machine_is_free(model, base_url, paid):
+def test_models_on_the_users_own_machine_are_free(model, base_url, paid):
     assert is_paid(model, base_url) == paid
 
 
 def test_the_estimate_is_a_product():
-    asked = [question("x" * 30), question("जापान", "y" * 9)]
-    assert [tokens_of(one) for one in asked] == [10 + 20, 5 + 3 + 20]
-    assert estimate(asked, 3, 100, PRICE) == Estimate(6, 174, 600, (174 * 3 + 600 * 15) / 1e6)
-    assert estimate(asked, 3, 100, None).dollars is None
+    questions = [question("x" * 30), question("जापान", "y" * 9)]
+    assert [tokens_of(question) for question in questions] == [10 + 20, 5 + 3 + 20]
+    assert estimate(questions, 3, 100, PRICE) == Estimate(6, 174, 600, (174 * 3 + 600 * 15) / 1e6)
+    assert estimate(questions, 3, 100, None).dollars is None
 
 
-def test_few_or_free_requests_need_no_agreement():
+def test_few_requests_need_no_consent():
     require_consent(Estimate(500, 1, 1, None), "a/b", yes=False, confirm=None)
     require_consent(Estimate(501, 1, 1, None), "a/b", yes=True, confirm=None)
     require_consent(
         Estimate(5000, 1, 1, None), "a/b", yes=False, confirm=None, left=500
-    )  # the others are answered
+    )  # the others are answered already
 
 
-def test_many_paid_requests_are_asked_about_with_their_price():
+def test_many_requests_need_consent_to_their_price():
     seen: list[str] = []
     cost = Estimate(1000, 40_000, 512_000, 7.8)
     require_consent(cost, "a/b", yes=False, confirm=lambda words: not seen.append(words))  # type: ignore[func-returns-value]
@@ -91,9 +91,9 @@ def test_many_paid_requests_are_asked_about_with_their_price():
         require_consent(Estimate(1000, 1, 1, None), "a/b", yes=False, confirm=None)
 
 
-def test_a_run_asks_before_it_asks(tmp_path, monkeypatch):
+def test_a_run_asks_for_consent_before_it_sends_anything(tmp_path, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-    monkeypatch.setattr(budget, "LOOPBACK", frozenset())  # as if the fake server were to be paid
+    monkeypatch.setattr(budget, "LOOPBACK", frozenset())  # the fake server counts as paid
     with MessagesAPI() as api:
         request = request_to(api, tmp_path, count=251)
         with pytest.raises(Mistake, match=r"502 requests to anthropic/claude-sonnet-5.*--yes"):
@@ -122,7 +122,7 @@ def test_a_bad_price_table_is_one_sentence(text, words, tmp_path):
         read_prices(prices(tmp_path, text))
 
 
-def test_prices_are_read_from_yaml_and_json_and_a_model_without_is_told(tmp_path):
+def test_prices_are_read_from_yaml_and_json_and_a_missing_model_is_a_mistake(tmp_path):
     read = read_prices(prices(tmp_path, "anthropic/claude-x: {input: 3, output: 15}"))
     assert read == {"anthropic/claude-x": PRICE}
     assert read_prices(prices(tmp_path, json.dumps({"a/b": {"input": 3, "output": 15}}))) == {"a/b": PRICE}
@@ -132,53 +132,53 @@ def test_prices_are_read_from_yaml_and_json_and_a_model_without_is_told(tmp_path
         read_prices(tmp_path / "nowhere.yaml")
 
 
-def test_the_gate_lets_so_many_requests_through():
-    budget_ = Budget(max_requests=2)
-    budget_.reserve(10)
-    budget_.reserve(10)
+def test_a_budget_allows_max_requests():
+    spending = Budget(max_requests=2)
+    spending.reserve(10)
+    spending.reserve(10)
     with pytest.raises(Stopped, match="not asked: --max-requests 2 is reached"):
-        budget_.reserve(10)
-    assert budget_.reason == "--max-requests 2 is reached"
+        spending.reserve(10)
+    assert spending.reason == "--max-requests 2 is reached"
 
 
 def test_repeated_requests_count():
-    budget_ = Budget(max_requests=2)
-    budget_.reserve(10)
-    budget_.count_retries(1)
+    spending = Budget(max_requests=2)
+    spending.reserve(10)
+    spending.count_retries(1)
     with pytest.raises(Stopped):
-        budget_.reserve(10)
+        spending.reserve(10)
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(0, 100)), max_size=60), st.floats(1e-4, 1e-2))
 def test_the_budget_is_kept_when_lengths_are_estimated_well(replies, most):
-    budget_ = Budget(max_cost=most, price=PRICE, max_tokens=100)
+    spending = Budget(max_cost=most, price=PRICE, max_tokens=100)
     paid = 0.0
     for tokens, said in replies:
         try:
-            budget_.reserve(tokens)
+            spending.reserve(tokens)
         except Stopped:
-            assert paid + PRICE.of(tokens, 100) > most - 1e-12 or budget_.reason
+            assert paid + PRICE.of(tokens, 100) > most - 1e-12 or spending.reason
             break
-        budget_.settle(tokens, (tokens, said))
+        spending.settle(tokens, (tokens, said))
         paid += PRICE.of(tokens, said)
     assert paid <= most + 1e-12
-    assert math.isclose(budget_.spent["dollars"], paid, abs_tol=1e-9)
+    assert math.isclose(spending.spent["dollars"], paid, abs_tol=1e-9)
 
 
-def test_what_is_in_flight_counts_with_the_most_that_it_can_cost():
-    budget_ = Budget(max_cost=PRICE.of(10, 100) * 2.5, price=PRICE, max_tokens=100)
-    budget_.reserve(10)
-    budget_.reserve(10)
+def test_requests_in_flight_count_at_their_maximum_cost():
+    spending = Budget(max_cost=PRICE.of(10, 100) * 2.5, price=PRICE, max_tokens=100)
+    spending.reserve(10)
+    spending.reserve(10)
     with pytest.raises(Stopped):
-        budget_.reserve(10)
+        spending.reserve(10)
 
 
-def test_a_ledger_is_read_on_by_the_next_gate_also_when_its_last_line_is_cut_off(tmp_path):
+def test_the_next_budget_continues_the_ledger_also_if_its_last_line_is_cut_off(tmp_path):
     ledger = tmp_path / "spent.jsonl"
-    with Budget(ledger, price=PRICE, max_tokens=100) as budget_:
-        budget_.reserve(10)
-        budget_.settle(10, (12, 3))
-        budget_.reserve(10)
+    with Budget(ledger, price=PRICE, max_tokens=100) as spending:
+        spending.reserve(10)
+        spending.settle(10, (12, 3))
+        spending.reserve(10)
         with ledger.open() as file:
             assert len(file.readlines()) == 3  # written at once
     with ledger.open("a") as file:
@@ -190,12 +190,12 @@ def test_a_ledger_is_read_on_by_the_next_gate_also_when_its_last_line_is_cut_off
     assert spent["dollars"] == pytest.approx(PRICE.of(12, 3) + PRICE.of(10, 100))
 
 
-def test_a_line_that_a_kill_cut_off_costs_no_other_line(tmp_path: Path) -> None:
+def test_a_line_that_a_kill_cut_off_spoils_no_other_line(tmp_path: Path) -> None:
     ledger = tmp_path / "run" / "spent.jsonl"
-    with Budget(ledger) as budget_:
-        assert not ledger.exists()  # nothing was asked
-        budget_.reserve(10)
+    with Budget(ledger) as spending:
+        assert not ledger.exists()  # nothing was sent
+        spending.reserve(10)
     ledger.write_text(ledger.read_text() + '{"requests": 1, "dol')
-    with Budget(ledger) as budget_:
-        budget_.reserve(10)
+    with Budget(ledger) as spending:
+        spending.reserve(10)
     assert Budget(ledger).spent["requests"] == 2

@@ -1,4 +1,4 @@
-"""From a log to rows: what was scored, what failed, what was never questionnaire."""
+"""Rows from a log: scored, failed, and questions that were never asked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lowland.stress.asking.evals import sample_of
 from lowland.stress.questions.questionnaire import MessyQuestionnaire
 from tests.stress.asking.support import INSPECTS, items_file, own_machine
 
-pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
+pytestmark = [pytest.mark.filterwarnings(warning) for warning in INSPECTS]
 
 __all__ = ["own_machine"]
 
@@ -33,9 +33,9 @@ REQUEST = {
 
 
 def sample(
-    one, epoch=1, reply="Paris", right=True, error=None, stop="stop", refused=None, **about
+    question, epoch=1, reply="Paris", right=True, error=None, stop="stop", refused=None, **about
 ) -> EvalSample:
-    made = sample_of(one)
+    made = sample_of(question)
     output = (
         ModelOutput()
         if reply is None
@@ -45,8 +45,8 @@ def sample(
         model="x", input=[], tools=[], tool_choice="none", config=GenerateConfig(), output=output,
         call=ModelCall.create(REQUEST, {}),
     )  # fmt: skip
-    told = {"near": False, "unsure": False, "language": "", "kept": None} | about
-    score = Score(value=float(right), answer=reply, metadata=told)
+    metadata = {"near": False, "unsure": False, "language": "", "kept": None} | about
+    score = Score(value=float(right), answer=reply, metadata=metadata)
     return EvalSample(
         id=made.id,
         epoch=epoch,
@@ -61,7 +61,7 @@ def sample(
 
 def log_of(folder: Path, samples: list[EvalSample]) -> Path:
     path = folder / "log.eval"
-    ids = list(dict.fromkeys(one.id for one in samples))
+    ids = list(dict.fromkeys(sample.id for sample in samples))
     spec = EvalSpec(
         created="2026-01-01T00:00:00+00:00",
         task="messy",
@@ -80,7 +80,7 @@ def questionnaire(tmp_path: Path) -> MessyQuestionnaire:
     )
 
 
-def test_each_sample_is_a_row_of_what_became_of_it(questionnaire, tmp_path):
+def test_each_sample_that_was_asked_is_a_row(questionnaire, tmp_path):
     questions = questionnaire.questions()
     log = log_of(
         tmp_path,
@@ -96,8 +96,8 @@ def test_each_sample_is_a_row_of_what_became_of_it(questionnaire, tmp_path):
     )
     rows = rows_of(log, questionnaire, "a/b", questions)
     assert tuple(rows.columns) == (*ROW_COLUMNS, "failure")
-    told = rows[["item", "condition", "epoch", "status", "score", "category"]].astype(str)
-    assert [" ".join(map(str, row)) for row in told.to_numpy()] == [
+    facts = rows[["item", "condition", "epoch", "status", "score", "category"]].astype(str)
+    assert [" ".join(map(str, row)) for row in facts.to_numpy()] == [
         "capital-france clean 1 scored 1.0 right",
         "capital-france clean 2 failed nan failed",
         "capital-france typos 1 failed nan failed",
@@ -119,7 +119,7 @@ def test_each_sample_is_a_row_of_what_became_of_it(questionnaire, tmp_path):
     assert "and more" not in str(failures(rows))
 
 
-def test_settings_are_those_of_the_request_without_what_is_no_setting(questionnaire, tmp_path):
+def test_settings_are_read_from_the_first_request(questionnaire, tmp_path):
     questions = questionnaire.questions()
     stopped = sample(questions[0], error=str(Stopped("no")))
     stopped.events = []
@@ -148,7 +148,7 @@ def test_settings_are_those_of_the_request_without_what_is_no_setting(questionna
         ),
     ],
 )
-def test_what_was_sent_has_the_names_of_what_was_asked_for(
+def test_settings_sent_have_the_names_of_the_settings_requested(
     request_, sent, questionnaire, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("tests.stress.asking.test_collect.REQUEST", request_)
@@ -166,7 +166,7 @@ def test_any_reply_can_be_written(questionnaire, tmp_path):
     assert list(read_rows(tmp_path)["reply"]) == ["Paris", odd]
 
 
-def test_no_failures_are_not_told():
+def test_no_failures_give_no_sentence():
     assert failures(rows_empty()) is None
 
 
@@ -176,12 +176,13 @@ def rows_empty():
     return pd.DataFrame({"status": ["scored"], "failure": [None]})
 
 
-def test_tries_that_all_failed_are_one_reason_wherever_they_lay_in_memory(tmp_path):
+def test_failed_attempts_are_one_reason_whatever_their_address_in_memory(tmp_path):
     questionnaire = MessyQuestionnaire(items=items_file(tmp_path), corruptions="typos", mitigations="none")
     questions = questionnaire.questions()
     error = "RetryError(<Future at 0x7fc49a21{} state=finished raised APIConnectionError>)"
     log = log_of(
-        tmp_path, [sample(one, 1, error=error.format(place)) for place, one in enumerate(questions[:3])]
+        tmp_path,
+        [sample(question, 1, error=error.format(place)) for place, question in enumerate(questions[:3])],
     )
-    told = failures(rows_of(log, questionnaire, "a/b", questions))
-    assert told == "3 of 3 rows failed: 3x APIConnectionError in every attempt"
+    sentence = failures(rows_of(log, questionnaire, "a/b", questions))
+    assert sentence == "3 of 3 rows failed: 3x APIConnectionError in every attempt"

@@ -1,4 +1,4 @@
-"""A judge model's ratings beside people's."""
+"""Ratings by a judge model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lowland.stress.asking.judge import judge_replies, rating_of
 from tests.stress.asking.support import INSPECTS, own_machine  # noqa: F401 - a fixture
 
 inspect_model = pytest.importorskip("inspect_ai.model")
-pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
+pytestmark = [pytest.mark.filterwarnings(warning) for warning in INSPECTS]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def rows(replies: list[str], model: str = "mockllm/tested") -> pd.DataFrame:
 
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A judge that rates a reply by its number of words, and the prompts that it saw."""
+    """Install a judge that rates a reply by its number of words; return the list of prompts that it gets."""
     seen: list[str] = []
 
     def answer(input: list[inspect_model.ChatMessage], *rest: object) -> inspect_model.ModelOutput:
@@ -71,19 +71,19 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_each_reply_has_the_rating_of_its_own_and_the_judge_sees_neither_gold_nor_fluency(
+def test_each_reply_gets_its_own_rating_and_the_judge_sees_neither_answer_nor_fluency(
     judge: list[str], tmp_path: Path
 ) -> None:
     rated = rows(["ek do teen", "ek", "ek do teen char panch", "ek do teen char panch chhah"])
-    found = judge_replies(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
-    assert found["judge"].tolist()[:3] == [3.0, 1.0, 5.0]
-    assert found["judge"].isna().tolist() == [False, False, False, True]  # 6 is no rating
-    assert found.index.equals(rated.index)
+    judged = judge_replies(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
+    assert judged["judge"].tolist()[:3] == [3.0, 1.0, 5.0]
+    assert judged["judge"].isna().tolist() == [False, False, False, True]  # 6 is not a rating
+    assert judged.index.equals(rated.index)
     assert len(judge) == 4
-    assert all("rajdhani" in one and "3.0" not in one for one in judge)
+    assert all("rajdhani" in prompt and "3.0" not in prompt for prompt in judge)
 
 
-def test_what_was_rated_before_is_not_asked_again(judge: list[str], tmp_path: Path) -> None:
+def test_replies_that_were_rated_before_are_not_sent_again(judge: list[str], tmp_path: Path) -> None:
     rated = rows(["ek do", "ek"])
     first = judge_replies(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
     again = judge_replies(rated, "mockllm/judge", beside=tmp_path / "rated.csv")

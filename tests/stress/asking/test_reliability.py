@@ -1,4 +1,4 @@
-"""What goes wrong on the way to a model: every row is accounted for, nothing is paid twice but what was in flight."""
+"""Faults on the way to a model: every row is accounted for, and only requests in flight are sent twice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lowland.stress.asking.run import run_stress
 from tests.stress.asking.messages_api import FAULTS, STATUS, MessagesAPI
 from tests.stress.asking.support import INSPECTS, own_machine, request_to
 
-pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
+pytestmark = [pytest.mark.filterwarnings(warning) for warning in INSPECTS]
 
 __all__ = ["own_machine"]
 
@@ -42,12 +42,12 @@ except KeyboardInterrupt:
 
 
 def once(faults: dict[int, str]):
-    """The n-th request has a fault; the same question has none when it comes again."""
+    """Return a function that gives the n-th request a fault. The question has none when it is sent again."""
     return lambda number, question: faults.get(number)
 
 
 SLOW = ("rate limit", "server error", "overloaded", "dropped", "half a reply")
-"""Inspect waits for seconds before it asks again."""
+"""Faults after which Inspect waits for seconds before it sends the question again."""
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ SLOW = ("rate limit", "server error", "overloaded", "dropped", "half a reply")
         "refusal",
         "too large",
         "malformed",
-        *(pytest.param(one, marks=pytest.mark.slow) for one in SLOW),
+        *(pytest.param(fault, marks=pytest.mark.slow) for fault in SLOW),
     ],
 )
-def test_one_fault_costs_one_request_and_no_row(fault, tmp_path):
+def test_a_single_fault_costs_one_request_and_no_row(fault, tmp_path):
     with MessagesAPI(fault=once({1: fault})) as api:
         folder = run_stress(*request_to(api, tmp_path, max_connections=2))
     record, rows = read_stress_record(folder), read_rows(folder)
     assert record.counts == {"expected": 8, "scored": 8, "failed": 0}
     assert (rows["status"] == "scored").all()
-    again = 0 if fault in ("empty", "refusal") else 1  # those are replies
+    again = 0 if fault in ("empty", "refusal") else 1  # these count as replies
     assert len(api.bodies) == 8 + again
     assert max(Counter(api.questions).values()) == 1 + again
     assert record.cost["requests"] == len(api.bodies)
@@ -74,7 +74,7 @@ def test_one_fault_costs_one_request_and_no_row(fault, tmp_path):
     assert api.most <= 2
 
 
-def test_a_hanging_request_is_given_up_and_made_again(tmp_path):
+def test_a_hanging_request_is_abandoned_and_repeated(tmp_path):
     with MessagesAPI(fault=once({0: "hang"})) as api:
         start = time.perf_counter()
         folder = run_stress(*request_to(api, tmp_path, attempt_timeout=2))
@@ -84,7 +84,7 @@ def test_a_hanging_request_is_given_up_and_made_again(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["too large", "malformed"])
-def test_what_fails_every_time_is_a_failed_row_with_its_reason(fault, tmp_path):
+def test_a_question_that_always_fails_is_a_failed_row_with_its_reason(fault, tmp_path):
     with MessagesAPI() as api:
         api.fault = lambda number, question: fault if "Japan" in question else None
         request = request_to(api, tmp_path, count=2, max_retries=0)
@@ -101,13 +101,13 @@ def test_what_fails_every_time_is_a_failed_row_with_its_reason(fault, tmp_path):
 
         api.bodies.clear()
         api.fault = lambda number, question: None
-        run_stress(*request)  # asks again what failed, and nothing else
+        run_stress(*request)  # sends only what failed
         assert sorted(api.questions) == sorted(failed["prompt"])
         assert read_stress_record(folder).status == "finished"
 
 
-def test_what_came_back_without_a_reply_is_agreed_to_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(budget, "LOOPBACK", frozenset())  # as if the fake server were to be paid
+def test_questions_without_a_reply_need_consent_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "LOOPBACK", frozenset())  # the fake server counts as paid
     monkeypatch.setattr(budget, "CONSENT_ABOVE", 3)
     with MessagesAPI(fault=lambda number, question: "too large") as api:
         request = request_to(api, tmp_path, count=2, max_retries=0)
@@ -119,7 +119,7 @@ def test_what_came_back_without_a_reply_is_agreed_to_again(tmp_path, monkeypatch
 
 
 def test_all_faults_at_once(tmp_path):
-    kinds = [one for one in FAULTS if one not in ("wrong key", "hang")]
+    kinds = [fault for fault in FAULTS if fault not in ("wrong key", "hang")]
     with MessagesAPI(fault=once(dict(enumerate(kinds)))) as api:
         folder = run_stress(*request_to(api, tmp_path, count=20, max_connections=4))
     record = read_stress_record(folder)
@@ -148,7 +148,7 @@ def test_kill_9_loses_only_what_was_in_flight(rows, tmp_path):
         assert record.counts == {"expected": rows, "scored": rows, "failed": 0}
         assert (
             len(api.bodies) <= record.cost["requests"] <= len(api.bodies) + connections
-        )  # the killed one counts
+        )  # requests of the killed process count, too
         assert len(read_rows(folder)) == rows
 
         api.bodies.clear()
@@ -156,7 +156,7 @@ def test_kill_9_loses_only_what_was_in_flight(rows, tmp_path):
         assert api.bodies == []
 
 
-def test_the_budget_stops_the_asking_keeps_the_rows_and_a_larger_one_goes_on(tmp_path):
+def test_a_spent_budget_keeps_the_rows_and_a_larger_one_continues(tmp_path):
     with MessagesAPI() as api:
         request = request_to(api, tmp_path, count=20, max_connections=3, max_requests=11)
         folder = run_stress(*request)
@@ -168,7 +168,7 @@ def test_the_budget_stops_the_asking_keeps_the_rows_and_a_larger_one_goes_on(tmp
         assert len(read_rows(folder)) == 11
 
         run_stress(*request)
-        assert len(api.bodies) == 11  # it was spent
+        assert len(api.bodies) == 11  # the budget was spent
 
         more = request_to(api, tmp_path, count=20, max_connections=3, max_requests=100)
         assert run_stress(*more) == folder
@@ -176,7 +176,7 @@ def test_the_budget_stops_the_asking_keeps_the_rows_and_a_larger_one_goes_on(tmp
         assert len(api.bodies) == 40
 
 
-def test_the_cost_stays_below_the_most_that_may_be_spent(tmp_path):
+def test_the_cost_stays_below_its_limit(tmp_path):
     prices = tmp_path / "prices.yaml"
     prices.write_text("anthropic/claude-sonnet-5: {input: 3, output: 15}\n")
     with MessagesAPI() as api:
@@ -184,7 +184,7 @@ def test_the_cost_stays_below_the_most_that_may_be_spent(tmp_path):
             api, tmp_path, count=20, max_connections=3, max_tokens=100, prices=str(prices), max_cost=0.003
         )
         record = read_stress_record(run_stress(*request))
-    each = (20 * 3 + 3 * 15) / 1e6  # what the server says that it took
+    each = (20 * 3 + 3 * 15) / 1e6  # the usage that the server reports
     assert record.cost["dollars"] == pytest.approx(len(api.bodies) * each, abs=1e-6)
     assert 0.003 - 3 * 100 * 15 / 1e6 < record.cost["dollars"] <= 0.003  # the replies in flight may be long
     assert record.status == "incomplete"
@@ -204,7 +204,7 @@ def test_the_server_has_the_faults_of_its_table():
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_says_so_and_goes_on(tmp_path):
+def test_an_interrupted_run_says_so_and_is_continued(tmp_path):
     with MessagesAPI(delay=0.1) as api:
         request = request_to(api, tmp_path, count=30, max_connections=4)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(IMPORTABLE)}

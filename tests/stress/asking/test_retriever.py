@@ -1,4 +1,4 @@
-"""The retriever: its embeddings against an independent oracle, its answers, and its place in Inspect."""
+"""The retriever: its embeddings against an independent oracle, its answers, and its use by Inspect."""
 
 from __future__ import annotations
 
@@ -68,13 +68,11 @@ def retriever(minilm: ModelSource) -> Retriever:
 
 @pytest.fixture(scope="module")
 def packed() -> Retriever:
-    """The real one, over all facts that are packed."""
+    """Return the retriever over all packaged facts."""
     return room.load_retriever()
 
 
-def test_embeddings_are_those_of_a_forward_written_in_numpy(
-    retriever: Retriever, minilm: ModelSource
-) -> None:
+def test_embeddings_equal_those_of_a_forward_pass_in_numpy(retriever: Retriever, minilm: ModelSource) -> None:
     weights = numpy_weights(minilm.folder)
     expected = []
     for text in TEXTS:
@@ -88,12 +86,12 @@ def test_embeddings_have_norm_one(retriever: Retriever) -> None:
     assert torch.allclose(retriever.embed(TEXTS).norm(dim=1), torch.ones(len(TEXTS)), atol=1e-6)
 
 
-def test_a_batch_is_its_texts_one_by_one(retriever: Retriever) -> None:
+def test_a_batch_gives_the_embeddings_of_its_single_texts(retriever: Retriever) -> None:
     single = torch.cat([retriever.embed([text]) for text in TEXTS])
     assert torch.allclose(retriever.embed(TEXTS), single, atol=1e-5)
 
 
-def test_more_than_a_batch_comes_back_in_order(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_batches_keep_the_order(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = retriever.embed(TEXTS)
     monkeypatch.setattr(room, "BATCH", 2)
     assert torch.allclose(retriever.embed(TEXTS), whole, atol=1e-5)
@@ -109,11 +107,11 @@ def test_more_than_a_batch_comes_back_in_order(retriever: Retriever, monkeypatch
         ("How many legs does a spider have?", "8"),
     ],
 )
-def test_it_answers_what_it_knows_in_other_words(retriever: Retriever, question: str, answer: str) -> None:
+def test_it_answers_rephrased_questions(retriever: Retriever, question: str, answer: str) -> None:
     assert retriever.answer([question])[0].text == answer
 
 
-def test_the_nearest_is_of_the_question_or_the_sentence(minilm: ModelSource) -> None:
+def test_a_fact_is_found_by_its_question_or_its_sentence(minilm: ModelSource) -> None:
     facts = [
         Fact(
             id="a",
@@ -129,8 +127,8 @@ def test_the_nearest_is_of_the_question_or_the_sentence(minilm: ModelSource) -> 
         ),
     ]
     replies = Retriever(minilm, facts).answer(["Spiders walk on eight legs.", "How is gold written?"])
-    assert [one.text for one in replies] == ["by its sentence", "by its question"]
-    assert [one.similarity for one in replies] == pytest.approx([1, 1], abs=1e-4)
+    assert [reply.text for reply in replies] == ["by its sentence", "by its question"]
+    assert [reply.similarity for reply in replies] == pytest.approx([1, 1], abs=1e-4)
 
 
 def test_it_says_that_it_does_not_know(retriever: Retriever) -> None:
@@ -146,14 +144,14 @@ def test_the_least_similarity_is_what_decides(minilm: ModelSource) -> None:
     assert Retriever(minilm, FACTS, least=similarity - 1e-3).answer([question])[0].text == "Paris"
 
 
-def test_replies_are_the_same_again_in_any_company(retriever: Retriever, minilm: ModelSource) -> None:
-    asked = [fact.question for fact in FACTS]
+def test_replies_do_not_depend_on_the_other_texts(retriever: Retriever, minilm: ModelSource) -> None:
+    questions = [fact.question for fact in FACTS]
     other = Retriever(minilm, FACTS)
-    alone = [other.answer([text])[0] for text in reversed(asked)]
-    assert retriever.answer(asked) == alone[::-1] == retriever.answer(asked)
+    alone = [other.answer([text])[0] for text in reversed(questions)]
+    assert retriever.answer(questions) == alone[::-1] == retriever.answer(questions)
 
 
-def test_a_text_asked_again_costs_nothing(minilm: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repeated_text_is_not_computed_again(minilm: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = Retriever(minilm, FACTS)
     calls: list[int] = []
     forward = fresh._forward
@@ -163,8 +161,8 @@ def test_a_text_asked_again_costs_nothing(minilm: ModelSource, monkeypatch: pyte
     assert calls == [2]
 
 
-def test_letters_in_devanagari_are_next_to_nothing_to_it(retriever: Retriever) -> None:
-    """MiniLM has English words only: the retriever is asked in Hindi for the honest failure, and no claim is made."""
+def test_devanagari_is_less_similar_than_english(retriever: Retriever) -> None:
+    """MiniLM has an English vocabulary only, so questions in Devanagari are expected to fail."""
     hindi, english = retriever.answer(["फ्रांस की राजधानी क्या है?", "What is the capital of France?"])
     assert hindi.similarity < english.similarity
 
@@ -176,11 +174,11 @@ def test_long_texts_are_cut_at_256_tokens(retriever: Retriever) -> None:
 
 def test_tokens_are_counted_without_padding(retriever: Retriever) -> None:
     replies = retriever.answer(["gold", "gold gold gold gold gold"])
-    assert [one.tokens for one in replies] == [3, 7]
+    assert [reply.tokens for reply in replies] == [3, 7]
     assert retriever.count_tokens("gold gold") == 2
 
 
-def test_it_says_what_it_is(retriever: Retriever, minilm: ModelSource) -> None:
+def test_it_describes_itself(retriever: Retriever, minilm: ModelSource) -> None:
     said = retriever.describe()
     assert said["what"] == "no language model: nearest neighbour over 5 facts"
     assert said["embeddings"]["sha256"] == minilm.sha256
@@ -193,14 +191,14 @@ def test_no_facts_is_a_mistake(minilm: ModelSource) -> None:
         Retriever(minilm, [])
 
 
-def test_the_random_generator_is_left_alone(minilm: ModelSource) -> None:
+def test_the_global_random_generator_is_not_used(minilm: ModelSource) -> None:
     before = torch.get_rng_state()
     Retriever(minilm, FACTS).answer(["What is the capital of France?"])
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_clean_questions_of_the_test_are_mostly_answered(packed: Retriever) -> None:
-    """0.784 when measured (98 of 125); the floor leaves room for items to change, and none for a broken pooling."""
+    """Accuracy was 0.784 when measured (98 of 125). The bounds allow for changed items, not for broken pooling."""
     items = messy_items()
     replies = packed.answer([item.question for item in items])
     right = [
@@ -229,19 +227,19 @@ def api(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def ask(api: Any, *texts: str) -> list[Any]:
-    """The outputs of all texts, asked at once."""
+    """Return the outputs for all texts, which are sent at the same time."""
     from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig
 
     outputs: dict[int, Any] = {}
 
-    async def one(number: int, text: str) -> None:
+    async def generate(number: int, text: str) -> None:
         messages = [ChatMessageSystem(content="What is the capital of Peru?"), ChatMessageUser(content=text)]
         outputs[number] = await api.generate(messages, [], "none", GenerateConfig())
 
     async def everyone() -> None:
         async with anyio.create_task_group() as group:
             for number, text in enumerate(texts):
-                group.start_soon(one, number, text)
+                group.start_soon(generate, number, text)
 
     anyio.run(everyone)
     return [outputs[number] for number in range(len(texts))]
@@ -263,16 +261,18 @@ def test_questions_that_come_together_are_answered_together(
     monkeypatch.setattr(api.retriever, "answer", lambda texts: sizes.append(len(texts)) or answer(texts))
     questions = [fact.question for fact in FACTS] * 30
     outputs = ask(api, *questions)
-    assert [one.completion for one in outputs] == [fact.answer for fact in FACTS] * 30
+    assert [output.completion for output in outputs] == [fact.answer for fact in FACTS] * 30
     assert sum(sizes) == len(questions)
     assert len(sizes) < 10
     assert max(sizes) <= 64
-    assert [one.completion for one in ask(api, *questions)] == [
-        one.completion for one in outputs
+    assert [output.completion for output in ask(api, *questions)] == [
+        output.completion for output in outputs
     ]  # another loop
 
 
-def test_one_that_fails_or_is_given_up_holds_nobody_up(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_that_fails_or_is_cancelled_does_not_block_others(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer = api.retriever.answer
 
     def fails_once(texts: list[str]) -> Any:
@@ -282,7 +282,7 @@ def test_one_that_fails_or_is_given_up_holds_nobody_up(api: Any, monkeypatch: py
     monkeypatch.setattr(api.retriever, "answer", fails_once)
     got: list[str] = []
 
-    async def one(text: str) -> None:
+    async def reply(text: str) -> None:
         try:
             got.append((await api._reply(text)).text)
         except RuntimeError as error:
@@ -291,7 +291,7 @@ def test_one_that_fails_or_is_given_up_holds_nobody_up(api: Any, monkeypatch: py
     async def everyone() -> None:
         async with anyio.create_task_group() as group:
             for fact in FACTS:
-                group.start_soon(one, fact.question)
+                group.start_soon(reply, fact.question)
         with anyio.move_on_after(0):
             await api._reply("given up")
         got.append((await api._reply(FACTS[0].question)).text)
@@ -310,7 +310,7 @@ def test_another_name_or_argument_is_a_mistake(api: Any) -> None:
         LowlandAPI("retriever", device="cuda")
 
 
-def test_what_inspect_prints_of_a_mistake_is_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inspect_prints_the_whole_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.text import Text
 
     from lowland.stress.asking.inspect_internals import PrerequisiteError
@@ -347,7 +347,7 @@ def numpy_weights(folder: Path) -> dict[str, np.ndarray]:
 
 
 def bert_in_numpy(w: dict[str, np.ndarray], ids: list[int], heads: int = 12) -> np.ndarray:
-    """BERT's last layer (tokens, width) in float64, from the paper and not from a library."""
+    """Return the last layer of BERT (tokens, width) in float64, written from the paper, without a library."""
     from scipy.special import erf, softmax
 
     def norm(x: np.ndarray, name: str) -> np.ndarray:
@@ -364,7 +364,7 @@ def bert_in_numpy(w: dict[str, np.ndarray], ids: list[int], heads: int = 12) -> 
     x = norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
     for number in range(6):
         layer = f"encoder.layer.{number}"
-        q, k, v = (split(linear(x, f"{layer}.attention.self.{one}")) for one in ("query", "key", "value"))
+        q, k, v = (split(linear(x, f"{layer}.attention.self.{name}")) for name in ("query", "key", "value"))
         mixed = softmax(q @ k.transpose(0, 2, 1) / np.sqrt(q.shape[-1]), axis=-1) @ v
         mixed = mixed.transpose(1, 0, 2).reshape(len(ids), -1)
         x = norm(x + linear(mixed, f"{layer}.attention.output.dense"), f"{layer}.attention.output.LayerNorm")

@@ -1,10 +1,11 @@
-"""A run from the questions to the rows, on a fake server: what is sent, kept, found again and told."""
+"""Runs on a fake server, from the questions to the rows, the record and the messages."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import json
+import re
 import shutil
 import zipfile
 from collections import Counter
@@ -23,7 +24,7 @@ from lowland.stress.questions.questionnaire import MessyQuestionnaire, Multiling
 from tests.stress.asking.messages_api import MessagesAPI, text_of
 from tests.stress.asking.support import CAPITALS, INSPECTS, KEY, own_machine, request_to
 
-pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
+pytestmark = [pytest.mark.filterwarnings(warning) for warning in INSPECTS]
 
 __all__ = ["own_machine"]
 
@@ -35,12 +36,12 @@ def api() -> Iterator[MessagesAPI]:
 
 
 def knows(question: str) -> str:
-    """Right about every capital whose country is spelt right."""
+    """Return the right capital if the country is spelt right, and "Atlantis" otherwise."""
     return next((f"It is {city}." for country, city in CAPITALS.items() if country in question), "Atlantis")
 
 
 def text_in(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file below a folder, those in zip files too."""
+    """Yield the name and content of every file below a folder, and of the files in its zip files."""
     for path in folder.rglob("*"):
         if path.is_file():
             yield str(path), path.read_bytes()
@@ -49,10 +50,10 @@ def text_in(folder: Path) -> Iterator[tuple[str, bytes]]:
                     yield from ((f"{path}!{name}", file.read(name)) for name in file.namelist())
 
 
-def test_every_question_becomes_a_row_and_what_was_sent_stands_in_the_record(api, tmp_path):
-    told = io.StringIO()
+def test_every_question_becomes_a_row_and_the_record_holds_the_settings_sent(api, tmp_path):
+    output = io.StringIO()
     request = request_to(api, tmp_path, mitigations=("none", "prompt"), epochs=2)
-    folder = run_stress(*request, progress=Progress(told))
+    folder = run_stress(*request, progress=Progress(output))
     rows, record = read_rows(folder), read_stress_record(folder)
     assert tuple(rows.columns) == ROW_COLUMNS
     assert len(rows) == 4 * 2 * 2 * 2 == len(api.bodies)
@@ -66,7 +67,7 @@ def test_every_question_becomes_a_row_and_what_was_sent_stands_in_the_record(api
     assert (clean["category"] == "right").all()
     assert (clean["level"] == "").all()
     damaged = rows[rows["condition"] == "typos"]
-    assert (damaged["score"] == [float(knows(one) != "Atlantis") for one in damaged["prompt"]]).all()
+    assert (damaged["score"] == [float(knows(prompt) != "Atlantis") for prompt in damaged["prompt"]]).all()
     assert (damaged["edits"] > 0).all()
     assert set(damaged["rate"]) == {0.2}
     assert record.status == "finished"
@@ -77,17 +78,17 @@ def test_every_question_becomes_a_row_and_what_was_sent_stands_in_the_record(api
     assert record.model["sent"] == {"max_tokens": 512}
     assert record.model["dropped"] == ["temperature"]
     assert all("temperature" not in body for body in api.bodies)
-    assert "finished: 32 of 32 rows scored" in told.getvalue()
-    assert [one.suffix for one in (folder / "logs").iterdir()] == [".eval"]
+    assert "finished: 32 of 32 rows scored" in output.getvalue()
+    assert [path.suffix for path in (folder / "logs").iterdir()] == [".eval"]
     assert not any((tmp_path / "home").glob("inspect_ai/samplebuffer/*"))
     assert not list((tmp_path / "runs" / ".unfinished").iterdir())
 
     api.bodies.clear()
     assert run_stress(*request) == folder
-    assert api.bodies == []  # found
+    assert api.bodies == []  # the finished run was found
 
 
-def test_extra_body_puts_the_temperature_on_the_wire(api, tmp_path):
+def test_extra_body_sends_the_temperature(api, tmp_path):
     request = request_to(api, tmp_path, count=1, extra_body={"temperature": 0.2})
     record = read_stress_record(run_stress(*request))
     assert {body["temperature"] for body in api.bodies} == {0.2}
@@ -95,7 +96,7 @@ def test_extra_body_puts_the_temperature_on_the_wire(api, tmp_path):
     assert record.model["dropped"] == []
 
 
-def test_the_key_is_that_of_the_questions_and_settings_and_not_of_places(api, tmp_path):
+def test_the_key_depends_on_questions_and_settings_and_not_on_folders(api, tmp_path):
     request = request_to(api, tmp_path)
     questions = request.questionnaire.questions()
     key = run_key(request.questionnaire, questions, request.settings)
@@ -115,7 +116,7 @@ def test_the_key_is_that_of_the_questions_and_settings_and_not_of_places(api, tm
     assert run_key(request.questionnaire, other, request.settings) != key
 
 
-def test_the_key_is_also_that_of_how_ones_own_languages_are_told(tmp_path):
+def test_the_key_depends_on_how_own_languages_are_recognised(tmp_path):
     folder = shutil.copytree(items_module.HERE / "languages", tmp_path / "own" / "languages")
     questionnaire, settings = MultilingualQuestionnaire(items=tmp_path / "own", limit=1), AskingSettings()
     questions = questionnaire.questions()
@@ -134,22 +135,22 @@ def test_the_key_is_also_that_of_how_ones_own_languages_are_told(tmp_path):
     assert len(keys) == 4
 
 
-def test_a_key_that_the_server_repeats_stands_nowhere(tmp_path):
-    told = io.StringIO()
+def test_an_api_key_that_the_server_repeats_is_written_nowhere(tmp_path):
+    output = io.StringIO()
     with MessagesAPI(fault=lambda number, question: "wrong key" if number >= 3 else None) as api:
-        folder = run_stress(*request_to(api, tmp_path), progress=Progress(told))
+        folder = run_stress(*request_to(api, tmp_path), progress=Progress(output))
     record = read_stress_record(folder)
     assert record.status == "incomplete"
     assert record.counts["scored"] == 3
     assert "does not accept the key (401)" in str(record.failure)
-    assert any(KEY in json.dumps(one) for one in api.headers)  # it was sent
-    assert KEY not in told.getvalue()
-    found = list(text_in(tmp_path))
-    assert len(found) > 20
-    assert [name for name, data in found if KEY.encode() in data] == []
+    assert any(KEY in json.dumps(headers) for headers in api.headers)  # it was sent
+    assert KEY not in output.getvalue()
+    files = list(text_in(tmp_path))
+    assert len(files) > 20
+    assert [name for name, data in files if KEY.encode() in data] == []
 
 
-def test_a_refused_key_stops_the_asking_and_the_right_one_goes_on(tmp_path):
+def test_a_refused_key_stops_the_run_and_the_right_key_continues_it(tmp_path):
     with MessagesAPI(fault=lambda number, question: "wrong key") as api:
         request = request_to(api, tmp_path, count=20, max_connections=2)
         folder = run_stress(*request)
@@ -171,7 +172,7 @@ def test_a_refused_key_stops_the_asking_and_the_right_one_goes_on(tmp_path):
         ("claude", "provider/name"),
     ],
 )
-def test_a_model_that_cannot_be_asked_is_one_sentence(model, words, api, tmp_path, monkeypatch):
+def test_a_model_that_cannot_be_asked_is_a_mistake_of_one_sentence(model, words, api, tmp_path, monkeypatch):
     monkeypatch.delenv("ANTHROPIC_API_KEY")
     with pytest.raises(Mistake, match=words) as caught:
         run_stress(*request_to(api, tmp_path, model=model, base_url=None))
@@ -195,7 +196,7 @@ def test_a_model_that_cannot_be_asked_is_one_sentence(model, words, api, tmp_pat
         ({"protect": "maybe"}, "unknown protect 'maybe'"),
     ],
 )
-def test_what_cannot_be_asked_is_told_before_anything_is(change, words, api, tmp_path):
+def test_mistakes_are_reported_before_anything_is_sent(change, words, api, tmp_path):
     with pytest.raises(Mistake, match=words) as caught:
         run_stress(*request_to(api, tmp_path, **change))
     assert KEY not in str(caught.value)
@@ -203,7 +204,7 @@ def test_what_cannot_be_asked_is_told_before_anything_is(change, words, api, tmp
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_model_that_returns_nothing_at_all_is_told_and_its_rows_are_kept(tmp_path):
+def test_a_run_of_empty_replies_fails_and_keeps_its_rows(tmp_path):
     with MessagesAPI(answer=lambda question: " ") as api:
         folder = run_stress(*request_to(api, tmp_path))
     record, rows = read_stress_record(folder), read_rows(folder)
@@ -213,7 +214,7 @@ def test_a_model_that_returns_nothing_at_all_is_told_and_its_rows_are_kept(tmp_p
     assert (rows["score"] == 0).all()
 
 
-def test_the_retriever_needs_no_key_and_the_multilingual_rows_tell_the_language(tmp_path, monkeypatch):
+def test_the_retriever_needs_no_key_and_multilingual_rows_hold_the_language(tmp_path, monkeypatch):
     monkeypatch.delenv("ANTHROPIC_API_KEY")
     questionnaire = MultilingualQuestionnaire(limit=2, mitigations="none")
     folder = run_stress(questionnaire, AskingSettings(epochs=1, out=tmp_path / "runs"))
@@ -224,10 +225,10 @@ def test_the_retriever_needs_no_key_and_the_multilingual_rows_tell_the_language(
     assert set(rows["language"]) <= {"english", "hindi", "hinglish", "code-switched", "other", "undecided"}
     assert (rows.loc[rows["language"] == "undecided", "kept"].isna()).all()
     assert record.model["described"]["name"] == "lowland/retriever"
-    assert record.model["dropped"] is None  # it shows no request
+    assert record.model["dropped"] is None  # no request is logged
 
 
-def test_a_finished_run_stays_until_a_fresh_one_is_finished_too(api, tmp_path):
+def test_a_finished_run_is_kept_until_a_fresh_one_is_finished(api, tmp_path):
     request = request_to(api, tmp_path)
     place = run_stress(*request)
     first = read_stress_record(place)
@@ -236,26 +237,35 @@ def test_a_finished_run_stays_until_a_fresh_one_is_finished_too(api, tmp_path):
     assert read_stress_record(beside).status == "incomplete"
     assert len(read_rows(beside)) == 3
     assert read_stress_record(place) == first
-    assert run_stress(*request.with_settings(fresh=True)) == place  # goes on
+    assert run_stress(*request.with_settings(fresh=True)) == place  # continued
     assert len(api.bodies) == 8 + 8
     assert not beside.exists()
     assert read_stress_record(place).status == "finished"
 
 
-def test_a_run_that_told_nothing_is_asked_anew(tmp_path):
-    said = [" "]
-    with MessagesAPI(answer=lambda question: said[0]) as api:
+def test_a_run_of_empty_replies_is_asked_again(tmp_path):
+    reply = [" "]
+    with MessagesAPI(answer=lambda question: reply[0]) as api:
         request = request_to(api, tmp_path)
         assert read_stress_record(run_stress(*request)).status == "failed"
-        said[0] = "Paris"
+        reply[0] = "Paris"
         assert read_stress_record(run_stress(*request)).status == "finished"
         assert len(api.bodies) == 16
 
 
-def test_a_model_that_does_not_exist_is_told_before_anybody_is_asked_to_pay(tmp_path):
+def test_a_model_that_does_not_exist_is_reported_before_consent_is_asked_for(tmp_path):
     with pytest.raises(Mistake, match="nosuch/model cannot be asked"):
         run_stress(
             MessyQuestionnaire(),
             AskingSettings(model="nosuch/model", out=tmp_path / "runs"),
             confirm=pytest.fail,
         )
+
+
+def test_the_example_in_the_docs_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[3] / "docs" / "stress.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(example.replace("ollama/llama3.2", "lowland/retriever").replace("limit=20", "limit=1"), names)
+    assert read_stress_record(tmp_path / str(names["folder"])).status == "finished"

@@ -1,4 +1,4 @@
-"""Mitigations: prompts differ in one thing, and cleaning takes the dirt and leaves the words."""
+"""Mitigations: prompts differ in one thing, and cleaning removes damage and keeps the words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ZWJ, ZWNJ = "\u200d", "\u200c"
 
 
 @pytest.mark.parametrize("eval", ["messy", "multilingual"])
-def test_a_mitigated_prompt_is_the_base_and_more(eval: str) -> None:
+def test_a_mitigated_prompt_begins_with_the_base_prompt(eval: str) -> None:
     base = system_prompt(eval, "none", "Hindi")
     for name in MITIGATIONS[eval]:
         assert system_prompt(eval, name, "Hindi").startswith(base)
@@ -38,7 +38,7 @@ def test_only_the_prompt_or_only_the_input_changes() -> None:
     assert prepared(dirty, "pin") == dirty
 
 
-def test_the_pin_names_the_language_and_the_way_out() -> None:
+def test_the_pin_names_the_language_and_offers_unsure() -> None:
     for language in languages().values():
         prompt = system_prompt("multilingual", "pin", language.target)
         assert f"only in {language.target}" in prompt
@@ -46,7 +46,7 @@ def test_the_pin_names_the_language_and_the_way_out() -> None:
         assert "dialect" in prompt
 
 
-def test_a_target_is_named_by_the_pin_alone() -> None:
+def test_only_the_pin_names_the_target_language() -> None:
     assert system_prompt("multilingual", "none", "Hindi") == system_prompt("multilingual", "none", "English")
 
 
@@ -63,7 +63,7 @@ def test_unknown_names_are_mistakes(eval: str, mitigation: str, words: str) -> N
         system_prompt(eval, mitigation)
 
 
-def test_preparing_by_an_unknown_name_is_a_mistake() -> None:
+def test_preparing_with_an_unknown_mitigation_is_a_mistake() -> None:
     with pytest.raises(Mistake, match="did you mean 'normalise'"):
         prepared("Who?", "normalize")
 
@@ -71,7 +71,7 @@ def test_preparing_by_an_unknown_name_is_a_mistake() -> None:
 @pytest.mark.parametrize(
     "reply", ["UNSURE", "unsure.", "**Unsure**", " UNSURE\n", "Uska naam UNSURE hai", "UNSURE।"]
 )
-def test_unsure_is_heard(reply: str) -> None:
+def test_unsure_is_recognised(reply: str) -> None:
     assert is_unsure(reply)
 
 
@@ -100,11 +100,11 @@ def test_other_replies_are_not_unsure(reply: str) -> None:
         ("😀", ""),
     ],
 )
-def test_dirt_goes(dirty: str, clean: str) -> None:
+def test_damage_is_removed(dirty: str, clean: str) -> None:
     assert prepared(dirty, "normalise") == clean == prepared(dirty, "both")
 
 
-def test_confusables_are_taken_back_on_every_question() -> None:
+def test_confusables_are_undone_on_every_question() -> None:
     for item in messy_items():
         dirty = corrupt(item.question, "confusables", "heavy", seed=1).text
         assert prepared(dirty, "normalise") == prepared(item.question, "normalise"), item.id
@@ -152,19 +152,19 @@ def test_what_carries_meaning_stays(text: str) -> None:
     assert prepared(text, "normalise") == unicodedata.normalize("NFC", text)
 
 
-def test_no_mark_of_devanagari_is_lost() -> None:
-    """Every sign of the block after a letter, and every conjunct of two consonants, with and without joiners."""
+def test_no_mark_of_devanagari_is_removed() -> None:
+    """Covers every sign of the block after a letter, and every conjunct of two consonants with and without joiners."""
     consonants = [chr(code) for code in range(0x915, 0x93A)]
     marks = [chr(code) for code in range(0x900, 0x980) if unicodedata.category(chr(code))[0] == "M"]
     for text in [f"क{mark}ल" for mark in marks] + [f"ल{mark} क" for mark in marks]:
         assert prepared(text, "normalise") == unicodedata.normalize("NFC", text)
     for joiner in ("", ZWJ, ZWNJ):
-        for one in consonants:
-            text = " ".join(f"{one}\u094d{joiner}{other}ा" for other in consonants)
+        for first in consonants:
+            text = " ".join(f"{first}\u094d{joiner}{other}ा" for other in consonants)
             assert prepared(text, "normalise") == unicodedata.normalize("NFC", text)
 
 
-def test_a_joiner_that_joins_nothing_goes() -> None:
+def test_a_joiner_that_joins_nothing_is_removed() -> None:
     assert prepared(f"{ZWJ}कल{ZWNJ} {ZWJ}है{ZWJ}?", "normalise") == "कल है?"
 
 
@@ -187,8 +187,8 @@ def test_cleaning_twice_is_cleaning_once(text: str) -> None:
 
 
 @given(st.lists(PIECES, max_size=12).map("".join))
-def test_a_cleaned_text_holds_no_dirt(text: str) -> None:
+def test_a_cleaned_text_holds_no_damage(text: str) -> None:
     once = prepared(text, "normalise")
     assert once == " ".join(once.split())
     assert not set(once) & set("\u200b\ufeff\u00ad\ufe0f\ufe0e")
-    assert all(len(found["emoji"]) == 1 and found["emoji"] < "\u2300" for found in emoji.emoji_list(once))
+    assert all(len(match["emoji"]) == 1 and match["emoji"] < "\u2300" for match in emoji.emoji_list(once))

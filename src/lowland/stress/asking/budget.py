@@ -38,6 +38,9 @@ CONSENT_ABOVE = 500
 FRAME = 20
 """Approximate number of tokens that a provider adds to a request."""
 
+Confirm = Callable[[str], bool]
+"""Shows a question to the user and returns whether the answer was yes."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -105,7 +108,7 @@ def _estimate(tokens: Sequence[int], max_tokens: int, price: Price | None) -> Es
 
 
 def require_consent(
-    cost: Estimate, model: str, *, yes: bool, confirm: Callable[[str], bool] | None, left: int | None = None
+    cost: Estimate, model: str, *, yes: bool, confirm: Confirm | None, left: int | None = None
 ) -> None:
     """Ask the user for consent to more than `CONSENT_ABOVE` paid requests.
 
@@ -113,7 +116,7 @@ def require_consent(
         cost: estimate for the whole run.
         model: name of the paid model.
         yes: consent was given beforehand.
-        confirm: shows a question to the user and returns whether the answer was yes; None if nobody can be asked.
+        confirm: asks the user; None if nobody can be asked.
         left: number of requests that will be sent, if not all of them.
 
     Raises:
@@ -140,7 +143,7 @@ def _cost_in_words(cost: Estimate, model: str, requests: int) -> str:
     return f"{words}, at most ${share * cost.dollars:,.2f} by your prices"
 
 
-def confirm_on_terminal() -> Callable[[str], bool] | None:
+def confirm_on_terminal() -> Confirm | None:
     """Return a function that asks the user a yes-or-no question on the terminal, or None without a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None

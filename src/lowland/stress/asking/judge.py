@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.progress import Progress
-from lowland.stress.asking.budget import estimate_texts, is_paid, require_consent
+from lowland.stress.asking.budget import Confirm, estimate_texts, is_paid, require_consent
 from lowland.stress.asking.inspecting import inspect_home, open_model, run_task
 from lowland.stress.asking.settings import AskingSettings
 from lowland.stress.replies.ratings import RUBRIC
@@ -33,7 +32,7 @@ def judge_replies(
     *,
     beside: Path,
     progress: Progress | None = None,
-    confirm: Callable[[str], bool] | None = None,
+    confirm: Confirm | None = None,
     yes: bool = False,
 ) -> pd.DataFrame:
     """Have a judge model rate the fluency of replies.

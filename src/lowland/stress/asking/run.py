@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lowland.ground.progress import Progress
 from lowland.ground.provenance import utc_now
 from lowland.ground.records import StressRecord
 from lowland.ground.store import Store
-from lowland.stress.asking.budget import Budget, estimate, is_paid, require_consent
+from lowland.stress.asking.budget import Budget, Confirm, estimate, is_paid, require_consent
 from lowland.stress.asking.inspecting import inspect_home, open_model, run_task
 from lowland.stress.asking.outcome import Answers, Outcome, Request, outcome_of, write_outcome
 from lowland.stress.asking.prices import Price
@@ -21,9 +21,6 @@ from lowland.stress.questions.questionnaire import Question, Questionnaire
 
 PARTIAL = "-unfinished"
 """Suffix of the folder of a fresh run that is not finished and stands beside a finished one."""
-
-Confirm = Callable[[str], bool]
-"""Shows a question to the user and returns whether the answer was yes."""
 
 
 def run_stress(

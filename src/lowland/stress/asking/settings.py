@@ -32,7 +32,7 @@ KEYS_RULE = "keys are read from environment variables only"
 
 @dataclass(frozen=True)
 class _Usual:
-    """Values of settings that are None."""
+    """Values that settings have where the user gives none; they depend on the model."""
 
     epochs: int
     max_connections: int
