@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from lowland.ground.recipe import DATA, Recipe, read_recipe
-from lowland.stress.progress import Progress
+from lowland.ground.progress import Progress
 
 from lowland.deploy.predict import load_classifier_of
 from lowland.ground.mistakes import Mistake

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lowland.stress.progress import Progress
+from lowland.ground.progress import Progress
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import ROW_COLUMNS, read_rows, read_stress_record

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.progress import Progress
 from lowland.stress.asking.budget import Confirm, estimate_texts, is_paid, require_consent
 from lowland.stress.asking.inspecting import inspect_home, open_model, run_task
 from lowland.stress.asking.settings import AskingSettings

@@ -1,0 +1,59 @@
+"""`lowland predict`, `merge` and `check`."""
+
+from __future__ import annotations
+
+import sys
+
+from lowland.cli.options import command
+from lowland.cli.quiet import quiet_libraries
+from lowland.deploy.settings import CheckSettings, MergeSettings, PredictSettings
+from lowland.ground.store import write_whole
+
+
+def predict(settings: PredictSettings) -> int:
+    """Answer texts with a run, an adapter or a whole model."""
+    quiet_libraries()
+    from lowland.deploy.predict import predict as answer
+
+    answers = answer(settings)
+    text = answers.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    if settings.out is None:
+        print(text, end="")
+    else:
+        write_whole(settings.out, text)
+    return 0
+
+
+def merge(settings: MergeSettings) -> int:
+    """Fold an adapter into its base model, and write it once it is proven to answer as before."""
+    quiet_libraries()
+    from lowland.deploy.merge.merging import merge as merge_adapter
+    from lowland.ground.progress import Progress
+
+    report = merge_adapter(settings, progress=Progress(sys.stderr))
+    for warning in report.warnings():
+        print(f"lowland: {warning}", file=sys.stderr)
+    print(report.table())
+    if report.passed:
+        print(f"\nThe merged model is in {settings.out}, with merge_report.json")
+        return 0
+    for failure in report.failures():
+        print(f"lowland: nothing was written: {failure}", file=sys.stderr)
+    return 1
+
+
+def check(settings: CheckSettings) -> int:
+    """Check LoRA on a model of your own, with figures."""
+    quiet_libraries()
+    from lowland.deploy.checkup import FAIL, check_model
+
+    failed = 0
+    for name, outcome, figures in check_model(settings):
+        print(f"{outcome.ljust(5)} {name.ljust(16)} {figures}", flush=True)
+        failed += outcome == FAIL
+    return 1 if failed else 0
+
+
+PREDICT = command(predict, PredictSettings, positional="run")
+MERGE = command(merge, MergeSettings, positional="run")
+CHECK = command(check, CheckSettings)
