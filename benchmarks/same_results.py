@@ -3,8 +3,8 @@
     python benchmarks/same_results.py ../before . --methods full lora flat-lora --seeds 1 2
 
 Each checkout trains in a process of its own, with this interpreter and the checkout's `src` first on the path, through
-`lowland compare` on a table of 216 short texts that is written here. Everything is compared bit by bit but times, and the
-parts of a record that say what the code is. The exit code is 1 if anything differs.
+`lowland compare` on a table of 216 short texts that is written here. Everything is compared bit by bit but times, and
+the parts of a record that say what the code is. The exit code is 1 if anything differs.
 """
 
 from __future__ import annotations

@@ -8,14 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from lowland import __version__
-from lowland.cli.options import Command, Parser, Values, parse, parser_of
-from lowland.ground.asked import read_yaml
+from lowland.cli.options import Command, Parser, parse, parser_of
 from lowland.ground.mistakes import Mistake, one_of, reason_of
 
 ABOUT = "Fine-tune with low-rank adapters that come to rest on flat land, and prove whether it helped."
@@ -115,15 +110,7 @@ def _dispatch(words: list[str]) -> int:
     verb = VERBS[name]
     loaded = verb.load()
     parser = parser_of(f"lowland {name}", f"{verb.summary[0].upper()}{verb.summary[1:]}.", loaded)
-    values = parse(parser, loaded, rest)
-    if not loaded.reads_recipe:
-        return loaded.run(*loaded.read(values))
-    print_only = values.pop("print_config", False)
-    models = loaded.read(_with_recipe_file(values))
-    if print_only:
-        print(yaml.safe_dump(models[0].as_dict(), sort_keys=False, allow_unicode=True), end="")
-        return 0
-    return loaded.run(*models)
+    return loaded.run(*loaded.read(parse(parser, loaded, rest)))
 
 
 def _verb_in(words: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -176,32 +163,6 @@ def _print_help(words: Sequence[str]) -> int:
     for name in names:
         print(f"  {name.ljust(width)}  {VERBS[name].summary}")
     return 0
-
-
-def _with_recipe_file(values: Values) -> Values:
-    """Return the values of a recipe file, if one is given, with those of the command line over them.
-
-    The fields of the file's task stand beside it here, so that options win over them. They are left out where another
-    task is asked for.
-    """
-    path = values.pop("config", None)
-    if path is None:
-        return values
-    recipe = _read_recipe_file(Path(path))
-    task = recipe.get("task")
-    if isinstance(task, Mapping):
-        fields = {str(name): value for name, value in task.items()}
-        recipe["task"] = fields.pop("name", None)
-        other = values.get("task") not in (None, recipe["task"])
-        recipe = {**({} if other else fields), **recipe}
-    return {**recipe, **values}
-
-
-def _read_recipe_file(path: Path) -> dict[str, Any]:
-    recipe = read_yaml(path, "recipe file")
-    if not isinstance(recipe, dict):
-        raise Mistake(f"{path} is not a recipe; expected lines such as 'task: financial-demo'")
-    return {str(name): value for name, value in recipe.items()}
 
 
 def _unforeseen(error: Exception) -> str:

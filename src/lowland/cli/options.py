@@ -29,14 +29,12 @@ class Command:
         options: the fields that can be given, by name.
         read: checks the given values and returns the models.
         positional: the field that is given without a name, if any.
-        reads_recipe: whether `--config FILE` and `--print-config` belong to it.
     """
 
     run: Callable[..., int]
     options: Mapping[str, FieldInfo]
     read: Callable[[Values], tuple[Any, ...]]
     positional: str | None = None
-    reads_recipe: bool = False
 
 
 def command(run: Callable[..., int], *models: type[Asked], positional: str | None = None) -> Command:
@@ -78,11 +76,6 @@ class Parser(argparse.ArgumentParser):
 def parser_of(prog: str, about: str, verb: Command) -> Parser:
     """Return the parser of a verb. Options that are not given are absent from what it returns."""
     parser = Parser(prog=prog, description=about, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    if verb.reads_recipe:
-        parser.add_argument("--config", metavar="FILE", help="a recipe file; options beside it win")
-        parser.add_argument(
-            "--print-config", "--print_config", action="store_true", help="print the recipe, and run nothing"
-        )
     for name, field in verb.options.items():
         _add_option(parser, name, field, positional=name == verb.positional)
     return parser
@@ -95,16 +88,11 @@ def parse(parser: Parser, verb: Command, arguments: Sequence[str]) -> Values:
         Mistake: naming each option that does not exist, with the nearest one that does.
     """
     namespace, unknown = parser.parse_known_args(arguments)
+    names = [option_name(name) for name in verb.options if name != verb.positional]
+    if options := [word.partition("=")[0] for word in unknown if word.startswith("--")]:
+        raise Mistake(*(one_of("option", option, names) for option in options))
     if unknown:
-        names = [option_name(name) for name in verb.options if name != verb.positional]
-        raise Mistake(
-            *(
-                one_of("option", word.partition("=")[0], names)
-                if word.startswith("--")
-                else f"'{word}' stands where no value is expected; see {parser.prog} --help"
-                for word in unknown
-            )
-        )
+        raise Mistake(f"'{unknown[0]}' stands where no value is expected; see {parser.prog} --help")
     return vars(namespace)
 
 

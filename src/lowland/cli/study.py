@@ -7,20 +7,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic.fields import FieldInfo
 
 from lowland.cli.options import Command, Values, command, read_models
 from lowland.cli.quiet import quiet_libraries
-from lowland.ground.asked import Asked, Text, Truth, Whole
+from lowland.ground.asked import Asked, Text, Truth, Whole, read_yaml
 from lowland.ground.mistakes import Mistake
 from lowland.study.recipe import Recipe
 from lowland.tasks.table import TASKS
-from lowland.train.methods import METHODS, PERTURBATIONS
+from lowland.train.methods import METHODS, PERTURBATIONS, method_named
 
 
-class Again(Asked):
-    """Whether finished runs are run again."""
+class StudyOptions(Asked):
+    """Options of a study beside those of its recipe."""
 
+    config: Path | None = None
+    """a recipe file; options beside it win"""
+    print_config: Truth = False
+    """print the recipe as a recipe file, and run nothing"""
     fresh: Truth = False
     """run again what is found in the folder of the runs"""
 
@@ -34,16 +39,16 @@ class OneRun(Asked):
     """seed of the run"""
 
 
-def compare(recipe: Recipe, again: Again) -> int:
+def compare(recipe: Recipe, options: StudyOptions) -> int:
     """Train several methods with several seeds, and say which is better."""
-    folders = _run(recipe, again)
-    return _exit_code(folders)
+    return _exit_code(_run(recipe, options))
 
 
-def train(recipe: Recipe, again: Again) -> int:
+def train(recipe: Recipe, options: StudyOptions) -> int:
     """Train one method with one seed."""
-    folders = _run(recipe, again)
-    print(f"\nThe run is in {folders[0]}")
+    folders = _run(recipe, options)
+    for folder in folders:
+        print(f"\nThe run is in {folder}")
     return _exit_code(folders)
 
 
@@ -61,8 +66,11 @@ def methods() -> int:
     return 0
 
 
-def _run(recipe: Recipe, again: Again) -> list[Path]:
-    """Run a study and print its summary."""
+def _run(recipe: Recipe, options: StudyOptions) -> list[Path]:
+    """Run a study and print its summary; or only print the recipe."""
+    if options.print_config:
+        print(yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True), end="")
+        return []
     quiet_libraries()
     from lowland.ground.progress import Progress
     from lowland.ground.runtime import keep_large_blocks
@@ -70,7 +78,7 @@ def _run(recipe: Recipe, again: Again) -> list[Path]:
     from lowland.study.run import run_study
 
     keep_large_blocks()
-    folders = run_study(recipe, fresh=again.fresh, progress=Progress(sys.stderr))
+    folders = run_study(recipe, fresh=options.fresh, progress=Progress(sys.stderr))
     print(f"\n{summary(folders)}")
     return folders
 
@@ -104,47 +112,70 @@ def _task_fields() -> list[tuple[str, FieldInfo]]:
     ]
 
 
-def _read_recipe(values: Values) -> tuple[Recipe, Again]:
-    """Return the recipe, and whether to run again; the problems of both are reported at once."""
-    problems: list[str] = []
-    again = Again(fresh=values.pop("fresh", False))
-    try:
-        return Recipe(**values), again
-    except Mistake as mistake:
-        problems += mistake.problems
-    raise Mistake(*problems)
+def _read_recipe(values: Values) -> tuple[Recipe, StudyOptions]:
+    """Return the recipe: that of the file, with the options over it."""
+    own, options = _without_study_options(values)
+    return Recipe(**{**_recipe_file(options, own.get("task")), **own}), options
 
 
-def _read_one_run(values: Values) -> tuple[Recipe, Again]:
-    """Return a recipe with one method and one seed; settings that a recipe file gives the method hold."""
-    (single,) = read_models(values, [OneRun])
-    assert isinstance(single, OneRun)
-    entries = values.get("methods", ())
-    chosen = _entry_of(single.method, entries if isinstance(entries, list) else [entries])
-    rest = {name: value for name, value in values.items() if name not in ("method", "seed")}
-    return _read_recipe({**rest, "methods": [chosen], "seeds": [single.seed]})
+def _read_one_run(values: Values) -> tuple[Recipe, StudyOptions]:
+    """Return a recipe with one method and one seed.
+
+    What a recipe file says of the method holds, and settings on the command line are meant for this method.
+    """
+    own, options = _without_study_options(values)
+    (run,) = read_models(own, [OneRun])
+    assert isinstance(run, OneRun)
+    file = _recipe_file(options, own.get("task"))
+    name, settings = _entry_of(run.method, file.pop("methods", ()))
+    used = method_named(name).uses
+    settings |= {key: value for key, value in own.items() if key in used}
+    rest = {key: value for key, value in {**file, **own}.items() if key not in ("method", "seed", "seeds")}
+    return Recipe(
+        **{**rest, "methods": [{name: settings} if settings else name], "seeds": [run.seed]}
+    ), options
 
 
-def _entry_of(method: str, entries: Sequence[Any]) -> Any:
-    """Return the entry of a recipe file's methods with this label or name; else the name."""
-    for entry in entries:
+def _without_study_options(values: Values) -> tuple[Values, StudyOptions]:
+    """Return the options of the recipe, and the others."""
+    (options,) = read_models(values, [StudyOptions])
+    assert isinstance(options, StudyOptions)
+    return {name: value for name, value in values.items() if name not in StudyOptions.model_fields}, options
+
+
+def _recipe_file(options: StudyOptions, task: object) -> Values:
+    """Return the content of the recipe file, if one is given; the fields of its task stand beside it.
+
+    They are left out where another task is asked for on the command line.
+    """
+    if options.config is None:
+        return {}
+    content = read_yaml(options.config, "recipe file")
+    if not isinstance(content, dict):
+        raise Mistake(f"{options.config} is not a recipe; expected lines such as 'task: financial-demo'")
+    recipe = {str(name): value for name, value in content.items()}
+    if isinstance(recipe.get("task"), Mapping):
+        fields = {str(name): value for name, value in recipe["task"].items()}
+        recipe["task"] = fields.pop("name", None)
+        recipe = {**({} if task not in (None, recipe["task"]) else fields), **recipe}
+    return recipe
+
+
+def _entry_of(method: str, entries: Any) -> tuple[str, dict[str, Any]]:
+    """Return the name and settings of the entry with this label or name in a recipe file; else the name alone."""
+    for entry in entries if isinstance(entries, list | tuple) else [entries]:
         if isinstance(entry, Mapping) and len(entry) == 1:
             ((name, settings),) = entry.items()
-            if method == (settings.get("label", name) if isinstance(settings, Mapping) else name):
-                return entry
-    return method
+            if isinstance(settings, Mapping) and method == settings.get("label", name):
+                return str(name), dict(settings)
+    return method, {}
 
 
 _TRAIN_OPTIONS = {
     name: field for name, field in _recipe_options().items() if name not in ("methods", "seeds")
 }
 
-COMPARE = Command(compare, {**_recipe_options(), **Again.model_fields}, _read_recipe, reads_recipe=True)
-TRAIN = Command(
-    train,
-    {**OneRun.model_fields, **_TRAIN_OPTIONS, **Again.model_fields},
-    _read_one_run,
-    reads_recipe=True,
-)
+COMPARE = Command(compare, {**StudyOptions.model_fields, **_recipe_options()}, _read_recipe)
+TRAIN = Command(train, {**StudyOptions.model_fields, **OneRun.model_fields, **_TRAIN_OPTIONS}, _read_one_run)
 LIST_TASKS = command(tasks)
 LIST_METHODS = command(methods)

@@ -6,6 +6,7 @@ options, recipe files and records come from the same fields.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -142,21 +143,29 @@ def _sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 
 def _sentence(problem: Any, model: type[BaseModel], cause: object) -> str:
-    loc, given = problem["loc"], problem["input"]
+    loc, given = problem["loc"], _shown(problem["input"])
     name = str(loc[0]) if loc else model.__name__
     if problem["type"] == "extra_forbidden":
         return one_of("field", name, list(model.model_fields))
     if problem["type"] == "missing":
         return f"{name} is missing; give it a value"
     if problem["type"] == "literal_error":
-        return one_of(name, given, re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
+        return one_of(name, problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
     field = model.model_fields.get(name)
     must = str(cause) if cause is not None else _requirement(problem, field if len(loc) == 1 else None)
     if len(loc) > 1 and isinstance(loc[1], int):
-        return f"{name} holds {given!r}; each value must {must}"
+        return f"{name} holds {given}; each value must {must}"
     if len(loc) > 1:
-        return f"{name} holds {given!r} for {loc[1]}; it must {must}"
-    return f"{name} is {given!r}; it must {must}"
+        return f"{name} holds {given} for {loc[1]}; it must {must}"
+    return f"{name} is {given}; it must {must}"
+
+
+def _shown(value: Any) -> str:
+    """Show a value as it was given: a number from the command line, which is text, without quotes."""
+    try:
+        return str(value) if isinstance(value, str) and math.isfinite(float(value)) else repr(value)
+    except ValueError:
+        return repr(value)
 
 
 def _requirement(problem: Any, field: FieldInfo | None) -> str:

@@ -16,10 +16,10 @@ from typing import Any
 import pandas as pd
 import pytest
 from lowland.ground.recipe import DATA, Recipe, read_recipe
-from lowland.ground.progress import Progress
 
 from lowland.deploy.predict import load_classifier_of
 from lowland.ground.mistakes import Mistake
+from lowland.ground.progress import Progress
 from lowland.ground.records import read_predictions, read_record, write_predictions, write_record
 from lowland.stress.adapters import run as adapters
 from lowland.stress.adapters.run import COLUMNS, stress_adapters

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lowland.ground.progress import Progress
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.progress import Progress
 from lowland.ground.records import ROW_COLUMNS, read_rows, read_stress_record
 from lowland.stress.asking.run import run_stress
 from lowland.stress.asking.settings import AskingSettings, run_key
