@@ -1,6 +1,6 @@
 # make demo   install into .venv, then run the main job on the embedded data set
 # make test   install what the tests need into .venv, then run them
-# make check  style, types and the house rules
+# make check  style, types, the house rules and the first lines of docstrings
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/check_docstrings.py
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

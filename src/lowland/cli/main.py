@@ -18,7 +18,7 @@ ABOUT = "Fine-tune with low-rank adapters that come to rest on flat land, and pr
 
 @dataclass(frozen=True)
 class Verb:
-    """Where a verb's command is; its module is imported when the verb is used.
+    """Verb of the command line; the module with its command is imported when the verb is used.
 
     Attributes:
         summary: one line for the help.

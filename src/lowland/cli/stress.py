@@ -40,7 +40,7 @@ Folders = Annotated[Several[Path], NotEmpty]
 
 
 class ReportFile(Asked):
-    """Where the report of a stress test goes."""
+    """File for the report of a stress test."""
 
     report: OutputFile | None = None
     """write the whole report to this file, as Markdown"""

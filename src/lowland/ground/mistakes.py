@@ -1,4 +1,4 @@
-"""Mistakes of the user's: one clear sentence each, and no traceback."""
+"""Mistakes of a user: one clear sentence for each problem, and no traceback."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Collection
 
 
 class Mistake(ValueError):
-    """Something that was given cannot be used.
+    """Error about something that a user gave.
 
-    Each problem is one sentence that says what was given, what is expected and what to do. The command line
-    prints them and exits with code 2; a library user sees a `ValueError` with the same words.
+    Each problem is one sentence that says what was given, what is expected and what to do. The command line prints the
+    sentences and exits with code 2. A program sees a `ValueError` with the same sentences.
+
+    Attributes:
+        problems: the sentences.
 
     Example:
         >>> raise Mistake("rank is 0; it must be a whole number of at least 1")
@@ -24,7 +27,7 @@ class Mistake(ValueError):
 
 
 def one_of(what: str, given: object, allowed: Collection[str]) -> str:
-    """The sentence for a name that is none of those allowed, with the nearest match where there is one.
+    """Return the sentence for an unknown name, with the nearest allowed name if one is close.
 
     Example:
         >>> one_of("method", "flat", ["full", "flat-lora"])
@@ -37,5 +40,5 @@ def one_of(what: str, given: object, allowed: Collection[str]) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """What another library's error says, in one line."""
+    """Return the first line of another library's error message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

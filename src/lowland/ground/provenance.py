@@ -1,4 +1,4 @@
-"""What made a result: lowland's code, and the machine it ran on. A result without it cannot be judged."""
+"""Provenance of a result: lowland's code, and the machine that it ran on. Without it a result cannot be judged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def code() -> dict[str, str]:
-    """Lowland's version, and SHA-256 of its source files."""
+    """Return lowland's version, and SHA-256 of its source files."""
     digest = hashlib.sha256()
     root = Path(__file__).parent.parent
     for path in sorted(root.rglob("*.py")):
@@ -21,7 +21,7 @@ def code() -> dict[str, str]:
 
 
 def machine(*packages: str) -> dict[str, Any]:
-    """Versions of Python and of packages, system, processor, cores."""
+    """Return the versions of Python and of packages, the system, the processor, and the number of cores."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in packages},

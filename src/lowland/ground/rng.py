@@ -1,10 +1,10 @@
-"""Randomness has names: independent streams from (seed, name).
+"""Named randomness: independent streams from (seed, name).
 
 Every random choice belongs to a named stream: "head" (initialisation of the head), "adapter" (initialisation of A),
-"order" (order of the training data), "dropout", "noise" (Flat-LoRA), "neftune", "split". A stream depends on
-nothing but its seed and its name. So two methods with the same seed see the same batches in the same order with the
-same dropout masks. (Dropout on the adapters' input draws from the stream "dropout", too: with it a method with
-adapters has other masks than one without.)
+"order" (order of the training data), "dropout", "noise" (Flat-LoRA), "neftune", "split". A stream depends on its seed
+and its name alone. So two methods with the same seed see the same batches in the same order with the same dropout
+masks. (Dropout on the adapters' input draws from the stream "dropout", too: with it, a method with adapters has other
+masks than a method without.)
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import numpy as np
 
 
 def stream_seed(seed: int, *name: str | int) -> int:
-    """A seed for the stream `name`, a pure function of (seed, name).
+    """Return the seed of the stream `name`: a pure function of (seed, name).
 
     Args:
         seed: the seed of the run.
         name: the stream, with as many parts as needed, for instance `"noise", step, layer`.
 
     Returns:
-        A whole number in [0, 2**63), from SHA-256: near names give unrelated seeds. Parts are kept apart, so
+        A whole number in [0, 2**63), from SHA-256: similar names give unrelated seeds. Parts are kept apart, so
         ("a", "bc") and ("ab", "c") differ, and so do 1 and "1".
 
     Example:
@@ -38,7 +38,7 @@ def stream_seed(seed: int, *name: str | int) -> int:
 
 
 def stream(seed: int, *name: str | int) -> np.random.Generator:
-    """A NumPy generator for the stream `name`; see `stream_seed`."""
+    """Return a NumPy generator for the stream `name`; see `stream_seed`."""
     return np.random.default_rng(stream_seed(seed, *name))
 
 

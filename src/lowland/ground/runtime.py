@@ -1,8 +1,9 @@
-"""The C library's allocator, told to keep what it will be asked for again.
+"""Settings of the process: the C library's allocator keeps freed memory.
 
-A training step frees and asks for the same large blocks over and over. glibc hands each back to the system and gets it
-anew, page by page, filled with zeros. Kept, a step of BERT-base on two cores took 0.8 to 0.9 of the time, and the
-process held about 7 % more memory (`benchmarks/step_time.py --allocator default keep` measures it).
+A training step frees and requests the same large blocks over and over. By default glibc returns each block to the
+system, and gets it again page by page, filled with zeros. With the blocks kept, a step of BERT-base on two cores took
+0.8 to 0.9 of the time, and the process held about 7 % more memory (`benchmarks/step_time.py --allocator default keep`
+measures it).
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 NEVER = -1
 LARGEST = (2**31 - 1, 2**25)
-"""Bytes up to which blocks are kept: what `mallopt` can be told, and what older versions of glibc take at the most."""
+"""Size in bytes up to which blocks are kept: the largest value of `mallopt`, and that of older versions of glibc."""
 
 
 def keep_large_blocks() -> bool:
-    """Have glibc keep freed memory for the process: `mallopt(3)`, for this process alone.
+    """Make glibc keep freed memory for this process, by `mallopt(3)`.
 
-    The command line calls it when it starts to train; in a program of your own call it before the first step. It does
-    nothing with another C library, or where the environment already says what the user wants (`MALLOC_…`,
-    `GLIBC_TUNABLES`, another allocator in `LD_PRELOAD`).
+    The command line calls it when it starts to train; in a program of your own, call it before the first step. It does
+    nothing with another C library, or where the environment configures the allocator (`MALLOC_…`, `GLIBC_TUNABLES`,
+    another allocator in `LD_PRELOAD`).
 
     Returns:
         Whether it took effect.

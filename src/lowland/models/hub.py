@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub answers: asked once, so that an offline machine does not wait for every retry."""
+"""Connection to the Hugging Face hub: tested once, so that an offline machine does not wait for every retry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from huggingface_hub import constants, get_session
 
 @functools.cache
 def hub_reachable() -> bool:
-    """Whether the hub can be reached now (False under HF_HUB_OFFLINE); what lies in its cache can be used anyway."""
+    """Return whether the hub can be reached; False under HF_HUB_OFFLINE. Its cache can be used in any case."""
     if constants.HF_HUB_OFFLINE:
         return False
     try:

@@ -1,4 +1,4 @@
-"""A recipe: everything that a study asks for. Its fields are the command line's options and a recipe file's keys."""
+"""Recipe of a study. Its fields are the options of the command line and the keys of a recipe file."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _no_seed_twice(seeds: Sequence[int]) -> Sequence[int]:
 
 
 class Recipe(Settings):
-    """What is asked of a study: a task, a model, methods, seeds, and the settings that all methods share.
+    """Request for a study: a task, a model, methods, seeds, and the settings that all methods share.
 
     Every mistake is reported at once. `task` is a name, or a mapping with the task's fields; these may also stand
     beside it. An entry of `methods` is a name, or a mapping from a name to settings of its own, so that the same method

@@ -26,12 +26,12 @@ Adapt = Callable[[LoadedModel, Settings, int], AdaptedModel]
 
 
 def train_everything(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
-    """Full fine-tuning: train every parameter."""
+    """Train every parameter: full fine-tuning."""
     return AdaptedModel(loaded.model.requires_grad_(True))
 
 
 def our_lora(loaded: LoadedModel, settings: Settings, seed: int, rslora: bool = False) -> AdaptedModel:
-    """LoRA: train adapters, the head, and what else the checkpoint lacked; freeze all else."""
+    """Train LoRA adapters, the head, and what else the checkpoint lacked; freeze all else."""
     from lowland.lora import LoRAConfig, add_lora
 
     config = LoRAConfig(

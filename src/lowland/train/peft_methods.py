@@ -29,7 +29,9 @@ ADAPTER = "default"
 
 
 def dora(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
-    """DoRA (Liu et al., 2024, arXiv 2402.09353): W' = m · (W + s·BA) / ‖W + s·BA‖, with m trained, too.
+    """Wrap a model for DoRA: W' = m · (W + s·BA) / ‖W + s·BA‖, with m trained, too.
+
+    Source: Liu et al., 2024, arXiv 2402.09353.
 
     Raises:
         Mistake: if a target or pattern names no layer, or a rank does not fit its layer.
@@ -39,7 +41,9 @@ def dora(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
 
 
 def pissa(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
-    """PiSSA (Meng et al., 2024, arXiv 2404.02948): s·BA starts as the rank-r part of W, and **W as the rest**.
+    """Wrap a model for PiSSA: s·BA starts as the rank-r part of W, and **W as the rest**.
+
+    Source: Meng et al., 2024, arXiv 2404.02948.
 
     This is the one method that changes the base weight itself. What it learned is saved as the difference to its
     start: a plain LoRA of twice the rank that fits the unchanged base. So the rank is at most half of a layer's
@@ -59,7 +63,9 @@ def pissa(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
 
 
 def vera(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
-    """VeRA (Kopiczko et al., 2024, arXiv 2310.11454): W' = W + diag(b) B diag(d) A, one frozen random A and B for all.
+    """Wrap a model for VeRA: W' = W + diag(b) B diag(d) A, with one frozen random A and B for all layers.
+
+    Source: Kopiczko et al., 2024, arXiv 2310.11454.
 
     It trains rank + out_features numbers for each layer, so its ranks are higher than LoRA's: 256 to 1024 in the paper.
 
@@ -84,7 +90,9 @@ def vera(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
 
 
 def ia3(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
-    """(IA)³ (Liu et al., 2022, arXiv 2205.05638): vectors that scale keys, values and the feed-forward.
+    """Wrap a model for (IA)³: vectors that scale keys, values and the feed-forward.
+
+    Source: Liu et al., 2022, arXiv 2205.05638.
 
     The layers are PEFT's choice for the architecture: the method depends on what a layer does.
 

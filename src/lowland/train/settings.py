@@ -1,4 +1,4 @@
-"""What a method can be told: the training's settings and the adapter's, with their ranges and defaults."""
+"""Settings of a method: those of the training and those of the adapter, with their ranges and defaults."""
 
 from __future__ import annotations
 

@@ -52,13 +52,13 @@ REFUSED = {
 
 @task
 def messy(**arguments: Any) -> Task:
-    """Short questions with typing errors, odd spacing, look-alike letters, emoji and the like."""
+    """Build the task of short questions with typing errors, odd spacing, look-alike letters, emoji and the like."""
     return _task_for_inspect(MessyQuestionnaire, arguments)
 
 
 @task
 def multilingual(**arguments: Any) -> Task:
-    """The same short questions in English, Hindi, Hinglish and code-switched."""
+    """Build the task of short questions in English, Hindi, Hinglish and code-switched."""
     return _task_for_inspect(MultilingualQuestionnaire, arguments)
 
 

@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answers:
-    """What came back from the model.
+    """Answers of the model, before they are scored.
 
     Attributes:
         log: Inspect's log, with all answers to date.
@@ -64,7 +64,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves in its folder."""
+    """Results of a run, as they are stored in its folder."""
 
     record: StressRecord
     rows: pd.DataFrame

@@ -94,7 +94,7 @@ JsonObject = Annotated[Mapping[str, Any], BeforeValidator(_json_object), AfterVa
 
 
 class AskingSettings(Asked):
-    """How a model is questioned: which model, with which sampling, how fast, and for how much money."""
+    """Settings for questioning a model: which model, with which sampling, how fast, and for how much money."""
 
     model_config = ConfigDict(protected_namespaces=())  # "model_args" is a name of ours
 

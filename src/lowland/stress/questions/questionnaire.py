@@ -137,7 +137,7 @@ class Questionnaire(Asked):
     @field_validator("mitigations")
     @classmethod
     def _resolve_mitigations(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Always include "none": the mitigations are compared with it."""
+        """Resolve the names; "none" is always included, since the mitigations are compared with it."""
         return tuple(dict.fromkeys(["none", *_chosen("mitigation", names, MITIGATIONS[cls.eval])]))
 
     @abstractmethod
@@ -208,7 +208,7 @@ class MessyQuestionnaire(Questionnaire):
 
 
 class MultilingualQuestionnaire(Questionnaire):
-    """The same short questions in English, Hindi, Hinglish and code-switched.
+    """Short questions in English, Hindi, Hinglish and code-switched.
 
     English is always included, and comes first: the other languages are compared with it.
     """
