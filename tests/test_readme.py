@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lowland.ground.recipe import read_recipe
-from lowland.tasks.table import TASKS
-from lowland.train.methods import method_named
+from lowland.study.recipe import Recipe
 from tests.conftest import table_of
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import INSPECTS, own_machine
@@ -50,19 +48,25 @@ def test_its_commands_run_in_their_order(
     assert Path("answers.csv").is_file()
 
 
+def flat_run() -> Path:
+    """The run that the README's `lowland train` left."""
+    (folder,) = Path("runs").glob("classification-flat-lora-s1-*")
+    return folder
+
+
 def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> None:
     table = table_of().rename(columns={"text": "review", "label": "stars"})
     table.to_csv("reviews.csv", index=False)
     table.to_csv("more.csv", index=False)
+    Path("recipe.yaml").write_text(blocks("yaml")[0].replace("rank: 32", "rank: 3"))
     lines = [line.split("  #")[0] for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("lowland ")]
     verbs = {"compare", "train", "predict", "merge", "check", "tasks", "methods", "stress"}
     assert {command[0] for command in commands} == verbs
     for command in commands:
-        given = [str(tiny_model) if one == "bert-base-uncased" else one for one in command]
+        given = [str(tiny_model) if word == "bert-base-uncased" else word for word in command]
         if command[0] in ("predict", "merge"):
-            (folder,) = Path("runs").glob("classification-flat-lora-s1-*")
-            given = [str(folder) if one.startswith("runs/") else one for one in command]
+            given = [str(flat_run()) if word.startswith("runs/") else word for word in command]
         if command[0] in ("compare", "train"):
             given = [*command, "--model", str(tiny_model), "--epochs", "1", "--rank", "2"]
         if command[0] == "stress":
@@ -70,13 +74,29 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
         code, out, err = lowland(*given, small=False)
         assert code == 0, err
         assert out or "--out" in command
+    run_python(tiny_model)
+
+
+def run_python(tiny_model: Path) -> None:
+    """The README's program that loads a run and runs a study, on the files of the commands."""
+    (program,) = [block for block in blocks("python") if "lowland.load" in block]
+    changes = {
+        "runs/classification-flat-lora-s1-…": str(flat_run()),
+        'task="financial-demo"': 'task="classification", data="reviews.csv", text_column="review",'
+        f' label_column="stars", epochs=1, seeds=[1], model="{tiny_model}"',
+        '"rank": 32': '"rank": 3',
+    }
+    for before, after in changes.items():
+        assert before in program
+        program = program.replace(before, after)
+    exec(program, {})
 
 
 def test_its_recipe_and_those_of_the_project_can_be_read() -> None:
     texts = [*blocks("yaml"), *(path.read_text() for path in (ROOT / "recipes").glob("*.yaml"))]
     assert len(texts) >= 2
     for text in texts:
-        read_recipe(yaml.safe_load(text), tasks=TASKS, methods=method_named)
+        Recipe(**yaml.safe_load(text))
 
 
 def test_its_python_runs(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
