@@ -28,10 +28,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lowland.ground.recipe import DATA, Recipe
 from lowland.models.find import ModelSource, find_model
-from lowland.tasks.classification import TextData
-from lowland.tasks.table import load_task
+from lowland.study.recipe import Recipe
+from lowland.tasks.base import TaskData
+from lowland.tasks.table import load_data, task_fields
+from lowland.train.job import Job
 
 torch.set_num_threads(1)  # the models here are tiny
 gc.freeze()  # what the imports made need not be looked through at every collection
@@ -150,13 +151,34 @@ def shared_data() -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def data(texts: Path) -> TextData:
+def data(texts: Path) -> TaskData:
     """`table_of`, split."""
-    recipe = Recipe(task="classification", data=str(texts))
-    return load_task("classification", {name: getattr(recipe, name) for name in DATA})
+    return load_data(task_fields("classification", data=str(texts)))
 
 
 @pytest.fixture
 def source(tiny_model: Path) -> ModelSource:
     """The tiny model, found."""
     return find_model(str(tiny_model))
+
+
+def job_of(method: str, data: TaskData, source: ModelSource, seed: int = 42, **changes: object) -> Job:
+    """A job for a method on these data and this model, in fp32 where nothing else is asked for."""
+    values = {"task": "classification", "dtype": "fp32", "out": "runs", **changes}
+    recipe = Recipe(**{**values, "methods": [{method: values.pop("own")} if "own" in values else method]})
+    (choice,) = recipe.methods
+    assert recipe.dtype != "auto"
+    return Job(
+        fields=recipe.task,
+        method=choice,
+        seed=seed,
+        model=source.name,
+        revision=None,
+        max_length=recipe.max_length,
+        dtype=recipe.dtype,
+        compile=recipe.compile,
+        keep_weights=recipe.keep_weights,
+        data=data,
+        source=source,
+        out=Path(recipe.out),
+    )
