@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import re
+import types
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
@@ -213,6 +215,8 @@ def _interval(field: FieldInfo) -> str | None:
 def _holds_model(model: type[BaseModel], loc: Sequence[str | int]) -> bool:
     """Whether the field at a place holds a model of its own, whose sentences do not name that field."""
     field = model.model_fields.get(str(loc[0])) if loc else None
-    return (
-        field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-    )
+    if field is None:
+        return False
+    union = typing.get_origin(field.annotation) in (typing.Union, types.UnionType)
+    members = typing.get_args(field.annotation) if union else (field.annotation,)
+    return any(isinstance(member, type) and issubclass(member, BaseModel) for member in members)
