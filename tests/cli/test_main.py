@@ -17,7 +17,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from lowland.cli.main import VERBS, main
 from lowland.ground.records import read_record
+from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, PERTURBATIONS
 from tests.conftest import table_of
 
@@ -67,12 +69,8 @@ def test_train_is_one_run_and_predict_asks_it(lowland: Run, tmp_path: Path, text
 
 def test_lists(lowland: Run) -> None:
     _, tasks, _ = lowland("tasks")
-    assert [line.split()[0] for line in tasks.splitlines()] == [
-        "financial-demo",
-        "financial-phrasebank",
-        "sms-spam",
-        "classification",
-    ]
+    assert [line.split()[0] for line in tasks.splitlines()] == list(TASKS)
+    assert {"financial-demo", "financial-phrasebank", "sms-spam", "classification"} <= set(TASKS)
     _, methods, _ = lowland("methods")
     rows, front = methods.split("\n\nIn front of a method")
     assert [line.split()[0] for line in rows.splitlines()] == list(METHODS)
@@ -81,41 +79,154 @@ def test_lists(lowland: Run) -> None:
 
 
 def test_print_config_is_a_recipe_that_can_be_given_back(lowland: Run, tmp_path: Path) -> None:
-    code, out, _ = lowland("compare", "--print_config", "--rank", "4", small=False)
+    code, out, _ = lowland("compare", "--print-config", "--rank", "4", small=False)
     assert code == 0
-    given = yaml.safe_load(out)
-    assert given["rank"] == 4
-    assert given["overrides"] == {"full": {"lr": 5e-5}}
+    recipe = yaml.safe_load(out)
+    assert recipe["rank"] == 4
+    assert recipe["methods"] == ["full", "lora", "flat-lora"]
     path = tmp_path / "recipe.yaml"
     path.write_text(out)
-    _, again, _ = lowland("compare", "--config", str(path), "--print_config", small=False)
+    _, again, _ = lowland("compare", "--config", str(path), "--print-config", small=False)
     assert again == out
     _, other, _ = lowland("compare", "--config", str(path), "--rank", "2", "--print_config", small=False)
-    assert yaml.safe_load(other) == {**given, "rank": 2}
+    assert yaml.safe_load(other) == {**recipe, "rank": 2}
 
 
-def test_a_recipe_file_with_overrides_is_obeyed(lowland: Run, tmp_path: Path) -> None:
+RECIPE = """
+task: {name: classification, data: DATA, text_column: text, label_column: label}
+methods:
+  - full: {lr: 2e-4, epochs: 1}
+  - lora: {rank: 3}
+  - lora: {rank: 2, alpha: 64, label: lora-r2}
+  - flat+dora: {rho: 0.1}
+seeds: 5
+lr: 1e-3
+"""
+
+
+def test_a_recipe_file_is_obeyed(lowland: Run, tmp_path: Path, texts: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.replace("DATA", str(texts)))
+    code, out, err = lowland("compare", "--config", str(path))
+    # options beside the recipe win over it, but not over what it says of one method
+    assert code == 0, err
+    records = {run.method: run for run in map(read_record, (tmp_path / "runs").glob("classification-*"))}
+    assert set(records) == {"full", "lora", "lora-r2", "flat+dora"}
+    assert {run.seed for run in records.values()} == {5}
+    method = {label: run.asked["method"] for label, run in records.items()}
+    assert (method["full"]["lr"], method["full"]["epochs"]) == (2e-4, 1)
+    assert (method["lora"]["lr"], method["lora"]["epochs"], method["lora"]["rank"]) == (0.01, 2, 3)
+    assert (method["lora-r2"]["name"], method["lora-r2"]["rank"], method["lora-r2"]["alpha"]) == (
+        "lora",
+        2,
+        64,
+    )
+    assert (method["flat+dora"]["rho"], method["flat+dora"]["rank"]) == (0.1, 4)
+    assert [row.split("|")[1].strip() for row in out.splitlines() if row.startswith("|")][2:] == [
+        "full",
+        "lora",
+        "lora-r2",
+        "flat+dora",
+    ]
+    code, _, err = lowland("train", "--config", str(path), "--method", "lora-r2", "--seed", "5")
+    assert code == 0, err
+    assert "found, accuracy" in err  # `train` is `compare` with one of each
+
+
+def test_the_older_form_of_settings_for_a_method_is_read_with_a_warning(lowland: Run, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(
         "methods: [full, lora]\nseeds: 5\nlr: 1e-3\noverrides:\n  full: {lr: 2e-4, epochs: 1}\n  lora: {rank: 3}\n"
     )
-    code, _, err = lowland("compare", "--config", str(path))
-    # options beside the recipe win over it, but not over what it says of one method
+    with pytest.warns(
+        FutureWarning, match=r"methods: \[\{full: \{lr: 2e-4, epochs: 1\}\}, \{lora: \{rank: 3\}\}\]"
+    ):
+        code, _, err = lowland("compare", "--config", str(path))
     assert code == 0, err
-    records = {one.method: one for one in map(read_record, (tmp_path / "runs").glob("classification-*"))}
-    assert {one.seed for one in records.values()} == {5}
-    assert records["full"].asked["training"]["lr"] == 2e-4
-    assert records["full"].asked["training"]["epochs"] == 1
-    assert records["lora"].asked["training"]["epochs"] == 2
-    assert records["lora"].asked["options"]["rank"] == 3
+    records = {run.method: run for run in map(read_record, (tmp_path / "runs").glob("classification-*"))}
+    assert {run.seed for run in records.values()} == {5}
+    assert records["full"].asked["method"]["lr"] == 2e-4
+    assert records["full"].asked["method"]["epochs"] == 1
+    assert records["lora"].asked["method"]["epochs"] == 2
+    assert records["lora"].asked["method"]["rank"] == 3
+
+
+def test_settings_given_to_train_hold_for_its_method(lowland: Run) -> None:
+    """Full fine-tuning has a learning rate of its own, which one that is given for the single run replaces."""
+    _, out, _ = lowland("train", "--method", "full", "--lr", "1e-4", "--print-config", small=False)
+    assert yaml.safe_load(out)["methods"] == [{"full": {"lr": 1e-4}}]
+    _, out, _ = lowland("train", "--method", "full", "--rank", "2", "--print-config", small=False)
+    assert yaml.safe_load(out)["methods"] == ["full"]
+
+
+def test_the_fields_of_another_task_are_a_mistake(lowland: Run, tmp_path: Path, texts: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.replace("DATA", str(texts)))
+    code, out, _ = lowland(
+        "compare", "--config", str(path), "--task", "sms-spam", "--print-config", small=False
+    )
+    assert code == 0  # another task than the file's: the fields of the file's task are left out
+    assert "text_column" not in yaml.safe_load(out)["task"]
+    code, _, err = lowland(
+        "compare", "--task", "sms-spam", "--text-column", "a", "--print-config", small=False
+    )
+    assert code == 2
+    assert "unknown field 'text_column'" in err
 
 
 def test_help_has_a_text_and_a_default_for_every_option(lowland: Run) -> None:
     _, out, _ = lowland("compare", "--help", small=False)
-    for option in ("--rho", "--seeds", "--config", "--print_config", "--fresh", "--lr"):
+    for option in ("--rho", "--seeds", "--config", "--print-config", "--fresh", "--lr"):
         assert option in out
     assert "Any" not in out
-    assert out.count("default:") > 25
+    assert out.count("default:") > 20
+    lines = [line for line in out.split("options:")[1].splitlines() if line.startswith("  -")]
+    assert all(len(line.split("  ")) > 2 or line.strip().startswith("--") for line in lines)
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_lists_every_verb(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    for name, verb in VERBS.items():
+        assert f"  {name} " in out
+        assert verb.summary in out
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_has_help_of_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*name.split(), "--help"])
+    assert stop.value.code == 0
+    assert f"usage: lowland {name}" in capsys.readouterr().out
+
+
+def test_the_verbs_of_a_group_and_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stress"]) == 0
+    out = capsys.readouterr().out
+    assert "stress messy" in out
+    assert "compare" not in out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("lowland 0.")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["comapre"], "unknown verb 'comapre'; did you mean 'compare'?"),
+        (["stress", "mesy"], "unknown verb of stress 'mesy'; did you mean 'messy'?"),
+        (["compare", "--rnk", "3"], "unknown option '--rnk'; did you mean '--rank'?"),
+        (["compare", "runs"], "'runs' stands where no value is expected"),
+        (["compare", "--rank"], "expected one argument"),
+        (["merge", "run"], "out is missing"),
+        (["merge"], "run is missing"),
+    ],
+)
+def test_a_wrong_word_is_a_sentence(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["predict", "merge", "check"])
@@ -150,7 +261,7 @@ def test_from_training_to_a_merged_model_that_answers(lowland: Run, tmp_path: Pa
     assert "neither a run (record.json) nor an adapter" in err
     code, _, err = lowland("merge", str(run))
     assert code == 2
-    assert "merge.out" in err
+    assert "out is missing" in err
 
 
 def wrong(given: dict[str, object], tmp_path: Path) -> list[str]:
@@ -168,13 +279,13 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "rank too large": (["--rank", "17"], "rank 17 is larger than layer"),
     "no adapter": (
         ["--methods", "flat+full"],
-        "'flat+full' cannot be: flat puts noise on an adapter's merged weight",
+        "'flat+full' is impossible: flat puts noise on an adapter's merged weight",
     ),
     "neftune": (["--neftune-alpha", "0"], "neftune_alpha is 0; it must be above 0"),
     "rho": (["--rho", "-0.1"], "rho is -0.1; it must be at least 0"),
     "no file": (["--data", "nowhere.csv"], "the data file nowhere.csv does not exist"),
     "column": (["--text-column", "texts"], "unknown text column 'texts'; did you mean 'text'?"),
-    "model": (["--model", "some/model"], "model some/model cannot be had from the hub"),
+    "model": (["--model", "some/model"], "model some/model cannot be loaded from the hub"),
     "embedded": (["--task", "financial-demo"], "brings its own data"),
     "config": (["--config", "nowhere.yaml"], "the recipe file nowhere.yaml does not exist"),
     "option": (["--rnk", "3"], "rnk"),
@@ -227,7 +338,7 @@ def test_bad_data_is_a_sentence_and_exit_code_2(lowland: Run, tmp_path: Path, na
 
 def test_all_mistakes_of_a_recipe_are_told_at_once(lowland: Run, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
-    path.write_text("tsak: x\nrank: 0\nlr: fast\nmethods: [lora, flat]\noverrides: {full: {rho: 1}}\n")
+    path.write_text("tsak: x\nrank: 0\nlr: fast\nmethods: [lora, flat, {full: {rho: 1}}]\n")
     code, _, err = lowland(
         "compare", "--config", str(path), "--epochs", "0", "--seeds", "1", "1", small=False
     )
@@ -346,7 +457,7 @@ def test_control_c_is_exit_code_130_and_keeps_earlier_runs(
 def test_evidence_and_the_lists_need_no_torch() -> None:
     code = (
         "import sys, lowland, lowland.evidence.study, lowland.report.study, "
-        "lowland.ground.store, lowland.ground.recipe\n"
+        "lowland.ground.store, lowland.study.recipe\n"
         "from lowland.cli.main import main\n"
         "main(['methods'])\n"
         "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)\n"

@@ -87,7 +87,7 @@ def parse(parser: Parser, verb: Command, arguments: Sequence[str]) -> Values:
     Raises:
         Mistake: naming each option that does not exist, with the nearest one that does.
     """
-    namespace, unknown = parser.parse_known_args(arguments)
+    namespace, unknown = parser.parse_known_args([_with_dashes(word) for word in arguments])
     names = [option_name(name) for name in verb.options if name != verb.positional]
     if options := [word.partition("=")[0] for word in unknown if word.startswith("--")]:
         raise Mistake(*(one_of("option", option, names) for option in options))
@@ -99,6 +99,12 @@ def parse(parser: Parser, verb: Command, arguments: Sequence[str]) -> Values:
 def option_name(field: str) -> str:
     """Return a field's name on the command line."""
     return f"--{field.replace('_', '-')}"
+
+
+def _with_dashes(word: str) -> str:
+    """Return an option's name as it is written here: fields have underscores in recipe files, and options dashes."""
+    name, equals, value = word.partition("=")
+    return f"{name.replace('_', '-')}{equals}{value}" if word.startswith("--") else word
 
 
 def _add_option(parser: Parser, name: str, field: FieldInfo, *, positional: bool) -> None:
