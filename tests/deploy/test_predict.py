@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from lowland import load_adapter, merge_lora
-from lowland.deploy.predict import load_classifier_of
+from lowland.deploy.predict import load
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import read_predictions, read_record
 from lowland.models.load import load_classifier, load_tokenizer
@@ -19,7 +19,7 @@ from lowland.models.load import load_classifier, load_tokenizer
 
 @pytest.fixture(params=["full", "lora", "flat-lora"])
 def run(request: pytest.FixtureRequest, lowland: Callable[..., tuple], tmp_path: Path) -> Path:
-    code, _, err = lowland("train", "--method", request.param)
+    code, _, err = lowland("train", "--method", request.param, "--dtype", "fp32")
     assert code == 0, err
     (folder,) = (tmp_path / "runs").glob("classification-*")
     return folder
@@ -28,7 +28,7 @@ def run(request: pytest.FixtureRequest, lowland: Callable[..., tuple], tmp_path:
 def test_a_run_answers_as_it_was_tested(run: Path, texts: Path) -> None:
     tested = read_predictions(run)
     asked = pd.read_csv(texts)["text"].iloc[tested["example"]]
-    answers = load_classifier_of(run).predict(list(asked))
+    answers = load(run).predict(list(asked))
     assert list(answers["label"]) == list(tested["predicted"])
     columns = ["p_bad", "p_good"]
     np.testing.assert_allclose(answers[columns], tested[columns], atol=1e-5)
@@ -38,18 +38,18 @@ def test_a_merged_run_and_a_folder_with_the_merged_model_answer_the_same(
     run: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     texts = ["the firm gains", "a bank loses again", "its unit wins again again"]
-    plain = load_classifier_of(run).predict(texts)
+    plain = load(run).predict(texts)
     if read_record(run).method == "full":
         with pytest.raises(Mistake, match="nothing to merge"):
-            load_classifier_of(run, merge=True)
-        pd.testing.assert_frame_equal(load_classifier_of(run / "model").predict(texts), plain)
+            load(run, merge=True)
+        pd.testing.assert_frame_equal(load(run / "model").predict(texts), plain)
         return
-    pd.testing.assert_frame_equal(load_classifier_of(run, merge=True).predict(texts), plain, atol=1e-6)
+    pd.testing.assert_frame_equal(load(run, merge=True).predict(texts), plain, atol=1e-6)
     tokenizer = load_tokenizer(tiny_model)
-    model = load_adapter(load_classifier(tiny_model, ["bad", "good"], tokenizer), run / "adapter")
+    model = load_adapter(load_classifier(tiny_model, ["bad", "good"], tokenizer).model, run / "adapter")
     merge_lora(model, keep=False).save_pretrained(tmp_path / "merged")
     tokenizer.save_pretrained(tmp_path / "merged")
-    merged = load_classifier_of(tmp_path / "merged").predict(texts)
+    merged = load(tmp_path / "merged").predict(texts)
     pd.testing.assert_frame_equal(merged, plain, atol=1e-6)
 
 
@@ -61,18 +61,18 @@ def test_another_base_model_is_refused(run: Path, tiny_model: Path) -> None:
     try:
         weights.write_bytes(genuine[:-4] + bytes(4))
         with pytest.raises(Mistake, match="was trained on"):
-            load_classifier_of(run)
+            load(run)
     finally:
         weights.write_bytes(genuine)
 
 
 def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="neither a run"):
-        load_classifier_of(tmp_path)
+        load(tmp_path)
     for kept in ("adapter", "model"):
         shutil.rmtree(run / kept, ignore_errors=True)
     with pytest.raises(Mistake, match="kept no weights"):
-        load_classifier_of(run)
+        load(run)
 
 
 def test_an_adapters_folder_answers_as_its_run(lowland: Callable[..., tuple], tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_an_adapters_folder_answers_as_its_run(lowland: Callable[..., tuple], tm
     assert code == 0, err
     (folder,) = (tmp_path / "runs").glob("classification-lora-*")
     texts = ["the firm gains", "a bank loses again"]
-    plain = load_classifier_of(folder).predict(texts)
+    plain = load(folder).predict(texts)
     for merge in (False, True):
-        alone = load_classifier_of(folder / "adapter", merge=merge).predict(texts)
+        alone = load(folder / "adapter", merge=merge).predict(texts)
         np.testing.assert_allclose(alone[["p_LABEL_0", "p_LABEL_1"]], plain[["p_bad", "p_good"]], atol=1e-6)
 
 
@@ -95,7 +95,7 @@ def test_a_run_of_an_adapter_of_pefts_is_served_but_not_merged(
     (folder,) = (tmp_path / "runs").glob(f"classification-{method}-*")
     tested = read_predictions(folder)
     asked = pd.read_csv(texts)["text"].iloc[tested["example"]]
-    answers = load_classifier_of(folder).predict(list(asked))
+    answers = load(folder).predict(list(asked))
     np.testing.assert_allclose(answers[["p_bad", "p_good"]], tested[["p_bad", "p_good"]], atol=1e-5)
     with pytest.raises(Mistake, match="LoRA and rsLoRA can be loaded"):
-        load_classifier_of(folder, merge=True)
+        load(folder, merge=True)

@@ -1,4 +1,4 @@
-"""A trained adapter and its base: found from the folder of a run, or of an adapter in PEFT's format."""
+"""A trained adapter and its base model, found from the folder of a run or of an adapter in PEFT's format."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from safetensors import SafetensorError, safe_open
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord, read_record
-from lowland.lora.peft_config import TASKS, other_kinds, read_config, read_json
+from lowland.lora.peft_config import TASKS as CLASSES_BY_TASK
+from lowland.lora.peft_config import other_kinds, read_config, read_json
 from lowland.models.find import ModelSource, find_model
 from lowland.models.load import load_tokenizer, read_model_config, token_limit
+from lowland.tasks.base import Task, TaskFields
+from lowland.tasks.table import task_fields, task_named
 
 SEQ_CLS, CAUSAL_LM, SEQ_2_SEQ_LM = "SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM"
 
@@ -22,44 +25,46 @@ AUTO_CLASSES: Mapping[str, str] = {
     CAUSAL_LM: "AutoModelForCausalLM",
     SEQ_2_SEQ_LM: "AutoModelForSeq2SeqLM",
 }
-"""What is read and merged, by PEFT's names of tasks, and the class of transformers' that loads it."""
+"""PEFT's task types that can be read and merged, and the class of transformers that loads each."""
 
 CLASSIFIER_HEADS = {"score", "classifier", "classification_head"}
-"""What the heads of transformers' sequence classifiers are called."""
+"""Names of the heads of transformers' sequence classifiers."""
 
 OUTPUT_LAYERS = ("score.weight", "classifier.weight", "out_proj.weight")
-"""What the last layers of these heads are called; they have a row a label."""
+"""Names of the last layers of these heads; each has a row for each label."""
 
 LENGTH = 512
-"""Tokens a text at the most, where no record says how many."""
+"""Number of tokens after which a text is cut off, where no record says it."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """A base model on this disk, and as what it is loaded.
+    """Base model on this disk, and the task type that it is loaded for.
 
     Attributes:
         source: where it was found.
-        kind: a key of `AUTO_CLASSES`.
-        label_names: of a classifier's outputs, in order; empty for a language model.
-        tokenizer: the adapter's own, where its folder holds one, else the base's.
+        kind: PEFT's task type, a key of `AUTO_CLASSES`.
+        label_names: names of a classifier's outputs, in order; empty for a language model.
+        tokenizer: the adapter's own, where its folder holds one, else the base model's.
+        task: reads inputs and decodes outputs; None for a language model.
     """
 
     source: ModelSource
     kind: str
     label_names: tuple[str, ...]
     tokenizer: Any
+    task: Task | None
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """A trained adapter and its base.
+    """Trained adapter and its base model.
 
     Attributes:
-        base: what it adapts.
+        base: the model that it adapts.
         folder: with `adapter_config.json` and `adapter_model.safetensors`.
-        max_length: tokens a text at the most.
-        ours: whether lowland's own layers can load it (LoRA, rsLoRA); else PEFT's.
+        max_length: number of tokens after which a text is cut off.
+        ours: whether lowland's own layers can load it (LoRA, rsLoRA); else PEFT's are needed.
         record: of the run that it came from; None for a folder with an adapter alone.
     """
 
@@ -71,14 +76,14 @@ class Adapted:
 
 
 def find_adapted(folder: Path, model: str | None = None) -> Adapted:
-    """The adapter that a folder holds, and its base.
+    """Find the adapter that a folder holds, and its base model.
 
     Args:
         folder: of a run, or with an adapter in PEFT's format.
-        model: the base; default: the one that the run or the adapter names.
+        model: the base model; default: the one that the run or the adapter names.
 
     Raises:
-        Mistake: if the folder holds neither, the run failed or has no adapter, or the base model cannot be had or is
+        Mistake: if the folder holds neither, the run failed or has no adapter, or the base model cannot be loaded or is
             not the one that the run was trained on.
     """
     if (folder / "record.json").is_file():
@@ -89,15 +94,29 @@ def find_adapted(folder: Path, model: str | None = None) -> Adapted:
 
 
 def find_base(model: str) -> Base:
-    """A base model alone, as what its config says that it is; one without a head as a classifier with two labels."""
+    """Find a base model for the task type that its config names; without one, as a classifier with two labels."""
     source = find_model(model)
     kind = _kind_of_base(source.folder)
-    names = _label_names(source.folder, None) if kind == SEQ_CLS else ()
-    return Base(source, kind, names, load_tokenizer(source.folder))
+    label_names = _label_names(source.folder, None) if kind == SEQ_CLS else ()
+    return Base(source, kind, label_names, load_tokenizer(source.folder), task_of_kind(kind))
+
+
+def task_of_kind(kind: str) -> Task | None:
+    """Return the task for models of one of PEFT's task types, where no record names it; None for language models."""
+    return task_named("classification") if kind == SEQ_CLS else None
+
+
+def fields_of(record: RunRecord) -> TaskFields:
+    """Return the fields of the task that a run was asked for."""
+    return task_fields(**record.asked["task"])
 
 
 def check_mergeable(adapted: Adapted) -> None:
-    """Raise `Mistake` if an adapter is of a kind that cannot be folded into the weights here."""
+    """Check that an adapter can be folded into the weights.
+
+    Raises:
+        Mistake: if it is not LoRA or rsLoRA.
+    """
     if adapted.ours:
         return
     served = "; `lowland predict` without --merge answers with it" if adapted.base.kind == SEQ_CLS else ""
@@ -108,7 +127,11 @@ def check_mergeable(adapted: Adapted) -> None:
 
 
 def finished_record(folder: Path) -> RunRecord:
-    """The record of a run that finished; raises `Mistake` if it failed."""
+    """Return the record of a finished run.
+
+    Raises:
+        Mistake: if there is no record, or the run failed.
+    """
     record = read_record(folder)
     if record.status != "finished":
         failure = (record.failure or "no reason is recorded").splitlines()[0]
@@ -126,21 +149,27 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
     if not (folder / "adapter").is_dir():
         raise Mistake(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")
     source = find_model(model) if model else find_model(record.asked["model"], record.asked["revision"])
+    _check_same_model(folder, record, source)
+    task = task_named(record.task)
+    labels = tuple(record.data["labels"])
+    base = Base(source, task.peft_task_type, labels, load_tokenizer(source.folder), task)
+    length = _limit(base, int(record.asked["max_length"]))
+    return Adapted(base, folder / "adapter", length, _is_ours(read_json(folder / "adapter")), record)
+
+
+def _check_same_model(folder: Path, record: RunRecord, source: ModelSource) -> None:
+    """Check by SHA-256 that a model is the one that a run was trained on."""
     for part, words in (("sha256", "weights"), ("files_sha256", "config and tokenizer")):
         if part not in record.model:
             raise Mistake(
-                f"the record in {folder} has no {part} of the base model; it is an older lowland's: run it again, or"
-                f" name {folder / 'adapter'}, which is not held against its base"
+                f"the record in {folder} has no {part} of the base model; it was written by an older lowland: run it"
+                f" again, or name {folder / 'adapter'}, which is not compared with its base"
             )
         if source.describe()[part] != record.model[part]:
             raise Mistake(
                 f"the {words} of the base model {source.name} have SHA-256 {source.describe()[part]};"
                 f" the run in {folder} was trained on {record.model[part]}"
             )
-    tokenizer = load_tokenizer(source.folder)
-    base = Base(source, SEQ_CLS, tuple(record.data["labels"]), tokenizer)
-    length = _limit(base, int(record.asked["max_length"]))
-    return Adapted(base, folder / "adapter", length, _is_ours(read_json(folder / "adapter")), record)
 
 
 def _of_adapter(folder: Path, model: str | None) -> Adapted:
@@ -152,8 +181,8 @@ def _of_adapter(folder: Path, model: str | None) -> Adapted:
     own = (folder / "tokenizer_config.json").is_file()
     tokenizer = load_tokenizer(folder if own else source.folder)
     kind = _kind_of_adapter(folder, config, source.folder)
-    names = _label_names(source.folder, folder) if kind == SEQ_CLS else ()
-    base = Base(source, kind, names, tokenizer)
+    label_names = _label_names(source.folder, folder) if kind == SEQ_CLS else ()
+    base = Base(source, kind, label_names, tokenizer, task_of_kind(kind))
     return Adapted(base, folder, _limit(base, LENGTH), _is_ours(config))
 
 
@@ -162,23 +191,27 @@ def _is_ours(config: Mapping[str, Any]) -> bool:
 
 
 def _kind_of_adapter(folder: Path, config: Mapping[str, Any], base: Path) -> str:
-    """What the adapter says; else a classifier if it brings a classifier's head; else what the base says."""
+    """Return an adapter's task type: its own; else a classifier's, if it has such a head; else its base model's."""
     task = config.get("task_type")
     if task is None:
         saved = {str(name).rpartition(".")[2] for name in config.get("modules_to_save") or ()}
         return SEQ_CLS if saved & CLASSIFIER_HEADS else _kind_of_base(base)
     if task not in AUTO_CLASSES:
-        raise Mistake(f"{folder} is an adapter for {task}; those for {', '.join(AUTO_CLASSES)} can be read")
+        raise Mistake(
+            f"{folder} is an adapter for {task}; adapters for {', '.join(AUTO_CLASSES)} can be read"
+        )
     return str(task)
 
 
 def _kind_of_base(folder: Path) -> str:
+    """Return the task type of the model that a config names; that of a classifier where it names none."""
     named = set(read_model_config(folder).architectures or ())
-    return next((kind for kind, known in TASKS.items() if not named.isdisjoint(known.values())), SEQ_CLS)
+    kinds = (kind for kind, classes in CLASSES_BY_TASK.items() if not named.isdisjoint(classes.values()))
+    return next(kinds, SEQ_CLS)
 
 
 def _label_names(base: Path, adapter: Path | None) -> tuple[str, ...]:
-    """A classifier's label names: the base config's, unless the adapter's head has another number of outputs."""
+    """Return a classifier's label names: the base config's, unless the adapter's head has another number of outputs."""
     names: dict[int, str] = read_model_config(base).id2label
     rows = _head_rows(adapter) if adapter else None
     if rows in (None, len(names)) and len(names) > 1:
@@ -187,7 +220,7 @@ def _label_names(base: Path, adapter: Path | None) -> tuple[str, ...]:
 
 
 def _head_rows(adapter: Path) -> int | None:
-    """How many outputs the head in an adapter's file has; a damaged file is `load_adapter`'s to tell of."""
+    """Return the number of outputs of the head in an adapter's file; `load_adapter` reports a damaged file."""
     try:
         with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
             heads = [name for name in file.keys() if name.endswith(OUTPUT_LAYERS)]  # noqa: SIM118

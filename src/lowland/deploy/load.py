@@ -1,4 +1,4 @@
-"""A base model and its adapter, loaded; nothing that they answer with is random."""
+"""A base model and its adapter, loaded so that nothing they answer with is random."""
 
 from __future__ import annotations
 
@@ -9,81 +9,89 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from lowland.deploy.find import AUTO_CLASSES, SEQ_CLS, Adapted, Base
+from lowland.deploy.find import AUTO_CLASSES, Adapted, Base
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.rng import stream_seed, untouched_generators
 from lowland.lora import load_adapter
 from lowland.lora.checkpoint import PREFIX
 from lowland.lora.inject import config_of
 from lowland.lora.targets import is_under
-from lowland.models.load import load_classifier, read_model_config, some_of
+from lowland.models.load import LoadedModel, first_names, read_model_config
 from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.train.peft_methods import quiet_peft
 
 
-def load_base(base: Base, *, seed: int = 0) -> Any:
-    """The base model, computing in float32, in evaluation mode; what its weights lack is a function of the seed.
+def load_base(base: Base, *, seed: int = 0) -> LoadedModel:
+    """Load a base model in evaluation mode, computing in float32.
+
+    Weights that its checkpoint lacks are a function of the seed.
 
     Raises:
-        Mistake: if the folder holds no such model, or it is quantised in a way that cannot be read here.
+        Mistake: if the folder holds no such model, or it is quantised in a way that cannot be read.
     """
-    check_readable(read_model_config(base.source.folder), base.source.folder)
+    folder = base.source.folder
+    check_readable(read_model_config(folder), folder)
     with untouched_generators():
         torch.manual_seed(stream_seed(seed, "head"))
-        if base.kind == SEQ_CLS:
-            model = load_classifier(base.source.folder, base.label_names, base.tokenizer)
+        if base.task is None:
+            loaded = LoadedModel(_load_language_model(base))
         else:
-            model = _load_language_model(base)
-    rows = model.get_input_embeddings().weight.shape[0]
+            loaded = base.task.load_model(folder, base.label_names, base.tokenizer)
+    rows = loaded.model.get_input_embeddings().weight.shape[0]
     if len(base.tokenizer) > rows:
         raise Mistake(
-            f"the tokenizer has {len(base.tokenizer)} tokens, and the model in {base.source.folder} embeddings for"
-            f" {rows}; give the base model that the adapter was trained on with --model"
+            f"the tokenizer has {len(base.tokenizer)} tokens, and the model in {folder} has embeddings for {rows};"
+            " give the base model that the adapter was trained on with --model"
         )
-    return compute_in_float32(model).eval()
+    compute_in_float32(loaded.model).eval()
+    return loaded
 
 
 def load_adapted(adapted: Adapted) -> Any:
-    """The base model with its adapter beside it, in float32 and in evaluation mode.
+    """Load a base model with its adapter beside it, in float32 and in evaluation mode.
 
     Raises:
-        Mistake: if the adapter is none of LoRA or rsLoRA, is damaged, does not fit the base, or both lack something.
+        Mistake: if the adapter is not LoRA or rsLoRA, is damaged, does not fit the base model, or both lack weights.
     """
     return put_adapter(load_base(adapted.base), adapted).eval()
 
 
-def put_adapter(model: Any, adapted: Adapted) -> Any:
-    """Load an adapter into its base model, in place; raises `Mistake` as `load_adapted` does."""
-    load_adapter(model, adapted.folder)
-    saved = config_of(model).modules_to_save
-    _check_whole(adapted, (name for name in fresh_modules(model) if not is_under(name, saved)))
-    return model
+def put_adapter(loaded: LoadedModel, adapted: Adapted) -> Any:
+    """Load an adapter into its base model, in place, and return the model.
+
+    Raises:
+        Mistake: as `load_adapted`.
+    """
+    load_adapter(loaded.model, adapted.folder)
+    saved = config_of(loaded.model).modules_to_save
+    _check_nothing_random(adapted, (name for name in loaded.fresh_modules if not is_under(name, saved)))
+    return loaded.model
 
 
 def load_with_peft(adapted: Adapted) -> Any:
-    """The same for an adapter of any kind, by PEFT; raises `Mistake` if PEFT cannot load it, or as `load_adapted`."""
+    """Load a base model with an adapter of any kind, by PEFT.
+
+    Raises:
+        Mistake: if PEFT cannot load the adapter, or as `load_adapted`.
+    """
     from peft import PeftModel, load_peft_weights
 
-    base = load_base(adapted.base)
+    loaded = load_base(adapted.base)
     folder = str(adapted.folder)
     try:
-        given = {name.removeprefix(PREFIX) for name in load_peft_weights(folder, device="cpu")}
-        _check_whole(adapted, (name for name in fresh_modules(base) if not _weights(base, name) <= given))
+        saved = {name.removeprefix(PREFIX) for name in load_peft_weights(folder, device="cpu")}
+        lacking = (name for name in loaded.fresh_modules if not _weights(loaded.model, name) <= saved)
+        _check_nothing_random(adapted, lacking)
         with quiet_peft():
-            return PeftModel.from_pretrained(base, folder).eval()
+            return PeftModel.from_pretrained(loaded.model, folder).eval()
     except Mistake:
         raise
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise Mistake(f"PEFT cannot load the adapter in {adapted.folder} ({reason_of(error)})") from None
 
 
-def fresh_modules(model: Any) -> tuple[str, ...]:
-    """The modules of a loaded base model that its weights lacked, the head's, too: they are random."""
-    return (*getattr(model, "fresh_modules", ()), *getattr(model, "fresh_head", ()))
-
-
-def _check_whole(adapted: Adapted, random: Iterable[str]) -> None:
-    if names := sorted(random):
+def _check_nothing_random(adapted: Adapted, random_modules: Iterable[str]) -> None:
+    if names := sorted(random_modules):
         raise Mistake(
             f"the adapter in {adapted.folder} needs {', '.join(names)}, which neither it nor the base model"
             f" {adapted.base.source.name} holds: answers would be random; save it again with these in modules_to_save,"
@@ -92,16 +100,19 @@ def _check_whole(adapted: Adapted, random: Iterable[str]) -> None:
 
 
 def _weights(model: Any, name: str) -> set[str]:
+    """Return the full names of a module's own parameters."""
     return {f"{name}.{key}" for key, _ in model.get_submodule(name).named_parameters(recurse=False)}
 
 
 def _load_language_model(base: Base) -> Any:
-    auto = getattr(transformers, AUTO_CLASSES[base.kind])
+    auto_class = getattr(transformers, AUTO_CLASSES[base.kind])
     folder = base.source.folder
     try:
-        model, loading = auto.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        model, loading = auto_class.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise Mistake(f"{folder} holds no model for {base.kind} ({reason_of(error)})") from None
     if missing := sorted(loading["missing_keys"]):
-        raise Mistake(f"the weights in {folder} lack what a model for {base.kind} needs: {some_of(missing)}")
+        raise Mistake(
+            f"the weights in {folder} lack what a model for {base.kind} needs: {first_names(missing)}"
+        )
     return model

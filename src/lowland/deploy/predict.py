@@ -2,60 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
-from lowland.deploy.find import LENGTH, SEQ_CLS, check_mergeable, find_adapted, finished_record
-from lowland.deploy.load import fresh_modules, load_adapted, load_with_peft
+from lowland.deploy.find import (
+    LENGTH,
+    SEQ_CLS,
+    check_mergeable,
+    fields_of,
+    find_adapted,
+    finished_record,
+)
+from lowland.deploy.load import load_adapted, load_with_peft
+from lowland.deploy.settings import PredictSettings
 from lowland.ground.mistakes import Mistake
+from lowland.ground.records import RunRecord
 from lowland.lora import merge_lora
-from lowland.models.load import load_classifier, load_tokenizer, read_model_config, token_limit
+from lowland.models.load import load_tokenizer, read_model_config, token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
+from lowland.tasks.base import Batch, Task
+from lowland.tasks.readers import read_columns
+from lowland.tasks.table import task_named
+
+Columns = Mapping[str, Sequence[str]]
+"""Inputs by the names of the task's input columns."""
 
 
 @dataclass(frozen=True)
-class Classifier:
-    """A trained model that answers.
+class Predictor:
+    """Trained model that answers texts.
 
     Attributes:
+        task: reads inputs and decodes outputs.
         model: in evaluation mode.
-        tokenizer: its own.
-        label_names: of the outputs, in order.
-        max_length: tokens a text at the most.
+        tokenizer: of the model.
+        label_names: names of the outputs, in order.
+        max_length: number of tokens after which a text is cut off.
+        record: of the run that it came from, if any.
     """
 
+    task: Task
     model: Any
     tokenizer: Any
     label_names: tuple[str, ...]
     max_length: int
+    record: RunRecord | None = None
+
+    def predict(self, inputs: Sequence[str] | Sequence[Sequence[str]], batch_size: int = 32) -> pd.DataFrame:
+        """Answer texts.
+
+        Args:
+            inputs: n texts; for a task that reads several columns, n tuples.
+            batch_size: texts in a forward pass.
+
+        Returns:
+            The input columns, then `label` and `p_<label>` for each label, a row for each text.
+
+        Raises:
+            Mistake: if an input has another number of texts than the task reads.
+        """
+        return self.predict_columns(self._columns(inputs), batch_size)
+
+    def predict_columns(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
+        """Answer inputs that are given by column; see `predict`."""
+        answers = self.answer(columns, batch_size).rename(columns={"predicted": "label"})
+        inputs = pd.DataFrame({name: list(columns[name]) for name in self.task.input_columns})
+        return pd.concat([inputs, answers], axis=1)
 
     @torch.inference_mode()
-    def predict(self, texts: Sequence[str], batch_size: int = 32) -> pd.DataFrame:
-        """Labels with probabilities: the columns text, label, and `p_<label>` for each label, a row a text."""
-        answers = []
-        for start in range(0, len(texts), batch_size):
-            batch = self.tokenizer(
-                list(texts[start : start + batch_size]),
-                truncation=True,
-                max_length=self.max_length,
-                padding=True,
-                return_tensors="pt",
+    def answer(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
+        """Return the task's answers: `predicted`, and its own columns; in float32, batches in the given order."""
+        outputs = [
+            self.model(**batch).logits.double().numpy()
+            for batch in batches(self.task, columns, self.tokenizer, self.max_length, batch_size)
+        ]
+        return self.task.decode(np.concatenate(outputs), self.label_names)
+
+    def _columns(self, inputs: Sequence[str] | Sequence[Sequence[str]]) -> Columns:
+        names = self.task.input_columns
+        rows = [(row,) if isinstance(row, str) else tuple(row) for row in inputs]
+        if wrong := [row for row in rows if len(row) != len(names)]:
+            raise Mistake(
+                f"an input has {len(wrong[0])} texts, and the task {self.task.name} reads {', '.join(names)};"
+                f" give {'a text' if len(names) == 1 else f'{len(names)} texts'} for each example"
             )
-            logits = self.model(**batch).logits  # (batch, labels)
-            answers.append(logits.double().softmax(-1))
-        probabilities = torch.cat(answers).numpy()
-        columns = {f"p_{name}": probabilities[:, i] for i, name in enumerate(self.label_names)}
-        labels = [self.label_names[i] for i in probabilities.argmax(-1)]
-        return pd.DataFrame({"text": list(texts), "label": labels, **columns})
+        return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
-def load_classifier_of(folder: Path, *, merge: bool = False) -> Classifier:
-    """The trained model of a run's folder, of an adapter's, or of one that holds a whole model (a merged one, say).
+def batches(task: Task, columns: Columns, tokenizer: Any, max_length: int, size: int) -> Iterator[Batch]:
+    """Yield padded batches of inputs, in the given order."""
+    collate = task.collator(tokenizer)
+    names = task.input_columns
+    for start in range(0, len(columns[names[0]]), size):
+        chunk = {name: columns[name][start : start + size] for name in names}
+        encoded = task.encode_inputs(chunk, tokenizer, max_length)
+        examples = [
+            {key: values[number] for key, values in encoded.items()} for number in range(len(chunk[names[0]]))
+        ]
+        yield collate(examples)
+
+
+def predict(settings: PredictSettings) -> pd.DataFrame:
+    """Answer the texts that are asked for; see `Predictor.predict`.
+
+    Raises:
+        Mistake: if the folder holds no model that can answer, or the file holds no texts.
+    """
+    if settings.text is not None:
+        return load(settings.run, merge=settings.merge).predict(settings.text)
+    assert settings.data is not None
+    columns = read_inputs(settings.data, _input_names(settings.run), settings.text_column)
+    return load(settings.run, merge=settings.merge).predict_columns(columns)
+
+
+def _input_names(folder: Path) -> dict[str, str]:
+    """Return the names of the input columns in a file like that which a run was trained on."""
+    if not (folder / "record.json").is_file():
+        return task_named("classification").input_names()
+    record = finished_record(folder)
+    return task_named(record.task).input_names(fields_of(record))
+
+
+def read_inputs(path: Path, names: Mapping[str, str], given: Sequence[str] | None) -> dict[str, list[str]]:
+    """Read the input columns of a file.
+
+    Args:
+        path: of the file.
+        names: from input columns to their usual names in a file.
+        given: names that were given instead, in the same order.
+
+    Raises:
+        Mistake: if the number of names is wrong, a column is missing, or a cell holds no text.
+    """
+    if given is not None:
+        if len(given) != len(names):
+            raise Mistake(
+                f"text_column names {len(given)} columns; the task reads {len(names)}: {', '.join(names)}"
+            )
+        names = dict(zip(names, given, strict=True))
+    return read_columns(path, names)
+
+
+def load(folder: str | Path, *, merge: bool = False) -> Predictor:
+    """Load the trained model of a run, of an adapter, or of a folder that holds a whole (merged) model.
 
     Args:
         folder: of a run, of a Hugging Face model, or of an adapter in PEFT's format.
@@ -63,36 +158,40 @@ def load_classifier_of(folder: Path, *, merge: bool = False) -> Classifier:
 
     Raises:
         Mistake: if the folder holds none, or the base model is not the one that the run was trained on.
+
+    Example:
+        >>> lowland.load("runs/financial-demo-lora-s42-…").predict(["profit rose", "sales fell"])
     """
+    folder = Path(folder)
     if (folder / "record.json").is_file():
-        classifier = _of_run(folder, merge)
+        predictor = _of_run(folder, merge)
     elif (folder / "config.json").is_file():
         if merge:
             raise Mistake(f"{folder} holds a whole model, with nothing to merge; leave --merge out")
-        classifier = _of_model(folder)
+        predictor = _of_model(folder)
     elif (folder / "adapter_config.json").is_file():
-        classifier = _of_adapter(folder, merge)
+        predictor = _of_adapter(folder, merge)
     else:
         raise Mistake(
             f"{folder} is neither a run (record.json) nor a model (config.json) nor an adapter (adapter_config.json)"
         )
-    classifier.model.eval()
-    return classifier
+    predictor.model.eval()
+    return predictor
 
 
-def _of_run(folder: Path, merge: bool) -> Classifier:
+def _of_run(folder: Path, merge: bool) -> Predictor:
     record = finished_record(folder)
     if not (folder / "model").is_dir():
         return _of_adapter(folder, merge)
     if merge:
         raise Mistake(f"{folder} is a run of {record.method}, with nothing to merge; leave --merge out")
-    return _of_model(folder / "model", tuple(record.data["labels"]), int(record.asked["max_length"]))
+    return _of_model(folder / "model", record)
 
 
-def _of_adapter(folder: Path, merge: bool) -> Classifier:
+def _of_adapter(folder: Path, merge: bool) -> Predictor:
     adapted = find_adapted(folder)
     base = adapted.base
-    if base.kind != SEQ_CLS:
+    if base.task is None:
         raise Mistake(f"the adapter in {folder} is for {base.kind}; labels come from one for {SEQ_CLS}")
     if merge:
         check_mergeable(adapted)
@@ -101,20 +200,29 @@ def _of_adapter(folder: Path, merge: bool) -> Classifier:
         model = merge_lora(model, keep=False, dtype=torch.float32) if merge else model
     else:
         model = load_with_peft(adapted)
-    return Classifier(model, base.tokenizer, base.label_names, adapted.max_length)
+    return Predictor(base.task, model, base.tokenizer, base.label_names, adapted.max_length, adapted.record)
 
 
-def _of_model(folder: Path, labels: tuple[str, ...] | None = None, length: int = LENGTH) -> Classifier:
+def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
     config = read_model_config(folder)
-    if labels is None:
+    if record is not None:
+        task, labels, length = (
+            task_named(record.task),
+            tuple(record.data["labels"]),
+            record.asked["max_length"],
+        )
+    else:
         if not any("SequenceClassification" in name for name in config.architectures or ()):
-            raise Mistake(f"the model in {folder} is no classifier of sequences; fine-tune it first")
+            raise Mistake(f"the model in {folder} is not a classifier of sequences; fine-tune it first")
         labels = tuple(config.id2label[number] for number in sorted(config.id2label))
+        task, length = task_named("classification"), LENGTH
     check_readable(config, folder)
     tokenizer = load_tokenizer(folder)
-    model = compute_in_float32(load_classifier(folder, labels, tokenizer))
-    if random := fresh_modules(model):
+    loaded = task.load_model(folder, labels, tokenizer)
+    model = compute_in_float32(loaded.model)
+    if loaded.fresh_modules:
         raise Mistake(
-            f"the weights in {folder} lack {', '.join(random)}: answers would be random; fine-tune it first"
+            f"the weights in {folder} lack {', '.join(loaded.fresh_modules)}: answers would be random; fine-tune it"
+            " first"
         )
-    return Classifier(model, tokenizer, labels, token_limit(tokenizer, config, length))
+    return Predictor(task, model, tokenizer, labels, token_limit(tokenizer, config, length), record)

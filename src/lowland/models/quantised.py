@@ -1,6 +1,6 @@
-"""Models in 4 or 8 bits: computed in float32, made plain for good, and made.
+"""Models in 4 or 8 bits: computing with them in float32, turning them into plain ones, and making them.
 
-The packages that quantise are imported where such a model is met, by transformers or here.
+Packages that quantise are imported only when such a model appears, by transformers or here.
 """
 
 from __future__ import annotations
@@ -23,47 +23,59 @@ from lowland.lora.inject import config_of
 
 NF4 = "nf4"
 INSTALLED_BY: Mapping[str, str] = {"bitsandbytes": "'lowland[quantised]'", "torchao": "torchao"}
-"""The packages whose models can be read, and what pip calls them."""
+"""Packages whose models can be read, and their names for pip."""
 BLOCK = 64
-"""Weights that share a scale in NF4 (Dettmers et al., 2023, section 3)."""
+"""Number of weights that share a scale in NF4 (Dettmers et al., 2023, section 3)."""
 
 
 def quantised_with(config: Any) -> str | None:
-    """The package that quantised a model, by its config; None for a plain model."""
-    given = getattr(config, "quantization_config", None)
-    if not given:
+    """Return the package that quantised a model, by its config; None for a plain model."""
+    quantisation = getattr(config, "quantization_config", None)
+    if not quantisation:
         return None
-    told = given if isinstance(given, dict) else given.to_dict()
-    name = told.get("quant_method") or "bitsandbytes"  # which did not say so at first
+    values = quantisation if isinstance(quantisation, dict) else quantisation.to_dict()
+    name = values.get("quant_method") or "bitsandbytes"  # whose early versions left the name out
     return str(getattr(name, "value", name))
 
 
 def check_readable(config: Any, folder: Path) -> None:
-    """Raise `Mistake` if a model is quantised in a way that is not known here, or its package is missing."""
+    """Check that a model, if it is quantised, can be read.
+
+    Raises:
+        Mistake: if it is quantised in a way that is not supported, or its package is missing.
+    """
     package = quantised_with(config)
     if package is None:
         return
     if package not in INSTALLED_BY:
         raise Mistake(
-            f"the model in {folder} is quantised by {package}, which is not known here; give the model that it was"
+            f"the model in {folder} is quantised by {package}, which is not supported; give the model that it was"
             f" made from with --model, or one quantised by {' or '.join(INSTALLED_BY)}"
         )
     check_installed(package, f"the model in {folder}")
 
 
 def check_installed(package: str, what: str) -> None:
-    """Raise `Mistake` if a package is missing that something needs."""
+    """Check that a package is installed.
+
+    Args:
+        package: its name.
+        what: needs it, for the error.
+
+    Raises:
+        Mistake: if it is missing.
+    """
     if importlib.util.find_spec(package) is None:
         raise Mistake(f"{what} needs {package}; pip install {INSTALLED_BY[package]}")
 
 
 def compute_in_float32(model: Any) -> Any:
-    """Have a model compute in float32, on the CPU, in place: its quantised layers, too, as far as they can.
+    """Make a model compute in float32, on the CPU, in place: its quantised layers, too, as far as they can.
 
-    Layers in 4 bits dequantise to float32, and are not repacked for arithmetic in bf16. Layers in 8 bits go on to
-    round what comes in, unless an adapter is on them (`rounds_inputs`).
+    Layers in 4 bits dequantise to float32, and are not repacked for arithmetic in bf16. Layers in 8 bits still round
+    their inputs, unless they have an adapter (`rounds_inputs`).
     """
-    quantised = [one for one in model.modules() if _in_few_bits(one)]
+    quantised = [module for module in model.modules() if _in_few_bits(module)]
     if not getattr(model, "is_quantized", False):
         return model.float()
     for layer in quantised:
@@ -71,52 +83,56 @@ def compute_in_float32(model: Any) -> Any:
         if quantised_by(layer.weight) == "4bit":
             layer.compute_dtype, layer.compute_type_is_set = torch.float32, True
             layer.weight.quant_state.dtype = torch.float32
-    for one in model.parameters():  # transformers leaves what it reads beside them as it was stored
-        if one.is_floating_point() and quantised_by(one) is None:
-            one.data = one.data.float()
+    for parameter in model.parameters():  # transformers leaves the other parameters as they were stored
+        if parameter.is_floating_point() and quantised_by(parameter) is None:
+            parameter.data = parameter.data.float()
     return model.to("cpu")
 
 
 def rounds_inputs(model: nn.Module) -> bool:
-    """Whether a model has layers that round what comes in to 8 bits; an adapted layer does not."""
-    adapted = {id(one.base) for one in model.modules() if isinstance(one, LoRALinear)}
+    """Return whether a model has layers that round their inputs to 8 bits; an adapted layer does not."""
+    adapted = {id(module.base) for module in model.modules() if isinstance(module, LoRALinear)}
     return any(
-        _in_few_bits(one) and quantised_by(one.weight) == "8bit" and id(one) not in adapted  # type: ignore[arg-type]
-        for one in model.modules()
+        _in_few_bits(module) and quantised_by(module.weight) == "8bit" and id(module) not in adapted  # type: ignore[arg-type]
+        for module in model.modules()
     )
 
 
 def forget_quantisation(model: Any) -> Any:
-    """Leave nothing that says that a merged model was quantised, in place; it is then saved as a plain one.
+    """Remove the marks of quantisation from a merged model, in place, so that it is saved as a plain one.
 
     Raises:
-        Mistake: if something of it is still quantised.
+        Mistake: if a part of it is still quantised.
     """
-    if left := [name for name, one in model.named_modules() if _in_few_bits(one)]:
-        raise Mistake(f"{left[0]} is quantised, and no linear layer, and cannot be made plain")
+    if left := [name for name, module in model.named_modules() if _in_few_bits(module)]:
+        raise Mistake(
+            f"{left[0]} is quantised and not a linear layer; it cannot be turned into a plain layer"
+        )
     if getattr(model, "hf_quantizer", None) is not None:
         model.hf_quantizer.remove_quantization_config(model)
-        model._weight_conversions = None  # how it was read, which save_pretrained would undo
+        model._weight_conversions = None  # save_pretrained would undo the conversions of reading
     return model
 
 
 def in_nf4(model: Any, adapted: nn.Module, folder: Path) -> Any:
-    """A merged model in float32, read anew with its linear layers in NF4, all else in float32.
+    """Return a merged model with its linear layers in NF4 and all else in float32.
 
-    Heads and what the adapter saved whole stay, and so do layers whose rows are no whole blocks: on some processors
-    bitsandbytes cannot run them.
+    Heads and the modules that the adapter saved whole stay in float32. So do layers whose rows are not whole blocks:
+    on some processors bitsandbytes cannot run them.
 
     Args:
-        model: merged.
-        adapted: the model before.
-        folder: there is room for the model in it.
+        model: merged, in float32.
+        adapted: the model before merging.
+        folder: for a temporary copy of the model.
     """
-    linear = {name: one for name, one in model.named_modules() if isinstance(one, nn.Linear | Conv1D)}
-    odd = {name for name, one in linear.items() if _inputs(one) % BLOCK}
+    linear = {
+        name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)
+    }
+    odd = {name for name, layer in linear.items() if _inputs(layer) % BLOCK}
     stay = {*find_head(model), *config_of(adapted).modules_to_save, *odd}
     if not [name for name in linear if not any(f"{name}.".startswith(f"{top}.") for top in stay)]:
         raise Mistake(f"the model has no layer to put in NF4: none has rows of a multiple of {BLOCK} weights")
-    how = BitsAndBytesConfig(
+    nf4 = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.float32,
@@ -125,11 +141,12 @@ def in_nf4(model: Any, adapted: nn.Module, folder: Path) -> Any:
     with TemporaryDirectory(dir=folder) as plain:
         model.save_pretrained(plain)
         return type(model).from_pretrained(
-            plain, dtype=torch.float32, device_map="cpu", quantization_config=how
+            plain, dtype=torch.float32, device_map="cpu", quantization_config=nf4
         )
 
 
 def _in_few_bits(module: nn.Module) -> bool:
+    """Return whether a module holds its weight in 4 or 8 bits."""
     return "weight" in dict(module.named_parameters(recurse=False)) and is_quantised(module)
 
 

@@ -135,6 +135,10 @@ class Task(ABC):
     scores: ClassVar[tuple[str, ...]]
     peft_task_type: ClassVar[str]
 
+    def input_names(self, fields: TaskFields | None = None) -> dict[str, str]:
+        """Return the names that the input columns have in a user's file: by the fields, else the columns' own."""
+        return {column: getattr(fields, f"{column}_column", column) for column in self.input_columns}
+
     @abstractmethod
     def load(self, fields: TaskFields) -> TaskData:
         """Read and split the data.

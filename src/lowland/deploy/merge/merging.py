@@ -1,9 +1,9 @@
-"""A trained adapter merged into its base, written as a whole model, and proven to answer as the two did apart."""
+"""A trained adapter merged into its base model, written as a whole model, and proven to answer as the two did."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +15,22 @@ import transformers
 from safetensors import SafetensorError
 from torch import nn
 
-from lowland.deploy.find import AUTO_CLASSES, Adapted, check_mergeable, find_adapted
+from lowland.deploy.find import AUTO_CLASSES, Adapted, check_mergeable, fields_of, find_adapted
 from lowland.deploy.load import load_adapted
 from lowland.deploy.merge.proof import (
-    Difference,
+    TEXT,
     LayerError,
-    batches,
-    difference,
+    LogitDifference,
+    input_batches,
     layer_errors,
+    logit_difference,
     without_branches,
 )
 from lowland.deploy.merge.report import MergeReport
-from lowland.ground.mistakes import Mistake, one_of
+from lowland.deploy.predict import Columns, read_inputs
+from lowland.deploy.settings import TOLERANCES, MergeSettings
+from lowland.ground.mistakes import Mistake
+from lowland.ground.progress import Progress
 from lowland.ground.store import Store
 from lowland.lora import merge_lora
 from lowland.models.quantised import (
@@ -38,9 +42,9 @@ from lowland.models.quantised import (
     quantised_with,
     rounds_inputs,
 )
-from lowland.tasks.classification import VALIDATION
-from lowland.tasks.readers import read_embedded, read_texts
-from lowland.tasks.table import load_task
+from lowland.tasks.base import VALIDATION
+from lowland.tasks.readers import read_embedded
+from lowland.tasks.table import load_data
 
 DTYPES: Mapping[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -49,193 +53,186 @@ DTYPES: Mapping[str, torch.dtype] = {
 }
 PRECISIONS: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 
-TOLERANCES: Mapping[str, float] = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 1e-1, NF4: 1.0}
-"""The largest difference of a logit that passes. These are ours, no standard's: some ten to a hundred roundings of a
-classifier's logit, which is of the order of 1. Logits of language models are larger, and may need more. A small model
-mostly lies above that of nf4 (docs/merging.md): who wants it nevertheless says so with a tolerance of their own."""
 EIGHT_BIT_BASE = 1e-1
-"""At the least, where layers of the base round what comes in to 8 bits: the merged model does not."""
+"""The least tolerance where layers of the base round their inputs to 8 bits: the merged model does not round."""
 
 MOST_TEXTS, EMBEDDED_TEXTS = 1000, 64
-"""How many texts are compared at the most, and how many of those that come with lowland; evenly spread."""
+"""Number of texts that are compared at most, and of those that come with lowland; evenly spread."""
 
 
 @dataclass(frozen=True)
-class Texts:
+class ProofTexts:
     """Texts that a merge is verified on.
 
     Attributes:
-        texts: n of them.
+        columns: by input column, n texts each.
         origin: where they came from, in words.
         instead: why they are not the run's validation texts, where these were looked for.
     """
 
-    texts: tuple[str, ...]
+    columns: Columns
     origin: str
     instead: str | None = None
 
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
 
-def merge(
-    folder: Path,
-    out: Path,
-    *,
-    model: str | None = None,
-    dtype: str = "fp32",
-    precision: str = "float32",
-    tolerance: float | None = None,
-    data: Path | None = None,
-    text_column: str = "text",
-    say: Callable[[str], None] = lambda words: None,
-) -> MergeReport:
-    """Merge an adapter into its base, and write the whole model if it answers as before.
+
+@dataclass(frozen=True)
+class Comparison:
+    """A merged model against base and adapter.
+
+    Attributes:
+        logits: computed in float32.
+        own_dtype: computed in the merged model's own number format.
+        effect: of the base model alone against base and adapter.
+        layers: the error of each merged weight.
+    """
+
+    logits: LogitDifference
+    own_dtype: LogitDifference
+    effect: LogitDifference
+    layers: dict[str, LayerError]
+
+
+def merge(settings: MergeSettings, *, progress: Progress | None = None) -> MergeReport:
+    """Merge an adapter into its base model, and write the whole model if it answers as before.
 
     The folder `out` then holds the model, its tokenizer and `merge_report.json`. It is written beside its place, read
-    again from there, compared, and renamed if the report's `passed` is true; else nothing is left.
-
-    Args:
-        folder: of a run, or of an adapter in PEFT's format.
-        out: where to; it must be empty or not there.
-        model: the base; default: the one that the run or adapter names.
-        dtype: fp32, fp16, bf16 or nf4.
-        precision: of the sum, float32 or float64.
-        tolerance: on the largest difference of a logit; default: that of the dtype in `TOLERANCES`, or
-            `EIGHT_BIT_BASE`, where it applies.
-        data: a file of texts to compare on; default: the run's validation texts, else embedded ones.
-        text_column: its column of texts.
-        say: told what is being done.
+    again from there, compared, and renamed if the report's `passed` is true; otherwise nothing is left.
 
     Raises:
-        Mistake: if there is no adapter to merge, or something that was given cannot be used.
+        Mistake: if there is no adapter to merge, or the base model or the texts cannot be loaded.
     """
-    _check(out, dtype, precision, tolerance)
-    adapted = find_adapted(folder, model)
+    progress, out = progress or Progress(), settings.out
+    if settings.dtype == NF4:
+        check_installed("bitsandbytes", "--dtype nf4")
+    adapted = find_adapted(settings.run, settings.model)
     check_mergeable(adapted)
-    texts = _texts(adapted, data, text_column)
-    say(f"loading {adapted.base.source.name} and its adapter")
+    texts = proof_texts(adapted, settings)
+    progress.say(f"loading {adapted.base.source.name} and its adapter")
     apart = load_adapted(adapted)
     with (
         _parents(out),
         TemporaryDirectory(prefix=f".{out.name}.", suffix=".partial", dir=out.parent) as beside,
     ):
         with Store(beside).writing(out.name) as partial:
-            say(f"merging in {precision}, writing in {dtype}")
-            _write(adapted, apart, partial, dtype, PRECISIONS[precision])
-            say(f"comparing on {len(texts.texts)} texts")
-            logits, own, effect, layers = _compare(adapted, apart, partial, texts)
-            report = MergeReport(
-                adapter=str(folder),
-                base={
-                    **adapted.base.source.describe(),
-                    "quantised": quantised_with(apart.config),
-                    "rounds_inputs": rounds_inputs(apart),
-                },
-                task_type=adapted.base.kind,
-                dtype=dtype,
-                precision=precision,
-                tolerance=_default_tolerance(apart, dtype) if tolerance is None else tolerance,
-                texts={"origin": texts.origin, "number": len(texts.texts), "instead": texts.instead},
-                logits=logits,
-                own_dtype=own,
-                effect=effect,
-                layers=layers,
-            )
+            progress.say(f"merging in {settings.precision}, writing in {settings.dtype}")
+            write_merged(adapted, apart, partial, settings)
+            progress.say(f"comparing on {len(texts)} texts")
+            report = _report(settings, adapted, apart, texts, compare(adapted, apart, partial, texts))
             (partial / "merge_report.json").write_text(report.as_json(), encoding="utf-8")
         if report.passed:
             (Path(beside) / out.name).rename(out)
     return report
 
 
-def _check(out: Path, dtype: str, precision: str, tolerance: float | None) -> None:
-    problems = []
-    if dtype not in TOLERANCES:
-        problems.append(one_of("dtype", dtype, TOLERANCES))
-    if precision not in PRECISIONS:
-        problems.append(one_of("precision", precision, PRECISIONS))
-    if tolerance is not None and not tolerance >= 0:
-        problems.append(f"tolerance is {tolerance}; it must be at least 0")
-    if out.exists() and not out.is_dir():
-        problems.append(f"out is {out}, which is a file; name a folder")
-    elif out.is_dir() and any(out.iterdir()):
-        problems.append(f"the folder {out} is not empty; name another one with --out, or empty it")
-    if problems:
-        raise Mistake(*problems)
-    if dtype == NF4:
-        check_installed("bitsandbytes", "--dtype nf4")
+def _report(
+    settings: MergeSettings, adapted: Adapted, apart: Any, texts: ProofTexts, comparison: Comparison
+) -> MergeReport:
+    base = {
+        **adapted.base.source.describe(),
+        "quantised": quantised_with(apart.config),
+        "rounds_inputs": rounds_inputs(apart),
+    }
+    tolerance = settings.tolerance
+    return MergeReport(
+        adapter=str(settings.run),
+        base=base,
+        task_type=adapted.base.kind,
+        dtype=settings.dtype,
+        precision=settings.precision,
+        tolerance=_default_tolerance(apart, settings) if tolerance is None else tolerance,
+        texts={"origin": texts.origin, "number": len(texts), "instead": texts.instead},
+        logits=comparison.logits,
+        own_dtype=comparison.own_dtype,
+        effect=comparison.effect,
+        layers=comparison.layers,
+    )
 
 
 @contextmanager
 def _parents(out: Path) -> Iterator[None]:
-    """The folders above a place; those that had to be made go again if nothing came to lie in them."""
-    made = [one for one in out.absolute().parents if not one.exists()]
+    """Make the folders above a place; remove those that were made if nothing came to lie in them."""
+    made = [folder for folder in out.absolute().parents if not folder.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         yield
     finally:
-        for one in made:  # the innermost comes first
+        for folder in made:  # the innermost comes first
             with suppress(OSError):  # it is not empty
-                one.rmdir()
+                folder.rmdir()
 
 
-def _default_tolerance(apart: nn.Module, dtype: str) -> float:
-    return max(TOLERANCES[dtype], EIGHT_BIT_BASE if rounds_inputs(apart) else 0.0)
+def _default_tolerance(apart: nn.Module, settings: MergeSettings) -> float:
+    return max(TOLERANCES[settings.dtype], EIGHT_BIT_BASE if rounds_inputs(apart) else 0.0)
 
 
-def _texts(adapted: Adapted, data: Path | None, column: str) -> Texts:
-    """The texts of a file that is given; else the run's own validation texts; else some that come with lowland."""
-    if data is not None:
-        return Texts(_spread(read_texts(data, column), MOST_TEXTS), f"column {column} of {data}")
+def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
+    """Return the texts of the file that is asked for; else the run's own validation texts; else embedded ones."""
+    task, record = adapted.base.task, adapted.record
+    fields = None if record is None else fields_of(record)
+    names = {TEXT: TEXT} if task is None else task.input_names(fields)
+    if settings.data is not None:
+        columns = read_inputs(settings.data, names, settings.text_column)
+        read = ", ".join(settings.text_column or names.values())
+        return ProofTexts(_spread(columns, MOST_TEXTS), f"column {read} of {settings.data}")
     instead = None
-    if (record := adapted.record) is not None:
+    if record is not None and fields is not None:
         try:
-            task = load_task(record.asked["task"], record.asked["data"])
-            if task.sha256 == record.data["sha256"]:
-                own = task.splits[VALIDATION].texts
-                return Texts(_spread(own, MOST_TEXTS), f"validation texts of the run's task {task.task}")
+            data = load_data(fields)
+            if data.sha256 == record.data["sha256"]:
+                own = {name: data.splits[VALIDATION][name] for name in names}
+                return ProofTexts(_spread(own, MOST_TEXTS), f"validation texts of the run's task {data.task}")
             instead = "the data of the run's task has changed since"
         except Mistake as mistake:
-            instead = f"the data of the run's task cannot be had ({mistake.problems[0]})"
+            instead = f"the data of the run's task cannot be loaded ({mistake.problems[0]})"
     table, origin = read_embedded("financial_demo.csv")
-    return Texts(_spread(list(table["text"]), EMBEDDED_TEXTS), origin, instead)
+    embedded = dict.fromkeys(names, tuple(table["text"]))
+    return ProofTexts(_spread(embedded, EMBEDDED_TEXTS), origin, instead)
 
 
-def _spread(texts: Sequence[str], most: int) -> tuple[str, ...]:
-    return tuple(texts[:: -(-len(texts) // most)])
+def _spread(columns: Columns, most: int) -> dict[str, tuple[str, ...]]:
+    """Return at most so many texts of each column, evenly spread."""
+    return {name: tuple(texts[:: -(-len(texts) // most)]) for name, texts in columns.items()}
 
 
-def _write(adapted: Adapted, apart: nn.Module, folder: Path, dtype: str, precision: torch.dtype) -> None:
-    held = DTYPES.get(dtype, torch.float32)  # 4 bits are made of float32
+def write_merged(adapted: Adapted, apart: nn.Module, folder: Path, settings: MergeSettings) -> None:
+    """Write the merged model and its tokenizer into a folder.
+
+    Raises:
+        OSError: if the weights cannot be written.
+    """
+    held = DTYPES.get(settings.dtype, torch.float32)  # 4 bits are made from float32
+    precision = PRECISIONS[settings.precision]
     merged: Any = merge_lora(copy.deepcopy(apart), keep=False, dtype=held, precision=precision)
     forget_quantisation(merged)
     try:
-        if dtype == NF4:
+        if settings.dtype == NF4:
             merged = in_nf4(merged, apart, folder)
         merged.save_pretrained(folder)
-    except SafetensorError as error:  # of the disk: it is full, for instance
+    except SafetensorError as error:  # the disk is full, for instance
         raise OSError(f"the weights cannot be written ({error})") from error
     adapted.base.tokenizer.save_pretrained(folder)
 
 
-def _compare(
-    adapted: Adapted, apart: nn.Module, folder: Path, texts: Texts
-) -> tuple[Difference, Difference, Difference, dict[str, LayerError]]:
-    """Hold the merged model, as anyone would load it from its folder, against base and adapter.
-
-    Computed in float32, computed in its own way, the base alone instead of it, and weight by weight.
-    """
+def compare(adapted: Adapted, apart: nn.Module, folder: Path, texts: ProofTexts) -> Comparison:
+    """Compare the merged model, as anyone would load it from its folder, with base and adapter."""
     base = adapted.base
 
     def load() -> Any:
-        auto = getattr(transformers, AUTO_CLASSES[base.kind])
-        return auto.from_pretrained(folder, dtype="auto", device_map="cpu").eval()
+        auto_class = getattr(transformers, AUTO_CLASSES[base.kind])
+        return auto_class.from_pretrained(folder, dtype="auto", device_map="cpu").eval()
 
-    def compared(merged: Any) -> Difference:
-        return difference(apart, merged, batches(texts.texts, base.tokenizer, adapted.max_length), base.kind)
+    def difference(merged: Any) -> LogitDifference:
+        inputs = input_batches(base, texts.columns, adapted.max_length)
+        return logit_difference(apart, merged, inputs, base)
 
-    effect = compared(without_branches(apart))
+    effect = difference(without_branches(apart))
     merged = load()
     plain = quantised_with(merged.config) is None
-    own = compared(merged)
+    own = difference(merged)
     if plain and merged.dtype == torch.float32:
-        return own, own, effect, layer_errors(apart, merged)
+        return Comparison(own, own, effect, layer_errors(apart, merged))
     merged = compute_in_float32(merged if plain else load())  # bitsandbytes may have repacked the first one
-    return compared(merged), own, effect, layer_errors(apart, merged)
+    return Comparison(difference(merged), own, effect, layer_errors(apart, merged))

@@ -1,4 +1,4 @@
-"""How far two models' answers lie apart, and a stored weight from what it should be."""
+"""Proof of a merge: the distance between two models' logits, and between a stored weight and what it should be."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from lowland.deploy.find import SEQ_2_SEQ_LM, SEQ_CLS
+from lowland.deploy.find import SEQ_2_SEQ_LM, Base
+from lowland.deploy.predict import batches
 from lowland.lora import lora_layers
 from lowland.lora.bases import weight_of
+from lowland.tasks.base import Batch
 
-Batch = Mapping[str, Tensor]
+TEXT = "text"
+"""The input column of a language model."""
 
 
 @dataclass(frozen=True)
-class Difference:
-    """How far the logits of two models lie apart, over all texts.
+class LogitDifference:
+    """Distance between the logits of two models, over all texts.
 
     Attributes:
-        largest: absolute difference of a logit.
-        mean: absolute difference, over all logits.
-        changed: of the predictions (a text's label; of a language model, a token's successor).
-        predictions: how many there are.
+        largest: the largest absolute difference of a logit.
+        mean: the mean absolute difference, over all logits.
+        changed: number of predictions that differ (a text's label; for a language model, a token's successor).
+        predictions: number of predictions.
         largest_logit: the largest absolute logit of the first model.
     """
 
@@ -37,10 +40,16 @@ class Difference:
     largest_logit: float
 
 
-def batches(texts: Sequence[str], tokenizer: Any, max_length: int, size: int = 8) -> Iterator[Batch]:
-    """Texts as padded batches of token ids."""
+def input_batches(
+    base: Base, columns: Mapping[str, Sequence[str]], max_length: int, size: int = 8
+) -> Iterator[Batch]:
+    """Yield inputs as padded batches of token ids: those of the base's task, or texts for a language model."""
+    if base.task is not None:
+        yield from batches(base.task, columns, base.tokenizer, max_length, size)
+        return
+    texts = columns[TEXT]
     for start in range(0, len(texts), size):
-        yield tokenizer(
+        yield base.tokenizer(
             list(texts[start : start + size]),
             truncation=True,
             max_length=max_length,
@@ -49,35 +58,37 @@ def batches(texts: Sequence[str], tokenizer: Any, max_length: int, size: int = 8
         )
 
 
-def logits_of(model: Any, batch: Batch, kind: str) -> Tensor:
-    """A classifier's logits (texts, labels), or a language model's (tokens, vocabulary) at all tokens but padding.
+def logits_of(model: Any, batch: Batch, base: Base) -> Tensor:
+    """Return the logits of a task's model (texts, labels), or of a language model (tokens, vocabulary) without padding.
 
-    A model that reads and writes is asked to write the text that it reads.
+    An encoder-decoder is asked to write the text that it reads.
     """
-    if kind == SEQ_CLS:
-        return model(**batch).logits
-    asked = {**batch, "labels": batch["input_ids"]} if kind == SEQ_2_SEQ_LM else batch
-    return model(**asked).logits[batch["attention_mask"].bool()]
+    if base.task is not None:
+        logits: Tensor = model(**batch).logits
+        return logits
+    inputs = {**batch, "labels": batch["input_ids"]} if base.kind == SEQ_2_SEQ_LM else batch
+    of_tokens: Tensor = model(**inputs).logits[batch["attention_mask"].bool()]
+    return of_tokens
 
 
 @torch.no_grad()
-def difference(first: Any, second: Any, texts: Iterable[Batch], kind: str) -> Difference:
-    """Compare the logits of two models, batch by batch; a logit that is no number makes the largest none either."""
+def logit_difference(first: Any, second: Any, inputs: Iterable[Batch], base: Base) -> LogitDifference:
+    """Compare the logits of two models, batch by batch. A NaN logit makes the maximum NaN, too."""
     largest, total, logits, changed, predictions, size = [], 0.0, 0, 0, 0, 0.0
-    for batch in texts:
-        one, other = (logits_of(model, batch, kind).float() for model in (first, second))
-        gap = (one - other).abs()
+    for batch in inputs:
+        ours, theirs = (logits_of(model, batch, base).float() for model in (first, second))
+        gap = (ours - theirs).abs()
         largest.append(gap.max())
         total += float(gap.sum(dtype=torch.float64))
         logits += gap.numel()
-        changed += int((one.argmax(-1) != other.argmax(-1)).sum())
-        predictions += len(one)
-        size = max(size, float(one.abs().max()))
-    return Difference(float(torch.stack(largest).max()), total / logits, changed, predictions, size)
+        changed += int((ours.argmax(-1) != theirs.argmax(-1)).sum())
+        predictions += len(ours)
+        size = max(size, float(ours.abs().max()))
+    return LogitDifference(float(torch.stack(largest).max()), total / logits, changed, predictions, size)
 
 
 def without_branches(adapted: nn.Module) -> Callable[..., Any]:
-    """A model's answers with every s·BA left out: what a merge that forgets the adapter would answer."""
+    """Return a model without its adapters: it answers as a merge that forgets s·BA would."""
 
     def answer(**batch: Tensor) -> Any:
         layers = [layer for _, layer in lora_layers(adapted)]
@@ -95,11 +106,11 @@ def without_branches(adapted: nn.Module) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class LayerError:
-    """How far a merged weight W' lies from W + s·BA (Frobenius norms, in float64).
+    """Distance of a merged weight W' from W + s·BA (Frobenius norms, in float64).
 
     Attributes:
         of_weight: ‖W' - (W + s·BA)‖ / ‖W + s·BA‖.
-        of_update: ‖W' - (W + s·BA)‖ / ‖s·BA‖: how much of what was learned is lost; 0 where nothing was.
+        of_update: ‖W' - (W + s·BA)‖ / ‖s·BA‖: the share of what was learned that is lost; 0 where nothing was learned.
     """
 
     of_weight: float
@@ -108,7 +119,7 @@ class LayerError:
 
 @torch.no_grad()
 def layer_errors(adapted: nn.Module, merged: nn.Module) -> dict[str, LayerError]:
-    """The error of each merged layer.
+    """Compute the error of each merged layer.
 
     Args:
         adapted: with adapters beside W, not merged.
@@ -125,12 +136,14 @@ def layer_errors(adapted: nn.Module, merged: nn.Module) -> dict[str, LayerError]
 
 
 def fingerprints(parameters: Mapping[str, Tensor]) -> dict[str, str]:
-    """SHA-256 of each tensor's bytes: what is still the same is the same bit for bit."""
-    return {name: _hash(one.detach()) for name, one in parameters.items()}
+    """Compute SHA-256 of each tensor's bytes: equal hashes mean equal bits."""
+    return {name: _hash(tensor.detach()) for name, tensor in parameters.items()}
 
 
 def _hash(tensor: Tensor) -> str:
-    if is_traceable_wrapper_subclass(tensor):  # made of several tensors, as torchao's: values and scales
+    if is_traceable_wrapper_subclass(
+        tensor
+    ):  # it consists of several tensors: torchao's of values and scales
         raw = "".join(_hash(getattr(tensor, part)) for part in tensor.__tensor_flatten__()[0]).encode()
         return hashlib.sha256(raw).hexdigest()
     plain = tensor.cpu().contiguous().flatten().view(torch.uint8)

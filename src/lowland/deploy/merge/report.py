@@ -1,4 +1,4 @@
-"""What a merge did, as a file and as a few lines for a person."""
+"""Report of a merge, as a file and as a few lines for a person."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ import torch
 import transformers
 
 import lowland
-from lowland.deploy.merge.proof import Difference, LayerError
-from lowland.models.load import some_of
+from lowland.deploy.merge.proof import LayerError, LogitDifference
+from lowland.models.load import first_names
 from lowland.models.quantised import NF4
 
 MOST_LOST = 0.5
-"""The share of what was learned, of which a merge that passes loses less; one that forgets the adapter loses 1."""
+"""A merge passes if it loses less than this share of what was learned; a merge that forgets the adapter loses 1."""
 
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge did, and how far the merged model lies from the model before.
+    """Result of a merge, and the distance of the merged model from base and adapter.
 
     Attributes:
         adapter: the run's or adapter's folder.
-        base: of the base model: name, origin, SHA-256, the package that quantised it (None: none), and
-            whether some of its layers round what comes in (those in 8 bits without an adapter).
+        base: about the base model: name, origin, SHA-256, the package that quantised it (None: none), and
+            whether some of its layers round their inputs (those in 8 bits without an adapter).
         task_type: PEFT's name of the task.
-        dtype: of the merged model: fp32, fp16, bf16 or nf4.
+        dtype: number format of the merged model: fp32, fp16, bf16 or nf4.
         precision: of the sum W + s·BA.
         tolerance: on the largest difference of a logit.
         texts: where the texts came from, how many, and why they are not the run's validation texts.
-        logits: of the merged model as it lies on the disk, computed in fp32 (as `lowland predict` does), against
-            base and adapter in fp32: what merging and rounding the weights does.
-        own_dtype: the same, computed in the merged model's own dtype, which rounds every layer's output, too; of
-            nf4 as bitsandbytes computes on this machine.
-        effect: of base and adapter against the base alone (its branches off): what the adapter does. A merge that
-            forgot it would be as far off.
-        layers: for each merged layer how far W', as it lies on the disk, is from W + s·BA.
+        logits: the merged model as it lies on the disk, computed in fp32 (as `lowland predict` does), against base and
+            adapter in fp32: the effect of merging and of rounding the weights.
+        own_dtype: the same comparison, computed in the merged model's own dtype, which rounds every layer's output,
+            too; for nf4 as bitsandbytes computes on this machine.
+        effect: base and adapter against the base alone: the effect of the adapter. A merge that forgot the adapter
+            would differ by as much.
+        layers: for each merged layer, the distance of W' on the disk from W + s·BA.
     """
 
     adapter: str
@@ -50,76 +50,74 @@ class MergeReport:
     precision: str
     tolerance: float
     texts: Mapping[str, Any]
-    logits: Difference
-    own_dtype: Difference
-    effect: Difference
+    logits: LogitDifference
+    own_dtype: LogitDifference
+    effect: LogitDifference
     layers: Mapping[str, LayerError]
 
     @property
     def passed(self) -> bool:
-        """Whether the merged model answers as base and adapter do: there are no `failures`."""
+        """Whether the merged model answers as base and adapter do: `failures` is empty."""
         return not self.failures()
 
     def failures(self) -> list[str]:
-        """Why it did not pass.
+        """Return the reasons why the merge did not pass.
 
-        The largest difference is above the tolerance; an answer in the own dtype is no number; the difference is at
-        least `MOST_LOST` of what the adapter does; or, in fp32, that share of a layer's update is lost (16 bits round
-        a small update away, which `warnings` tells). Where the base rounds what comes in, the logits differ by that,
-        too, and the layers alone say what is lost.
+        It fails if the largest difference is above the tolerance; if an answer in the model's own dtype is not finite;
+        if the difference is at least `MOST_LOST` of the adapter's effect; or, in fp32, if that share of a layer's
+        update is lost (16 bits round a small update away, which `warnings` reports). Where the base rounds its inputs,
+        the logits differ by that rounding, too; then the layers alone decide what is lost.
         """
-        told = []
+        sentences = []
         if not self.logits.largest <= self.tolerance:
-            told.append(
+            sentences.append(
                 "the merged model differs from base and adapter by more than the tolerance"
                 f" ({self.tolerance:g}); --dtype fp32 rounds less, and --tolerance says what may pass"
             )
         if not math.isfinite(self.own_dtype.largest):
-            told.append(
-                f"computing {self._own_way}, some answers are no finite numbers; take another --dtype"
-            )
+            sentences.append(f"computing {self._own_way}, some answers are not finite; take another --dtype")
         by_layers = (
             self.base["rounds_inputs"] and self.dtype != NF4
         )  # the logits hold the base's own rounding
         effect = self.effect.largest
         if effect and not by_layers and not self.logits.largest < MOST_LOST * effect:
-            told.append(
+            sentences.append(
                 f"the merged model differs from base and adapter by {self.logits.largest:.2g}, which is not less than"
                 f" half of what the adapter does ({effect:.2g}); {self._kept_by}"
             )
         lost = self._lost_layers()
         finite = all(math.isfinite(self.layers[name].of_update) for name in lost)
         if lost and (self.dtype == "fp32" or by_layers or (self.dtype != NF4 and not finite)):
-            told.append(
-                f"{len(lost)} layers have lost half of their update or more ({some_of(lost)}); {self._kept_by}"
+            sentences.append(
+                f"{len(lost)} layers have lost half of their update or more ({first_names(lost)}); {self._kept_by}"
             )
-        return told
+        return sentences
 
     def _lost_layers(self) -> list[str]:
-        return [name for name, one in self.layers.items() if not one.of_update < MOST_LOST]
+        return [name for name, error in self.layers.items() if not error.of_update < MOST_LOST]
 
     @property
     def _kept_by(self) -> str:
-        """What to do about a merge that loses what was learned."""
+        """Advice for a merge that loses what was learned."""
         return "keep the adapter apart" + ("" if self.dtype == "fp32" else ", or take --dtype fp32")
 
     def warnings(self) -> list[str]:
-        """What a person should know before the result."""
-        told = []
+        """Return the sentences that a person should read before the result."""
+        sentences = []
         if self.texts["instead"]:
-            told.append(f"{self.texts['instead']}; compared on other texts: {self.texts['origin']}")
+            sentences.append(f"{self.texts['instead']}; compared on other texts: {self.texts['origin']}")
         if self.base["rounds_inputs"]:
-            told.append(
-                "layers of the base that have no adapter round what comes in to 8 bits, which the merged model does"
-                " not: part of the difference is theirs"
+            sentences.append(
+                "layers of the base without an adapter round their inputs to 8 bits, and the merged model does not:"
+                " part of the difference comes from that"
             )
         if self.base["quantised"]:
-            told.append(
+            sentences.append(
                 f"the base is quantised ({self.base['quantised']}): the adapter is merged into its dequantised weights,"
                 f" and the merged model, in {self.dtype}, is larger than the base"
             )
         if self.dtype != "fp32":
-            told.append(
+            sentences.append(
                 f"{self.dtype} loses something: the rounded weights move logits by up to {self.logits.largest:.2g}"
                 f" (mean {self.logits.mean:.2g}) and change {self.logits.changed} of {self.logits.predictions}"
                 f" predictions; computing {self._own_way}, too, makes that {self.own_dtype.largest:.2g} and"
@@ -127,8 +125,10 @@ class MergeReport:
                 f" merge {self._instead}"
             )
         if self.dtype != "fp32" and (lost := self._lost_layers()):
-            told.append(f"{len(lost)} layers have lost half of their update or more: {some_of(lost)}")
-        return told
+            sentences.append(
+                f"{len(lost)} layers have lost half of their update or more: {first_names(lost)}"
+            )
+        return sentences
 
     @property
     def _own_way(self) -> str:
@@ -140,20 +140,20 @@ class MergeReport:
         return f"into the dequantised weight, {wide} (bf16 loses less)" if self.dtype == NF4 else wide
 
     def as_json(self) -> str:
-        """What `merge_report.json` holds."""
+        """Return the content of `merge_report.json`."""
         versions = {
             "lowland": lowland.__version__,
             "torch": str(torch.__version__),
             "transformers": transformers.__version__,
         }
-        told = {**dataclasses.asdict(self), "passed": self.passed, "versions": versions}
-        return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+        content = {**dataclasses.asdict(self), "passed": self.passed, "versions": versions}
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     def table(self) -> str:
-        """The same in a few lines, for a person."""
+        """Return the report in a few lines, for a person."""
         weight, update = (
-            max(self.layers, key=lambda name: getattr(self.layers[name], of))
-            for of in ("of_weight", "of_update")
+            max(self.layers, key=lambda name: getattr(self.layers[name], kind))
+            for kind in ("of_weight", "of_update")
         )
         rows = {
             "merged": f"{len(self.layers)} layers of {self.base['name']}, summed in {self.precision},"

@@ -1,0 +1,106 @@
+"""What can be asked of a trained run: answers, a merged model, a checklist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lowland.ground.asked import Asked, NotEmpty, Number, Several, Text, Truth, Whole
+from lowland.ground.mistakes import Mistake
+
+Dtype = Literal["fp32", "fp16", "bf16", "nf4"]
+Precision = Literal["float32", "float64"]
+
+TOLERANCES: dict[Dtype, float] = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 1e-1, "nf4": 1.0}
+"""The largest difference of a logit that passes. These are ours, not a standard: some ten to a hundred roundings of a
+classifier's logit, which is of the order of 1. Logits of language models are larger, and may need more. A small model
+is mostly above that of nf4 (docs/merging.md); to accept it nevertheless, give a tolerance of your own."""
+
+ColumnNames = Annotated[Several[Text], NotEmpty]
+
+
+class PredictSettings(Asked):
+    """Texts to answer, and the model that answers them."""
+
+    run: Path
+    """folder of a run, of an adapter, or of a whole model"""
+    text: Annotated[Several[Text], NotEmpty] | None = None
+    """texts to answer; one that begins with a dash as --text=-5%"""
+    data: Path | None = None
+    """a file of texts: .csv, .tsv, .jsonl or .parquet"""
+    text_column: ColumnNames | None = None
+    """its column of texts, or columns for a task that reads several; default: those that the run was trained on"""
+    out: Path | None = None
+    """write a CSV file instead of printing one"""
+    merge: Truth = False
+    """fold the adapter into the weights first"""
+
+    @model_validator(mode="after")
+    def _check_one_source(self) -> Self:
+        if (self.text is None) == (self.data is None):
+            raise Mistake("give texts with --text, or a file of them with --data; one of the two")
+        return self
+
+
+class MergeSettings(Asked):
+    """An adapter to fold into its base model, and how the result is verified."""
+
+    run: Path
+    """folder of a run, or of an adapter in PEFT's format"""
+    out: Path
+    """folder for the merged model; new, or empty"""
+    model: Text | None = None
+    """the base model; default: the model that was trained on"""
+    dtype: Dtype = "fp32"
+    """number format of the merged model: fp32, bf16, fp16 or nf4"""
+    precision: Precision = "float32"
+    """precision of the sum W + s·BA: float32 or float64"""
+    tolerance: Annotated[Number, Field(ge=0)] | None = Field(
+        None,
+        description="largest difference of a logit that passes"
+        f" ({', '.join(f'{dtype}: {value:g}' for dtype, value in TOLERANCES.items())})",
+    )
+    data: Path | None = None
+    """a file of texts to compare on, instead of the run's validation texts"""
+    text_column: ColumnNames | None = None
+    """its column of texts, or columns for a task that reads several; default: those that the run was trained on"""
+
+    @model_validator(mode="after")
+    def _check_out(self) -> Self:
+        if self.out.exists() and not self.out.is_dir():
+            raise Mistake(f"out is {self.out}, which is a file; name a folder")
+        if self.out.is_dir() and any(self.out.iterdir()):
+            raise Mistake(f"the folder {self.out} is not empty; name another one with --out, or empty it")
+        return self
+
+
+class CheckSettings(Asked):
+    """A model to check LoRA on, with new adapters or with a trained one."""
+
+    model: Text | None = None
+    """a model of the Hugging Face hub, or a folder"""
+    adapter: Path | None = None
+    """folder of a trained adapter, or of a run, to check instead of a new adapter"""
+    rank: Annotated[Whole, Field(ge=1)] | None = None
+    """rank of the new adapters; default: that of LoRAConfig"""
+    alpha: Annotated[Number, Field(gt=0)] | None = None
+    """the new adapters are scaled by alpha / rank; default: that of LoRAConfig"""
+    targets: Annotated[Several[Text], NotEmpty] | None = None
+    """layers to adapt: all-linear, or names or patterns; default: all-linear"""
+
+    @model_validator(mode="after")
+    def _check_one_adapter(self) -> Self:
+        if self.adapter is None and self.model is None:
+            raise Mistake("give a model with --model, a trained adapter with --adapter, or both")
+        if self.adapter is not None and (new := self.lora_options):
+            options = ", ".join(f"--{'rank' if name == 'r' else name}" for name in new)
+            raise Mistake(f"--adapter says all about the adapter; leave out {options}")
+        return self
+
+    @property
+    def lora_options(self) -> dict[str, Any]:
+        """The options of `LoRAConfig` that were given."""
+        options = {"r": self.rank, "alpha": self.alpha, "targets": self.targets}
+        return {name: value for name, value in options.items() if value is not None}

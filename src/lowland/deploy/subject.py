@@ -1,0 +1,152 @@
+"""A model under the checks of `checkup.py`: base and adapter, with what is needed to judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from lowland.deploy.find import Base, find_adapted, find_base
+from lowland.deploy.load import load_base, put_adapter
+from lowland.deploy.merge.proof import TEXT, fingerprints, input_batches, logits_of
+from lowland.deploy.settings import CheckSettings
+from lowland.lora import LoRAConfig, add_lora, lora_layers
+from lowland.lora.inject import config_of
+from lowland.models.load import LoadedModel, token_limit
+from lowland.tasks.base import Batch
+from lowland.tasks.readers import read_embedded
+
+TEXTS, TOKENS = 8, 64
+LEARNING_RATE = 1e-3
+
+
+@dataclass
+class Subject:
+    """Model under the checks, which are run on it in their order.
+
+    Attributes:
+        base: where the base model comes from.
+        adapter: folder of an adapter that was given; None for a new one.
+        model: base and adapter.
+        linear: number of linear layers of the base model.
+        batch: token ids of a few texts.
+        labels: what the model is to learn of them.
+        before: the base model's logits.
+        frozen: SHA-256 of the base model's parameters, by name.
+        scratch: a folder to write into.
+    """
+
+    base: Base
+    adapter: Path | None
+    model: Any
+    linear: int
+    batch: Batch
+    labels: Tensor
+    before: Tensor
+    frozen: Mapping[str, str]
+    scratch: Path
+
+    @torch.no_grad()
+    def logits(self, model: Any = None) -> Tensor:
+        """Return the logits of the model, or of another one, for the batch."""
+        return logits_of(self.model if model is None else model, self.batch, self.base)
+
+    def backward(self) -> float:
+        """Return the loss on the batch, in evaluation mode; leave its gradients in the parameters."""
+        self.model.zero_grad()
+        loss: Tensor = self.model(**self.batch, labels=self.labels).loss
+        loss.backward()
+        return float(loss.detach())
+
+    def trainable(self) -> list[nn.Parameter]:
+        """Return the parameters that are trained."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def optimizer(self, lr: float) -> torch.optim.AdamW:
+        """Return a new optimizer for the trained parameters."""
+        return torch.optim.AdamW(self.trainable(), lr=lr)
+
+    def frozen_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that are neither an adapter's nor trained in full, by their names in the base model."""
+        own = {id(part) for _, layer in lora_layers(self.model) for part in (layer.lora_A, layer.lora_B)}
+        for name in config_of(self.model).modules_to_save:
+            own |= {id(parameter) for parameter in self.model.get_submodule(name).parameters()}
+        return {
+            _base_name(name): parameter
+            for name, parameter in self.model.named_parameters()
+            if id(parameter) not in own
+        }
+
+    @contextmanager
+    def trained_for_a_while(self) -> Iterator[None]:
+        """Restore a given adapter afterwards; a new one stays trained, or there would be nothing to merge."""
+        before = [parameter.detach().clone() for parameter in self.trainable()] if self.adapter else []
+        yield
+        with torch.no_grad():
+            for parameter, value in zip(self.trainable() if before else [], before, strict=True):
+                parameter.copy_(value)
+        self.model.zero_grad()
+
+
+def load_subject(settings: CheckSettings, scratch: Path) -> Subject:
+    """Load the model that is asked for, with a new adapter or with the given one.
+
+    Raises:
+        Mistake: if the model or the adapter cannot be loaded, or the options do not fit the model.
+    """
+    adapted = find_adapted(settings.adapter, settings.model) if settings.adapter else None
+    base = adapted.base if adapted else find_base(settings.model or "")
+    loaded = load_base(base)
+    plain = loaded.model
+    batch = _batch(base, plain)
+    subject = Subject(
+        base=base,
+        adapter=adapted.folder if adapted else None,
+        model=plain,
+        linear=sum(isinstance(module, nn.Linear | Conv1D) for module in plain.modules()),
+        batch=batch,
+        labels=_labels(base, batch),
+        before=torch.empty(0),
+        frozen=fingerprints({_base_name(name): value for name, value in plain.named_parameters()}),
+        scratch=scratch,
+    )
+    subject.before = subject.logits()
+    if adapted:
+        put_adapter(loaded, adapted)
+    else:
+        add_lora(plain, _lora_config(base, loaded, settings))
+    return subject
+
+
+def _lora_config(base: Base, loaded: LoadedModel, settings: CheckSettings) -> LoRAConfig:
+    trained = loaded.trained_whole if base.task is not None else []
+    return LoRAConfig(**settings.lora_options, modules_to_save=tuple(trained))
+
+
+def _batch(base: Base, model: Any) -> Batch:
+    """Return token ids of a few embedded texts."""
+    texts = read_embedded("financial_demo.csv")[0]["text"]
+    chosen = list(texts[:: len(texts) // TEXTS][:TEXTS])
+    names = (TEXT,) if base.task is None else base.task.input_columns
+    length = token_limit(base.tokenizer, model.config, TOKENS)
+    (batch,) = input_batches(base, dict.fromkeys(names, chosen), length, TEXTS)
+    return batch
+
+
+def _labels(base: Base, batch: Batch) -> Tensor:
+    """Return labels in turn for a classifier; for a language model the tokens themselves, without padding."""
+    if base.task is not None:
+        return torch.arange(TEXTS) % len(base.label_names)
+    tokens: Tensor = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    return tokens
+
+
+def _base_name(name: str) -> str:
+    """Return the name that a parameter of an adapted layer has in the base model."""
+    return name.replace(".base.", ".")  # on both sides of a comparison, so another "base" does no harm
