@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lowland.deploy import checkup
+from lowland.deploy import checkup, subject
 from lowland.deploy.checkup import CHECKS, FAIL, NOTE, check_model
+from lowland.deploy.settings import CheckSettings
 from lowland.lora import lora_layers, remove_lora
 from tests.deploy.merge.test_merging import base_folder, peft_adapter
 from tests.models.test_quantised import quantised
@@ -21,8 +22,9 @@ from tests.models.test_quantised import quantised
 Run = Callable[..., tuple[int, str, str]]
 
 
-def outcomes(*args: Any) -> dict[str, tuple[str, str]]:
-    return {name: (outcome, figures) for name, outcome, figures in check_model(*args)}
+def outcomes(model: str | None, adapter: Path | None = None, **options: Any) -> dict[str, tuple[str, str]]:
+    settings = CheckSettings(model=model, adapter=adapter, **options)
+    return {name: (verdict, figures) for name, verdict, figures in check_model(settings)}
 
 
 @pytest.mark.parametrize("kind", ["encoder", "SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM"])
@@ -177,7 +179,8 @@ def test_each_check_fails_when_what_it_names_is_broken(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     function, damage = BREAKS[name]
-    monkeypatch.setattr(checkup, function, damage(getattr(checkup, function)))
+    module = subject if function == "add_lora" else checkup
+    monkeypatch.setattr(module, function, damage(getattr(module, function)))
     assert outcomes(str(tiny_model))[name][0] == FAIL
 
 
@@ -209,7 +212,7 @@ def test_what_cannot_be_checked_is_a_sentence(lowland: Run, tiny_model: Path, tm
         ([], "give a model with --model"),
         (["--adapter", str(tmp_path)], "neither a run (record.json) nor an adapter"),
         (["--adapter", str(tmp_path), "--rank", "3"], "leave out --rank"),
-        (["--model", str(tiny_model), "--rank", "0"], "r is 0"),
+        (["--model", str(tiny_model), "--rank", "0"], "rank is 0"),
         (["--model", str(tiny_model), "--rank", "99"], "rank 99 is larger"),
         (["--model", str(tiny_model), "--targets", "querry"], "did you mean 'query'?"),
         (["--model", str(tmp_path / "none")], "is no folder"),

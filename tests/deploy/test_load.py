@@ -19,11 +19,11 @@ from lowland.deploy import predict
 from lowland.deploy.find import find_adapted
 from lowland.deploy.load import load_with_peft
 from lowland.deploy.merge import merging
-from lowland.deploy.merge.merging import merge
-from lowland.deploy.predict import load_classifier_of
+from lowland.deploy.predict import load
 from lowland.ground.mistakes import Mistake
 from lowland.models.load import load_tokenizer
 from tests.conftest import bert_config
+from tests.deploy.merge.merged import merge
 from tests.deploy.merge.test_merging import ASKED, base_folder, peft_adapter
 
 Run = Callable[..., tuple[int, str, str]]
@@ -80,7 +80,7 @@ def test_an_adapter_that_brings_it_all_answers_as_peft(
     adapter(poolerless, folder, [HEAD, POOLER], target_modules=["query"], **kind)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        classifier = load_classifier_of(folder)
+        classifier = load(folder)
     assert [str(one.message) for one in told] == []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -103,7 +103,7 @@ def test_biases_that_were_trained_are_not_left_out(tmp_path: Path, tiny_model: P
                 one += 1.0
     model.save_pretrained(tmp_path / "adapter")
     batch = load_tokenizer(base)(ASKED, padding=True, return_tensors="pt")
-    served = load_classifier_of(tmp_path / "adapter").model
+    served = load(tmp_path / "adapter").model
     with torch.no_grad():
         torch.testing.assert_close(served(**batch).logits, model(**batch).logits, rtol=0, atol=1e-6)
     with pytest.raises(Mistake, match="bias"):
@@ -120,7 +120,7 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_loaded(
     def loaded(*args: Any) -> None:
         raise AssertionError("loaded")
 
-    for module, name in ((merging, "_texts"), (merging, "load_adapted"), (predict, "load_adapted")):
+    for module, name in ((merging, "proof_texts"), (merging, "load_adapted"), (predict, "load_adapted")):
         monkeypatch.setattr(module, name, loaded)
     commands = [
         ["predict", str(folder), "--merge", "--text", "a"],
@@ -162,7 +162,7 @@ def test_a_whole_model_without_its_head_does_not_answer(tiny_model: Path, tmp_pa
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "architectures": ["BertForSequenceClassification"]}))
     with pytest.raises(Mistake, match="lack classifier: answers would be random"):
-        load_classifier_of(tmp_path / "headless")
+        load(tmp_path / "headless")
 
 
 def test_an_older_record_is_a_sentence(lowland: Run, tmp_path: Path) -> None:
@@ -175,6 +175,4 @@ def test_an_older_record_is_a_sentence(lowland: Run, tmp_path: Path) -> None:
     code, out, err = lowland("predict", str(run), "--text", *ASKED)
     assert (code, out) == (2, "")
     assert "has no files_sha256 of the base model" in err
-    assert isinstance(
-        load_classifier_of(run / "adapter").predict(ASKED), pd.DataFrame
-    )  # as the sentence says
+    assert isinstance(load(run / "adapter").predict(ASKED), pd.DataFrame)  # as the sentence says

@@ -20,13 +20,15 @@ from transformers.pytorch_utils import Conv1D
 from lowland.deploy.find import AUTO_CLASSES, find_adapted
 from lowland.deploy.load import load_adapted
 from lowland.deploy.merge import merging
-from lowland.deploy.merge.merging import EIGHT_BIT_BASE, TOLERANCES, merge
-from lowland.deploy.merge.proof import batches, difference
-from lowland.deploy.predict import load_classifier_of
+from lowland.deploy.merge.merging import EIGHT_BIT_BASE
+from lowland.deploy.merge.proof import input_batches, logit_difference
+from lowland.deploy.predict import load as load_predictor
+from lowland.deploy.settings import TOLERANCES, MergeSettings
 from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
 from lowland.lora.bases import quantised_by, weight_of
 from lowland.models.quantised import compute_in_float32
+from tests.deploy.merge.merged import merge
 from tests.deploy.merge.test_merging import ASKED, base_folder, peft_adapter
 
 Run = Callable[..., tuple[int, str, str]]
@@ -101,9 +103,9 @@ def test_nf4_is_the_merged_weight_rounded_once(
     assert type(stored.get_submodule(HEADS[kind])) is nn.Linear
     torch.testing.assert_close(answers(stored, tokens, kind), answers(oracle, tokens, kind))
     adapted = find_adapted(adapter)
-    texts = merging._texts(adapted, None, "text").texts
-    given = batches(texts, adapted.base.tokenizer, adapted.max_length)
-    loss = difference(apart, oracle, given, kind)
+    texts = merging.proof_texts(adapted, MergeSettings(run=adapter, out=tmp_path / "none"))
+    inputs = input_batches(adapted.base, texts.columns, adapted.max_length)
+    loss = logit_difference(apart, oracle, inputs, kind)
     assert report.logits.largest == pytest.approx(loss.largest, rel=1e-3)
     assert report.logits.mean == pytest.approx(loss.mean, rel=1e-3)
     assert report.logits.changed == loss.changed
@@ -126,7 +128,7 @@ def test_nf4_is_warned_of_and_its_folder_serves(lowland: Run, tmp_path: Path, ti
     assert "keep the adapter apart" in err
     assert "merge into the dequantised weight, with --dtype fp32" in err
     assert "computing as bitsandbytes does, too" in told
-    served, apart = load_classifier_of(tmp_path / "merged"), load_classifier_of(adapter)
+    served, apart = load_predictor(tmp_path / "merged"), load_predictor(adapter)
     assert served.predict(ASKED)["label"].notna().all()
     batch = served.tokenizer(ASKED, padding=True, return_tensors="pt")
     with torch.no_grad():
@@ -184,7 +186,7 @@ def test_a_quantised_base_is_merged_into_its_dequantised_weights(
     assert report.tolerance == (EIGHT_BIT_BASE if rounds else TOLERANCES["fp32"])
     assert report.base["quantised"] == ("torchao" if how == "torchao" else "bitsandbytes")
     assert "merged into its dequantised weights" in " ".join(report.warnings())
-    assert ("round what comes in to 8 bits" in " ".join(report.warnings())) == rounds
+    assert ("round their inputs to 8 bits" in " ".join(report.warnings())) == rounds
     assert "quantization_config" not in json.loads((tmp_path / "merged" / "config.json").read_text())
     stored = load_file(tmp_path / "merged" / "model.safetensors")
     assert {one.dtype for one in stored.values()} == {torch.float32}
@@ -216,7 +218,7 @@ def test_a_quantised_base_that_cannot_be_read_is_refused(
     base, adapter = wide_adapter("SEQ_CLS", tmp_path, tiny_model)
     config = json.loads((base / "config.json").read_text())
     for told, words in (
-        ({"quant_method": "gptq", "bits": 4}, "quantised by gptq, which is not known here"),
+        ({"quant_method": "gptq", "bits": 4}, "quantised by gptq, which is not supported"),
         ({"load_in_4bit": True}, "needs bitsandbytes; pip install 'lowland"),
         ({"quant_method": "torchao", "quant_type": "int8_weight_only"}, "needs torchao; pip install torchao"),
     ):
@@ -226,5 +228,5 @@ def test_a_quantised_base_that_cannot_be_read_is_refused(
             with pytest.raises(Mistake, match=words):
                 merge(adapter, tmp_path / "merged")
             with pytest.raises(Mistake, match=words):
-                load_classifier_of(base)
+                load_predictor(base)
     assert {one.name for one in tmp_path.iterdir()} == {"base", "adapter"}

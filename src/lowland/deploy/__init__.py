@@ -1,1 +1,1 @@
-"""What a trained run is for: answers, a merged model, a checklist."""
+"""Uses of a trained run: answers, a merged model, a checklist."""

@@ -163,7 +163,7 @@ def check_peft_reads_it(subject: Subject) -> Outcome:
         warnings.simplefilter("ignore")  # PEFT's other notes
         folder = subject.adapter or subject.scratch / "adapter"
         base: nn.Module = load_base(subject.base, seed=1).model
-        model = PeftModel.from_pretrained(base, str(folder)).eval()  # type: ignore[arg-type]
+        model = PeftModel.from_pretrained(base, str(folder)).eval()
         return _within(_gap(subject.logits(model), subject.logits()), PEFT_READS)
 
 

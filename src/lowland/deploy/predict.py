@@ -206,11 +206,8 @@ def _of_adapter(folder: Path, merge: bool) -> Predictor:
 def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
     config = read_model_config(folder)
     if record is not None:
-        task, labels, length = (
-            task_named(record.task),
-            tuple(record.data["labels"]),
-            record.asked["max_length"],
-        )
+        task, length = task_named(record.task), int(record.asked["max_length"])
+        labels = tuple(record.data["labels"])
     else:
         if not any("SequenceClassification" in name for name in config.architectures or ()):
             raise Mistake(f"the model in {folder} is not a classifier of sequences; fine-tune it first")

@@ -1,4 +1,4 @@
-"""What can be asked of a trained run: answers, a merged model, a checklist."""
+"""Settings of prediction, merging and checks."""
 
 from __future__ import annotations
 

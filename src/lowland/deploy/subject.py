@@ -55,7 +55,7 @@ class Subject:
     @torch.no_grad()
     def logits(self, model: Any = None) -> Tensor:
         """Return the logits of the model, or of another one, for the batch."""
-        return logits_of(self.model if model is None else model, self.batch, self.base)
+        return logits_of(self.model if model is None else model, self.batch, self.base.kind)
 
     def backward(self) -> float:
         """Return the loss on the batch, in evaluation mode; leave its gradients in the parameters."""

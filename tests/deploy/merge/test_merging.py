@@ -23,14 +23,15 @@ from transformers import BertForSequenceClassification, GPT2Config, GPT2LMHeadMo
 from transformers import T5ForConditionalGeneration as T5
 
 from lowland.deploy.merge import merging
-from lowland.deploy.merge.merging import TOLERANCES, merge
-from lowland.deploy.predict import load_classifier_of
+from lowland.deploy.predict import load
+from lowland.deploy.settings import TOLERANCES
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import read_record
 from lowland.lora import load_adapter, lora_layers
 from lowland.models.load import load_classifier, load_tokenizer
-from lowland.tasks.table import load_task
+from lowland.tasks.table import load_data, task_fields
 from tests.conftest import bert_config, table_of
+from tests.deploy.merge.merged import merge
 
 Run = Callable[..., tuple[int, str, str]]
 ASKED = ["the firm gains", "a bank loses again", "its unit wins again again"]
@@ -97,10 +98,8 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def adapted_layers(run: Path, tiny_model: Path) -> dict[str, Any]:
-    tokenizer = load_tokenizer(tiny_model)
-    return dict(
-        lora_layers(load_adapter(load_classifier(tiny_model, ["bad", "good"], tokenizer), run / "adapter"))
-    )
+    base = load_classifier(tiny_model, ["bad", "good"], load_tokenizer(tiny_model)).model
+    return dict(lora_layers(load_adapter(base, run / "adapter")))
 
 
 def test_a_run_is_merged_and_the_folder_serves(
@@ -122,8 +121,8 @@ def test_a_run_is_merged_and_the_folder_serves(
     assert not info["unexpected_keys"]
     assert loaded.dtype == torch.float32
     assert loaded.config.id2label == {0: "bad", 1: "good"}
-    plain = load_classifier_of(run).predict(ASKED)
-    pd.testing.assert_frame_equal(load_classifier_of(out).predict(ASKED), plain, atol=1e-6)
+    plain = load(run).predict(ASKED)
+    pd.testing.assert_frame_equal(load(out).predict(ASKED), plain, atol=1e-6)
     code, answers, _ = lowland("predict", str(out), "--text", *ASKED)
     assert code == 0
     assert answers.count("\n") == 4
@@ -135,7 +134,7 @@ def test_the_report_says_what_was_compared_and_found(run: Path, tmp_path: Path, 
     assert written["passed"] is True
     assert (written["dtype"], written["tolerance"]) == ("fp32", TOLERANCES["fp32"])
     record = read_record(run)
-    texts = load_task("classification", record.asked["data"]).splits["validation"].texts
+    texts = load_data(task_fields(**record.asked["task"])).splits["validation"]["text"]
     assert written["texts"]["number"] == len(texts) == record.data["sizes"]["validation"]
     assert "validation texts of the run's task" in written["texts"]["origin"]
     assert written["texts"]["instead"] is None
@@ -150,7 +149,7 @@ def test_the_report_says_what_was_compared_and_found(run: Path, tmp_path: Path, 
 
     tokenizer = load_tokenizer(tiny_model)
     batch = tokenizer(list(texts), truncation=True, max_length=40, padding=True, return_tensors="pt")
-    models = load_classifier_of(run).model, load_classifier_of(tmp_path / "merged").model
+    models = load(run).model, load(tmp_path / "merged").model
     with torch.no_grad():
         one, other = (model(**batch).logits for model in models)
     gap = (one - other).abs()
@@ -186,18 +185,16 @@ def test_a_lossy_target_is_warned_of_with_its_loss(lowland: Run, run: Path, tmp_
     assert 1e-5 < report["logits"]["largest"] != report["own_dtype"]["largest"]
     row = next(line for line in told.splitlines() if line.startswith("computing in bf16, too"))
     assert f" {report['own_dtype']['largest']:.2g}," in row
-    merged = load_classifier_of(tmp_path / "merged").model  # in float32
+    merged = load(tmp_path / "merged").model  # in float32
     own = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged").eval()
-    texts = load_task("classification", read_record(run).asked["data"]).splits["validation"].texts
+    texts = load_data(task_fields(**read_record(run).asked["task"])).splits["validation"]["text"]
     batch = load_tokenizer(tmp_path / "merged")(list(texts), padding=True, return_tensors="pt")
     with torch.no_grad():
-        before, after, rounded = (
-            model(**batch).logits for model in (load_classifier_of(run).model, merged, own)
-        )
+        before, after, rounded = (model(**batch).logits for model in (load(run).model, merged, own))
     assert report["logits"]["largest"] == pytest.approx(float((before - after).abs().max()), rel=1e-3)
     assert report["own_dtype"]["largest"] == pytest.approx(float((before - rounded).abs().max()), rel=0.5)
     assert 1e-4 < max(one["of_weight"] for one in report["layers"].values()) < 2**-8
-    assert load_classifier_of(tmp_path / "merged").predict(ASKED)["label"].notna().all()
+    assert load(tmp_path / "merged").predict(ASKED)["label"].notna().all()
 
 
 def test_above_the_tolerance_nothing_is_left(lowland: Run, run: Path, tmp_path: Path) -> None:
@@ -214,7 +211,7 @@ def test_above_the_tolerance_nothing_is_left(lowland: Run, run: Path, tmp_path: 
 def test_what_is_compared_is_what_lies_on_the_disk(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = merging._write
+    genuine = merging.write_merged
 
     def damaged(*args: Any) -> None:
         genuine(*args)
@@ -223,7 +220,7 @@ def test_what_is_compared_is_what_lies_on_the_disk(
         state["bert.encoder.layer.1.output.dense.weight"][0] += 0.5
         save_file(state, path, metadata={"format": "pt"})
 
-    monkeypatch.setattr(merging, "_write", damaged)
+    monkeypatch.setattr(merging, "write_merged", damaged)
     report = merge(run, tmp_path / "merged")
     assert not report.passed
     assert (
@@ -241,7 +238,7 @@ def test_a_merge_that_breaks_off_leaves_nothing(
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(merging, "_compare", full)
+    monkeypatch.setattr(merging, "compare", full)
     for out in (tmp_path / "merged", tmp_path / "sub" / "dir" / "merged"):
         code, _, err = lowland("merge", str(run), "--out", str(out))
         assert code == 2
@@ -261,13 +258,13 @@ def test_without_the_runs_data_other_texts_are_taken_and_named(
     assert "64 texts: lowland, financial_demo.csv" in told
     texts.unlink()
     _, _, err = lowland("merge", str(run), "--out", str(tmp_path / "gone"))
-    assert "cannot be had" in err
+    assert "cannot be loaded" in err
     assert json.loads((tmp_path / "gone" / "merge_report.json").read_text())["texts"]["number"] == 64
     pd.DataFrame({"words": ASKED}).to_csv(tmp_path / "own.csv", index=False)
     options = ["--data", str(tmp_path / "own.csv"), "--text-column", "words"]
     _, told, err = lowland("merge", str(run), "--out", str(tmp_path / "own"), *options)
     assert "3 texts: column words of" in told
-    assert "cannot be had" not in err
+    assert "cannot be loaded" not in err
 
 
 @pytest.mark.parametrize("own_tokenizer", [False, True])
@@ -308,9 +305,9 @@ def test_a_head_with_other_labels_than_the_bases_is_read_from_the_adapter(
     merged = auto.from_pretrained(tmp_path / "merged").eval()
     with torch.no_grad():
         torch.testing.assert_close(merged(tokens).logits, oracle(tokens).logits, rtol=0, atol=1e-5)
-    answers = load_classifier_of(tmp_path / "adapter").predict(ASKED)
+    answers = load(tmp_path / "adapter").predict(ASKED)
     assert list(answers.columns[2:]) == [f"p_LABEL_{i}" for i in range(5)]
-    pd.testing.assert_frame_equal(load_classifier_of(tmp_path / "merged").predict(ASKED), answers, atol=1e-6)
+    pd.testing.assert_frame_equal(load(tmp_path / "merged").predict(ASKED), answers, atol=1e-6)
 
 
 def test_a_difference_that_is_no_number_does_not_pass(run: Path, tmp_path: Path) -> None:
@@ -361,9 +358,9 @@ def test_a_run_without_an_adapter_is_refused(
 OPTION_MISTAKES: dict[str, tuple[list[str], str]] = {
     "dtype": (["--dtype", "fp8"], "unknown dtype 'fp8'"),
     "precision": (["--precision", "float16"], "unknown precision 'float16'"),
-    "tolerance": (["--tolerance", "-1"], "tolerance is -1.0; it must be at least 0"),
-    "no number": (["--tolerance", "nan"], "tolerance is nan; it must be at least 0"),
-    "no word": (["--tolerance", "much"], "tolerance is much; it must be a number"),
+    "tolerance": (["--tolerance", "-1"], "tolerance is -1; it must be at least 0"),
+    "no number": (["--tolerance", "nan"], "tolerance is 'nan'; it must be finite"),
+    "no word": (["--tolerance", "much"], "tolerance is 'much'; it must be a number"),
     "base": (["--model", "nowhere/at/all"], "nowhere/at/all"),
     "data": (["--data", "nowhere.csv"], "the data file nowhere.csv does not exist"),
 }
@@ -439,7 +436,7 @@ def test_an_adapter_that_cannot_be_merged_is_refused(tmp_path: Path, tiny_model:
 
 def test_no_more_texts_than_the_most_are_taken() -> None:
     texts = [str(i) for i in range(2500)]
-    taken = merging._spread(texts, 1000)
+    taken = merging._spread({"text": texts}, 1000)["text"]
     assert 800 <= len(taken) <= 1000
     assert np.diff([int(one) for one in taken]).tolist() == [3] * (len(taken) - 1)
-    assert merging._spread(texts[:7], 1000) == tuple(texts[:7])
+    assert merging._spread({"text": texts[:7]}, 1000)["text"] == tuple(texts[:7])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lowland.deploy.find import CAUSAL_LM, SEQ_CLS
-from lowland.deploy.merge.proof import difference, logits_of, without_branches
+from lowland.deploy.merge.proof import logit_difference, logits_of, without_branches
 from lowland.lora import LoRAConfig, add_lora, lora_layers
 
 
@@ -26,7 +26,7 @@ def test_a_difference_is_that_of_all_logits(bert: nn.Module, batch: dict[str, to
     with torch.no_grad():
         other.classifier.bias += torch.tensor([0.5, 0.0, 100.0])
         first = bert(**batch).logits
-    found = difference(bert, other, [batch, batch], SEQ_CLS)
+    found = logit_difference(bert, other, [batch, batch], SEQ_CLS)
     assert found.largest == pytest.approx(100, rel=1e-5)
     assert found.mean == pytest.approx(100.5 / 3, rel=1e-5)
     assert found.largest_logit == pytest.approx(float(first.abs().max()))
@@ -37,7 +37,7 @@ def test_a_language_models_padding_does_not_count(gpt2: nn.Module, batch: dict[s
     logits = logits_of(gpt2, batch, CAUSAL_LM)
     assert logits.shape == (12, 64)
     torch.testing.assert_close(logits[:7], gpt2(batch["input_ids"][:1]).logits[0])
-    assert difference(gpt2, gpt2, [batch], CAUSAL_LM).predictions == 12
+    assert logit_difference(gpt2, gpt2, [batch], CAUSAL_LM).predictions == 12
 
 
 @pytest.mark.parametrize("broken", [0, 1])
@@ -53,7 +53,7 @@ def test_an_answer_that_is_no_number_is_not_passed_over(
     bad = {**batch, "input_ids": batch["input_ids"].clone()}
     bad["input_ids"][0, 0] = 1
     order = [bad, batch] if broken == 0 else [batch, bad]
-    assert math.isnan(difference(bert, answers, order, SEQ_CLS).largest)
+    assert math.isnan(logit_difference(bert, answers, order, SEQ_CLS).largest)
 
 
 def test_without_branches_a_model_answers_as_its_base(

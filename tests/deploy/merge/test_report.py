@@ -14,10 +14,12 @@ from safetensors.torch import load_file, save_file
 import lowland.lora.merge
 from lowland.deploy.find import find_adapted
 from lowland.deploy.load import load_adapted, load_base
-from lowland.deploy.merge.merging import _texts, merge
-from lowland.deploy.merge.proof import Difference, LayerError, batches, difference
+from lowland.deploy.merge.merging import proof_texts
+from lowland.deploy.merge.proof import LayerError, LogitDifference, input_batches, logit_difference
 from lowland.deploy.merge.report import MergeReport
+from lowland.deploy.settings import MergeSettings
 from lowland.lora import lora_layers
+from tests.deploy.merge.merged import merge
 from tests.deploy.merge.test_merging import base_folder, peft_adapter
 
 DTYPES = ("fp32", "bf16", "nf4")
@@ -32,7 +34,7 @@ def adapter(tmp_path: Path, tiny_model: Path) -> Path:
 
 
 def report(**changes: Any) -> MergeReport:
-    near = Difference(largest=0.01, mean=0.001, changed=0, predictions=8, largest_logit=1.0)
+    near = LogitDifference(largest=0.01, mean=0.001, changed=0, predictions=8, largest_logit=1.0)
     given: dict[str, Any] = {
         "adapter": "a",
         "base": {"name": "b", "rounds_inputs": False, "quantised": None},
@@ -76,9 +78,9 @@ def test_a_merge_that_forgets_the_adapter_fails(
 
 def test_the_effect_is_that_of_the_adapter_on_its_base(adapter: Path, tmp_path: Path) -> None:
     adapted = find_adapted(adapter)
-    texts = _texts(adapted, None, "text").texts
-    given = batches(texts, adapted.base.tokenizer, adapted.max_length)
-    wanted = difference(load_adapted(adapted), load_base(adapted.base), given, "SEQ_CLS")
+    texts = proof_texts(adapted, MergeSettings(run=adapter, out=tmp_path / "none"))
+    inputs = input_batches(adapted.base, texts.columns, adapted.max_length)
+    wanted = logit_difference(load_adapted(adapted), load_base(adapted.base).model, inputs, "SEQ_CLS")
     found = merge(adapter, tmp_path / "merged")
     assert found.effect.largest == pytest.approx(wanted.largest, rel=1e-4)
     assert f"moves logits by up to {wanted.largest:.2g}" in found.table()
@@ -99,9 +101,9 @@ def test_an_adapter_that_does_nothing_is_merged(adapter: Path, tmp_path: Path, d
     ("changes", "words"),
     [
         ({"tolerance": 0.009}, "more than the tolerance (0.009)"),
-        ({"own_dtype": Difference(math.inf, 0, 0, 8, 1)}, "some answers are no finite numbers"),
-        ({"effect": Difference(0.02, 0, 0, 8, 1)}, "half of what the adapter does (0.02)"),
-        ({"effect": Difference(math.nan, 0, 0, 8, 1)}, "half of what the adapter does"),
+        ({"own_dtype": LogitDifference(math.inf, 0, 0, 8, 1)}, "some answers are not finite"),
+        ({"effect": LogitDifference(0.02, 0, 0, 8, 1)}, "half of what the adapter does (0.02)"),
+        ({"effect": LogitDifference(math.nan, 0, 0, 8, 1)}, "half of what the adapter does"),
         (
             {"layers": {"one": LayerError(0.001, 0.5), "two": LayerError(0, 0)}, "dtype": "fp32"},
             "1 layers have lost half",
@@ -119,14 +121,14 @@ def test_each_reason_to_fail_is_a_sentence(changes: dict[str, Any], words: str) 
 
 def test_what_was_learned_may_lose_less_than_half() -> None:
     assert report().passed
-    assert report(effect=Difference(0.021, 0, 0, 8, 1)).passed
+    assert report(effect=LogitDifference(0.021, 0, 0, 8, 1)).passed
     assert report(layers={"one": LayerError(0.001, 0.49)}, dtype="fp32").passed
     rounded = report(layers={"one": LayerError(0.001, 0.9)})  # in 16 bits a small update is rounded away
     assert rounded.passed
     assert "1 layers have lost half of their update or more: one" in " ".join(rounded.warnings())
     assert "have lost" not in " ".join(report().warnings())
     rounding = {"name": "b", "rounds_inputs": True, "quantised": "bitsandbytes"}
-    small = Difference(0.011, 0, 0, 8, 1)  # of the logits as much is the base's own rounding
+    small = LogitDifference(0.011, 0, 0, 8, 1)  # of the logits as much is the base's own rounding
     assert report(effect=small, base=rounding).passed
     assert not report(effect=small, base=rounding, dtype="nf4").passed
     assert not report(effect=small, base=rounding, layers={"one": LayerError(0.001, 1.0)}).passed

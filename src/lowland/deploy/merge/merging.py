@@ -226,7 +226,7 @@ def compare(adapted: Adapted, apart: nn.Module, folder: Path, texts: ProofTexts)
 
     def difference(merged: Any) -> LogitDifference:
         inputs = input_batches(base, texts.columns, adapted.max_length)
-        return logit_difference(apart, merged, inputs, base)
+        return logit_difference(apart, merged, inputs, base.kind)
 
     effect = difference(without_branches(apart))
     merged = load()

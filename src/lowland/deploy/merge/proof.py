@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from lowland.deploy.find import SEQ_2_SEQ_LM, Base
+from lowland.deploy.find import CAUSAL_LM, SEQ_2_SEQ_LM, Base
 from lowland.deploy.predict import batches
 from lowland.lora import lora_layers
 from lowland.lora.bases import weight_of
 from lowland.tasks.base import Batch
 
+LANGUAGE_MODELS = (CAUSAL_LM, SEQ_2_SEQ_LM)
 TEXT = "text"
 """The input column of a language model."""
 
@@ -58,25 +59,25 @@ def input_batches(
         )
 
 
-def logits_of(model: Any, batch: Batch, base: Base) -> Tensor:
+def logits_of(model: Any, batch: Batch, kind: str) -> Tensor:
     """Return the logits of a task's model (texts, labels), or of a language model (tokens, vocabulary) without padding.
 
-    An encoder-decoder is asked to write the text that it reads.
+    An encoder-decoder is asked to write the text that it reads. `kind` is PEFT's task type.
     """
-    if base.task is not None:
+    if kind not in LANGUAGE_MODELS:
         logits: Tensor = model(**batch).logits
         return logits
-    inputs = {**batch, "labels": batch["input_ids"]} if base.kind == SEQ_2_SEQ_LM else batch
+    inputs = {**batch, "labels": batch["input_ids"]} if kind == SEQ_2_SEQ_LM else batch
     of_tokens: Tensor = model(**inputs).logits[batch["attention_mask"].bool()]
     return of_tokens
 
 
 @torch.no_grad()
-def logit_difference(first: Any, second: Any, inputs: Iterable[Batch], base: Base) -> LogitDifference:
+def logit_difference(first: Any, second: Any, inputs: Iterable[Batch], kind: str) -> LogitDifference:
     """Compare the logits of two models, batch by batch. A NaN logit makes the maximum NaN, too."""
     largest, total, logits, changed, predictions, size = [], 0.0, 0, 0, 0, 0.0
     for batch in inputs:
-        ours, theirs = (logits_of(model, batch, base).float() for model in (first, second))
+        ours, theirs = (logits_of(model, batch, kind).float() for model in (first, second))
         gap = (ours - theirs).abs()
         largest.append(gap.max())
         total += float(gap.sum(dtype=torch.float64))
