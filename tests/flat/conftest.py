@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from lowland import LoRAConfig, add_lora
-from lowland.flat.arm import WRAPPERS
+from lowland.flat.arming import WRAPPERS
 
 TARGETS = ["up", "down"]
 

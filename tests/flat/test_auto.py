@@ -83,7 +83,7 @@ def test_the_loss_is_that_of_explicit_noise_without_dropout(
     for draw in range(2):
         with flat.arm(adapted, rho=sigma, schedule="constant", seed=5) as noise:
             noise.begin_step(draw)
-            eps = {name: layer._noise.draw() for name, layer in noise.layers.items()}
+            eps = {name: layer.noise.eps() for name, layer in noise.layers.items()}
         by_hand = copy.deepcopy(adapted).eval()
         for name, change in eps.items():
             by_hand.get_submodule(name).base.weight.data.add_(change)
@@ -137,7 +137,7 @@ def test_it_takes_the_last_strength_before_the_first_that_is_too_much(
     assert asked == [0.0, 0.01, 0.02, 0.05]
     assert auto_rho(adapted, [1], share=0.05, ladder=ladder).rho == 0.01
     assert auto_rho(adapted, [1], share=0.2, ladder=ladder).rho == 0.1
-    with pytest.raises(Mistake, match=r"even the smallest noise, 0\.01, moves the loss from 1 to 1\.02"):
+    with pytest.raises(Mistake, match=r"even the smallest noise, 0\.01, changes the loss from 1 to 1\.02"):
         auto_rho(adapted, [1], share=0.01, ladder=ladder)
     curve[0.02] = float("nan")
     assert auto_rho(adapted, [1], share=0.2, ladder=ladder).rho == 0.01
@@ -165,14 +165,14 @@ def test_it_is_measured_where_the_noise_will_be(adapted: nn.Module, batches: lis
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"ladder": ()}, "the ladder is"),
+        ({"ladder": ()}, "ladder is"),
         ({"ladder": (0.1, 0.05)}, "from small to large"),
         ({"ladder": (0.0, 0.05)}, "above 0"),
         ({"share": 0.0}, "share is 0"),
         ({"draws": 0}, "draws is 0"),
         ({"batches": []}, "no batch"),
         ({"batches": [{"input_ids": torch.ones(1, 3).long()}]}, "no loss"),
-        ({"batches": [{"texts": 1}]}, "does not take"),
+        ({"batches": [{"texts": 1}]}, "does not accept"),
     ],
 )
 def test_bad_input_is_named(
@@ -205,15 +205,15 @@ def test_training_is_that_with_the_same_rho_given(
     callback = FlatLoRA("auto", share=0.5)
     with caplog.at_level(logging.INFO, "lowland"):
         found = train(adapted, tmp_path, callback, data=Changing())
-    assert callback.found is not None
-    assert callback.found.rho in auto.LADDER
-    assert caplog.text.count(f"rho is {callback.found.rho:g}, the strongest noise") == 1
-    given = train(adapted, tmp_path, FlatLoRA(callback.found.rho), data=Changing())
+    assert callback.measured is not None
+    assert callback.measured.rho in auto.LADDER
+    assert caplog.text.count(f"rho is {callback.measured.rho:g}, the strongest noise") == 1
+    given = train(adapted, tmp_path, FlatLoRA(callback.measured.rho), data=Changing())
     assert equal(found, given)
-    assert not equal(found, train(adapted, tmp_path, FlatLoRA(callback.found.rho / 2), data=Changing()))
+    assert not equal(found, train(adapted, tmp_path, FlatLoRA(callback.measured.rho / 2), data=Changing()))
     elsewhere = FlatLoRA("auto", share=0.5, layers="query")
     train(adapted, tmp_path, elsewhere, max_steps=1)
-    assert elsewhere.found.losses[0] != callback.found.losses[0]
+    assert elsewhere.measured.losses[0] != callback.measured.losses[0]
 
 
 def test_a_resumed_run_goes_on_with_what_it_found(
@@ -224,15 +224,15 @@ def test_a_resumed_run_goes_on_with_what_it_found(
     straight = train(adapted, tmp_path, whole, **saving)
     last = tmp_path / "checkpoint-6"
     entries = json.loads((last / "trainer_state.json").read_text())["log_history"]
-    assert [one["flat_rho"] for one in entries if "flat_rho" in one] == [whole.found.rho]
+    assert [one["flat_rho"] for one in entries if "flat_rho" in one] == [whole.measured.rho]
     last.rename(tmp_path / "done")
     monkeypatch.setattr(auto, "auto_rho", None)  # nothing is measured again
     assert equal(straight, train(adapted, tmp_path, resumed, resume=True, **saving))
-    assert (resumed.found.rho, resumed.found.base) == (whole.found.rho, whole.found.base)
+    assert (resumed.measured.rho, resumed.measured.base) == (whole.measured.rho, whole.measured.base)
 
 
 def test_a_stream_is_refused_in_words(adapted: nn.Module, tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match="this is a stream"):
+    with pytest.raises(Mistake, match="these data are a stream"):
         train(adapted, tmp_path, FlatLoRA("auto"), data=Stream())
 
 

@@ -64,7 +64,7 @@ class Ask(TrainerCallback):
 
     def on_pre_optimizer_step(self, *args: object, model: nn.Module, **kwargs: object) -> None:
         assert model.training
-        assert adapted_layers(model)[0]._noise is not None
+        assert adapted_layers(model)[0].noise is not None
         with torch.no_grad():
             model(Rows().ids)
 
@@ -88,7 +88,7 @@ def test_between_steps_there_is_no_noise_even_in_training_mode(adapt: Any, tmp_p
     class Between(TrainerCallback):
         def on_step_end(self, *args: object, model: nn.Module, **kwargs: object) -> None:
             assert model.training
-            left.extend(layer._noise for layer in adapted_layers(model))
+            left.extend(layer.noise for layer in adapted_layers(model))
 
     model = adapt()
     run(model, tmp_path, FlatLoRA(**STEADY), Between())
@@ -186,7 +186,7 @@ def test_a_schedule_in_tokens(adapt: Any, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="set include_num_input_tokens_seen=True"):
         run(model, tmp_path, FlatLoRA(total_tokens=100))
     model.main_input_name = model.base_model.main_input_name = "pixel_values"
-    with pytest.raises(Mistake, match="has counted none"):
+    with pytest.raises(Mistake, match="has counted no tokens"):
         run(model, tmp_path, FlatLoRA(total_tokens=100), **counted)
     with pytest.raises(Mistake, match="total_tokens is 0"):
         FlatLoRA(total_tokens=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -56,7 +55,7 @@ def test_the_examples_noise_is_on_while_it_learns(
     loss_of = example.loss_of
 
     def watched(model: nn.Module, pairs: dict[str, str]) -> Tensor:
-        met.append(all(one._noise is not None for one in model.modules() if isinstance(one, Perturbed)))
+        met.append(all(one.noise is not None for one in model.modules() if isinstance(one, Perturbed)))
         return loss_of(model, pairs)
 
     monkeypatch.setattr(example, "loss_of", watched)
@@ -80,6 +79,6 @@ def test_the_docs_snippets_run(bert: nn.Module, tokens: Tensor, tmp_path: Path) 
 
 def test_the_docs_name_every_option_and_its_default() -> None:
     table = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]*)`? \|", DOCS, flags=re.MULTILINE))
-    for field in dataclasses.fields(FlatConfig):
-        default = "all" if field.name == "layers" else str(field.default)
-        assert table[field.name].strip().strip('"') == default
+    for name, field in FlatConfig.model_fields.items():
+        default = "all" if name == "layers" else str(field.default)
+        assert table[name].strip().strip('"') == default

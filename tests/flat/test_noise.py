@@ -47,7 +47,7 @@ def test_the_sum_is_rounded_once(dtype: torch.dtype, heights: tuple[int, ...]) -
 @pytest.mark.parametrize("heights", [(), (3, 5)])
 def test_a_draw_is_what_is_added(heights: tuple[int, ...]) -> None:
     weight, noise = numbers(8, 6, dtype=torch.float64), noise_for(8, 6, heights=heights)
-    torch.testing.assert_close(noise.added_to(weight) - weight, noise.draw(torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(noise.added_to(weight) - weight, noise.eps(torch.float64), rtol=0, atol=1e-12)
     signs = window((8, 6), 4, CPU).signs
     assert torch.equal(noise.scale.sign(), signs)
     torch.testing.assert_close(noise.scale.abs()[:, 0], 0.1 * torch.arange(1.0, 9))
@@ -68,7 +68,7 @@ def test_the_norms_are_asked_for_once_a_step() -> None:
     noise = LayerNoise(torch.ones(8, 1), (numbers(8, 6),), lambda w: asked.append(w) or torch.ones(8, 1))
     assert not asked
     noise.added_to(weight)
-    noise.draw()
+    noise.eps()
     assert len(asked) == 1
     assert asked[0] is weight
 
@@ -94,7 +94,7 @@ def test_a_row_that_is_merged_to_nothing_has_no_noise() -> None:
 
 def test_token_noise_has_the_variance_of_weight_noise() -> None:
     x, scale, draws = numbers(3, 6), torch.arange(1.0, 9)[:, None] * 0.1, 4000
-    z = torch.stack([TokenNoise(scale, seed).of(x) for seed in range(draws)])  # (draws, 3, 8)
+    z = torch.stack([TokenNoise(scale, seed).for_input(x) for seed in range(draws)])  # (draws, 3, 8)
     wanted = x.norm(dim=1)[:, None] * scale[:, 0]  # what x epsᵀ has
     assert ((z.std(0) / wanted - 1).abs() < 5 / math.sqrt(2 * draws)).all()
     assert (z.mean(0).abs() < 5 * wanted / math.sqrt(draws)).all()
@@ -105,13 +105,13 @@ def test_token_noise_has_the_variance_of_weight_noise() -> None:
 def test_token_noise_is_a_function_of_its_seed_and_has_a_gradient() -> None:
     x, scale = numbers(3, 6, dtype=torch.float64).requires_grad_(), torch.ones(8, 1, dtype=torch.float64)
     state = torch.random.get_rng_state()
-    z = TokenNoise(scale, 1).of(x)
-    assert torch.equal(TokenNoise(scale, 1).of(x), z)
-    assert not torch.equal(TokenNoise(scale, 2).of(x), z)
+    z = TokenNoise(scale, 1).for_input(x)
+    assert torch.equal(TokenNoise(scale, 1).for_input(x), z)
+    assert not torch.equal(TokenNoise(scale, 2).for_input(x), z)
     assert torch.equal(torch.random.get_rng_state(), state)
     zeta = (z / x.norm(dim=1, keepdim=True)).detach()
     (found,) = torch.autograd.grad(z.sum(), x)
     torch.testing.assert_close(found, zeta.sum(1, keepdim=True) * (x / x.norm(dim=1, keepdim=True)).detach())
     nothing = torch.zeros(2, 6, requires_grad=True)
-    TokenNoise(scale, 1).of(nothing).sum().backward()
+    TokenNoise(scale, 1).for_input(nothing).sum().backward()
     assert torch.equal(nothing.grad, torch.zeros(2, 6))

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from lowland import LoRAConfig, add_lora, flat
-from lowland.flat.arm import WRAPPERS
+from lowland.flat.arming import WRAPPERS
 from lowland.flat.layers import base_of
 from lowland.ground.mistakes import Mistake
 
@@ -98,7 +98,7 @@ def whole(one: Tensor) -> Tensor:
 
 def state_of(model: nn.Module, noise: flat.Noise) -> dict[str, Tensor]:
     """Every parameter, gradient and draw, whole, named as in one process."""
-    state = {f"{name}.draw": layer._noise.draw() for name, layer in noise.layers.items()}
+    state = {f"{name}.draw": layer.noise.eps() for name, layer in noise.layers.items()}
     for name, one in model.named_parameters():
         state[WRAPPERS.sub("", name)] = whole(one)
         if one.grad is not None:
@@ -293,5 +293,5 @@ def test_the_bank_is_neither_a_buffer_nor_saved() -> None:
 
 def test_what_cannot_be_sharded_is_refused(states: list) -> None:
     said = states[0]["refusals"]
-    assert "its base has hooks" in said["bases"]
+    assert "its base layer has hooks" in said["bases"]
     assert "LoRALinear is armed; shard the model first" in said["armed layer"]

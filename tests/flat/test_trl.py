@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from lowland import FlatLoRA
-from lowland.flat.layers import KINDS, kind_of
+from lowland.flat.layers import PERTURBED_CLASSES, class_name
 from lowland.flat.perturbed import Perturbed
 from tests.flat.trainers import options as trainer_options
 
@@ -56,7 +56,7 @@ class Watch(TrainerCallback):
 
 
 def adapted_layers(model: nn.Module) -> list[Any]:
-    return [one for one in model.modules() if kind_of(type(one)) in KINDS]
+    return [one for one in model.modules() if class_name(type(one)) in PERTURBED_CLASSES]
 
 
 @pytest.fixture

@@ -45,8 +45,8 @@ def test_outputs_and_gradients_are_those_of_explicit_noise(build: object) -> Non
     with flat.arm(model, **ARMED) as noise:
         noise.begin_step(1)
         assert list(noise.norms) == ["norm"]
-        on_norm = noise.norms["norm"]._noise
-        on_layers = {name: (one._noise.draw(), one._bias_noise) for name, one in noise.layers.items()}
+        on_norm = noise.norms["norm"].noise
+        on_layers = {name: (one.noise.eps(), one.bias_noise) for name, one in noise.layers.items()}
         armed = results(model, x)
     weight, bias = (on_norm[name].double() for name in ("weight", "bias"))
     plain = canonical(twin)["norm"]
@@ -71,7 +71,7 @@ def test_biases_have_their_own_noise_of_their_own_size() -> None:
     with flat.arm(model, **ARMED) as noise:
         for step in range(1500):
             noise.begin_step(step)
-            drawn.append(model.up._bias_noise)
+            drawn.append(model.up.bias_noise)
     eps = torch.stack(drawn)
     wanted = 0.5 / math.sqrt(12) * model.up.bias.norm()
     assert (eps.std() / wanted).item() == pytest.approx(1, abs=4 / math.sqrt(2 * eps.numel()))

@@ -16,7 +16,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from lowland.flat.layers import KINDS, kind_of
+from lowland.flat.layers import PERTURBED_CLASSES, class_name
 
 CHECKPOINTING = next(
     name
@@ -70,7 +70,7 @@ class Watch(TrainerCallback):
         model.register_forward_pre_hook(self._note, with_kwargs=True)
 
     def _look(self, layer: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        noise = getattr(layer, "_noise", None)
+        noise = getattr(layer, "noise", None)
         with torch.no_grad():
             clean = getattr(layer, "plain", type(layer)).forward(layer, *inputs)
         noisy = not torch.equal(output, clean)
@@ -102,7 +102,7 @@ def print_of(noise: Any) -> bytes:
 
 
 def adapted_layers(model: nn.Module) -> list[Any]:
-    return [one for one in model.modules() if kind_of(type(one)) in KINDS]
+    return [one for one in model.modules() if class_name(type(one)) in PERTURBED_CLASSES]
 
 
 def options(folder: Path, **changes: Any) -> dict[str, Any]:
