@@ -6,7 +6,7 @@ PEFT's classes are listed by name, because it cannot be guessed what an unknown 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -55,9 +55,11 @@ class PerturbedLinear(Perturbed):
 
     def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
         """Return y (..., out) for x (..., in)."""
+        y: Tensor
         noise = self.noise_of_this_pass()
         if noise is None:
-            return super().forward(x, *args, **options)
+            y = super().forward(x, *args, **options)
+            return y
         if isinstance(noise, LayerNoise) and not (args or options):
             y = self.noisy(x, noise)
         else:
@@ -119,8 +121,8 @@ class PerturbedLoRA(PerturbedLinear):
     lora_B: Tensor
     scaling: float
     merged: bool
-    fused: Any
-    branch: Any
+    fused: Callable[[Tensor, LayerNoise], Tensor]
+    branch: Callable[[Tensor], Tensor]
 
     def adapter_is_on(self) -> bool:
         """Return whether the adapter is not merged."""
@@ -195,7 +197,8 @@ class PerturbedPEFT(PerturbedLinear):
         PEFT supports such batches for inference only.
         """
         if options.get("adapter_names") is not None:
-            return super(PerturbedLinear, self).forward(x, *args, **options)
+            y: Tensor = super(PerturbedLinear, self).forward(x, *args, **options)
+            return y
         return super().forward(x, *args, **options)
 
 

@@ -100,13 +100,14 @@ class TokenNoise:
     scale: Tensor
     seed: int
 
-    @torch.compiler.disable  # its own generator breaks a compiler's graph
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # its own generator breaks a compiler's graph
     def for_input(self, x: Tensor) -> Tensor:
         """Return z (..., out) for x (..., in)."""
         generator = torch.Generator(x.device).manual_seed(self.seed)
         shape = (*x.shape[:-1], len(self.scale))
         zeta = torch.randn(shape, generator=generator, device=x.device, dtype=self.scale.dtype)
-        return x.to(zeta.dtype).norm(dim=-1, keepdim=True) * self.scale[:, 0] * zeta
+        z: Tensor = x.to(zeta.dtype).norm(dim=-1, keepdim=True) * self.scale[:, 0] * zeta
+        return z
 
 
 def merged_norms(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
@@ -126,7 +127,9 @@ def merged_norms(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor
 
 def row_norms(weight: Tensor) -> Tensor:
     """Return ‖W_i‖ (out, 1), in float32 or wider."""
-    return torch.linalg.vector_norm(weight, dim=1, keepdim=True, dtype=at_least_float32(weight.dtype))
+    dtype = at_least_float32(weight.dtype)
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=1, keepdim=True, dtype=dtype)
+    return norms
 
 
 def bank_dtype(weight: torch.dtype) -> torch.dtype:

@@ -73,10 +73,11 @@ def noisy_product(x: Tensor, base: nn.Module, noise: LayerNoise) -> Tensor:
     weight = None if is_quantised(base) else weight_of(base)
     if torch.compiler.is_compiling() and weight is not None:
         return F.linear(x, _checkpointed_weight(weight, noise).to(weight.dtype), bias)
-    return _autograd_product(x, weight, bias, base, noise)
+    y: Tensor = _autograd_product(x, weight, bias, base, noise)
+    return y
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _autograd_product(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, base: nn.Module, noise: LayerNoise
 ) -> Tensor:
@@ -84,7 +85,9 @@ def _autograd_product(
     dtype = computing_dtype(x, weight)
     rows = x.reshape(-1, x.shape[-1]).to(dtype)
     bias = None if bias is None else bias.to(dtype)
-    y: Tensor = NoisyProduct.apply(rows, weight, bias, noise, base if weight is None else None)
+    y: Tensor = NoisyProduct.apply(  # type: ignore[no-untyped-call]
+        rows, weight, bias, noise, base if weight is None else None
+    )
     return y.view(*x.shape[:-1], y.shape[-1])
 
 
@@ -93,5 +96,5 @@ def eps_product(x: Tensor, noise: LayerNoise) -> Tensor:
     if torch.compiler.is_compiling():
         return F.linear(x, _checkpointed_weight(None, noise).to(x.dtype))
     rows = x.reshape(-1, x.shape[-1]).to(computing_dtype(x, None))
-    y: Tensor = NoisyProduct.apply(rows, None, None, noise, None)
+    y: Tensor = NoisyProduct.apply(rows, None, None, noise, None)  # type: ignore[no-untyped-call]
     return y.view(*x.shape[:-1], y.shape[-1])

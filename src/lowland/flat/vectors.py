@@ -46,7 +46,8 @@ def vector_noise(vector: Tensor, sigma: float, seed: int) -> Tensor:
     """Return eps (n,) for a vector (n,), in float32."""
     vector = gathered(vector).detach().float()
     numbers = torch.randn(vector.shape, generator=torch.Generator().manual_seed(seed))
-    return sigma / math.sqrt(vector.numel()) * vector.norm() * numbers.to(vector.device)
+    eps: Tensor = sigma / math.sqrt(vector.numel()) * vector.norm() * numbers.to(vector.device)
+    return eps
 
 
 def arm_norms(model: nn.Module, gate: ForwardPassGate) -> dict[str, PerturbedNorm]:
