@@ -1,4 +1,4 @@
-"""A model under noise: its moments, and the bits as a pure function of (seed, step, name)."""
+"""Arming a model: the noise's moments, and its bits as a pure function of (seed, step, name)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Bits = dict[str, Tensor]
 
 
 def bits(model: nn.Module, step: int = 2, micro: int = 0, **options: Any) -> Bits:
-    """Eps of each layer in an optimizer step."""
+    """Return eps of each layer in an optimizer step."""
     with flat.arm(model, **{"rho": 0.3, "schedule": "constant", **options}) as noise:
         noise.begin_step(step, micro)
         return {name: layer.noise.eps() for name, layer in noise.layers.items()}
@@ -37,7 +37,7 @@ def same(a: Bits, b: Bits) -> bool:
 
 
 def draws(steps: int, rho: float = 0.3, seed: int = 0) -> tuple[Any, Tensor]:
-    """A layer, and its eps (steps, 12, 10) of as many optimizer steps."""
+    """Return a layer and its eps (steps, 12, 10) over `steps` optimizer steps."""
     model = ours()
     with flat.arm(model, rho=rho, schedule="constant", seed=seed) as noise:
         drawn = []
@@ -59,7 +59,7 @@ def test_variance_is_that_of_the_formula_row_by_row() -> None:
     assert wanted.max() / wanted.min() > 1.5  # rows differ, else this would show little
 
 
-def test_it_is_normal_with_mean_zero() -> None:
+def test_the_noise_is_normal_with_mean_zero() -> None:
     layer, eps = draws(400)
     scale = 0.3 / math.sqrt(10) * (layer.weight + layer.delta()).norm(dim=1)
     standard = (eps / scale[:, None]).detach()
@@ -82,7 +82,7 @@ def test_layers_and_seeds_have_noise_of_their_own(bert: nn.Module) -> None:
     drawn = []
     for seed in (0, 1):
         noise = bits(model, seed=seed)
-        drawn += [one.flatten() for one in noise.values() if one.shape == (16, 16)]
+        drawn += [eps.flatten() for eps in noise.values() if eps.shape == (16, 16)]
     assert len(drawn) > 10
     assert torch.corrcoef(torch.stack(drawn)).fill_diagonal_(0).abs().max() < 6 / math.sqrt(256)
 
@@ -133,7 +133,9 @@ def test_accumulation_meets_the_noise_of_one_batch(build: Any) -> None:
                 if micro:
                     noise.begin_step(4, micro)
                 model(part).pow(3).sum().backward()
-            got.append([one.grad.clone() for one in model.parameters() if one.requires_grad])
+            got.append(
+                [parameter.grad.clone() for parameter in model.parameters() if parameter.requires_grad]
+            )
     for other in got[1:]:
         for mine, theirs in zip(got[0], other, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
@@ -186,10 +188,10 @@ def test_dropout_takes_from_the_generator_what_it_takes_without_noise(build: Any
 
 def test_sigma_is_rho_times_the_schedule() -> None:
     noise = flat.arm(ours(), rho=0.2, total_steps=8)
-    told = [noise.sigma(step) for step in range(9)]
-    assert told == pytest.approx([0.2 * 0.5 * (1 - math.cos(math.pi * t / 8)) for t in range(9)])
-    assert told[0] == 0
-    assert told[8] == pytest.approx(0.2)
+    sigmas = [noise.sigma(step) for step in range(9)]
+    assert sigmas == pytest.approx([0.2 * 0.5 * (1 - math.cos(math.pi * t / 8)) for t in range(9)])
+    assert sigmas[0] == 0
+    assert sigmas[8] == pytest.approx(0.2)
     assert noise.sigma(1, progress=1.0) == pytest.approx(0.2)
 
 

@@ -1,4 +1,4 @@
-"""What cannot be armed is refused by name, and left as it was."""
+"""Models that cannot be armed are refused with a reason, and stay unchanged."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.flat.conftest import TARGETS, canonical, net, of_tuner, ours, peft_lo
 
 
 def base_of(model: nn.Module) -> Any:
-    """Of the layer `up`."""
+    """Return the base layer of `up`."""
     layer: Any = canonical(model)["up"]
     return layer.base if hasattr(layer, "base") else layer.get_base_layer()
 
 
 def with_base(change: Callable[[Any], Any], build: Callable[[], nn.Module] = ours) -> Callable[[], nn.Module]:
-    """A model with the base of `up` changed."""
+    """Return a builder of a model whose base layer of `up` is changed."""
 
     def made() -> nn.Module:
         model = build()
@@ -39,7 +39,7 @@ def with_base(change: Callable[[Any], Any], build: Callable[[], nn.Module] = our
 
 
 class FullyShardedDataParallel(nn.Module):
-    """Called like FSDP1."""
+    """Module with the class name of FSDP1."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -157,28 +157,28 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 
 
 def look(model: nn.Module) -> dict[str, Any]:
-    """All that arming would change."""
+    """Return all that arming could change."""
     return {
         name: (
-            type(one),
-            set(one.__dict__),
-            len(one._forward_hooks),
-            len(one._forward_pre_hooks),
-            one.training,
+            type(module),
+            set(module.__dict__),
+            len(module._forward_hooks),
+            len(module._forward_pre_hooks),
+            module.training,
         )
-        for name, one in model.named_modules()
+        for name, module in model.named_modules()
     }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_get_noise_is_refused_by_name(case: str) -> None:
+def test_a_model_that_cannot_get_noise_is_refused_by_name(case: str) -> None:
     build, sentence = REFUSED[case]
     model = build()
     before = look(model)
     with pytest.raises(Mistake, match=sentence):
         flat.arm(model, total_steps=3)
     assert look(model) == before
-    assert case == "armed" or not any(isinstance(one, Perturbed) for one in model.modules())
+    assert case == "armed" or not any(isinstance(module, Perturbed) for module in model.modules())
 
 
 @pytest.mark.parametrize(
@@ -191,12 +191,12 @@ def test_what_cannot_get_noise_is_refused_by_name(case: str) -> None:
         ({"total_steps": 0}, "total_steps is 0; it must be the number of optimizer steps of the run"),
         ({"layers": "don"}, r"unknown layer to perturb 'don'; did you mean 'down'\? Allowed: down, up"),
         ({"layers": ["up", "x", "y"]}, "(?s)unknown layer to perturb 'x'.*unknown layer to perturb 'y'"),
-        ({"layers": "head"}, "unknown layer to perturb 'head'"),  # it has no adapter
+        ({"layers": "head"}, "unknown layer to perturb 'head'"),  # a layer without adapter
     ],
     ids=str,
 )
 @pytest.mark.parametrize("build", [ours, peft_lora])
-def test_what_cannot_be_asked_is_refused(build: Any, options: dict[str, Any], sentence: str) -> None:
+def test_options_out_of_their_range_are_refused(build: Any, options: dict[str, Any], sentence: str) -> None:
     model = build()
     before = look(model)
     with pytest.raises(Mistake, match=sentence):
@@ -204,7 +204,7 @@ def test_what_cannot_be_asked_is_refused(build: Any, options: dict[str, Any], se
     assert look(model) == before
 
 
-def test_all_that_speaks_against_a_model_is_told_at_once() -> None:
+def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(Mistake) as caught:
         check_can_be_armed(
             merge_lora(with_base(lambda base: base.register_forward_hook(print))()), FlatConfig(), 0
@@ -212,7 +212,7 @@ def test_all_that_speaks_against_a_model_is_told_at_once() -> None:
     assert len(caught.value.problems) == 3
 
 
-def test_layers_that_are_left_out_need_not_be_known() -> None:
+def test_layers_that_are_left_out_need_not_be_supported() -> None:
     model = of_pictures()
     model.base_model.model.more = peft_lora()
     with flat.arm(model, layers=r".*more.*up") as noise:
@@ -230,14 +230,14 @@ def test_an_untested_version_of_peft_is_named(version: str, monkeypatch: pytest.
     monkeypatch.setattr(peft, "__version__", version)
     with pytest.warns(UserWarning, match=f"peft is {version}; the noise was tested with versions from 0.18"):
         flat.arm(peft_lora())
-    flat.arm(ours())  # no matter of PEFT's: a warning would be an error
+    flat.arm(ours())  # no PEFT layers, so no warning (it would be an error)
 
 
 def test_a_warning_points_at_the_line_that_arms(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.warns(UserWarning, match="rho is 1.5: the noise on each layer's output is larger") as told:
+    with pytest.warns(UserWarning, match="rho is 1.5: the noise on each layer's output is larger") as warned:
         flat.arm(ours(), rho=1.5)
-    assert told[0].filename == __file__
+    assert warned[0].filename == __file__
     monkeypatch.setattr(peft, "__version__", "0.99")
-    with pytest.warns(UserWarning, match="peft is 0.99") as told:
+    with pytest.warns(UserWarning, match="peft is 0.99") as warned:
         flat.arm(peft_lora())
-    assert told[0].filename == __file__
+    assert warned[0].filename == __file__

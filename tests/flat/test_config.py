@@ -1,4 +1,4 @@
-"""What can be asked of the noise, and the words for what cannot."""
+"""The options of the noise, and the errors for values out of their range."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "sentence"), WRONG, ids=lambda one: str(one)[:24])
+@pytest.mark.parametrize(("given", "sentence"), WRONG, ids=lambda tensor: str(tensor)[:24])
 def test_a_value_out_of_its_range_is_refused(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(Mistake) as caught:
         FlatConfig(**given)
     assert caught.value.problems == (sentence,)
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(Mistake) as caught:
         FlatConfig(rho=-1, schedule="x", every=0, redraw="x", noise="x")
     assert len(caught.value.problems) == 5
@@ -71,7 +71,7 @@ def test_the_strength_is_the_schedules_and_never_beyond_its_end() -> None:
 
 
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, None, True])
-def test_a_schedule_that_gives_no_strength_is_refused(value: Any) -> None:
+def test_a_schedule_must_return_finite_numbers_from_0(value: Any) -> None:
     with pytest.raises(
         Mistake, match=rf"the schedule returned {value} at progress 0\.5; it must return finite numbers"
     ):

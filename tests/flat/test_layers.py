@@ -1,4 +1,4 @@
-"""Layers of every kind under noise, against the loss of explicit W' + eps by plain autograd."""
+"""Layers of every kind under noise, compared with the loss of explicit W' + eps by plain autograd."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_outputs_and_gradients_are_those_of_the_explicit_loss(kind: str) -> None
     clean = results(plain, x)
     assert all(
         (armed[name] - clean[name]).abs().max() > 1e-3 for name in armed
-    )  # else this would show nothing
+    )  # otherwise the test would show nothing
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
@@ -65,7 +65,7 @@ def test_our_layer_is_its_formula(dropout: float, conv1d: bool, monkeypatch: pyt
         noise.begin_step(1)
         eps = layer.noise.eps()
         layer(x).pow(3).sum().backward()
-    a, b, x2 = (one.detach().clone().requires_grad_() for one in (layer.lora_A, layer.lora_B, x))
+    a, b, x2 = (tensor.detach().clone().requires_grad_() for tensor in (layer.lora_A, layer.lora_B, x))
     mask = plans[0].dropped(torch.ones_like(x2)) / (1 - dropout)
     y = x2 @ (layer.weight + eps).T + layer.bias + 2 * ((mask * x2) @ a.T @ b.T)
     y.pow(3).sum().backward()
@@ -86,7 +86,7 @@ def test_doras_magnitude_learns_from_the_clean_direction() -> None:
         layer.lora_B["default"].weight,
         layer.lora_magnitude_vector["default"].weight,
     )
-    a, b, m, x2 = (one.detach().clone().requires_grad_() for one in (*trained, x))
+    a, b, m, x2 = (parameter.detach().clone().requires_grad_() for parameter in (*trained, x))
     base = layer.get_base_layer()
     full = base.weight + 2 * b @ a
     direction = full / full.detach().norm(dim=1, keepdim=True)
@@ -96,7 +96,7 @@ def test_doras_magnitude_learns_from_the_clean_direction() -> None:
 
 
 def merged_weights(kind: str, model: nn.Module) -> dict[str, Tensor]:
-    """W' (out, in) of each adapted layer, as merging makes it."""
+    """Return W' (out, in) of each adapted layer, computed by merging."""
     twin = copy.deepcopy(model)
     merged = merge_lora(twin, keep=False) if kind.startswith("ours") else twin.merge_and_unload()
     return {name: weight_of(merged.get_submodule(name)) for name in TARGETS}
@@ -112,7 +112,9 @@ def test_a_rows_noise_is_scaled_by_the_merged_rows_norm(kind: str) -> None:
             wanted = 0.3 / math.sqrt(merged[name].shape[1]) * merged[name].norm(dim=1, keepdim=True)
             torch.testing.assert_close(layer.noise.scale.abs(), wanted.detach(), rtol=1e-7, atol=0)
             assert torch.equal(layer.noise.scale.sign(), layer.noise.strength.sign())
-            assert layer.noise.blocks[0].stride() == weight_of(base_of(layer)).stride()  # one after the other
+            assert (
+                layer.noise.blocks[0].stride() == weight_of(base_of(layer)).stride()
+            )  # read in memory order
             own = weight_of(base_of(layer)).norm(dim=1, keepdim=True)
             assert (merged[name].norm(dim=1, keepdim=True) / own - 1).abs().max() > 0.01  # W' is not W
 
@@ -146,7 +148,7 @@ def test_pefts_lora_and_ours_meet_the_same_noise_and_learn_the_same() -> None:
             got.append(results(model, rows(torch.float64)))
     assert drawn[0].keys() == drawn[1].keys()
     assert all(torch.equal(drawn[0][name], drawn[1][name]) for name in drawn[0])
-    got[1] = {name.replace(".default.weight", ""): one for name, one in got[1].items()}
+    got[1] = {name.replace(".default.weight", ""): tensor for name, tensor in got[1].items()}
     close(*got)
 
 

@@ -1,4 +1,4 @@
-"""The product with W + eps against the explicit one, and what it keeps."""
+"""The product with W + eps: its values, gradients, and what it keeps for the backward pass."""
 
 from __future__ import annotations
 
@@ -36,14 +36,16 @@ def test_layers_of_one_size_do_not_take_each_others_weights() -> None:
     eps, y, y2 = noise.eps(torch.float64), x, x
     for base in bases:
         y, y2 = noisy_product(y, base, noise), F.linear(y2, base.weight + eps, base.bias)
-    (mine,), (wanted,) = (torch.autograd.grad(one.pow(2).sum(), x) for one in (y, y2))
+    (mine,), (wanted,) = (torch.autograd.grad(output.pow(2).sum(), x) for output in (y, y2))
     torch.testing.assert_close(mine, wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_nothing_as_large_as_a_weight_is_kept_for_the_backward_pass() -> None:
     base, noise, kept = nn.Linear(60, 80).requires_grad_(False), noise_for(80, 60), []
-    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor
+    ):
         noisy_product(numbers(3, 60).requires_grad_(), base, noise)
         eps_product(numbers(3, 60).requires_grad_(), noise)
-    assert any(one.data_ptr() == base.weight.data_ptr() for one in kept)
-    assert all(one.numel() < 80 * 60 or one.data_ptr() == base.weight.data_ptr() for one in kept)
+    assert any(tensor.data_ptr() == base.weight.data_ptr() for tensor in kept)
+    assert all(tensor.numel() < 80 * 60 or tensor.data_ptr() == base.weight.data_ptr() for tensor in kept)

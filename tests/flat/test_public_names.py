@@ -1,4 +1,4 @@
-"""The room's public names, and what can be imported without torch."""
+"""The public names of `lowland.flat`, and what can be imported without torch."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def test_a_vector_counts_as_one_row() -> None:
     entries = eps.numel()
     assert eps.mean().abs() < 4 * wanted / math.sqrt(entries)
     assert (eps.std() / wanted).item() == pytest.approx(1, abs=4 / math.sqrt(2 * entries))
-    among = torch.corrcoef(eps[:100])  # of seeds
+    among = torch.corrcoef(eps[:100])  # between seeds
     assert among.fill_diagonal_(0).abs().max() < 6 / math.sqrt(200)
 
 
@@ -46,7 +46,7 @@ def test_outputs_and_gradients_are_those_of_explicit_noise(build: object) -> Non
         noise.begin_step(1)
         assert list(noise.norms) == ["norm"]
         on_norm = noise.norms["norm"].noise
-        on_layers = {name: (one.noise.eps(), one.bias_noise) for name, one in noise.layers.items()}
+        on_layers = {name: (layer.noise.eps(), layer.bias_noise) for name, layer in noise.layers.items()}
         armed = results(model, x)
     weight, bias = (on_norm[name].double() for name in ("weight", "bias"))
     plain = canonical(twin)["norm"]
@@ -60,8 +60,8 @@ def test_outputs_and_gradients_are_those_of_explicit_noise(build: object) -> Non
         layer.register_forward_hook(lambda layer, given, y, e=eps, s=shift: y + given[0] @ e.T + s)
     wanted = results(twin, x)
     assert "norm.weight" in wanted
-    for name, one in wanted.items():
-        torch.testing.assert_close(armed[name], one, rtol=1e-10, atol=1e-10)
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(armed[name], tensor, rtol=1e-10, atol=1e-10)
     assert norm.weight.grad is not None
 
 
@@ -85,10 +85,10 @@ def test_no_parameter_is_written() -> None:
             noise.begin_step(step)
             parameters = dict(model.norm.named_parameters())
             results(model, rows())
-            assert all(parameters[name] is one for name, one in model.norm.named_parameters())
+            assert all(parameters[name] is parameter for name, parameter in model.norm.named_parameters())
         with pytest.raises(RuntimeError):
-            model.norm(torch.zeros(2, 5))  # of a wrong size: an exception in mid-call
-        assert all(parameters[name] is one for name, one in model.norm.named_parameters())
+            model.norm(torch.zeros(2, 5))  # a wrong size, for an exception during the call
+        assert all(parameters[name] is parameter for name, parameter in model.norm.named_parameters())
     after = model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -105,7 +105,7 @@ def test_norms_are_known_by_their_name_and_only_where_asked() -> None:
         noisy = model(rows())
         noise.end_step()
         assert not torch.equal(noisy, model(rows()))
-    assert not any(isinstance(one, Perturbed) for one in model.modules())
+    assert not any(isinstance(module, Perturbed) for module in model.modules())
 
 
 def test_norms_without_noise_answer_to_the_bit_as_ever() -> None:
