@@ -135,7 +135,7 @@ def under_explicit_noise(model: nn.Module, eps: Mapping[str, Tensor]) -> nn.Modu
     twin = copy.deepcopy(model)
     for name, added in eps.items():
         layer = canonical(twin)[name]
-        layer.register_forward_hook(lambda layer, given, y, eps=added: y + given[0] @ eps.T)
+        layer.register_forward_hook(lambda layer, inputs, y, eps=added: y + inputs[0] @ eps.T)
     return twin
 
 

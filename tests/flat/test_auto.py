@@ -208,8 +208,8 @@ def test_training_is_that_with_the_same_rho_given(
     assert callback.measured is not None
     assert callback.measured.rho in auto.LADDER
     assert caplog.text.count(f"rho is {callback.measured.rho:g}, the strongest noise") == 1
-    given = train(adapted, tmp_path, FlatLoRA(callback.measured.rho), data=Changing())
-    assert equal(measured, given)
+    with_that_rho = train(adapted, tmp_path, FlatLoRA(callback.measured.rho), data=Changing())
+    assert equal(measured, with_that_rho)
     assert not equal(measured, train(adapted, tmp_path, FlatLoRA(callback.measured.rho / 2), data=Changing()))
     elsewhere = FlatLoRA("auto", share=0.5, layers="query")
     train(adapted, tmp_path, elsewhere, max_steps=1)

@@ -155,7 +155,7 @@ def test_an_error_in_mid_step_leaves_no_trace(case: tuple[nn.Module, str], when:
     model, form = case
     before, kinds = held(model), [type(module) for module in model.modules()]
 
-    def stop(*given: Any) -> None:
+    def stop(*args: Any) -> None:
         raise error("now")
 
     def train() -> None:

@@ -112,11 +112,11 @@ def test_seq2seq_with_generation(tmp_path: Path, kind: str) -> None:
     else:
         model = get_peft_model(model, LoraConfig(r=4, target_modules=["q", "v"], task_type="SEQ_2_SEQ_LM"))
     watch, before = Watch(model), state(model)
-    given = options(tmp_path, predict_with_generate=True, generation_max_length=5, eval_strategy="epoch")
+    arguments = options(tmp_path, predict_with_generate=True, generation_max_length=5, eval_strategy="epoch")
     rows = Rows(answers=True)
     fresh_trainer = Seq2SeqTrainer(
         model,
-        Seq2SeqTrainingArguments(**given),
+        Seq2SeqTrainingArguments(**arguments),
         train_dataset=rows,
         eval_dataset=rows,
         compute_metrics=lambda answers: {},  # without it nothing is generated

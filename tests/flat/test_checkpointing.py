@@ -93,14 +93,14 @@ def test_gradients_are_to_the_bit_those_without_checkpointing(
     base: PreTrainedModel = request.getfixturevalue(name)
     model = adapted(base, kind, p)
 
-    def of(asked: PreTrainedModel) -> dict[str, Tensor]:
-        asked.zero_grad()
+    def of(model: PreTrainedModel) -> dict[str, Tensor]:
+        model.zero_grad()
         torch.manual_seed(7)
         labels = tokens if name == "llama" else tokens[:, 0] % 3
-        asked(input_ids=tokens, labels=labels).loss.backward()
+        model(input_ids=tokens, labels=labels).loss.backward()
         return {
             key: parameter.grad.clone()
-            for key, parameter in asked.named_parameters()
+            for key, parameter in model.named_parameters()
             if parameter.grad is not None
         }
 
@@ -198,7 +198,7 @@ def test_an_exception_within_the_model_leaves_the_gate_shut(reentrant: bool | No
     with flat.arm(whole, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)
         wanted = trained(whole, x)
-        hook = whole[1].register_forward_hook(lambda *given: 1 / 0)
+        hook = whole[1].register_forward_hook(lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             whole(x)
         with torch.no_grad():

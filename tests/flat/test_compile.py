@@ -98,7 +98,7 @@ def with_explicit_noise(model: nn.Module, noise: flat.Noise) -> nn.Module:
     ):
         base, eps = base_of(plain), layer.noise.eps().to(base_of(plain).weight.dtype)
         base.weight.data += eps.T if isinstance(base, Conv1D) else eps
-        base.register_forward_hook(lambda *given: None)
+        base.register_forward_hook(lambda *args: None)
     return other
 
 

@@ -31,10 +31,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "sentence"), WRONG, ids=lambda tensor: str(tensor)[:24])
-def test_a_value_out_of_its_range_is_refused(given: dict[str, Any], sentence: str) -> None:
+@pytest.mark.parametrize(("options", "sentence"), WRONG, ids=lambda value: str(value)[:24])
+def test_a_value_out_of_its_range_is_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(Mistake) as caught:
-        FlatConfig(**given)
+        FlatConfig(**options)
     assert caught.value.problems == (sentence,)
 
 

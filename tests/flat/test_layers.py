@@ -58,7 +58,7 @@ def test_outputs_and_gradients_are_those_of_the_explicit_loss(kind: str) -> None
 @pytest.mark.parametrize("conv1d", [False, True])
 def test_our_layer_is_its_formula(dropout: float, conv1d: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     plans: list[Plan] = []
-    monkeypatch.setattr(fused, "Plan", lambda *given: plans.append(Plan(*given)) or plans[-1])
+    monkeypatch.setattr(fused, "Plan", lambda *args: plans.append(Plan(*args)) or plans[-1])
     model = ours(net(conv1d), dropout=dropout).double()
     layer, x = model.up, rows(torch.float64).requires_grad_()
     with flat.arm(model, rho=0.5, schedule="constant", layers="up") as noise:

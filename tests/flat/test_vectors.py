@@ -51,13 +51,13 @@ def test_outputs_and_gradients_are_those_of_explicit_noise(build: object) -> Non
     weight, bias = (on_norm[name].double() for name in ("weight", "bias"))
     plain = canonical(twin)["norm"]
 
-    def explicit(layer: nn.Module, given: tuple[Tensor], y: Tensor) -> Tensor:
-        return nn.functional.layer_norm(given[0], (12,), plain.weight + weight, plain.bias + bias)
+    def explicit(layer: nn.Module, inputs: tuple[Tensor], y: Tensor) -> Tensor:
+        return nn.functional.layer_norm(inputs[0], (12,), plain.weight + weight, plain.bias + bias)
 
     plain.register_forward_hook(explicit)
     for name, (eps, shift) in on_layers.items():
         layer = canonical(twin)[name]
-        layer.register_forward_hook(lambda layer, given, y, e=eps, s=shift: y + given[0] @ e.T + s)
+        layer.register_forward_hook(lambda layer, inputs, y, e=eps, s=shift: y + inputs[0] @ e.T + s)
     wanted = results(twin, x)
     assert "norm.weight" in wanted
     for name, tensor in wanted.items():
@@ -127,7 +127,7 @@ def test_norms_without_noise_answer_to_the_bit_as_ever() -> None:
 def test_a_hook_on_a_norm_is_called_once() -> None:
     model = add_lora(net(), LoRAConfig(r=2)).train()
     calls: list[int] = []
-    model.norm.register_forward_hook(lambda *given: calls.append(1))
+    model.norm.register_forward_hook(lambda *args: calls.append(1))
     with flat.arm(model, vectors=True, schedule="constant") as noise:
         noise.begin_step(0)
         model(torch.randn(4, 10))

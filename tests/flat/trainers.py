@@ -122,9 +122,9 @@ def options(folder: Path, **changes: Any) -> dict[str, Any]:
 
 def trainer(model: nn.Module, folder: Path, *callbacks: TrainerCallback, **changes: Any) -> Trainer:
     own = {name: changes.pop(name) for name in ("train_dataset", "optimizers") if name in changes}
-    given: dict[str, Any] = {"train_dataset": Rows(), "eval_dataset": Rows(), **own}
+    data: dict[str, Any] = {"train_dataset": Rows(), "eval_dataset": Rows(), **own}
     arguments = TrainingArguments(**options(folder, **changes))
-    return Trainer(model, arguments, callbacks=list(callbacks), **given)
+    return Trainer(model, arguments, callbacks=list(callbacks), **data)
 
 
 def run(model: nn.Module, folder: Path, *callbacks: TrainerCallback, **changes: Any) -> dict[str, Tensor]:

@@ -14,12 +14,18 @@ from lowland.flat.schedule import SCHEDULES, Schedule, ScheduleName
 from lowland.ground.asked import Asked, Number, Several, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake, one_of
 
-RHO = 0.05
 Rho = Annotated[Number, Field(ge=0)]
-SHARE = 0.1
+"""Type of rho, the strength of the noise."""
+RHO = 0.05
+"""Default of rho: what the authors' own commands use."""
+Redraw = Literal["step", "micro-batch"]
+NoiseKind = Literal["weight", "token"]
 Share = Annotated[Number, Field(gt=0)]
+"""Type of the rise of the loss that rho="auto" allows, as a share of the loss."""
+SHARE = 0.1
 DRAWS = 2
 LADDER = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""Strengths that rho="auto" tries."""
 
 
 class PlaceOptions(TypedDict, total=False):
@@ -27,7 +33,7 @@ class PlaceOptions(TypedDict, total=False):
 
     layers: str | Sequence[str] | None
     vectors: bool
-    noise: Literal["weight", "token"]
+    noise: NoiseKind
 
 
 class RunOptions(PlaceOptions, total=False):
@@ -35,7 +41,7 @@ class RunOptions(PlaceOptions, total=False):
 
     schedule: ScheduleName | Schedule
     every: int
-    redraw: Literal["step", "micro-batch"]
+    redraw: Redraw
     per_rank: bool
 
 
@@ -71,12 +77,12 @@ class FlatConfig(Asked):
     """Adapted layers that get noise: names, their last parts, or regular expressions for whole names; None for all."""
     vectors: Truth = False
     """Perturb the norms' weights and biases and the adapted layers' biases, too."""
-    redraw: Literal["step", "micro-batch"] = "step"
+    redraw: Redraw = "step"
     """When to draw: "step", one draw for all micro-batches of an optimizer step, as in the paper; or "micro-batch", a
     draw for each."""
     per_rank: Truth = False
     """Under data parallelism, draw different noise in each process."""
-    noise: Literal["weight", "token"] = "weight"
+    noise: NoiseKind = "weight"
     """Kind of noise: "weight", the paper's; or "token", drawn for each token's output with the same variance (local
     reparameterisation: Kingma et al., 2015). "token" is for study: it is slower and keeps its outputs in memory."""
     seed: Whole = 0
