@@ -1,11 +1,11 @@
-"""The sanity run of the Flat-LoRA paper, small: taught "repeat: hello" -> "hello hello", a T5 answers so.
+"""Sanity run of the Flat-LoRA paper, small: teach a T5 to answer "repeat: hello" with "hello hello".
 
-    python examples/hello_t5.py          # our LoRA
+    python examples/hello_t5.py          # lowland's LoRA
     python examples/hello_t5.py --peft   # PEFT's
 
-Nothing is downloaded. A tiny T5 that reads letters first learns to echo ("repeat: abc" -> "abc"), all of it trained, on
-words without "hello" among them. Then it is frozen, and LoRA of rank 4 learns from one pair that this word comes twice,
-with Flat-LoRA's noise on (rho = 0.1), and for comparison without.
+Nothing is downloaded. First all weights of a tiny T5 that reads letters learn to echo words ("repeat: abc" -> "abc"),
+but never "hello". Then they are frozen, and LoRA of rank 4 learns from one pair that this word is repeated twice: with
+Flat-LoRA's noise (rho = 0.1), and for comparison without.
 """
 
 from __future__ import annotations
@@ -23,34 +23,36 @@ from lowland import LoRAConfig, add_lora, flat
 
 PAD, END = 0, 1
 LETTERS = string.ascii_lowercase + " :"
-COMMON = "abcdehilmnorst"  # fewer are faster to learn
+COMMON = "abcdehilmnorst"  # fewer letters are faster to learn
 PROMPT = "repeat: "
 
 
 def encode(texts: list[str]) -> Tensor:
-    """Token ids (texts, longest + 1): a letter is a token."""
+    """Return token ids (texts, longest + 1); each letter is a token."""
     rows = [[LETTERS.index(letter) + 2 for letter in text] + [END] for text in texts]
     longest = max(map(len, rows))
     return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
 
 
 def loss_of(model: torch.nn.Module, pairs: dict[str, str]) -> Tensor:
-    """The loss on questions and their answers."""
-    asked, answers = encode([PROMPT + word for word in pairs]), encode(list(pairs.values()))
+    """Return the loss on words and their answers."""
+    prompts, answers = encode([PROMPT + word for word in pairs]), encode(list(pairs.values()))
     return model(
-        input_ids=asked, attention_mask=asked.ne(PAD).long(), labels=answers.masked_fill(answers == PAD, -100)
+        input_ids=prompts,
+        attention_mask=prompts.ne(PAD).long(),
+        labels=answers.masked_fill(answers == PAD, -100),
     ).loss
 
 
 def answer(model: torch.nn.Module, word: str) -> str:
-    """What the model generates."""
+    """Return what the model generates for a word."""
     with torch.no_grad():
         ids = model.eval().generate(input_ids=encode([PROMPT + word]), max_new_tokens=16, do_sample=False)[0]
     return "".join(LETTERS[i - 2] for i in ids.tolist() if i > END)
 
 
 def echoing(steps: int = 450) -> T5ForConditionalGeneration:
-    """A T5 that has learned to repeat a word once."""
+    """Return a T5 that has learned to echo words."""
     config = T5Config(
         vocab_size=len(LETTERS) + 2, d_model=32, d_kv=16, d_ff=64, num_layers=1, num_decoder_layers=1, num_heads=4,
         decoder_start_token_id=PAD, pad_token_id=PAD, eos_token_id=END, dropout_rate=0.0,
@@ -69,8 +71,8 @@ def echoing(steps: int = 450) -> T5ForConditionalGeneration:
 
 
 def teach(model: torch.nn.Module, rho: float, steps: int = 100) -> None:
-    """One pair, under noise."""
-    optimizer = torch.optim.AdamW((one for one in model.parameters() if one.requires_grad), lr=5e-3)
+    """Train on one pair under noise."""
+    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=5e-3)
     with flat.arm(model.train(), rho=rho, total_steps=steps) as noise:
         for step in range(steps):
             noise.begin_step(step)
@@ -81,7 +83,7 @@ def teach(model: torch.nn.Module, rho: float, steps: int = 100) -> None:
 
 
 def adapted(base: T5ForConditionalGeneration, by_peft: bool) -> torch.nn.Module:
-    """A copy of the model with LoRA of rank 4 on all its linear layers but the output."""
+    """Return a copy of the model with LoRA of rank 4 on all linear layers except the output layer."""
     model = copy.deepcopy(base)
     if by_peft:
         import peft
@@ -91,11 +93,11 @@ def adapted(base: T5ForConditionalGeneration, by_peft: bool) -> torch.nn.Module:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run it."""
+    """Train the base, then teach it with and without noise, and print the answers."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--peft", action="store_true", help="PEFT's LoRA in place of ours")
+    parser.add_argument("--peft", action="store_true", help="use PEFT's LoRA instead of lowland's")
     by_peft = parser.parse_args(arguments).peft
     torch.manual_seed(0)
     base = echoing()

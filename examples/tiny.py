@@ -1,4 +1,4 @@
-"""A model and data that need no network: what the examples run on. Yours go in their place."""
+"""Tiny models and data for the examples; they need no network. Replace them by your own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIZES = {
 
 
 def language_model(name: str | None) -> tuple[Any, Any]:
-    """A causal language model and its tokenizer: by folder or id, or a tiny Llama."""
+    """Return a causal language model and its tokenizer: by folder or id, or a tiny Llama."""
     set_seed(0)
     if name:
         return AutoModelForCausalLM.from_pretrained(name), AutoTokenizer.from_pretrained(name)
@@ -43,7 +43,7 @@ def language_model(name: str | None) -> tuple[Any, Any]:
 
 
 def classifier(name: str | None) -> tuple[Any, Any]:
-    """A classifier of two classes and its tokenizer: by folder or id, or a tiny BERT."""
+    """Return a classifier with two classes and its tokenizer: by folder or id, or a tiny BERT."""
     set_seed(0)
     if name:
         model = AutoModelForSequenceClassification.from_pretrained(name, num_labels=2)
@@ -53,9 +53,9 @@ def classifier(name: str | None) -> tuple[Any, Any]:
 
 
 def words() -> PreTrainedTokenizerFast:
-    """A tokenizer that knows the words of the texts."""
-    known = dict.fromkeys(["<pad>", "<unk>", "<eos>", *" ".join(TEXTS).split()])
-    raw = Tokenizer(WordLevel({word: i for i, word in enumerate(known)}, unk_token="<unk>"))
+    """Return a tokenizer that knows the words of the texts."""
+    vocabulary = dict.fromkeys(["<pad>", "<unk>", "<eos>", *" ".join(TEXTS).split()])
+    raw = Tokenizer(WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
     raw.pre_tokenizer = Whitespace()
     names = {"pad_token": "<pad>", "unk_token": "<unk>", "eos_token": "<eos>"}
     return PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=64, **names)

@@ -1,6 +1,6 @@
-"""Flat-LoRA in Hugging Face's Trainer: one line, on a PEFT model; what is saved is an ordinary PEFT adapter.
+"""Flat-LoRA in Hugging Face's Trainer: one line on a PEFT model, which saves an ordinary PEFT adapter.
 
-python examples/trainer_dropin.py --model FOLDER_OR_ID --out FOLDER (default: a tiny model, in seconds)
+python examples/trainer_dropin.py --model FOLDER_OR_ID --out FOLDER (default: a tiny model)
 """
 
 import argparse
@@ -15,13 +15,13 @@ from lowland import FlatLoRA
 
 
 def main() -> None:
-    """Train, and say how the loss fell."""
+    """Train, and print the first and the last loss."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="an encoder's folder or id")
+    parser.add_argument("--model", help="folder or id of an encoder")
     parser.add_argument("--rho", type=float, default=0.05)
-    parser.add_argument("--out", help="where to save the adapter")
-    asked = parser.parse_args()
-    model, tokenizer = tiny.classifier(asked.model)
+    parser.add_argument("--out", help="folder to save the adapter in")
+    args = parser.parse_args()
+    model, tokenizer = tiny.classifier(args.model)
     model = get_peft_model(
         model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="SEQ_CLS")
     )
@@ -32,7 +32,7 @@ def main() -> None:
             model,
             TrainingArguments(
                 output_dir=folder,
-                learning_rate=1e-2 if asked.model is None else 5e-4,
+                learning_rate=1e-2 if args.model is None else 5e-4,
                 num_train_epochs=5,
                 logging_strategy="epoch",
                 report_to="none",
@@ -40,11 +40,11 @@ def main() -> None:
             ),
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
-            callbacks=[FlatLoRA(rho=asked.rho)],  # the one line
+            callbacks=[FlatLoRA(rho=args.rho)],  # the one line
         )
         trainer.train()
-    if asked.out:
-        model.save_pretrained(asked.out)  # PeftModel.from_pretrained reads it
+    if args.out:
+        model.save_pretrained(args.out)  # PeftModel.from_pretrained reads it
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     print(f"loss {losses[0]:.3f} -> {losses[-1]:.3f}")
 

@@ -1,6 +1,6 @@
 """Flat-LoRA in TRL's SFTTrainer: one line.
 
-pip install trl; python examples/trl_sft.py --model FOLDER_OR_ID (default: a tiny model, in seconds)
+pip install trl; python examples/trl_sft.py --model FOLDER_OR_ID (default: a tiny model)
 """
 
 import argparse
@@ -16,12 +16,12 @@ from lowland import FlatLoRA
 
 
 def main() -> None:
-    """Train, and say how the loss fell."""
+    """Train, and print the first and the last loss."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="a causal language model's folder or id")
+    parser.add_argument("--model", help="folder or id of a causal language model")
     parser.add_argument("--rho", type=float, default=0.05)
-    asked = parser.parse_args()
-    model, tokenizer = tiny.language_model(asked.model)
+    args = parser.parse_args()
+    model, tokenizer = tiny.language_model(args.model)
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = SFTTrainer(
@@ -31,14 +31,14 @@ def main() -> None:
             train_dataset=Dataset.from_dict({"text": tiny.TEXTS}),
             args=SFTConfig(
                 output_dir=folder,
-                learning_rate=1e-2 if asked.model is None else 2e-4,
+                learning_rate=1e-2 if args.model is None else 2e-4,
                 num_train_epochs=5,
                 logging_strategy="epoch",
                 report_to="none",
                 bf16=torch.cuda.is_available(),
                 save_strategy="no",
             ),
-            callbacks=[FlatLoRA(rho=asked.rho)],  # the one line
+            callbacks=[FlatLoRA(rho=args.rho)],  # the one line
         )
         trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -1,4 +1,4 @@
-"""Small models with adapters of every kind that can be armed, and the loss under explicit noise."""
+"""Small models with adapters of every supported kind, and the loss under explicit noise."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from lowland import LoRAConfig, add_lora
-from lowland.flat.arm import WRAPPERS
+from lowland.flat.arming import WRAPPERS
 
 TARGETS = ["up", "down"]
 
 
 class Net(nn.Module):
-    """Two layers that are adapted, a norm between them, and a head that is trained."""
+    """Two layers to adapt, a norm between them, and a head to train."""
 
     def __init__(self, conv1d: bool = False) -> None:
         super().__init__()
@@ -29,32 +29,32 @@ class Net(nn.Module):
         self.head = nn.Linear(8, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (..., 3) for x (..., 10)."""
+        """Return logits (..., 3) for x (..., 10)."""
         return self.head(torch.tanh(self.down(torch.tanh(self.norm(self.up(x))))))
 
 
 def net(conv1d: bool = False) -> Net:
-    """With weights of a size that noise shows on."""
+    """Return a net whose weights are large enough for noise to show."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         made = Net(conv1d)
-        for one in made.parameters():
-            nn.init.normal_(one, std=0.5)
+        for parameter in made.parameters():
+            nn.init.normal_(parameter, std=0.5)
     return made
 
 
 def filled(model: nn.Module) -> nn.Module:
-    """With adapters that say something, active or not."""
+    """Fill all adapters with random numbers, active or not."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
-        for name, one in sorted(model.named_parameters()):
+        for name, parameter in sorted(model.named_parameters()):
             if "lora_" in name or "lambda" in name or "ia3_l" in name:
-                one.copy_(torch.empty(one.shape).normal_(std=0.5, generator=generator))
+                parameter.copy_(torch.empty(parameter.shape).normal_(std=0.5, generator=generator))
     return thawed(model)
 
 
 def thawed(model: nn.Module) -> nn.Module:
-    """In training mode, and the head learns, too."""
+    """Put the model into training mode, with a trainable head."""
     for name, module in model.named_modules():
         if name.endswith("head"):
             module.requires_grad_(True)
@@ -62,24 +62,24 @@ def thawed(model: nn.Module) -> nn.Module:
 
 
 def ours(base: nn.Module | None = None, **options: Any) -> nn.Module:
-    """With our LoRA."""
+    """Return a net with lowland's LoRA."""
     return filled(add_lora(base or net(), LoRAConfig(r=3, alpha=6, targets=("up", "down"), **options)))
 
 
 def peft_lora(base: nn.Module | None = None, **options: Any) -> nn.Module:
-    """With PEFT's LoRA."""
+    """Return a net with PEFT's LoRA and random adapters."""
     return filled(started(base, **options))
 
 
 def started(base: nn.Module | None = None, **options: Any) -> nn.Module:
-    """With PEFT's LoRA as it starts."""
+    """Return a net with PEFT's LoRA as it is initialised."""
     with torch.random.fork_rng():
         config = LoraConfig(**{"r": 3, "lora_alpha": 6, "target_modules": TARGETS, **options})
         return thawed(get_peft_model(base or net(), config))
 
 
 def two_adapters(active: list[str], **second: Any) -> nn.Module:
-    """Of PEFT's LoRA, "default" and "other"."""
+    """Return a net with two adapters of PEFT's LoRA, "default" and "other"."""
     model = started()
     other = {"r": 2, "lora_alpha": 5, "target_modules": TARGETS, **second}
     model.add_adapter("other", LoraConfig(**other))
@@ -88,7 +88,7 @@ def two_adapters(active: list[str], **second: Any) -> nn.Module:
 
 
 def of_tuner(config: Any) -> nn.Module:
-    """With another of PEFT's tuners."""
+    """Return a net with another of PEFT's tuners."""
     with torch.random.fork_rng():
         return filled(get_peft_model(net(), config))
 
@@ -116,44 +116,48 @@ KINDS: Mapping[str, Callable[[], nn.Module]] = {
     "VeRA, dropout": lambda: of_tuner(VeraConfig(r=3, target_modules=TARGETS, vera_dropout=0.4)),
     "IA3": lambda: of_tuner(IA3Config(target_modules=TARGETS, feedforward_modules=["down"])),
 }
-"""By name, without noise as yet: float32, in training mode."""
+"""Builders of adapted models by name: float32, in training mode, not armed."""
 PEFT_KINDS = [name for name in KINDS if not name.startswith("ours")]
 
 
 def rows(dtype: torch.dtype = torch.float32) -> Tensor:
-    """A batch x (5, 10)."""
+    """Return a batch x (5, 10)."""
     return torch.randn(5, 10, generator=torch.Generator().manual_seed(1)).to(dtype)
 
 
 def canonical(model: nn.Module) -> dict[str, nn.Module]:
-    """Modules by the names that their noise goes by."""
-    return {WRAPPERS.sub("", name): one for name, one in model.named_modules()}
+    """Return the modules by the names that seed their noise."""
+    return {WRAPPERS.sub("", name): module for name, module in model.named_modules()}
 
 
 def under_explicit_noise(model: nn.Module, eps: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of a model whose layers answer x (W' + eps)ᵀ + b by plain autograd."""
+    """Return a copy of a model whose layers compute x (W' + eps)ᵀ + b by plain autograd."""
     twin = copy.deepcopy(model)
-    for name, one in eps.items():
+    for name, added in eps.items():
         layer = canonical(twin)[name]
-        layer.register_forward_hook(lambda layer, given, y, eps=one: y + given[0] @ eps.T)
+        layer.register_forward_hook(lambda layer, inputs, y, eps=added: y + inputs[0] @ eps.T)
     return twin
 
 
 def results(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """The output, and the gradients of a loss that is not linear, from one state of the global generator."""
+    """Return the output and the gradients of a nonlinear loss, from a fixed state of the global generator."""
     x = x.clone().requires_grad_()
     model.zero_grad()
     with torch.random.fork_rng():
         torch.manual_seed(4)
         y = model(x)
     y.pow(3).sum().backward()
-    grads = {WRAPPERS.sub("", name): one.grad for name, one in model.named_parameters() if one.requires_grad}
+    grads = {
+        WRAPPERS.sub("", name): parameter.grad
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
     return {"y": y.detach(), "x": x.grad, **grads}
 
 
 @pytest.fixture(params=["ours", "peft"])
 def adapt(request: pytest.FixtureRequest, bert: nn.Module) -> Callable[..., nn.Module]:
-    """The classifier adapted, by us and by PEFT; `dropout` is the adapter's."""
+    """Return a function that adapts the classifier, by lowland or by PEFT; `dropout` is the adapter's."""
 
     def build(dropout: float = 0.0) -> nn.Module:
         if request.param == "ours":

@@ -1,4 +1,4 @@
-"""The bank: standard normal, and windows that have nothing in common but chance."""
+"""The bank is standard normal, and its windows are independent but for chance."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ BASE = bank(CPU, torch.float32).data_ptr()
 
 
 def normals(outs: int, ins: int, seed: int) -> Tensor:
-    """E (outs, ins) with its signs."""
+    """Return E (outs, ins) with its signs."""
     place = window((outs, ins), seed, CPU)
     return torch.cat(place.blocks) * place.signs
 
 
 def offsets(outs: int, ins: int, seed: int) -> list[int]:
-    """Where in the bank the blocks lie."""
+    """Return the offsets of the blocks in the bank."""
     return [(block.data_ptr() - BASE) // 4 for block in window((outs, ins), seed, CPU).blocks]
 
 
 def bound(level: float, tests: float, size: float) -> float:
-    """What a correlation of `size` pairs may be, in each of so many tests, at a joint level (Bonferroni)."""
+    """Return the bound on each of `tests` correlations of `size` pairs, at a joint level (Bonferroni)."""
     return float(stats.norm.isf(level / 2 / tests) / math.sqrt(size))
 
 
@@ -49,9 +49,9 @@ def test_a_window_is_a_function_of_its_seed_alone() -> None:
 
 
 def test_windows_are_views_at_aligned_places_over_the_whole_bank() -> None:
-    places = [one for seed in range(400) for one in offsets(3, 5, seed)]
-    assert all(0 <= one < SIZE and one % ALIGNMENT == 0 for one in places)
-    assert stats.kstest([one / SIZE for one in places], "uniform").pvalue > 1e-3
+    places = [offset for seed in range(400) for offset in offsets(3, 5, seed)]
+    assert all(0 <= offset < SIZE and offset % ALIGNMENT == 0 for offset in places)
+    assert stats.kstest([offset / SIZE for offset in places], "uniform").pvalue > 1e-3
     signs = torch.cat([window((3, 5), seed, CPU).signs for seed in range(400)])
     assert set(signs.flatten().tolist()) == {-1.0, 1.0}
     assert abs(signs.mean().item()) < 4 / math.sqrt(len(signs))
@@ -98,7 +98,7 @@ def test_over_steps_a_layer_as_large_as_the_bank_has_noise_of_its_own() -> None:
 
 
 def average_variance(outs: int, ins: int, steps: int) -> float:
-    """Steps times the variance of an entry's mean over the steps, less the 1 that independence would give."""
+    """Return steps times the variance of an entry's mean over the steps, minus 1, its value under independence."""
     total = torch.zeros(outs, ins)
     for seed in range(steps):
         total += normals(outs, ins, seed)
@@ -117,7 +117,7 @@ def test_rows_wider_than_the_bank_are_refused() -> None:
 
 @pytest.mark.slow
 def test_no_correlation_among_all_entries_of_a_layer_over_steps() -> None:
-    """A 64 x 64 layer over 2,000 steps: entries, rows and following steps, each at 0.01 after Bonferroni."""
+    """Test entries, rows and successive steps of a 64 x 64 layer over 2,000 steps, each at 0.01 (Bonferroni)."""
     steps = 2000
     eps = torch.stack([normals(64, 64, seed).flatten() for seed in range(steps)])  # (steps, 4096)
     z = (eps - eps.mean(0)) / eps.std(0, correction=0)
@@ -135,7 +135,7 @@ def test_no_correlation_among_all_entries_of_a_layer_over_steps() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 1000, 2000])
 def test_no_correlation_among_the_rows_of_a_wide_layer_over_steps(first: int) -> None:
-    """512 x 512 over 200 steps, all pairs of rows: where unsigned rows fail."""
+    """Test all pairs of rows of a 512 x 512 layer over 200 steps; without random signs this fails."""
     steps = 200
     among = torch.zeros(512, 512)
     for seed in range(first, first + steps):
@@ -148,5 +148,5 @@ def test_no_correlation_among_the_rows_of_a_wide_layer_over_steps(first: int) ->
 @pytest.mark.slow
 @pytest.mark.parametrize(("outs", "ins", "steps"), [(768, 3072, 200), (3072, 768, 200), (2048, 3072, 40)])
 def test_the_noise_of_large_layers_averages_out_over_steps(outs: int, ins: int, steps: int) -> None:
-    """The last is larger than the bank."""
+    """Test layers with many entries; the last is larger than the bank."""
     assert abs(average_variance(outs, ins, steps)) < 8 * math.sqrt(2 / (outs * ins))

@@ -1,4 +1,4 @@
-"""Frozen weights of every format: never written, and perturbed as their values say."""
+"""Frozen weights of every format are never written, and are perturbed in proportion to their values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lowland.lora.bases import is_quantised, weight_of
 from tests.flat.conftest import canonical, filled
 from tests.lora.test_bases import bytes_of, quantised
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the packages that quantise
+pytestmark = pytest.mark.filterwarnings("ignore")  # from the packages that quantise
 FORMATS = (
     "float32",
     "bfloat16",
@@ -34,7 +34,7 @@ NARROW = ("bfloat16", "float16")
 
 
 class Wide(nn.Module):
-    """Layers of sizes that can be quantised, and a head."""
+    """Two layers of sizes that can be quantised, and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Wide(nn.Module):
 
 
 def base(form: str) -> nn.Module:
-    """A frozen model that holds its weights in a format."""
+    """Return a frozen model with its weights in a format."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Wide().requires_grad_(False)
@@ -58,11 +58,11 @@ def base(form: str) -> nn.Module:
 
 
 def milder(model: nn.Module) -> nn.Module:
-    """With a branch as large as W, and not much larger: its sum with W is rounded in 16 bits."""
+    """Make s·BA about as large as W and not much larger, since their sum is rounded in 16 bits."""
     with torch.no_grad():
-        for name, one in filled(model).named_parameters():
+        for name, parameter in filled(model).named_parameters():
             if "lora_B" in name:
-                one.mul_(0.1)
+                parameter.mul_(0.1)
     return model
 
 
@@ -80,7 +80,7 @@ x = torch.randn(6, 64, generator=torch.Generator().manual_seed(1))
 
 
 def x_for(form: str) -> Tensor:
-    """In the dtype that the model computes in."""
+    """Return x in the dtype that the model computes in."""
     return x.to(getattr(torch, form)) if form in NARROW else x
 
 
@@ -89,15 +89,15 @@ def layers(model: nn.Module) -> dict[str, Any]:
 
 
 def held(model: nn.Module) -> dict[str, Tensor]:
-    """All that the frozen layers hold, to the bit."""
-    found = {}
+    """Return copies of all that the frozen layers hold."""
+    contents = {}
     for name, layer in layers(model).items():
         frozen = base_of(layer)
         parts = bytes_of(frozen) if is_quantised(frozen) else {"data": frozen.weight.detach().clone()}
-        found |= {f"{name}.{part}": one for part, one in parts.items()} | {
+        contents |= {f"{name}.{part}": tensor for part, tensor in parts.items()} | {
             f"{name}.bias": frozen.bias.clone()
         }
-    return found
+    return contents
 
 
 def assert_held(model: nn.Module, before: dict[str, Tensor]) -> None:
@@ -122,9 +122,9 @@ def step_of(model: nn.Module, form: str) -> float:
 def test_it_trains_and_no_weight_is_written(case: tuple[nn.Module, str]) -> None:
     model, form = case
     before = held(model)
-    trained = [one for one in model.parameters() if one.requires_grad]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=1e-4)
-    start = [one.detach().clone() for one in trained]
+    start = [parameter.detach().clone() for parameter in trained]
     with flat.arm(model, rho=0.5, schedule="constant") as noise:
         model.eval()
         with torch.no_grad():
@@ -134,15 +134,17 @@ def test_it_trains_and_no_weight_is_written(case: tuple[nn.Module, str]) -> None
             noise.begin_step(step)
             optimizer.zero_grad()
             assert math.isfinite(step_of(model, form))
-            assert all(one.grad is not None and one.grad.isfinite().all() for one in trained)
+            assert all(
+                parameter.grad is not None and parameter.grad.isfinite().all() for parameter in trained
+            )
             optimizer.step()
             assert_held(model, before)
         noise.end_step()
     assert_held(model, before)
-    assert all(not torch.equal(one, was) for one, was in zip(trained, start, strict=True))
+    assert all(not torch.equal(parameter, was) for parameter, was in zip(trained, start, strict=True))
     with torch.no_grad():
-        for one, was in zip(trained, start, strict=True):
-            one.copy_(was)
+        for parameter, was in zip(trained, start, strict=True):
+            parameter.copy_(was)
         model.eval()
         assert torch.equal(model(x_for(form)), clean)
 
@@ -151,9 +153,9 @@ def test_it_trains_and_no_weight_is_written(case: tuple[nn.Module, str]) -> None
 @pytest.mark.parametrize("when", ["forward", "backward"])
 def test_an_error_in_mid_step_leaves_no_trace(case: tuple[nn.Module, str], when: str, error: Any) -> None:
     model, form = case
-    before, kinds = held(model), [type(one) for one in model.modules()]
+    before, kinds = held(model), [type(module) for module in model.modules()]
 
-    def stop(*given: Any) -> None:
+    def stop(*args: Any) -> None:
         raise error("now")
 
     def train() -> None:
@@ -171,7 +173,7 @@ def test_an_error_in_mid_step_leaves_no_trace(case: tuple[nn.Module, str], when:
     with pytest.raises(error):
         train()
     assert_held(model, before)
-    assert [type(one) for one in model.modules()] == kinds
+    assert [type(module) for module in model.modules()] == kinds
     assert not model._forward_hooks
 
 
@@ -182,18 +184,18 @@ def test_the_noise_is_as_large_as_the_values_say(case: tuple[nn.Module, str]) ->
         for name, layer in noise.layers.items():
             full = weight_of(base_of(layer)).double() + delta(layer)
             wanted = 0.3 / math.sqrt(full.shape[1]) * full.norm(dim=1, keepdim=True)
-            found = layer._noise.draw().double() / wanted
-            assert found.std().item() == pytest.approx(1, abs=0.03), name
+            standard = layer.noise.eps().double() / wanted
+            assert standard.std().item() == pytest.approx(1, abs=0.03), name
             narrow = form in NARROW
-            assert layer._noise.scale.dtype == (getattr(torch, form) if narrow else torch.float32)
-            assert layer._noise.blocks[0].dtype == layer._noise.scale.dtype
+            assert layer.noise.scale.dtype == (getattr(torch, form) if narrow else torch.float32)
+            assert layer.noise.blocks[0].dtype == layer.noise.scale.dtype
             tolerance = 2**-8 if narrow else 1e-5
-            torch.testing.assert_close(layer._noise.scale.abs().double(), wanted, rtol=tolerance, atol=0)
+            torch.testing.assert_close(layer.noise.scale.abs().double(), wanted, rtol=tolerance, atol=0)
 
 
 @torch.no_grad()
 def delta(layer: Any) -> Tensor:
-    """s·BA in float64, of A and B as the layer computes with them."""
+    """Return s·BA in float64, from A and B in the dtype that the layer computes in."""
     mine = hasattr(layer, "delta")
     a, b = (
         (layer.lora_A, layer.lora_B)
@@ -206,7 +208,7 @@ def delta(layer: Any) -> Tensor:
 
 
 def test_the_gradient_is_that_of_the_explicit_sum(case: tuple[nn.Module, str]) -> None:
-    """In 16 bits to their width, else to float32's."""
+    """Compare to the precision of 16 bits for such weights, else of float32."""
     model, form = case
     plain = (
         copy.deepcopy(model) if form != "8bit" else BUILDS["ours" if type(model) is Wide else "PEFT"](form)
@@ -214,7 +216,7 @@ def test_the_gradient_is_that_of_the_explicit_sum(case: tuple[nn.Module, str]) -
     layer, inputs = layers(model)["up"], x_for(form).clone().requires_grad_()
     with flat.arm(model, rho=0.5, schedule="constant", layers="up") as noise:
         noise.begin_step(0)
-        eps = layer._noise.draw(torch.float64)
+        eps = layer.noise.eps(torch.float64)
         y = layer(inputs)
         y.float().sum().backward()
     (clean,) = torch.autograd.grad(layers(plain)["up"](inputs).float().sum(), inputs)
@@ -232,6 +234,6 @@ def test_weights_of_16_bits_are_summed_in_one_rounding() -> None:
     model = ours("bfloat16")
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)
-        drawn, weight = noise.layers["up"]._noise, base_of(noise.layers["up"]).weight
+        drawn, weight = noise.layers["up"].noise, base_of(noise.layers["up"]).weight
         exact = weight.double() + drawn.scale.double() * torch.cat(drawn.blocks).double()
         assert torch.equal(drawn.added_to(weight), exact.bfloat16())

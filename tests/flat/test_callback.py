@@ -1,4 +1,4 @@
-"""The callback in a Trainer: when there is noise, which, and what it leaves alone; ours and PEFT's."""
+"""The callback in a Trainer: when there is noise, which noise, and what it leaves unchanged."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_the_base_weights_keep_every_bit(adapt: Any, tmp_path: Path) -> None:
     assert len(moved) > 10
 
 
-class Ask(TrainerCallback):
-    """Asks the model in mid-step, in training mode without gradients, as a reference pass would."""
+class ReferencePass(TrainerCallback):
+    """Callback that runs the model in mid-step in training mode without gradients, like a reference pass."""
 
     def on_pre_optimizer_step(self, *args: object, model: nn.Module, **kwargs: object) -> None:
         assert model.training
-        assert adapted_layers(model)[0]._noise is not None
+        assert adapted_layers(model)[0].noise is not None
         with torch.no_grad():
             model(Rows().ids)
 
@@ -73,12 +73,14 @@ def test_noise_is_in_training_and_not_in_evaluation_prediction_or_saving(adapt: 
     model = adapt()
     watch = Watch(model)
     changes = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}
-    one = trainer(model, tmp_path, FlatLoRA(**STEADY), watch, Ask(), eval_on_start=True, **changes)
-    one.train()
+    fresh_trainer = trainer(
+        model, tmp_path, FlatLoRA(**STEADY), watch, ReferencePass(), eval_on_start=True, **changes
+    )
+    fresh_trainer.train()
     assert len(watch.draws()) == 6
     assert None not in watch.draws()
-    one.predict(Rows())
-    assert len(watch.other()) == 7 * 3 + 6 + 3  # evaluations, questions, and the prediction
+    fresh_trainer.predict(Rows())
+    assert len(watch.other()) == 7 * 3 + 6 + 3  # evaluations, reference passes, and the prediction
     assert set(watch.other()) == {None}
 
 
@@ -88,7 +90,7 @@ def test_between_steps_there_is_no_noise_even_in_training_mode(adapt: Any, tmp_p
     class Between(TrainerCallback):
         def on_step_end(self, *args: object, model: nn.Module, **kwargs: object) -> None:
             assert model.training
-            left.extend(layer._noise for layer in adapted_layers(model))
+            left.extend(layer.noise for layer in adapted_layers(model))
 
     model = adapt()
     run(model, tmp_path, FlatLoRA(**STEADY), Between())
@@ -148,8 +150,8 @@ def test_a_resumed_run_has_the_same_bits(adapt: Any, tmp_path: Path, saved: int)
     changes = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": None}
     whole = run(model, tmp_path, FlatLoRA(rho=0.1), **changes)
     rest = copy.deepcopy(model)
-    one = trainer(rest, tmp_path, FlatLoRA(rho=0.1), **changes)
-    one.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{saved}"))
+    fresh_trainer = trainer(rest, tmp_path, FlatLoRA(rho=0.1), **changes)
+    fresh_trainer.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{saved}"))
     assert equal(whole, state(rest))
 
 
@@ -169,7 +171,7 @@ def test_after_a_crash_in_mid_step_the_model_can_train_again(adapt: Any, tmp_pat
     after = state(model)
     assert all(torch.equal(before[name], after[name]) for name in before if not is_trained(name))
     trainer(model, tmp_path, callback if same else FlatLoRA(**STEADY), **changes).train()
-    assert not any(isinstance(one, Perturbed) for one in model.modules())
+    assert not any(isinstance(module, Perturbed) for module in model.modules())
 
 
 def test_a_schedule_in_tokens(adapt: Any, tmp_path: Path) -> None:
@@ -186,7 +188,7 @@ def test_a_schedule_in_tokens(adapt: Any, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="set include_num_input_tokens_seen=True"):
         run(model, tmp_path, FlatLoRA(total_tokens=100))
     model.main_input_name = model.base_model.main_input_name = "pixel_values"
-    with pytest.raises(Mistake, match="has counted none"):
+    with pytest.raises(Mistake, match="has counted no tokens"):
         run(model, tmp_path, FlatLoRA(total_tokens=100), **counted)
     with pytest.raises(Mistake, match="total_tokens is 0"):
         FlatLoRA(total_tokens=0)

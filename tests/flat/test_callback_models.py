@@ -1,4 +1,4 @@
-"""The callback with other Trainers, optimizers and checkpointing, and the model that it leaves behind."""
+"""The callback with other Trainers, optimizers and checkpointing; the model after training."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def test_after_training_a_peft_model_is_an_ordinary_one(bert: nn.Module, tmp_pat
     base = copy.deepcopy(bert)
     config = LoraConfig(r=4, target_modules=["query", "value"], modules_to_save=["classifier"])
     model = get_peft_model(bert, config)
-    kinds = [type(one) for one in model.modules()]
+    kinds = [type(module) for module in model.modules()]
     trainer(model, tmp_path, FlatLoRA(rho=0.1)).train()
-    assert [type(one) for one in model.modules()] == kinds
+    assert [type(module) for module in model.modules()] == kinds
     ids = Rows().ids
     with torch.no_grad():
         expected = model.eval()(ids).logits
@@ -56,17 +56,17 @@ def test_after_training_a_peft_model_is_an_ordinary_one(bert: nn.Module, tmp_pat
 def test_after_training_our_layers_are_ordinary_ones(bert: nn.Module, tmp_path: Path) -> None:
     model = add_lora(bert, LoRAConfig(r=4))
     trainer(model, tmp_path, FlatLoRA(rho=0.1)).train()
-    assert {type(one) for one in adapted_layers(model)} == {LoRALinear}
+    assert {type(layer) for layer in adapted_layers(model)} == {LoRALinear}
 
 
 def test_the_best_model_is_loaded_at_the_end(adapt: Any, tmp_path: Path) -> None:
     model = adapt()
     changes = {name: "steps" for name in ("eval_strategy", "save_strategy")}
     numbers = {"eval_steps": 1, "save_steps": 1, "load_best_model_at_end": True}
-    one = trainer(model, tmp_path, FlatLoRA(**STEADY), **changes, **numbers)
-    one.train()
-    best = one.state.best_metric
-    assert one.evaluate()["eval_loss"] == pytest.approx(best, abs=1e-6)
+    fresh_trainer = trainer(model, tmp_path, FlatLoRA(**STEADY), **changes, **numbers)
+    fresh_trainer.train()
+    best = fresh_trainer.state.best_metric
+    assert fresh_trainer.evaluate()["eval_loss"] == pytest.approx(best, abs=1e-6)
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
@@ -85,7 +85,7 @@ def test_other_optimizers_and_bf16(adapt: Any, tmp_path: Path, changes: dict[str
     assert equal(plain, run(model, tmp_path, FlatLoRA(rho=0.0), **changes))
     flat = run(model, tmp_path, FlatLoRA(**STEADY), **changes)
     assert not equal(plain, flat)
-    assert all(one.isfinite().all() for one in flat.values())
+    assert all(tensor.isfinite().all() for tensor in flat.values())
     assert all(torch.equal(plain[name], flat[name]) for name in plain if not is_trained(name))
 
 
@@ -112,17 +112,17 @@ def test_seq2seq_with_generation(tmp_path: Path, kind: str) -> None:
     else:
         model = get_peft_model(model, LoraConfig(r=4, target_modules=["q", "v"], task_type="SEQ_2_SEQ_LM"))
     watch, before = Watch(model), state(model)
-    given = options(tmp_path, predict_with_generate=True, generation_max_length=5, eval_strategy="epoch")
+    arguments = options(tmp_path, predict_with_generate=True, generation_max_length=5, eval_strategy="epoch")
     rows = Rows(answers=True)
-    one = Seq2SeqTrainer(
+    fresh_trainer = Seq2SeqTrainer(
         model,
-        Seq2SeqTrainingArguments(**given),
+        Seq2SeqTrainingArguments(**arguments),
         train_dataset=rows,
         eval_dataset=rows,
-        compute_metrics=lambda answers: {},  # without, nothing is generated
+        compute_metrics=lambda answers: {},  # without it nothing is generated
         callbacks=[FlatLoRA(**STEADY), watch],
     )
-    one.train()
+    fresh_trainer.train()
     assert len(watch.draws()) == 6
     assert None not in watch.draws()
     assert len(watch.other()) == 2 * 3 * (4 + 1)  # two evaluations of 3 batches: 4 tokens, and the loss
@@ -131,7 +131,7 @@ def test_seq2seq_with_generation(tmp_path: Path, kind: str) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before if not is_trained(name))
 
 
-def test_a_second_training_within_the_first_is_told_of(adapt: Any, tmp_path: Path) -> None:
+def test_a_second_training_within_the_first_is_an_error(adapt: Any, tmp_path: Path) -> None:
     class Another(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
             if state.global_step == 1:

@@ -1,6 +1,6 @@
-"""Noise under gradient checkpointing, of both kinds: the recomputed pass meets that of the first, or refuses.
+"""Noise under both kinds of gradient checkpointing: a recomputed pass uses the first pass's noise, or raises.
 
-And the gate, which tells a training pass whose gradients are off for a while from one that has none.
+Also the gate, which tells a training pass whose gradients are off for a while from a pass without gradients.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BOTH = pytest.mark.parametrize("reentrant", [True, False])
 
 
 def adapted(model: nn.Module, kind: str, p: float = 0.0) -> nn.Module:
-    """In training, with adapters that have learned something."""
+    """Return the model adapted, in training mode, with a B that is not zero."""
     if kind == "ours":
         add_lora(model, LoRAConfig(r=2, dropout=p))
     else:
@@ -35,19 +35,19 @@ def adapted(model: nn.Module, kind: str, p: float = 0.0) -> nn.Module:
         config = LoraConfig(r=2, lora_dropout=p, target_modules=names, use_dora=kind == "dora")
         model = get_peft_model(model, config)
     source = torch.Generator().manual_seed(5)
-    for name, one in model.named_parameters():
+    for name, parameter in model.named_parameters():
         if "lora_B" in name:
-            nn.init.normal_(one, std=0.5, generator=source)
+            nn.init.normal_(parameter, std=0.5, generator=source)
     return model.train()
 
 
 class Blocks(nn.Sequential):
-    """Two linear layers, each pair of them with a GELU between; the middle is checkpointed if asked."""
+    """Two linear layers with a GELU between, as one checkpoint if `kind` says so."""
 
     kind: bool | None = None  # use_reentrant, or None for no checkpointing
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., 6) -> (..., 6)."""
+        """Return y (..., 6) for x (..., 6)."""
         run = super().forward
         return run(x) if self.kind is None else checkpoint(run, x, use_reentrant=self.kind)
 
@@ -66,11 +66,11 @@ def data() -> Tensor:
 
 
 def grads_of(model: nn.Module) -> list[Tensor]:
-    return [one.grad.clone() for one in model.parameters() if one.requires_grad]
+    return [parameter.grad.clone() for parameter in model.parameters() if parameter.requires_grad]
 
 
 def trained(model: nn.Module, x: Tensor, between: Callable[[], Any] = lambda: None) -> list[Tensor]:
-    """The gradients of one pass, with something done between its forward and its backward."""
+    """Return the gradients of one pass; `between` is called between its forward and its backward pass."""
     model.zero_grad()
     loss = model(x).pow(2).sum()
     between()
@@ -80,7 +80,7 @@ def trained(model: nn.Module, x: Tensor, between: Callable[[], Any] = lambda: No
 
 def same(some: list[Tensor], others: list[Tensor]) -> bool:
     assert len(some) == len(others) > 0
-    return all(torch.equal(one, other) for one, other in zip(some, others, strict=True))
+    return all(torch.equal(mine, theirs) for mine, theirs in zip(some, others, strict=True))
 
 
 @pytest.mark.parametrize("name", ["bert", "llama"])
@@ -93,12 +93,16 @@ def test_gradients_are_to_the_bit_those_without_checkpointing(
     base: PreTrainedModel = request.getfixturevalue(name)
     model = adapted(base, kind, p)
 
-    def of(asked: PreTrainedModel) -> dict[str, Tensor]:
-        asked.zero_grad()
+    def of(model: PreTrainedModel) -> dict[str, Tensor]:
+        model.zero_grad()
         torch.manual_seed(7)
         labels = tokens if name == "llama" else tokens[:, 0] % 3
-        asked(input_ids=tokens, labels=labels).loss.backward()
-        return {key: one.grad.clone() for key, one in asked.named_parameters() if one.grad is not None}
+        model(input_ids=tokens, labels=labels).loss.backward()
+        return {
+            key: parameter.grad.clone()
+            for key, parameter in model.named_parameters()
+            if parameter.grad is not None
+        }
 
     clean = of(model)
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
@@ -111,7 +115,7 @@ def test_gradients_are_to_the_bit_those_without_checkpointing(
             base.enable_input_require_grads()
         calls = calls_of(next(iter(noise.layers.values())))
         got = of(model)
-    assert len(calls) == 2  # once more in the backward pass
+    assert len(calls) == 2  # the second time in the backward pass
     assert got.keys() == wanted.keys()
     assert all(torch.equal(got[key], wanted[key]) for key in wanted)
     assert not any(torch.equal(wanted[key], clean[key]) for key in wanted if "lora_A" in key)
@@ -129,7 +133,7 @@ def test_a_reference_pass_before_backward_has_no_noise_and_does_no_harm(
         noise.begin_step(0)
         wanted, seen = trained(model, x), []
 
-        def reference() -> None:  # as in DPO: in training mode, the adapter off where there is a way
+        def reference() -> None:  # as in DPO: in training mode, with the adapter disabled if possible
             with torch.no_grad():
                 seen.append(model(x))
                 if kind != "ours":
@@ -164,12 +168,12 @@ def test_a_change_before_a_backward_pass_that_recomputes_is_refused(
         with pytest.raises(RuntimeError, match=r"noise was changed .* call backward\(\) first"):
             trained(model, x, lambda: CHANGES[change](model, noise))
         model.train()
-        noise.begin_step(0)  # and nothing stays behind
+        noise.begin_step(0)  # nothing is left behind
         assert same(trained(model, x), trained(blocks_under(noise, kind), x))
 
 
 def blocks_under(noise: flat.Noise, kind: str) -> nn.Module:
-    """The same model afresh, without checkpointing, under the same noise."""
+    """Return a new copy of the model under the same noise, without checkpointing."""
     model = blocks(kind)
     flat.arm(model, rho=0.3, schedule="constant").begin_step(0)
     return model
@@ -194,11 +198,11 @@ def test_an_exception_within_the_model_leaves_the_gate_shut(reentrant: bool | No
     with flat.arm(whole, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)
         wanted = trained(whole, x)
-        hook = whole[1].register_forward_hook(lambda *given: 1 / 0)
+        hook = whole[1].register_forward_hook(lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             whole(x)
         with torch.no_grad():
-            assert torch.equal(model(x), clean)  # a part, by itself: it does not pass the gate
+            assert torch.equal(model(x), clean)  # a part called by itself does not pass the gate
         hook.remove()
         assert same(trained(whole, x), wanted)
 
@@ -238,7 +242,7 @@ def test_function_transforms_answer_as_those_of_lora_do() -> None:
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)
         with pytest.raises(RuntimeError, match=r"functorch|setup_context"):
-            torch.func.grad(lambda one: model(one).sum())(x)
+            torch.func.grad(lambda tensor: model(tensor).sum())(x)
     plain = blocks("ours")
     with pytest.raises(RuntimeError, match=r"functorch|setup_context"):
-        torch.func.grad(lambda one: plain(one).sum())(x)
+        torch.func.grad(lambda tensor: plain(tensor).sum())(x)

@@ -1,4 +1,4 @@
-"""What cannot be armed is refused by name, and left as it was."""
+"""Models that cannot be armed are refused with a reason, and stay unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from peft import AdaLoraConfig, LoHaConfig, LoraConfig, get_peft_model
 from torch import nn
 
 from lowland import flat, merge_lora
-from lowland.flat.checks import check, perturbed
+from lowland.flat.checks import check_can_be_armed, layers_to_perturb
 from lowland.flat.config import FlatConfig
 from lowland.flat.perturbed import Perturbed
 from lowland.ground.mistakes import Mistake
@@ -22,13 +22,13 @@ from tests.flat.conftest import TARGETS, canonical, net, of_tuner, ours, peft_lo
 
 
 def base_of(model: nn.Module) -> Any:
-    """Of the layer `up`."""
+    """Return the base layer of `up`."""
     layer: Any = canonical(model)["up"]
     return layer.base if hasattr(layer, "base") else layer.get_base_layer()
 
 
 def with_base(change: Callable[[Any], Any], build: Callable[[], nn.Module] = ours) -> Callable[[], nn.Module]:
-    """A model with the base of `up` changed."""
+    """Return a builder of a model whose base layer of `up` is changed."""
 
     def made() -> nn.Module:
         model = build()
@@ -39,7 +39,7 @@ def with_base(change: Callable[[Any], Any], build: Callable[[], nn.Module] = our
 
 
 class FullyShardedDataParallel(nn.Module):
-    """Called like FSDP1."""
+    """Module with the class name of FSDP1."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -98,11 +98,9 @@ def adalora() -> nn.Module:
 
 
 NONE = r"has no LoRA layers to perturb; adapt it first, with add_lora\(model, config\)"
-HOOKS = "up cannot get noise: its base has hooks"
+HOOKS = "up cannot get noise: its base layer has hooks"
 OFFLOADED = "up cannot get noise: its weight is offloaded; load the whole model to one device"
-UNKNOWN = (
-    r"up cannot get noise: layers of the kind peft\.tuners\.{} are not known here; name others with layers"
-)
+UNKNOWN = r"up cannot get noise: noise on peft\.tuners\.{} is not supported; name other layers with layers"
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "no adapters": (net, NONE),
     "unloaded": (lambda: peft_lora().merge_and_unload(), NONE),
@@ -126,9 +124,12 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "backward pre-hook": (with_base(lambda base: base.register_full_backward_pre_hook(print)), HOOKS),
     "trained": (
         with_base(lambda base: base.weight.requires_grad_()),
-        "up cannot .* its base is trained; .* freeze it",
+        "up cannot .* its base layer is trained; .* freeze it",
     ),
-    "trained bias": (with_base(lambda base: base.bias.requires_grad_(), peft_lora), "its base is trained"),
+    "trained bias": (
+        with_base(lambda base: base.bias.requires_grad_(), peft_lora),
+        "its base layer is trained",
+    ),
     "8-bit floats": (
         with_base(lambda base: base.to(torch.float8_e4m3fn)),
         "float8_e4m3fn, quantised in a way",
@@ -141,61 +142,61 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "Conv2d": (of_pictures, UNKNOWN.format(r"lora\.layer\.Conv2d")),
     "parameters": (of_parameters, UNKNOWN.format(r"lora\.layer\.ParamWrapper")),
     "adapted twice": (twice_adapted, "up cannot get noise: it is adapted twice; merge the first"),
-    "DoRA and another": (two_with_dora, "DoRA with several active adapters is not known here; activate one"),
+    "DoRA and another": (two_with_dora, "DoRA with several active adapters is not supported; activate one"),
     "MiCA": (
         lambda: started(init_lora_weights="mica"),
-        "PEFT's MiCALinearVariant is not known here; take plain LoRA or DoRA",
+        "PEFT's MiCALinearVariant is not supported; use plain LoRA or DoRA",
     ),
-    "another variant": (with_another_variant, "PEFT's ArrowLinearVariant is not known here"),
+    "another variant": (with_another_variant, "PEFT's ArrowLinearVariant is not supported"),
     "DataParallel": (
         lambda: nn.DataParallel(ours()),
-        "under nn.DataParallel, which copies layers .* use DDP",
+        "under nn.DataParallel, which copies the layers .* use DDP",
     ),
     "FSDP1": (lambda: FullyShardedDataParallel(ours()), r"sharded by FSDP1, .* use FSDP2 \(fully_shard\)"),
 }
 
 
 def look(model: nn.Module) -> dict[str, Any]:
-    """All that arming would change."""
+    """Return all that arming could change."""
     return {
         name: (
-            type(one),
-            set(one.__dict__),
-            len(one._forward_hooks),
-            len(one._forward_pre_hooks),
-            one.training,
+            type(module),
+            set(module.__dict__),
+            len(module._forward_hooks),
+            len(module._forward_pre_hooks),
+            module.training,
         )
-        for name, one in model.named_modules()
+        for name, module in model.named_modules()
     }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_get_noise_is_refused_by_name(case: str) -> None:
+def test_a_model_that_cannot_get_noise_is_refused_by_name(case: str) -> None:
     build, sentence = REFUSED[case]
     model = build()
     before = look(model)
     with pytest.raises(Mistake, match=sentence):
         flat.arm(model, total_steps=3)
     assert look(model) == before
-    assert case == "armed" or not any(isinstance(one, Perturbed) for one in model.modules())
+    assert case == "armed" or not any(isinstance(module, Perturbed) for module in model.modules())
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"rho": -1}, "rho is -1"),
+        ({"rho": -1}, "rho is -1; it must be at least 0"),
         ({"rho": float("nan")}, "rho is nan"),
         ({"schedule": "sine"}, "unknown schedule 'sine'; did you mean 'cosine'"),
         ({"every": 0}, "every is 0"),
-        ({"total_steps": 0}, "total_steps is 0; it must be the optimizer steps of the run"),
+        ({"total_steps": 0}, "total_steps is 0; it must be the number of optimizer steps of the run"),
         ({"layers": "don"}, r"unknown layer to perturb 'don'; did you mean 'down'\? Allowed: down, up"),
         ({"layers": ["up", "x", "y"]}, "(?s)unknown layer to perturb 'x'.*unknown layer to perturb 'y'"),
-        ({"layers": "head"}, "unknown layer to perturb 'head'"),  # it has no adapter
+        ({"layers": "head"}, "unknown layer to perturb 'head'"),  # a layer without adapter
     ],
     ids=str,
 )
 @pytest.mark.parametrize("build", [ours, peft_lora])
-def test_what_cannot_be_asked_is_refused(build: Any, options: dict[str, Any], sentence: str) -> None:
+def test_options_out_of_their_range_are_refused(build: Any, options: dict[str, Any], sentence: str) -> None:
     model = build()
     before = look(model)
     with pytest.raises(Mistake, match=sentence):
@@ -203,18 +204,20 @@ def test_what_cannot_be_asked_is_refused(build: Any, options: dict[str, Any], se
     assert look(model) == before
 
 
-def test_all_that_speaks_against_a_model_is_told_at_once() -> None:
+def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(Mistake) as caught:
-        check(merge_lora(with_base(lambda base: base.register_forward_hook(print))()), FlatConfig(), 0)
+        check_can_be_armed(
+            merge_lora(with_base(lambda base: base.register_forward_hook(print))()), FlatConfig(), 0
+        )
     assert len(caught.value.problems) == 3
 
 
-def test_layers_that_are_left_out_need_not_be_known() -> None:
+def test_layers_that_are_left_out_need_not_be_supported() -> None:
     model = of_pictures()
     model.base_model.model.more = peft_lora()
     with flat.arm(model, layers=r".*more.*up") as noise:
         assert [name.rsplit(".", 1)[-1] for name in noise.layers] == ["up"]
-    assert list(perturbed(ours(), layers=None)) == TARGETS
+    assert list(layers_to_perturb(ours(), layers=None)) == TARGETS
 
 
 def test_an_inactive_dora_does_no_harm() -> None:
@@ -227,14 +230,14 @@ def test_an_untested_version_of_peft_is_named(version: str, monkeypatch: pytest.
     monkeypatch.setattr(peft, "__version__", version)
     with pytest.warns(UserWarning, match=f"peft is {version}; the noise was tested with versions from 0.18"):
         flat.arm(peft_lora())
-    flat.arm(ours())  # no matter of PEFT's: a warning would be an error
+    flat.arm(ours())  # no PEFT layers, so no warning (it would be an error)
 
 
 def test_a_warning_points_at_the_line_that_arms(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.warns(UserWarning, match="rho is 1.5: the noise on each layer's output is larger") as told:
+    with pytest.warns(UserWarning, match="rho is 1.5: the noise on each layer's output is larger") as warned:
         flat.arm(ours(), rho=1.5)
-    assert told[0].filename == __file__
+    assert warned[0].filename == __file__
     monkeypatch.setattr(peft, "__version__", "0.99")
-    with pytest.warns(UserWarning, match="peft is 0.99") as told:
+    with pytest.warns(UserWarning, match="peft is 0.99") as warned:
         flat.arm(peft_lora())
-    assert told[0].filename == __file__
+    assert warned[0].filename == __file__

@@ -1,6 +1,6 @@
-"""`torch.compile` under noise: one graph, compiled once for all steps, and the gradients of W + eps.
+"""`torch.compile` under noise: one graph, compiled once for all steps, with the gradients of W + eps.
 
-Step 0 of a ramp has no noise at all; it is a graph of its own, LoRA's.
+Step 0 of a ramp has no noise and a graph of its own, LoRA's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.lora.test_bases import quantised
 
 NO_COMPILER = not (shutil.which("g++") or shutil.which("clang++"))
 INDUCTOR_S = [pytest.mark.slow, pytest.mark.skipif(NO_COMPILER, reason="no C++ compiler")]
-# (inductor uses parts of PyTorch that PyTorch itself wants to be rid of)
+# (inductor uses deprecated parts of PyTorch)
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.torch.jit.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
@@ -36,7 +36,7 @@ INS, OUTS = 8, 12
 
 @pytest.fixture(autouse=True)
 def compiled_once() -> Iterator[None]:
-    """A fresh compiler, for which compiling again is an error, and which draws masks as eager PyTorch does."""
+    """Reset the compiler, make recompilation an error, and let it draw dropout masks as eager PyTorch does."""
     torch._dynamo.reset()
     counters.clear()
     with (
@@ -50,16 +50,16 @@ def compiled_once() -> Iterator[None]:
 
 
 def filled(model: nn.Module) -> nn.Module:
-    """In training, with adapters that have learned something."""
+    """Return the model in training mode, with a B that is not zero."""
     source = torch.Generator().manual_seed(5)
-    for name, one in model.named_parameters():
+    for name, parameter in model.named_parameters():
         if "lora_B" in name:
-            nn.init.normal_(one, std=0.5, generator=source)
+            nn.init.normal_(parameter, std=0.5, generator=source)
     return model.train()
 
 
 def adapted(kind: str, model: nn.Module | None = None) -> nn.Module:
-    """Two adapted layers, or a whole model's."""
+    """Return two adapted layers, or a whole model adapted."""
     name, _, rest = kind.partition(", ")
     p = 0.3 if rest == "dropout" else 0.0
     if model is None:
@@ -80,30 +80,34 @@ def gradients(model: nn.Module, *inputs: Tensor, seed: int = 0) -> dict[str, Ten
     torch.manual_seed(seed)
     y = model(*inputs)
     (y if isinstance(y, Tensor) else y.logits).float().pow(2).mean().backward()
-    grads = {name: one.grad for name, one in model.named_parameters() if one.requires_grad}
-    return {name.removeprefix("_orig_mod."): one.clone() for name, one in grads.items() if one is not None}
+    grads = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {
+        name.removeprefix("_orig_mod."): gradient.clone()
+        for name, gradient in grads.items()
+        if gradient is not None
+    }
 
 
 def with_explicit_noise(model: nn.Module, noise: flat.Noise) -> nn.Module:
     """A copy, not armed, with W + eps for W. (For our layers in pieces, so that dropout draws as a compiler's code.)"""
     other = copy.deepcopy(model)
     for layer, plain in (
-        (one, other.get_submodule(name))
-        for name, one in model.named_modules()
-        if one in list(noise.layers.values())
+        (module, other.get_submodule(name))
+        for name, module in model.named_modules()
+        if module in list(noise.layers.values())
     ):
-        base, eps = base_of(plain), layer._noise.draw().to(base_of(plain).weight.dtype)
+        base, eps = base_of(plain), layer.noise.eps().to(base_of(plain).weight.dtype)
         base.weight.data += eps.T if isinstance(base, Conv1D) else eps
-        base.register_forward_hook(lambda *given: None)
+        base.register_forward_hook(lambda *args: None)
     return other
 
 
 def assert_near(got: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float = 1e-5) -> None:
     assert got.keys() == wanted.keys()
-    scale = max(one.norm() for one in wanted.values())
+    scale = max(gradient.norm() for gradient in wanted.values())
     assert 0 < scale < torch.inf
-    for name, one in wanted.items():
-        assert (got[name] - one).norm() <= tolerance * scale, name
+    for name, gradient in wanted.items():
+        assert (got[name] - gradient).norm() <= tolerance * scale, name
 
 
 def assert_one_graph() -> None:
@@ -158,7 +162,7 @@ def test_a_layer_of_several_windows(backend: str, kind: str, monkeypatch: pytest
         x = torch.randn(16, INS)
         for step in range(3):
             noise.begin_step(step)
-            assert [len(one) for one in next(iter(noise.layers.values()))._noise.blocks] == [5, 5, 2]
+            assert [len(block) for block in next(iter(noise.layers.values())).noise.blocks] == [5, 5, 2]
             assert_near(gradients(compiled, x), gradients(with_explicit_noise(model, noise), x))
         assert_one_graph()
 
@@ -170,13 +174,15 @@ def test_w_plus_eps_is_built_again_for_the_backward_pass(backend: str, kind: str
     with flat.arm(model, rho=0.5, schedule="constant") as noise:
         noise.begin_step(0)
         compiled = torch.compile(model, fullgraph=True, backend=backend)
-        known = {one.untyped_storage().data_ptr() for one in model.parameters()}
-        known.add(next(iter(noise.layers.values()))._noise.blocks[0].untyped_storage().data_ptr())
-        with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
+        known = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+        known.add(next(iter(noise.layers.values())).noise.blocks[0].untyped_storage().data_ptr())
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor
+        ):
             compiled(torch.randn(2, INS, requires_grad=True)).sum().backward()
-    fresh = [one for one in kept if one.untyped_storage().data_ptr() not in known]
+    fresh = [tensor for tensor in kept if tensor.untyped_storage().data_ptr() not in known]
     assert len(kept) > len(fresh) > 0
-    assert max(one.numel() for one in fresh) <= 2 * OUTS  # outputs, and numbers for the rows
+    assert max(tensor.numel() for tensor in fresh) <= 2 * OUTS  # outputs, and one number a row
 
 
 @BACKENDS
@@ -192,7 +198,7 @@ def test_under_bf16_autocast(backend: str, kind: str, held: torch.dtype) -> None
         for step in range(3):
             noise.begin_step(step)
             got = gradients(compiled, x)
-            assert all(one.dtype == torch.float32 for one in got.values())
+            assert all(gradient.dtype == torch.float32 for gradient in got.values())
             assert_near(
                 got, gradients(with_explicit_noise(model, noise), x), 8 * torch.finfo(torch.bfloat16).eps
             )
@@ -232,7 +238,7 @@ def test_there_is_no_noise_in_evaluation_nor_in_a_pass_without_gradients(backend
         torch.testing.assert_close(compiled.eval()(x), plain)
         compiled.train()
         graphs = counters["stats"]["unique_graphs"]
-        for step in range(1, 4):  # each has its graph, and these serve on
+        for step in range(1, 4):  # both graphs are used again
             noise.begin_step(step)
             assert not torch.allclose(compiled(x), plain, atol=1e-2)
             with torch.no_grad():
@@ -247,20 +253,20 @@ def test_noise_is_the_same_whatever_comes_first(backend: str, armed_first: bool,
     model, x = adapted("ours"), torch.randn(16, INS)
     draws, grads = [], []
     for how in ("eager", "compiled"):
-        one = copy.deepcopy(model)
+        again = copy.deepcopy(model)
         compiled = (
-            one if how == "eager" or armed_first else torch.compile(one, fullgraph=True, backend=backend)
+            again if how == "eager" or armed_first else torch.compile(again, fullgraph=True, backend=backend)
         )
-        with flat.arm(compiled if outer else one, rho=0.5, schedule="constant") as noise:
+        with flat.arm(compiled if outer else again, rho=0.5, schedule="constant") as noise:
             if how == "compiled" and armed_first:
-                compiled = torch.compile(one, fullgraph=True, backend=backend)
+                compiled = torch.compile(again, fullgraph=True, backend=backend)
             noise.begin_step(3)
             grads.append(gradients(compiled, x))
-            draws.append([layer._noise.draw() for layer in list(noise.layers.values())])
+            draws.append([layer.noise.eps() for layer in list(noise.layers.values())])
             assert list(noise.layers) == ["0", "2"]
     assert_near(grads[1], grads[0])
-    for one, other in zip(*draws, strict=True):
-        assert torch.equal(one, other)
+    for mine, theirs in zip(*draws, strict=True):
+        assert torch.equal(mine, theirs)
 
 
 @pytest.mark.parametrize("kind", ["nf4", "8bit"])

@@ -1,8 +1,7 @@
-"""What users are shown of Flat-LoRA runs: the paper's sanity run, and docs/flat-lora.md."""
+"""The code that users see runs: the paper's sanity run, and the snippets of docs/flat-lora.md."""
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ DOCS = (ROOT / "docs" / "flat-lora.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[ModuleType]:
-    """The example, with its base learned once."""
+    """Return the example's module, with its base trained once."""
     spec = importlib.util.spec_from_file_location("hello_t5", ROOT / "examples" / "hello_t5.py")
     assert spec is not None
     assert spec.loader is not None
@@ -52,21 +51,23 @@ def test_a_t5_is_taught_hello_hello_under_noise(
 def test_the_examples_noise_is_on_while_it_learns(
     example: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    met: list[bool] = []
+    noisy: list[bool] = []
     loss_of = example.loss_of
 
     def watched(model: nn.Module, pairs: dict[str, str]) -> Tensor:
-        met.append(all(one._noise is not None for one in model.modules() if isinstance(one, Perturbed)))
+        noisy.append(
+            all(module.noise is not None for module in model.modules() if isinstance(module, Perturbed))
+        )
         return loss_of(model, pairs)
 
     monkeypatch.setattr(example, "loss_of", watched)
     example.teach(example.adapted(example.echoing(), by_peft=False), rho=0.1, steps=3)
-    assert met == [False, True, True]  # the ramp starts at 0
+    assert noisy == [False, True, True]  # the ramp starts at 0
 
 
 def test_the_docs_snippets_run(bert: nn.Module, tokens: Tensor, tmp_path: Path) -> None:
     trainers, own_loop, automatic = re.findall(r"```python\n(.*?)```", DOCS, flags=re.DOTALL)
-    rows = [{"input_ids": one, "labels": torch.tensor(i)} for i, one in enumerate(tokens)]
+    rows = [{"input_ids": row, "labels": torch.tensor(i)} for i, row in enumerate(tokens)]
     arguments = TrainingArguments(
         str(tmp_path), max_steps=2, report_to="none", disable_tqdm=True, use_cpu=True
     )
@@ -80,6 +81,6 @@ def test_the_docs_snippets_run(bert: nn.Module, tokens: Tensor, tmp_path: Path) 
 
 def test_the_docs_name_every_option_and_its_default() -> None:
     table = dict(re.findall(r"^\| `(\w+)` \| `?([^|`]*)`? \|", DOCS, flags=re.MULTILINE))
-    for field in dataclasses.fields(FlatConfig):
-        default = "all" if field.name == "layers" else str(field.default)
-        assert table[field.name].strip().strip('"') == default
+    for name, field in FlatConfig.model_fields.items():
+        default = "all" if name == "layers" else str(field.default)
+        assert table[name].strip().strip('"') == default

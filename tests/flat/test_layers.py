@@ -1,4 +1,4 @@
-"""Layers of every kind under noise, against the loss of explicit W' + eps by plain autograd."""
+"""Layers of every kind under noise, compared with the loss of explicit W' + eps by plain autograd."""
 
 from __future__ import annotations
 
@@ -45,27 +45,27 @@ def test_outputs_and_gradients_are_those_of_the_explicit_loss(kind: str) -> None
     with flat.arm(model, rho=0.5, schedule="constant") as noise:
         assert list(noise.layers) == TARGETS
         noise.begin_step(3)
-        eps = {name: layer._noise.draw() for name, layer in noise.layers.items()}
+        eps = {name: layer.noise.eps() for name, layer in noise.layers.items()}
         armed = results(model, x)
     close(armed, results(under_explicit_noise(plain, eps), x))
     clean = results(plain, x)
     assert all(
         (armed[name] - clean[name]).abs().max() > 1e-3 for name in armed
-    )  # else this would show nothing
+    )  # otherwise the test would show nothing
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("conv1d", [False, True])
 def test_our_layer_is_its_formula(dropout: float, conv1d: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     plans: list[Plan] = []
-    monkeypatch.setattr(fused, "Plan", lambda *given: plans.append(Plan(*given)) or plans[-1])
+    monkeypatch.setattr(fused, "Plan", lambda *args: plans.append(Plan(*args)) or plans[-1])
     model = ours(net(conv1d), dropout=dropout).double()
     layer, x = model.up, rows(torch.float64).requires_grad_()
     with flat.arm(model, rho=0.5, schedule="constant", layers="up") as noise:
         noise.begin_step(1)
-        eps = layer._noise.draw()
+        eps = layer.noise.eps()
         layer(x).pow(3).sum().backward()
-    a, b, x2 = (one.detach().clone().requires_grad_() for one in (layer.lora_A, layer.lora_B, x))
+    a, b, x2 = (tensor.detach().clone().requires_grad_() for tensor in (layer.lora_A, layer.lora_B, x))
     mask = plans[0].dropped(torch.ones_like(x2)) / (1 - dropout)
     y = x2 @ (layer.weight + eps).T + layer.bias + 2 * ((mask * x2) @ a.T @ b.T)
     y.pow(3).sum().backward()
@@ -79,14 +79,14 @@ def test_doras_magnitude_learns_from_the_clean_direction() -> None:
     layer, x = canonical(model)["up"], rows(torch.float64).requires_grad_()
     with flat.arm(model, rho=0.5, schedule="constant", layers="up") as noise:
         noise.begin_step(1)
-        eps = layer._noise.draw()
+        eps = layer.noise.eps()
         layer(x).pow(3).sum().backward()
     trained = (
         layer.lora_A["default"].weight,
         layer.lora_B["default"].weight,
         layer.lora_magnitude_vector["default"].weight,
     )
-    a, b, m, x2 = (one.detach().clone().requires_grad_() for one in (*trained, x))
+    a, b, m, x2 = (parameter.detach().clone().requires_grad_() for parameter in (*trained, x))
     base = layer.get_base_layer()
     full = base.weight + 2 * b @ a
     direction = full / full.detach().norm(dim=1, keepdim=True)
@@ -96,7 +96,7 @@ def test_doras_magnitude_learns_from_the_clean_direction() -> None:
 
 
 def merged_weights(kind: str, model: nn.Module) -> dict[str, Tensor]:
-    """W' (out, in) of each adapted layer, as merging makes it."""
+    """Return W' (out, in) of each adapted layer, computed by merging."""
     twin = copy.deepcopy(model)
     merged = merge_lora(twin, keep=False) if kind.startswith("ours") else twin.merge_and_unload()
     return {name: weight_of(merged.get_submodule(name)) for name in TARGETS}
@@ -110,11 +110,11 @@ def test_a_rows_noise_is_scaled_by_the_merged_rows_norm(kind: str) -> None:
         noise.begin_step(0)
         for name, layer in noise.layers.items():
             wanted = 0.3 / math.sqrt(merged[name].shape[1]) * merged[name].norm(dim=1, keepdim=True)
-            torch.testing.assert_close(layer._noise.scale.abs(), wanted.detach(), rtol=1e-7, atol=0)
-            assert torch.equal(layer._noise.scale.sign(), layer._noise.strength.sign())
+            torch.testing.assert_close(layer.noise.scale.abs(), wanted.detach(), rtol=1e-7, atol=0)
+            assert torch.equal(layer.noise.scale.sign(), layer.noise.strength.sign())
             assert (
-                layer._noise.blocks[0].stride() == weight_of(base_of(layer)).stride()
-            )  # one after the other
+                layer.noise.blocks[0].stride() == weight_of(base_of(layer)).stride()
+            )  # read in memory order
             own = weight_of(base_of(layer)).norm(dim=1, keepdim=True)
             assert (merged[name].norm(dim=1, keepdim=True) / own - 1).abs().max() > 0.01  # W' is not W
 
@@ -123,12 +123,12 @@ def test_the_scale_follows_what_is_learned() -> None:
     model = ours().double()
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)
-        before = model.up._noise.scale.abs()
+        before = model.up.noise.scale.abs()
         with torch.no_grad():
             model.up.lora_B.mul_(3)
         noise.begin_step(1)
         wanted = 0.3 / math.sqrt(10) * (model.up.weight + model.up.delta()).norm(dim=1, keepdim=True).detach()
-        torch.testing.assert_close(model.up._noise.scale.abs(), wanted, rtol=1e-7, atol=0)
+        torch.testing.assert_close(model.up.noise.scale.abs(), wanted, rtol=1e-7, atol=0)
         assert not torch.allclose(before, wanted)
 
 
@@ -144,11 +144,11 @@ def test_pefts_lora_and_ours_meet_the_same_noise_and_learn_the_same() -> None:
     for model in (mine, theirs):
         with flat.arm(model, rho=0.5, seed=3, schedule="constant") as noise:
             noise.begin_step(2)
-            drawn.append({name: layer._noise.draw() for name, layer in noise.layers.items()})
+            drawn.append({name: layer.noise.eps() for name, layer in noise.layers.items()})
             got.append(results(model, rows(torch.float64)))
     assert drawn[0].keys() == drawn[1].keys()
     assert all(torch.equal(drawn[0][name], drawn[1][name]) for name in drawn[0])
-    got[1] = {name.replace(".default.weight", ""): one for name, one in got[1].items()}
+    got[1] = {name.replace(".default.weight", ""): tensor for name, tensor in got[1].items()}
     close(*got)
 
 

@@ -1,4 +1,4 @@
-"""Noise in two processes (gloo, on this machine) against one: DDP and FSDP2, for our layers and for PEFT's."""
+"""Noise in two local processes (gloo) compared with one process: DDP and FSDP2, lowland's layers and PEFT's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from lowland import LoRAConfig, add_lora, flat
-from lowland.flat.arm import WRAPPERS
+from lowland.flat.arming import WRAPPERS
 from lowland.flat.layers import base_of
 from lowland.ground.mistakes import Mistake
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 WORLD, BATCHES, STEP = 2, 2, 3
 SMALL = 0.1
-"""Of inputs in bf16: where tanh is steep, its derivative does not hang on their rounding."""
+"""Size of the inputs in bf16: near 0 the derivative of tanh does not depend on their rounding."""
 KINDS = ("ours", "peft", "dora")
 DDP: dict[str, dict[str, Any]] = {
     "accumulated": {},
@@ -48,19 +48,19 @@ FSDP: dict[str, dict[str, Any]] = {
 
 
 class Net(nn.Sequential):
-    """Blocks, each one checkpointed if asked."""
+    """Sequence of blocks, each checkpointed if `reentrant` is set."""
 
     reentrant: bool | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(T, 8) -> (T, 8)."""
+        """Return y (T, 8) for x (T, 8)."""
         for block in self:
             x = block(x) if self.reentrant is None else checkpoint(block, x, use_reentrant=self.reentrant)
         return x
 
 
 def net(kind: str = "ours", reentrant: bool | None = None) -> nn.Module:
-    """Three adapted blocks in float64, so that only what is wrong can differ."""
+    """Return three adapted blocks, in float64 so that rounding hides no error."""
     torch.manual_seed(0)
     inner = Net(*(nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(3)))
     inner.reentrant = reentrant
@@ -68,41 +68,41 @@ def net(kind: str = "ours", reentrant: bool | None = None) -> nn.Module:
         model: nn.Module = add_lora(inner, LoRAConfig(r=2))
     else:
         model = get_peft_model(inner, LoraConfig(r=2, target_modules=r"\d\.0", use_dora=kind == "dora"))
-    for name, one in model.named_parameters():
+    for name, parameter in model.named_parameters():
         if "lora_B" in name:
-            nn.init.normal_(one)
+            nn.init.normal_(parameter)
     return model.double().train()
 
 
 def blocks_of(model: nn.Module) -> nn.Sequential:
-    return next(one for one in model.modules() if isinstance(one, Net))
+    return next(module for module in model.modules() if isinstance(module, Net))
 
 
 def batches_of(rank: int, size: float = 1.0) -> list[Tensor]:
-    """Micro-batches (40, 8): large enough for the merged form."""
+    """Return micro-batches (40, 8), large enough for the merged form."""
     source = torch.Generator().manual_seed(rank)
     drawn = (size * torch.randn(40, 8, generator=source, dtype=torch.float64) for _ in range(BATCHES))
-    return [one.requires_grad_() for one in drawn]
+    return [batch.requires_grad_() for batch in drawn]
 
 
 def armed(model: nn.Module, **options: Any) -> flat.Noise:
-    """Under the noise of a step."""
+    """Arm a model and draw the noise of a step."""
     noise = flat.arm(model, **{"rho": 0.5, "schedule": "constant", "seed": 7, **options})
     noise.begin_step(STEP)
     return noise
 
 
-def whole(one: Tensor) -> Tensor:
-    return (one.full_tensor() if isinstance(one, DTensor) else one).detach().clone()
+def whole(tensor: Tensor) -> Tensor:
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().clone()
 
 
 def state_of(model: nn.Module, noise: flat.Noise) -> dict[str, Tensor]:
-    """Every parameter, gradient and draw, whole, named as in one process."""
-    state = {f"{name}.draw": layer._noise.draw() for name, layer in noise.layers.items()}
-    for name, one in model.named_parameters():
-        state[WRAPPERS.sub("", name)] = whole(one)
-        if one.grad is not None:
-            state[f"{WRAPPERS.sub('', name)}.grad"] = whole(one.grad)
+    """Return every parameter, gradient and draw, gathered, by the names of one process."""
+    state = {f"{name}.draw": layer.noise.eps() for name, layer in noise.layers.items()}
+    for name, parameter in model.named_parameters():
+        state[WRAPPERS.sub("", name)] = whole(parameter)
+        if parameter.grad is not None:
+            state[f"{WRAPPERS.sub('', name)}.grad"] = whole(parameter.grad)
     state["others"] = torch.tensor(len(list(model.buffers())) + len(model.state_dict()))
     return state
 
@@ -116,7 +116,7 @@ def ddp(
     reentrant: bool | None = None,
     **options: Any,
 ) -> dict[str, Tensor]:
-    """Gradients gathered over two micro-batches; only the last one is reduced (all, with a static graph)."""
+    """Return the state after two accumulated micro-batches; only the last is reduced (all, with a static graph)."""
     model = net(kind, reentrant)
     noise = None if wrapped_first else armed(model, **options)
     wrapped = DistributedDataParallel(model, static_graph=static_graph)
@@ -138,7 +138,7 @@ def fsdp(
     armed_first: bool = False,
     precision: torch.dtype | None = None,
 ) -> dict[str, Tensor]:
-    """The same with all parameters cut in two."""
+    """Return the state after two micro-batches with all parameters sharded over two processes."""
     model = net(kind, reentrant)
     if precision is not None:
         model = model.float()
@@ -152,7 +152,7 @@ def fsdp(
         for part in {"blocks": [block], "layers": [block[0]], "adapters": thin_parts(block)}[parts]:
             fully_shard(part, **options)
     fully_shard(model, **options)
-    assert all(isinstance(one, DTensor) for one in model.parameters())
+    assert all(isinstance(parameter, DTensor) for parameter in model.parameters())
     noise = noise or armed(model)
     for batch in batches_of(rank) if precision is None else batches_of(rank, SMALL):
         model(batch.to(precision)).double().pow(2).mean().backward()
@@ -160,13 +160,17 @@ def fsdp(
 
 
 def thin_parts(block: nn.Module) -> list[nn.Module]:
-    """PEFT's A and B, which are modules of their own."""
-    return [one for name, one in block.named_modules() if name.endswith(("lora_A.default", "lora_B.default"))]
+    """Return PEFT's A and B, which are modules of their own."""
+    return [
+        module
+        for name, module in block.named_modules()
+        if name.endswith(("lora_A.default", "lora_B.default"))
+    ]
 
 
 def refusals(rank: int) -> dict[str, str]:
-    """What is said to those who shard what cannot be."""
-    mesh, said = init_device_mesh("cpu", (WORLD,)), {}
+    """Return the errors for models that cannot be sharded in this way."""
+    mesh, errors = init_device_mesh("cpu", (WORLD,)), {}
     model = net()
     for block in blocks_of(model):
         fully_shard(block[0].base, mesh=mesh)
@@ -177,12 +181,12 @@ def refusals(rank: int) -> dict[str, str]:
     armed(model)
     with pytest.raises(RuntimeError) as layer:
         fully_shard(blocks_of(model)[0][0], mesh=mesh)
-    said["bases"], said["armed layer"] = str(bases.value), str(layer.value)
-    return said
+    errors["bases"], errors["armed layer"] = str(bases.value), str(layer.value)
+    return errors
 
 
 def worker(rank: int, folder: str) -> None:
-    """One of the processes."""
+    """Run all cases in one of the processes, and save the states."""
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
@@ -201,14 +205,14 @@ def worker(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def states(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each of the two processes came to; most of their time goes into imports, so there is one pair for all."""
+    """Return the states of the two processes, which run all cases, since most of their time goes into imports."""
     folder = tmp_path_factory.mktemp("processes")
     multiprocessing.spawn(worker, (str(folder),), nprocs=WORLD)
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
 
 
 def alone(kind: str, size: float = 1.0, rho: float = 0.5) -> dict[str, Tensor]:
-    """One process: the joined batch at once."""
+    """Return the state of one process after the joined batch."""
     with torch.random.fork_rng():
         model = net(kind)
         noise = armed(model, rho=rho)
@@ -218,16 +222,16 @@ def alone(kind: str, size: float = 1.0, rho: float = 0.5) -> dict[str, Tensor]:
 
 
 def assert_same(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    """W, A, B and the noise to the bit, and the gradients."""
+    """Compare W, A, B and the noise to the bit, and the gradients closely."""
     assert got.keys() == wanted.keys()
     assert sum(name.endswith(".grad") for name in got) >= 6
     assert sum(name.endswith(".draw") for name in got) == 3
-    for name, one in wanted.items():
-        assert one.any()
+    for name, tensor in wanted.items():
+        assert tensor.any()
         if name.endswith(".grad"):
-            torch.testing.assert_close(got[name], one, rtol=0, atol=1e-11)
+            torch.testing.assert_close(got[name], tensor, rtol=0, atol=1e-11)
         else:
-            assert torch.equal(got[name], one), name
+            assert torch.equal(got[name], tensor), name
 
 
 @pytest.mark.parametrize("how", DDP)
@@ -255,14 +259,18 @@ def test_fsdp2_where_peft_s_thin_layers_are_sharded_by_themselves(states: list) 
 def test_fsdp2_with_parameters_in_bf16(states: list, kind: str) -> None:
     wanted, clean = alone(kind, SMALL), alone(kind, SMALL, rho=0.001)
     assert all(
-        (clean[name] - one).norm() > 0.2 * one.norm() for name, one in wanted.items() if "grad" in name
+        (clean[name] - tensor).norm() > 0.2 * tensor.norm()
+        for name, tensor in wanted.items()
+        if "grad" in name
     )
     for got in (state[f"bf16 {kind}"] for state in states):
-        for name, one in wanted.items():
+        for name, tensor in wanted.items():
             if name.endswith((".grad", ".draw")):
-                assert (got[name] - one).norm() <= (0.1 if name.endswith(".grad") else 0.03) * one.norm()
+                assert (got[name] - tensor).norm() <= (
+                    0.1 if name.endswith(".grad") else 0.03
+                ) * tensor.norm()
             else:
-                assert torch.equal(got[name], one.float() if one.is_floating_point() else one)
+                assert torch.equal(got[name], tensor.float() if tensor.is_floating_point() else tensor)
 
 
 def test_each_rank_may_have_a_draw_of_its_own_and_the_gradient_is_their_mean(states: list) -> None:
@@ -274,10 +282,16 @@ def test_each_rank_may_have_a_draw_of_its_own_and_the_gradient_is_their_mean(sta
                 base_of(layer).weight.data += state[f"{name}.draw"]
             for batch in batches_of(rank):
                 model(batch).pow(2).mean().backward()
-            grads.append({f"{n}.grad": one.grad for n, one in model.named_parameters() if one.requires_grad})
-            draws.append({name: one for name, one in state.items() if name.endswith(".draw")})
+            grads.append(
+                {
+                    f"{n}.grad": parameter.grad
+                    for n, parameter in model.named_parameters()
+                    if parameter.requires_grad
+                }
+            )
+            draws.append({name: tensor for name, tensor in state.items() if name.endswith(".draw")})
     assert not any(torch.equal(draws[0][name], draws[1][name]) for name in draws[0])
-    for state in (one["per rank"] for one in states):
+    for state in (of_rank["per rank"] for of_rank in states):
         for name in grads[0]:
             mean = (grads[0][name] + grads[1][name]) / WORLD
             torch.testing.assert_close(state[name], mean, rtol=0, atol=1e-11)
@@ -292,6 +306,6 @@ def test_the_bank_is_neither_a_buffer_nor_saved() -> None:
 
 
 def test_what_cannot_be_sharded_is_refused(states: list) -> None:
-    said = states[0]["refusals"]
-    assert "its base has hooks" in said["bases"]
-    assert "LoRALinear is armed; shard the model first" in said["armed layer"]
+    errors = states[0]["refusals"]
+    assert "its base layer has hooks" in errors["bases"]
+    assert "LoRALinear is armed; shard the model first" in errors["armed layer"]

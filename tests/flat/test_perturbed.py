@@ -1,4 +1,4 @@
-"""When a module meets noise, and what an armed module leaves as it was: copies, files, types."""
+"""When noise acts in a module; copies, files and types of armed and disarmed modules."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def merged(model: Any) -> Iterator[None]:
     yield
     for name, layer in canonical(model).items():
         if name in ("up", "down"):
-            layer.merged_adapters.clear()  # (unmerging is inexact; for IA3 it warns)
+            layer.merged_adapters.clear()  # (unmerging is inexact, and warns for IA3)
     model.load_state_dict(before)
 
 
@@ -92,7 +92,7 @@ def test_there_is_noise_exactly_where_it_trains(kind: str, state: str) -> None:
         assert not torch.equal(noisy, forward(plain))
         with STATES[state](model), STATES[state](plain):
             assert torch.equal(forward(model), forward(plain))
-        assert torch.equal(forward(model), noisy)  # one draw a step, over all its forward passes
+        assert torch.equal(forward(model), noisy)  # all forward passes of a step share one draw
         noise.end_step()
         assert torch.equal(forward(model), forward(plain))
         noise.begin_step(2)
@@ -128,8 +128,10 @@ def test_rho_zero_is_lora_to_the_bit(kind: str) -> None:
         noise = None if rho is None else flat.arm(model, rho=rho, total_steps=3)
         torch.manual_seed(3)
         train(model, noise)
-        trained.append({name: one for name, one in canonical(model)["head"].named_parameters()})
-        trained[-1] |= {name: one for name, one in model.named_parameters() if one.requires_grad}
+        trained.append({name: parameter for name, parameter in canonical(model)["head"].named_parameters()})
+        trained[-1] |= {
+            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
         trained[-1]["generator"] = torch.random.get_rng_state()
     plain, zero, some = trained
     assert all(torch.equal(plain[name], zero[name]) for name in plain)
@@ -137,7 +139,9 @@ def test_rho_zero_is_lora_to_the_bit(kind: str) -> None:
 
 
 def train(model: nn.Module, noise: flat.Noise | None, steps: int = 3) -> None:
-    optimizer = torch.optim.SGD([one for one in model.parameters() if one.requires_grad], lr=0.01)
+    optimizer = torch.optim.SGD(
+        [parameter for parameter in model.parameters() if parameter.requires_grad], lr=0.01
+    )
     for step in range(steps):
         if noise is not None:
             noise.begin_step(step)
@@ -150,7 +154,7 @@ def train(model: nn.Module, noise: flat.Noise | None, steps: int = 3) -> None:
 
 @pytest.mark.parametrize("kind", DROPOUT)
 def test_the_dropout_masks_are_those_without_noise(kind: str) -> None:
-    """Noise so weak that it shows no more: what differs then are masks."""
+    """Use noise too weak to show, so that only other masks could make a difference."""
     model = KINDS[kind]().double()
     clean = results(model, rows(torch.float64))
     with flat.arm(model, rho=1e-13, schedule="constant") as noise:
@@ -186,14 +190,14 @@ def test_a_copy_of_an_armed_model_is_plain(kind: str, way: str) -> None:
         assert_same_kinds(twin, plain)
         assert torch.equal(forward(twin), forward(plain))
         with torch.no_grad():
-            next(one for one in twin.parameters() if one.requires_grad).zero_()
+            next(parameter for parameter in twin.parameters() if parameter.requires_grad).zero_()
         assert not torch.equal(forward(twin), forward(plain))
-        with flat.arm(twin, **ARMED) as another:  # it can be armed by itself
+        with flat.arm(twin, **ARMED) as another:  # the copy can be armed
             assert another.layers.keys() == noise.layers.keys()
 
 
 def assert_same_kinds(model: nn.Module, plain: nn.Module) -> None:
-    mine, theirs = (dict(one.named_modules()) for one in (model, plain))
+    mine, theirs = (dict(root.named_modules()) for root in (model, plain))
     assert list(mine) == list(theirs)
     for name in mine:
         assert type(mine[name]) is type(theirs[name])
@@ -201,7 +205,7 @@ def assert_same_kinds(model: nn.Module, plain: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_disarmed_a_model_is_what_it_was(kind: str) -> None:
+def test_a_disarmed_model_is_what_it_was(kind: str) -> None:
     model = KINDS[kind]()
     plain = copy.deepcopy(model)
     noise = flat.arm(model, vectors=True, **ARMED)
@@ -210,9 +214,9 @@ def test_disarmed_a_model_is_what_it_was(kind: str) -> None:
     results(model, rows())
     noise.disarm()
     assert_same_kinds(model, plain)
-    assert all(not one._forward_pre_hooks and not one._forward_hooks for one in model.modules())
+    assert all(not module._forward_pre_hooks and not module._forward_hooks for module in model.modules())
     assert not noise.layers
-    noise.disarm()  # once more does no harm
+    noise.disarm()  # a second call does no harm
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -228,7 +232,7 @@ def test_an_armed_model_prints_and_has_the_state_of_a_plain_one(kind: str) -> No
         model.load_state_dict(theirs)
 
 
-def test_an_armed_peft_model_is_saved_and_merged_as_ever(tmp_path: Path) -> None:
+def test_an_armed_peft_model_is_saved_and_merged_like_a_plain_one(tmp_path: Path) -> None:
     model = peft_lora()
     plain = copy.deepcopy(model)
     with flat.arm(model, **ARMED) as noise:
@@ -248,12 +252,12 @@ def test_an_armed_peft_model_is_saved_and_merged_as_ever(tmp_path: Path) -> None
     again.base_model.model.head.load_state_dict(plain.base_model.model.head.state_dict())
     assert torch.equal(again(rows()), plain.eval()(rows()))
     wanted = plain.merge_and_unload()
-    for one in (merged, here):
-        assert_same_kinds(one, wanted)
-        assert torch.equal(one(rows()), wanted(rows()))
+    for result in (merged, here):
+        assert_same_kinds(result, wanted)
+        assert torch.equal(result(rows()), wanted(rows()))
 
 
-def test_our_armed_model_is_saved_and_merged_as_ever(tmp_path: Path) -> None:
+def test_our_armed_model_is_saved_and_merged_like_a_plain_one(tmp_path: Path) -> None:
     model = ours()
     plain = copy.deepcopy(model)
     with flat.arm(model, **ARMED) as noise:
@@ -282,7 +286,7 @@ def test_adapters_come_and_go_while_armed() -> None:
         results(model, rows())
 
 
-def test_other_adapters_within_a_step_are_told_of() -> None:
+def test_a_change_of_adapters_within_a_step_is_an_error() -> None:
     model = get_peft_model(net(), LoraConfig(r=2, target_modules=["up"])).train()
     model.add_adapter("other", LoraConfig(r=2, target_modules=["up"]))
     x = torch.randn(4, 10)

@@ -1,4 +1,4 @@
-"""The ramps, and what they are called."""
+"""The schedules and their names."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from lowland import FlatLoRA
-from lowland.flat.layers import KINDS, kind_of
+from lowland.flat.layers import PERTURBED_CLASSES, class_name
 from lowland.flat.perturbed import Perturbed
 from tests.flat.trainers import options as trainer_options
 
@@ -36,7 +36,7 @@ pytestmark = [
 
 
 class Watch(TrainerCallback):
-    """Of each pass through an adapted layer: (training?, gradients?, adapter on?, does it answer with noise?)."""
+    """Records of each pass through an adapted layer: (training?, gradients?, adapter on?, noise in the output?)."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[bool, bool, bool, bool]] = []
@@ -56,7 +56,7 @@ class Watch(TrainerCallback):
 
 
 def adapted_layers(model: nn.Module) -> list[Any]:
-    return [one for one in model.modules() if kind_of(type(one)) in KINDS]
+    return [module for module in model.modules() if class_name(type(module)) in PERTURBED_CLASSES]
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def dpo(
 
 def trained(trainer: Any) -> dict[str, Tensor]:
     trainer.train()
-    return {name: one.clone() for name, one in trainer.model.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
 
 
 def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -167,7 +167,7 @@ def test_sft_has_noise_in_training_and_not_in_evaluation(
     trainer.train()
     assert watch.seen.count((True, True, True, True)) == 6
     assert set(watch.seen) == {(True, True, True, True), (False, False, True, False)}
-    assert not any(isinstance(one, Perturbed) for one in trainer.model.modules())
+    assert not any(isinstance(module, Perturbed) for module in trainer.model.modules())
 
 
 def test_sft_no_grad_passes_for_the_metrics_have_none(
@@ -178,7 +178,7 @@ def test_sft_no_grad_passes_for_the_metrics_have_none(
 
     watch = Watch()
     trainer = sft(llama, lora, tokenizer, tmp_path, FlatLoRA(**STEADY), watch)
-    trainer.compute_loss_func = loss  # TRL asks the model again then, without gradients
+    trainer.compute_loss_func = loss  # TRL then runs the model again, without gradients
     trainer.train()
     assert watch.seen == [(True, True, True, True), (True, False, True, False)] * 6
 
@@ -196,7 +196,7 @@ def test_checkpointing_changes_nothing(
 
 
 def policy_and_reference(watch: Watch) -> list[tuple[bool, bool, bool, bool]]:
-    return [one for one in watch.seen if one[0]]
+    return [entry for entry in watch.seen if entry[0]]
 
 
 def test_dpo_with_the_adapter_off_for_the_reference(
@@ -216,7 +216,7 @@ def test_dpo_that_goes_on_with_an_adapter_has_a_reference_adapter(
     watch = Watch()
     trainer = dpo(model, None, tokenizer, tmp_path, FlatLoRA(**STEADY), watch)
     assert "ref" in trainer.model.peft_config
-    before = {name: one.clone() for name, one in trainer.model.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     after = trained(trainer)
     assert policy_and_reference(watch) == [(True, True, True, True), (True, False, False, False)] * 6
     assert all(torch.equal(before[name], after[name]) for name in before if ".default." not in name)

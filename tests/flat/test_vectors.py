@@ -25,7 +25,7 @@ def test_a_vector_counts_as_one_row() -> None:
     entries = eps.numel()
     assert eps.mean().abs() < 4 * wanted / math.sqrt(entries)
     assert (eps.std() / wanted).item() == pytest.approx(1, abs=4 / math.sqrt(2 * entries))
-    among = torch.corrcoef(eps[:100])  # of seeds
+    among = torch.corrcoef(eps[:100])  # between seeds
     assert among.fill_diagonal_(0).abs().max() < 6 / math.sqrt(200)
 
 
@@ -45,23 +45,23 @@ def test_outputs_and_gradients_are_those_of_explicit_noise(build: object) -> Non
     with flat.arm(model, **ARMED) as noise:
         noise.begin_step(1)
         assert list(noise.norms) == ["norm"]
-        on_norm = noise.norms["norm"]._noise
-        on_layers = {name: (one._noise.draw(), one._bias_noise) for name, one in noise.layers.items()}
+        on_norm = noise.norms["norm"].noise
+        on_layers = {name: (layer.noise.eps(), layer.bias_noise) for name, layer in noise.layers.items()}
         armed = results(model, x)
     weight, bias = (on_norm[name].double() for name in ("weight", "bias"))
     plain = canonical(twin)["norm"]
 
-    def explicit(layer: nn.Module, given: tuple[Tensor], y: Tensor) -> Tensor:
-        return nn.functional.layer_norm(given[0], (12,), plain.weight + weight, plain.bias + bias)
+    def explicit(layer: nn.Module, inputs: tuple[Tensor], y: Tensor) -> Tensor:
+        return nn.functional.layer_norm(inputs[0], (12,), plain.weight + weight, plain.bias + bias)
 
     plain.register_forward_hook(explicit)
     for name, (eps, shift) in on_layers.items():
         layer = canonical(twin)[name]
-        layer.register_forward_hook(lambda layer, given, y, e=eps, s=shift: y + given[0] @ e.T + s)
+        layer.register_forward_hook(lambda layer, inputs, y, e=eps, s=shift: y + inputs[0] @ e.T + s)
     wanted = results(twin, x)
     assert "norm.weight" in wanted
-    for name, one in wanted.items():
-        torch.testing.assert_close(armed[name], one, rtol=1e-10, atol=1e-10)
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(armed[name], tensor, rtol=1e-10, atol=1e-10)
     assert norm.weight.grad is not None
 
 
@@ -71,7 +71,7 @@ def test_biases_have_their_own_noise_of_their_own_size() -> None:
     with flat.arm(model, **ARMED) as noise:
         for step in range(1500):
             noise.begin_step(step)
-            drawn.append(model.up._bias_noise)
+            drawn.append(model.up.bias_noise)
     eps = torch.stack(drawn)
     wanted = 0.5 / math.sqrt(12) * model.up.bias.norm()
     assert (eps.std() / wanted).item() == pytest.approx(1, abs=4 / math.sqrt(2 * eps.numel()))
@@ -85,10 +85,10 @@ def test_no_parameter_is_written() -> None:
             noise.begin_step(step)
             parameters = dict(model.norm.named_parameters())
             results(model, rows())
-            assert all(parameters[name] is one for name, one in model.norm.named_parameters())
+            assert all(parameters[name] is parameter for name, parameter in model.norm.named_parameters())
         with pytest.raises(RuntimeError):
-            model.norm(torch.zeros(2, 5))  # of a wrong size: an exception in mid-call
-        assert all(parameters[name] is one for name, one in model.norm.named_parameters())
+            model.norm(torch.zeros(2, 5))  # a wrong size, for an exception during the call
+        assert all(parameters[name] is parameter for name, parameter in model.norm.named_parameters())
     after = model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -105,7 +105,7 @@ def test_norms_are_known_by_their_name_and_only_where_asked() -> None:
         noisy = model(rows())
         noise.end_step()
         assert not torch.equal(noisy, model(rows()))
-    assert not any(isinstance(one, Perturbed) for one in model.modules())
+    assert not any(isinstance(module, Perturbed) for module in model.modules())
 
 
 def test_norms_without_noise_answer_to_the_bit_as_ever() -> None:
@@ -127,7 +127,7 @@ def test_norms_without_noise_answer_to_the_bit_as_ever() -> None:
 def test_a_hook_on_a_norm_is_called_once() -> None:
     model = add_lora(net(), LoRAConfig(r=2)).train()
     calls: list[int] = []
-    model.norm.register_forward_hook(lambda *given: calls.append(1))
+    model.norm.register_forward_hook(lambda *args: calls.append(1))
     with flat.arm(model, vectors=True, schedule="constant") as noise:
         noise.begin_step(0)
         model(torch.randn(4, 10))

@@ -1,4 +1,4 @@
-"""What the tests of the callback share: data, a watch on every pass, and a Trainer."""
+"""Shared by the tests of the callback: data, a watch on every pass, and a Trainer."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from transformers import (
     TrainingArguments,
 )
 
-from lowland.flat.layers import KINDS, kind_of
+from lowland.flat.layers import PERTURBED_CLASSES, class_name
 
 CHECKPOINTING = next(
     name
     for name in ("activation_checkpointing", "gradient_checkpointing")
     if hasattr(TrainingArguments, name)
 )
-"""The new name in transformers 5.23, or the old one."""
+"""Name of the option: the one since transformers 5.23, or the older one."""
 STEADY: dict[str, Any] = {"rho": 0.1, "schedule": "constant"}
 
 
 class Rows(Dataset):
-    """24 texts of 7 tokens, with a class, or with a text for an answer."""
+    """24 texts of 7 tokens, labelled with a class or with an answer text."""
 
     def __init__(self, answers: bool = False) -> None:
         generator = torch.Generator().manual_seed(1)
@@ -51,12 +51,12 @@ class Stream(IterableDataset):
 
 
 class Watch(TrainerCallback):
-    """Looks into every pass of one layer: does it answer other than without noise, and what is E?
+    """Callback that records every pass of one layer: whether its output has noise, and E.
 
     Attributes:
-        seen: of each pass: (training?, gradients?, optimizer step, E or None).
-        random: at the end of each step, the global generator's state.
-        batches: the input ids of the training passes.
+        seen: for each pass (training?, gradients?, optimizer step, E or None).
+        random: state of the global generator at the end of each step.
+        batches: input ids of the training passes.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -66,11 +66,11 @@ class Watch(TrainerCallback):
         self.step = 0
         adapted_layers(model)[-2].register_forward_hook(
             self._look
-        )  # T5: the decoder's q, asked for each token
+        )  # T5: the decoder's q, called for each token
         model.register_forward_pre_hook(self._note, with_kwargs=True)
 
     def _look(self, layer: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        noise = getattr(layer, "_noise", None)
+        noise = getattr(layer, "noise", None)
         with torch.no_grad():
             clean = getattr(layer, "plain", type(layer)).forward(layer, *inputs)
         noisy = not torch.equal(output, clean)
@@ -88,21 +88,21 @@ class Watch(TrainerCallback):
         self.random.append(torch.get_rng_state().numpy().tobytes())
 
     def draws(self) -> list[bytes | None]:
-        """E of each training pass."""
+        """Return E of each training pass."""
         return [e for trains, gradients, _, e in self.seen if trains and gradients]
 
     def other(self) -> list[bytes | None]:
-        """E of each pass that is not one."""
+        """Return E of each other pass."""
         return [e for trains, gradients, _, e in self.seen if not (trains and gradients)]
 
 
 def print_of(noise: Any) -> bytes:
-    """E's bits: its rows' signs, and the bank's numbers."""
-    return b"".join(one.contiguous().numpy().tobytes() for one in (noise.scale.sign(), *noise.blocks))
+    """Return the bits of E: the signs of its rows, and the numbers from the bank."""
+    return b"".join(tensor.contiguous().numpy().tobytes() for tensor in (noise.scale.sign(), *noise.blocks))
 
 
 def adapted_layers(model: nn.Module) -> list[Any]:
-    return [one for one in model.modules() if kind_of(type(one)) in KINDS]
+    return [module for module in model.modules() if class_name(type(module)) in PERTURBED_CLASSES]
 
 
 def options(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -122,23 +122,23 @@ def options(folder: Path, **changes: Any) -> dict[str, Any]:
 
 def trainer(model: nn.Module, folder: Path, *callbacks: TrainerCallback, **changes: Any) -> Trainer:
     own = {name: changes.pop(name) for name in ("train_dataset", "optimizers") if name in changes}
-    given: dict[str, Any] = {"train_dataset": Rows(), "eval_dataset": Rows(), **own}
+    data: dict[str, Any] = {"train_dataset": Rows(), "eval_dataset": Rows(), **own}
     arguments = TrainingArguments(**options(folder, **changes))
-    return Trainer(model, arguments, callbacks=list(callbacks), **given)
+    return Trainer(model, arguments, callbacks=list(callbacks), **data)
 
 
 def run(model: nn.Module, folder: Path, *callbacks: TrainerCallback, **changes: Any) -> dict[str, Tensor]:
-    """Train a copy of the model: its weights afterwards."""
+    """Train a copy of the model and return its state."""
     model = copy.deepcopy(model)
-    for one in callbacks:
-        if isinstance(one, Watch):
-            one.__init__(model)  # type: ignore[misc]
+    for callback in callbacks:
+        if isinstance(callback, Watch):
+            callback.__init__(model)  # type: ignore[misc]
     trainer(model, folder, *callbacks, **changes).train()
     return state(model)
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
-    return {name: one.clone() for name, one in model.state_dict().items()}
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
 def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

@@ -1,29 +1,17 @@
 """Flat-LoRA (Li et al., ICML 2025, arXiv 2409.14396): how it is learned.
 
 Training minimises E[L(W + s·BA + eps)] over A and B, with eps drawn anew at each optimizer step on the *merged full
-weight*, so that the minimum found is flat in the full space and not only in LoRA's.
+weight*, so that the minimum is flat in the full space and not only in LoRA's.
 
-Read `noise.py` and `product.py` first (what is drawn, and the product with it), then `bank.py` (where the numbers
-come from), `perturbed.py` (when a module meets noise), `layers.py` (our layers and PEFT's), `arm.py` (a model) and
-`callback.py` (a Trainer). `config.py` and `schedule.py` say what can be asked, `checks.py` what is refused,
-`vectors.py` what else can be perturbed, `auto.py` how strong the noise may be.
+Read `noise.py` and `product.py` first (what is drawn, and the product with it), then `bank.py` (the random numbers),
+`perturbed.py` (when noise acts in a module), `layers.py` (lowland's layers and PEFT's), `arming.py` (a model) and
+`callback.py` (a Trainer). `config.py` and `schedule.py` hold the options, `checks.py` what is refused, `vectors.py`
+noise on norms and biases, `losses.py` and `auto.py` how strong the noise may be.
+
+The public names stand in `__init__.pyi` and are loaded when they are first used, so that `lowland.flat.config` and
+`lowland.flat.schedule` can be imported without torch.
 """
 
-from lowland.flat.arm import Noise, arm
-from lowland.flat.auto import AutoRho, auto_rho, expected_losses
-from lowland.flat.callback import FlatLoRA
-from lowland.flat.config import FlatConfig
-from lowland.flat.schedule import constant, cosine_ramp, linear_ramp
+import lazy_loader
 
-__all__ = [
-    "AutoRho",
-    "FlatConfig",
-    "FlatLoRA",
-    "Noise",
-    "arm",
-    "auto_rho",
-    "constant",
-    "cosine_ramp",
-    "expected_losses",
-    "linear_ramp",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

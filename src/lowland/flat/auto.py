@@ -1,46 +1,42 @@
-"""How strong may the noise be? rho="auto" measures it: ours, not the paper's.
+"""rho="auto": a measurement of how strong the noise may be. It is lowland's own and not part of the paper.
 
-Before the first step the loss is measured at growing strengths sigma, and rho is the largest that lifts it by no more
-than a stated share. What is measured is a start, and rho is a strength at the end: here the adapter has learned
-nothing yet; in training its loss falls while the noise grows (unless the schedule says otherwise). So it finds an
-order of magnitude, which differs from model to model, and is no substitute for validation.
+Before the first step the loss is measured at growing strengths sigma. rho is the largest sigma that raises the loss by
+no more than a given share. The measurement is made at the start, but rho is the strength at the end: the adapter has
+learned nothing yet, and in training the loss falls while the noise grows (unless the schedule says otherwise). So the
+measurement finds an order of magnitude, which differs from model to model. It does not replace validation.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
-import torch
-from torch import Tensor, distributed, nn
-from torch.utils.data import IterableDataset
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import TrainerState, TrainingArguments
 
-from lowland.flat.arm import Noise
-from lowland.flat.checks import check
-from lowland.flat.config import FlatConfig
+from lowland.flat.config import DRAWS, LADDER, SHARE, FlatConfig, PlaceOptions, RhoSearch
+from lowland.flat.losses import Batch, expected_losses
 from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream, untouched_generators
 
-LADDER = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 BATCHES = 8
-"""Batches that the callback measures on."""
+"""Number of batches that the callback measures on."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class AutoRho:
-    """What `auto_rho` found.
+    """Result of `auto_rho`.
 
     Attributes:
-        rho: the largest strength of the ladder before the first that lifts the loss by more than was allowed.
-        losses: expected loss at each strength of the ladder, up to the first that was too much.
-        ladder: the strengths that were to be tried.
+        rho: the largest strength of the ladder before the first that raises the loss by more than allowed.
+        losses: expected loss at each strength of the ladder, up to the first that was too strong.
+        ladder: the strengths to try.
         base: the loss without noise.
     """
 
@@ -50,235 +46,149 @@ class AutoRho:
     base: float
 
 
-def expected_losses(
-    model: nn.Module,
-    batches: Iterable[Any],
-    sigmas: Sequence[float],
-    *,
-    seed: int = 0,
-    draws: int = 2,
-    **options: Any,
-) -> list[float]:
-    """E[L(W' + eps)] at each sigma: the mean loss over batches and draws of the noise, in evaluation mode.
-
-    Dropout is off, no parameter, buffer, mode or gradient changes, no global generator moves, and the model is left
-    unarmed. Under data parallelism it is the mean over the processes, too. The batches are run at each sigma, and
-    kept: give few.
-
-    Args:
-        model: with adapters, not armed.
-        batches: what the model takes, by name or in order, with labels: it has to answer with its loss.
-        sigmas: strengths of the noise; 0 is the loss without.
-        seed: of the noise, which is the same for all sigmas but for its size.
-        draws: of the noise, each for all the batches.
-        **options: of `FlatConfig` that say where the noise is: layers, vectors, noise.
-
-    Raises:
-        Mistake: if the model cannot be armed, answers with no loss, or there is no batch.
-    """
-    if draws < 1:
-        raise Mistake(f"draws is {draws}; it must be at least 1")
-    with untouched_generators():
-        batches = list(batches)
-    if not batches:
-        raise Mistake("there is no batch to measure the loss on; give at least one")
-    return [_expected_loss(model, batches, sigma, seed, draws, options) for sigma in sigmas]
-
-
 def auto_rho(
     model: nn.Module,
-    batches: Iterable[Any],
+    batches: Iterable[Batch],
     *,
-    share: float = 0.1,
+    share: float = SHARE,
     ladder: Sequence[float] = LADDER,
     seed: int = 0,
-    draws: int = 2,
-    **options: Any,
+    draws: int = DRAWS,
+    **options: Unpack[PlaceOptions],
 ) -> AutoRho:
-    """The largest sigma of a ladder whose expected rise of the loss is at most a share of the loss without noise.
+    """Find the largest sigma of a ladder that raises the expected loss by at most a share of the loss without noise.
 
-    rho = max{sigma : E[L(W' + eps)] - L(W') <= share · L(W')}, from small to large, up to the first that is too much.
+    rho = max{sigma : E[L(W' + eps)] - L(W') <= share · L(W')}, tried from small to large, up to the first sigma that is
+    too strong.
 
     Args:
-        model: as in `expected_losses`; so are batches, seed, draws and options.
-        batches: held out, or not learned from yet.
-        share: the rise that is allowed, of the loss.
-        ladder: strengths to try, rising.
+        model: with adapters, not armed; see `expected_losses`.
+        batches: held out, or not yet trained on; see `expected_losses`.
+        share: allowed rise of the loss, as a share of the loss without noise.
+        ladder: strengths to try, from small to large.
         seed: of the noise.
-        draws: of the noise.
-        **options: of `FlatConfig`.
+        draws: of the noise, each used for all batches.
+        **options: fields of `FlatConfig` that say where the noise acts: layers, vectors, noise.
 
     Raises:
-        Mistake: if even the smallest strength is too much, the loss is not a positive number, or a value is out of
+        Mistake: if even the smallest strength is too strong, the loss is not a positive number, or a value is out of
             its range.
 
     Example:
-        >>> found = auto_rho(model, batches)
-        >>> noise = arm(model, rho=found.rho, total_steps=1000)
+        >>> result = auto_rho(model, batches)
+        >>> noise = arm(model, rho=result.rho, total_steps=1000)
     """
-    check_share(share)
-    ladder = tuple(ladder)
-    if not ladder or ladder[0] <= 0 or any(a >= b for a, b in itertools.pairwise(ladder)):
-        raise Mistake(f"the ladder is {list(ladder)}; it must be strengths above 0, from small to large")
+    search = RhoSearch(share=share, ladder=tuple(ladder), draws=draws)
     with untouched_generators():
         batches = list(batches)
-    asked: dict[str, Any] = {"seed": seed, "draws": draws, **options}
-    (base,) = expected_losses(model, batches, [0.0], **asked)
+
+    def loss_at(sigma: float) -> float:
+        (loss,) = expected_losses(model, batches, [sigma], seed=seed, draws=search.draws, **options)
+        return loss
+
+    base = loss_at(0.0)
     if not 0 < base < math.inf:
-        raise Mistake(f"the loss without noise is {base:g}; a share of it says nothing, so give rho a number")
+        raise Mistake(
+            f"the loss without noise is {base:g}, so a share of it means nothing; give rho a number"
+        )
     losses: list[float] = []
-    for sigma in ladder:
-        losses += expected_losses(model, batches, [sigma], **asked)
-        if not losses[-1] - base <= share * base:  # so that a loss that is not a number ends it, too
+    for sigma in search.ladder:
+        losses.append(loss_at(sigma))
+        if not losses[-1] - base <= search.share * base:  # so that a NaN loss ends the search, too
             break
     else:
-        return AutoRho(ladder[-1], tuple(losses), ladder, base)
+        return AutoRho(search.ladder[-1], tuple(losses), search.ladder, base)
     if len(losses) == 1:
         raise Mistake(
-            f"even the smallest noise, {ladder[0]:g}, moves the loss from {base:.4g} to {losses[0]:.4g}, by more than"
-            f" the share {share:g}; allow a larger share, or give rho a number"
+            f"even the smallest noise, {search.ladder[0]:g}, changes the loss from {base:.4g} to {losses[0]:.4g}, by"
+            f" more than the share {share:g}; allow a larger share, or give rho a number"
         )
-    return AutoRho(ladder[len(losses) - 2], tuple(losses), ladder, base)
+    return AutoRho(search.ladder[len(losses) - 2], tuple(losses), search.ladder, base)
 
 
-def check_share(share: float) -> None:
-    """See that a share can be one.
-
-    Raises:
-        Mistake: if it is not a positive number.
-    """
-    if not isinstance(share, int | float) or not 0 < share < math.inf:
-        raise Mistake(f"share is {share}; it must be a number above 0 (0.1: the loss may rise by a tenth)")
-
-
-def rho_of_training(
+def auto_rho_of_training(
     model: nn.Module,
-    args: Any,
-    state: Any,
-    loader: Any,
-    *,
+    args: TrainingArguments,
+    state: TrainerState,
+    loader: DataLoader[Any] | None,
+    config: FlatConfig,
     share: float,
-    seed: int,
-    options: Mapping[str, Any],
 ) -> AutoRho:
-    """What a Trainer's run with rho="auto" takes: what it found before it was stopped; else a measurement.
+    """Return the result for a Trainer's run with rho="auto": read from the run's log if it is resumed, else measured.
 
-    Measured on the training data, of which nothing is learned yet: a Trainer hands its callbacks no evaluation data
-    at the beginning, and those of an earlier evaluation may have been the test set. It is told once (INFO), and noted
-    in the Trainer's log history, with which it is saved.
+    The loss is measured on training data, none of which has been trained on yet. A Trainer gives its callbacks no
+    evaluation data when training begins, and those of an earlier evaluation may have been the test set. The result is
+    logged (INFO) and added to the Trainer's log history, which is saved with checkpoints.
 
     Args:
         model: the Trainer's.
         args: the Trainer's.
         state: the Trainer's; its log history gets an entry with "flat_rho".
         loader: the Trainer's loader of the training data.
-        share: as in `auto_rho`.
-        seed: of the noise, and of the choice of examples.
-        options: of `FlatConfig`.
+        config: where the noise acts; its seed chooses the noise and the examples.
+        share: see `auto_rho`.
     """
     before = [entry for entry in state.log_history if "flat_rho" in entry]
     if before and state.global_step:
         return AutoRho(before[-1]["flat_rho"], (), LADDER, before[-1]["flat_loss_without_noise"])
-    found = auto_rho(model, examples(loader, args, BATCHES, seed), share=share, seed=seed, **where(options))
+    batches = sample_batches(loader, args, BATCHES, config.seed)
+    result = auto_rho(model, batches, share=share, seed=config.seed, **_place_of(config))
     state.log_history.append(
-        {"flat_rho": found.rho, "flat_loss_without_noise": found.base, "step": state.global_step}
+        {"flat_rho": result.rho, "flat_loss_without_noise": result.base, "step": state.global_step}
     )
     logger.info(
-        "rho is %g, the strongest noise that lifts the loss by at most %g of it (loss by strength: %s; 0: %.4g)",
-        found.rho,
+        "rho is %g, the strongest noise that raises the loss by at most %g of it (loss by strength: %s; 0: %.4g)",
+        result.rho,
         share,
-        ", ".join(f"{a:g}: {b:.4g}" for a, b in zip(found.ladder, found.losses, strict=False)),
-        found.base,
+        ", ".join(f"{a:g}: {b:.4g}" for a, b in zip(result.ladder, result.losses, strict=False)),
+        result.base,
     )
-    return found
+    return result
 
 
-def what_it_does(
-    model: nn.Module, args: Any, loader: Any, rho: float, *, seed: int, options: Mapping[str, Any]
+def effect_on_loss(
+    model: nn.Module, args: TrainingArguments, loader: DataLoader[Any] | None, config: FlatConfig
 ) -> str:
-    """Part of a warning: the loss of one batch of a Trainer's, without and with noise; "" where it cannot be told."""
+    """Return the loss of one batch without and with noise, as part of a warning; "" if it cannot be measured."""
     try:
-        batches = examples(loader, args, 1, seed)
-        without, with_it = expected_losses(model, batches, [0.0, rho], seed=seed, **where(options))
+        batches = sample_batches(loader, args, 1, config.seed)
+        without, with_noise = expected_losses(
+            model, batches, [0.0, config.rho], seed=config.seed, **_place_of(config)
+        )
     except Mistake:
         return ""
-    return f" (it moves the loss of a first batch from {without:.4g} to {with_it:.4g})"
+    return f" (it changes the loss of a first batch from {without:.4g} to {with_noise:.4g})"
 
 
-def where(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `FlatConfig`'s options that say where the noise is."""
-    return {name: one for name, one in options.items() if name in ("layers", "vectors", "noise")}
+def sample_batches(
+    loader: DataLoader[Any] | None, args: TrainingArguments, count: int, seed: int
+) -> list[Batch]:
+    """Return up to `count` batches of random training examples, on the Trainer's device.
 
-
-def examples(loader: Any, args: Any, count: int, seed: int) -> list[Any]:
-    """Up to `count` batches of a Trainer's data, on its device, chosen at random; the loader is not iterated.
+    The loader is not iterated: examples are read from its data set by index.
 
     Raises:
-        Mistake: if the data are a stream, from which reading would take.
+        Mistake: if the data set is a stream, which cannot be read by index.
     """
     data: Any = getattr(loader, "dataset", None)
-    if isinstance(data, IterableDataset) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+    if (
+        loader is None
+        or isinstance(data, IterableDataset)
+        or not (hasattr(data, "__len__") and hasattr(data, "__getitem__"))
+    ):
         raise Mistake(
-            'rho="auto" needs training data that can be read at any place, and this is a stream; measure with'
+            'rho="auto" needs training data that can be read by index, and these data are a stream; measure with'
             " lowland.flat.auto_rho(model, batches), and give rho the number"
         )
     size = args.per_device_train_batch_size
-    chosen = stream(seed, "auto").permutation(len(data))[: count * size].tolist()
+    indices = stream(seed, "auto").permutation(len(data))[: count * size].tolist()
     with untouched_generators():
-        rows = [data[place] for place in chosen]
+        rows = [data[index] for index in indices]
         batches = [loader.collate_fn(rows[start : start + size]) for start in range(0, len(rows), size)]
     from accelerate.utils import send_to_device  # type: ignore[import-untyped]
 
     return [send_to_device(batch, args.device) for batch in batches]
 
 
-def _expected_loss(
-    model: nn.Module, batches: Sequence[Any], sigma: float, seed: int, draws: int, options: Mapping[str, Any]
-) -> float:
-    config = FlatConfig(rho=sigma, schedule="constant", seed=seed, **options)
-    check(model, config, None)
-    losses = []
-    with untouched_generators(), _evaluating(model), Noise(model, config, None) as noise, torch.no_grad():
-        noise.gate.measures = True
-        for draw in range(draws if sigma else 1):
-            noise.begin_step(draw)
-            losses += [_loss(model, batch).detach().double() for batch in batches]
-        mean = torch.stack(losses).mean()
-        if distributed.is_initialized():
-            mean = mean.float()  # not every device has float64
-            distributed.all_reduce(mean)
-            mean /= distributed.get_world_size()
-    return mean.item()
-
-
-def _loss(model: nn.Module, batch: Any) -> Tensor:
-    """The loss () that a model answers with."""
-    try:
-        answer = model(**batch) if isinstance(batch, Mapping) else model(*batch)
-    except (TypeError, ValueError) as error:
-        raise Mistake(
-            f"the loss cannot be measured, since the model does not take what the batches hold ({error}); give rho a"
-            " number"
-        ) from error
-    loss = (
-        answer["loss"]
-        if isinstance(answer, Mapping) and "loss" in answer
-        else getattr(answer, "loss", answer)
-    )
-    if not isinstance(loss, Tensor) or loss.numel() != 1:
-        raise Mistake(
-            "the model answers with no loss, which is to be measured; give batches with labels, or a rho"
-        )
-    return loss.reshape(())
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode; each one's own mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+def _place_of(config: FlatConfig) -> PlaceOptions:
+    return {"layers": config.layers, "vectors": config.vectors, "noise": config.noise}

@@ -1,10 +1,12 @@
-"""Standard normal numbers for the noise, drawn once and read at random places ever after.
+"""Bank of standard normal numbers for the noise, drawn once and then read at random offsets.
 
-To draw a normal for every weight costs as much as a good part of the training step. So there is one bank of N = 2^22,
-with mean 0 and variance 1 (to 1e-6), and a layer's E of one optimizer step is a window of it, at an offset from (seed,
-step, layer), with the sign of each row flipped at random: over the steps each entry takes its values from the whole
-bank. What is approximated: the windows of two layers or steps may overlap (and in a model with more weights than N they
-must), so that they hold some of the same numbers at shifted places. Random places and signs make those uncorrelated
+To draw a fresh normal for every weight would cost a good part of the training step. So there is one bank of N = 2^22
+numbers with mean 0 and variance 1 (to 1e-6). A layer's E in one optimizer step is a window of the bank, at an offset
+from (seed, step, layer), with the sign of each row flipped at random. Over the steps each entry takes its values from
+the whole bank.
+
+This is an approximation: the windows of two layers or steps may overlap (in a model with more weights than N they
+must), and then hold some of the same numbers at shifted places. Random offsets and signs make such numbers uncorrelated
 over the steps, but not independent.
 """
 
@@ -18,18 +20,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream_seed
 
 SIZE = 2**22
+"""N, the numbers in the bank."""
 LONGEST = SIZE // 2
-"""Entries of one window at the most; a larger layer takes several, each at an offset of its own."""
+"""Largest number of entries in one window; a larger layer takes several windows, each at its own offset."""
 ALIGNMENT = 8
-"""Offsets are multiples of 16 bytes, in 16 bits and in 32."""
+"""Offsets are multiples of 8 numbers: 16 bytes of a 16-bit bank, 32 bytes of a 32-bit one."""
 
 
 @functools.cache
 def bank(device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The bank (SIZE + LONGEST,), the same bits on every device; its start stands again at its end."""
+    """Return the bank (SIZE + LONGEST,): the same bits on every device, with its start repeated at its end."""
     if dtype != torch.float32:
         return bank(device, torch.float32).to(dtype)
     generator = torch.Generator().manual_seed(stream_seed(0, "bank"))
@@ -40,11 +44,11 @@ def bank(device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
 
 @dataclass(frozen=True)
 class Window:
-    """One layer's E (out, in) of one optimizer step.
+    """E (out, in) of one layer in one optimizer step.
 
     Attributes:
-        signs: (out, 1) of the rows, +1 or -1.
-        blocks: E without its signs, by rows: views of the bank, nothing is copied.
+        signs: of the rows (out, 1), +1 or -1.
+        blocks: blocks of rows of E without its signs, as views of the bank.
     """
 
     signs: Tensor
@@ -58,22 +62,25 @@ def window(
     dtype: torch.dtype = torch.float32,
     transposed: bool = False,
 ) -> Window:
-    """The window that a seed gives a weight.
+    """Return the window of the bank for a weight and a seed.
 
     Args:
         shape: (out, in) of the weight.
-        seed: of the offsets and signs; the global generators are not touched.
+        seed: of the offsets and signs; the global random generators are not used.
         device: of the weight.
-        dtype: of the bank: 16 bits for weights of 16 bits, else 32.
-        transposed: whether the weight lies in memory as (in, out); so does E then.
+        dtype: of the bank: 16 bits for weights of 16 bits, else 32 bits.
+        transposed: whether the weight is stored as (in, out); E is then stored so, too.
 
     Raises:
-        ValueError: for a layer whose rows are longer than a window can be.
+        Mistake: if a row of the weight is longer than a window can be.
     """
     outs, ins = shape
     rows = LONGEST // ins
     if rows == 0:
-        raise ValueError(f"a layer with {ins} inputs is too wide for the noise bank; at most {LONGEST}")
+        raise Mistake(
+            f"a layer with {ins} inputs is too wide for the noise bank, which supports at most {LONGEST}; leave the"
+            " layer out with layers=..."
+        )
     source = random.Random(seed)
     numbers = bank(device, dtype)
     blocks = []

@@ -1,40 +1,39 @@
-"""Flat-LoRA in Hugging Face's Trainer and TRL's: one callback."""
+"""Flat-LoRA in Hugging Face's Trainer and TRL's trainers: one callback."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, Unpack
 from weakref import WeakKeyDictionary
 
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lowland.flat.arm import Noise
-from lowland.flat.auto import AutoRho, check_share, rho_of_training, what_it_does
-from lowland.flat.checks import check
-from lowland.flat.config import FlatConfig, warn_of_much_noise
+from lowland.flat.arming import Noise, checked_noise
+from lowland.flat.auto import AutoRho, auto_rho_of_training, effect_on_loss
+from lowland.flat.config import RHO, SHARE, FlatConfig, RhoSearch, RunOptions
 from lowland.ground.mistakes import Mistake
 
 _RUNS: WeakKeyDictionary[nn.Module, FlatLoRA] = WeakKeyDictionary()
-"""Whose noise a model has: a run that was stopped (Ctrl-C in a notebook) leaves it armed, and its callback behind."""
+"""The callback that armed each model. An interrupted run (Ctrl-C in a notebook) leaves its model armed."""
 
 
 class FlatLoRA(TrainerCallback):
-    """Trains a Trainer's model under Flat-LoRA's noise: our LoRA's layers, or PEFT's.
+    """Trainer callback that trains lowland's or PEFT's LoRA layers under Flat-LoRA's noise.
 
     Args:
-        rho: the noise's strength where the schedule is 1; "auto" measures one before the first step (`auto.py`).
-        share: with rho="auto": the rise of the loss that the noise may bring, as a share of it.
+        rho: strength of the noise where the schedule is 1; "auto" measures one before the first step (`auto.py`).
+        share: with rho="auto": allowed rise of the loss under noise, as a share of the loss.
         seed: of the noise; default: the Trainer's seed.
-        total_tokens: of the whole training, where the schedule is to go by the tokens seen; the Trainer counts them
-            if told to (`include_num_input_tokens_seen`).
-        **options: more of `FlatConfig`: schedule, every, layers, vectors, redraw, per_rank, noise.
+        total_tokens: tokens of the whole training, for a schedule over the tokens seen. The Trainer must count them
+            (`include_num_input_tokens_seen`).
+        **options: more fields of `FlatConfig`: schedule, every, layers, vectors, redraw, per_rank, noise.
 
     Attributes:
-        noise: while the Trainer trains.
-        found: what rho="auto" found.
+        noise: the noise, while the Trainer trains.
+        measured: the result of rho="auto".
 
     Raises:
-        Mistake: for a value out of its range.
+        Mistake: if a value is out of its range.
 
     Example:
         >>> SFTTrainer(model, peft_config=LoraConfig(), train_dataset=data, callbacks=[FlatLoRA(rho=0.05)]).train()
@@ -42,20 +41,22 @@ class FlatLoRA(TrainerCallback):
 
     def __init__(
         self,
-        rho: float | str = 0.05,
+        rho: float | Literal["auto"] = RHO,
         *,
-        share: float = 0.1,
+        share: float = SHARE,
         seed: int | None = None,
         total_tokens: int | None = None,
-        **options: Any,
+        **options: Unpack[RunOptions],
     ) -> None:
-        self.rho, self.seed, self.total_tokens, self.options = rho, seed, total_tokens, options
-        FlatConfig(rho=0.0 if rho == "auto" else rho, seed=seed or 0, **options)  # type: ignore[arg-type]
-        check_share(share)
-        self.share = share
-        self.found: AutoRho | None = None
+        self.rho_is_measured = rho == "auto"
+        self.config = FlatConfig(rho=0.0 if rho == "auto" else rho, seed=seed or 0, **options)
+        self.share = RhoSearch(share=share).share
+        self.seed, self.total_tokens = seed, total_tokens
         if total_tokens is not None and total_tokens < 1:
-            raise Mistake(f"total_tokens is {total_tokens}; it must be the tokens of the whole training")
+            raise Mistake(
+                f"total_tokens is {total_tokens}; it must be the number of tokens of the whole training"
+            )
+        self.measured: AutoRho | None = None
         self.noise: Noise | None = None
         self._state: TrainerState | None = None
         self._disarmed_by_another = False
@@ -64,10 +65,11 @@ class FlatLoRA(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Arm the model; what a run that was stopped left armed is disarmed first.
+        """Arm the model. A model that an interrupted run left armed is disarmed first.
 
         Raises:
-            Mistake: if the model cannot be armed, two callbacks want to, or nobody counts the tokens.
+            Mistake: if the model cannot be armed, there are two of these callbacks, or the Trainer does not count the
+                tokens that `total_tokens` needs.
         """
         self.disarm()
         self._disarmed_by_another = False
@@ -80,16 +82,12 @@ class FlatLoRA(TrainerCallback):
                 "total_tokens is given, but the Trainer does not count tokens; set"
                 " include_num_input_tokens_seen=True in its arguments"
             )
-        loader = kwargs.get("train_dataloader")
-        about: dict[str, Any] = {"loader": loader, "seed": seed, "options": self.options}
-        if self.rho == "auto":
-            self.found = rho_of_training(model, args, state, share=self.share, **about)
-        rho = self.found.rho if self.found else float(self.rho)
-        config = FlatConfig(rho=rho, seed=seed, **self.options)
-        check(model, config, state.max_steps)
-        if rho > 1:
-            warn_of_much_noise(rho, what_it_does(model, args, rho=rho, **about))
-        self.noise = Noise(model, config, state.max_steps)
+        loader, config = kwargs.get("train_dataloader"), self.config.replace(seed=seed)
+        if self.rho_is_measured:
+            self.measured = auto_rho_of_training(model, args, state, loader, config, self.share)
+            config = config.replace(rho=self.measured.rho)
+        effect = effect_on_loss(model, args, loader, config) if config.rho > 1 else ""
+        self.noise = checked_noise(model, config, state.max_steps, effect=effect)
         self._state, _RUNS[model] = state, self
 
     def on_step_begin(
@@ -102,15 +100,15 @@ class FlatLoRA(TrainerCallback):
     def on_substep_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Draw that of the next micro-batch, where each has its own."""
+        """Draw the noise of the next micro-batch if each has its own."""
         self._micro += 1
-        if self.options.get("redraw") == "micro-batch":
+        if self.config.redraw == "micro-batch":
             self._begin(state)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take the noise away, before anything is logged, evaluated or saved."""
+        """Drop the noise before the Trainer logs, evaluates or saves."""
         if self.noise is not None:
             self.noise.end_step()
 
@@ -121,13 +119,13 @@ class FlatLoRA(TrainerCallback):
         self.disarm()
 
     def disarm(self) -> None:
-        """Disarm the model, also after a run that was stopped by an exception."""
+        """Disarm the model. Call it after a training that an exception has interrupted."""
         if self.noise is not None:
             self.noise.disarm()
             self.noise, self._state = None, None
 
     def _begin(self, state: TrainerState) -> None:
-        if self._disarmed_by_another:  # which took this run for one that was stopped
+        if self._disarmed_by_another:  # it took this run for an interrupted one
             raise Mistake(
                 "another training of the same model began while this one ran, and has ended its noise; train one at a"
                 " time"
@@ -135,8 +133,8 @@ class FlatLoRA(TrainerCallback):
         if self.noise is not None:
             if self.total_tokens and state.global_step and not state.num_input_tokens_seen:
                 raise Mistake(
-                    "total_tokens is given, but the Trainer has counted none in the first step: the model's"
+                    "total_tokens is given, but the Trainer has counted no tokens in the first step: the model's"
                     " main_input_name is not in its batches; leave total_tokens out"
                 )
-            seen = state.num_input_tokens_seen / self.total_tokens if self.total_tokens else None
-            self.noise.begin_step(state.global_step, self._micro, progress=seen)
+            progress = state.num_input_tokens_seen / self.total_tokens if self.total_tokens else None
+            self.noise.begin_step(state.global_step, self._micro, progress=progress)

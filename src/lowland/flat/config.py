@@ -1,90 +1,138 @@
-"""What can be asked of the noise."""
+"""Options of the noise, with their ranges and defaults. This module needs no torch."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypedDict
 
-from lowland.flat.schedule import SCHEDULES
+from pydantic import Field, PlainValidator, field_validator
+
+from lowland.flat.schedule import SCHEDULES, Schedule, ScheduleName
+from lowland.ground.asked import Asked, Number, Several, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake, one_of
 
-STEP, MICRO_BATCH = "step", "micro-batch"
-WEIGHT, TOKEN = "weight", "token"
+Rho = Annotated[Number, Field(ge=0)]
+"""Type of rho, the strength of the noise."""
+RHO = 0.05
+"""Default of rho: what the authors' own commands use."""
+Redraw = Literal["step", "micro-batch"]
+NoiseKind = Literal["weight", "token"]
+Share = Annotated[Number, Field(gt=0)]
+"""Type of the rise of the loss that rho="auto" allows, as a share of the loss."""
+SHARE = 0.1
+DRAWS = 2
+LADDER = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""Strengths that rho="auto" tries."""
 
 
-@dataclass(frozen=True)
-class FlatConfig:
-    """What is asked of Flat-LoRA's noise.
+class PlaceOptions(TypedDict, total=False):
+    """Options of `FlatConfig` that say where the noise acts, for type checkers."""
 
-    Attributes:
-        rho: the noise's strength where the schedule is 1: sigma relative to the weight's rows. 0.05 is what the
-            authors' own commands use; 0 is LoRA to the bit.
-        schedule: of sigma / rho over the training's progress, from 0 to 1: "cosine" (the paper's ramp, ½ (1 − cos)),
-            "linear" (a ramp, too), "constant", or a function of the progress.
-        every: only each so many optimizer steps have noise; those between are LoRA's.
-        layers: the adapted layers that get noise: names, their last parts, or regular expressions for whole names;
-            None for all.
-        vectors: noise on the norms' weights and biases, and on the adapted layers' biases, too.
-        redraw: "step", one draw for all the micro-batches of an optimizer step, as the paper has it; or
-            "micro-batch".
-        per_rank: under data parallelism, a draw of its own for each process.
-        noise: "weight", the paper's; or "token", drawn for each token's output with the same variance (local
-            reparameterisation: Kingma et al., 2015). For study: slower, and in memory with its outputs.
-        seed: of the noise.
+    layers: str | Sequence[str] | None
+    vectors: bool
+    noise: NoiseKind
+
+
+class RunOptions(PlaceOptions, total=False):
+    """Options of `FlatConfig` without rho and seed, for type checkers."""
+
+    schedule: ScheduleName | Schedule
+    every: int
+    redraw: Redraw
+    per_rank: bool
+
+
+class FlatOptions(RunOptions, total=False):
+    """All options of `FlatConfig`, for type checkers."""
+
+    rho: float
+    seed: int
+
+
+def _schedule(value: Any) -> Any:
+    if callable(value) or (isinstance(value, str) and value in SCHEDULES):
+        return value
+    raise Mistake(one_of("schedule", value, [*SCHEDULES, "a function"]))
+
+
+class FlatConfig(Asked):
+    """Options of Flat-LoRA's noise.
 
     Raises:
-        Mistake: for a value out of its range; all of them in one.
+        Mistake: with one sentence for each value that is out of its range.
     """
 
-    rho: float = 0.05
-    schedule: str | Callable[[float], float] = "cosine"
-    every: int = 1
-    layers: str | Sequence[str] | None = None
-    vectors: bool = False
-    redraw: str = STEP
-    per_rank: bool = False
-    noise: str = WEIGHT
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        problems = []
-        if not _is_number(self.rho) or not (self.rho >= 0 and math.isfinite(self.rho)):
-            problems.append(f"rho is {self.rho}; it must be a number of at least 0 (0.05 is usual)")
-        if not callable(self.schedule) and self.schedule not in SCHEDULES:
-            problems.append(one_of("schedule", self.schedule, [*SCHEDULES, "a function"]))
-        if not isinstance(self.every, int) or self.every < 1:
-            problems.append(f"every is {self.every}; it must be a whole number of optimizer steps, from 1")
-        if self.redraw not in (STEP, MICRO_BATCH):
-            problems.append(one_of("redraw", self.redraw, [STEP, MICRO_BATCH]))
-        if self.noise not in (WEIGHT, TOKEN):
-            problems.append(one_of("noise", self.noise, [WEIGHT, TOKEN]))
-        if problems:
-            raise Mistake(*problems)
+    rho: Rho = RHO
+    """Strength of the noise where the schedule is 1: sigma, relative to the norms of the weight's rows. The authors'
+    commands use 0.05; 0 is LoRA to the bit."""
+    schedule: Annotated[ScheduleName | Schedule, PlainValidator(_schedule)] = "cosine"
+    """Schedule of sigma / rho over the training's progress from 0 to 1: "cosine" (the paper's ramp, ½ (1 − cos)),
+    "linear" (a ramp, too), "constant", or a function of the progress."""
+    every: Annotated[Whole, Field(ge=1)] = 1
+    """Add noise at every k-th optimizer step; the steps between are LoRA's."""
+    layers: Several[Text] | None = None
+    """Adapted layers that get noise: names, their last parts, or regular expressions for whole names; None for all."""
+    vectors: Truth = False
+    """Perturb the norms' weights and biases and the adapted layers' biases, too."""
+    redraw: Redraw = "step"
+    """When to draw: "step", one draw for all micro-batches of an optimizer step, as in the paper; or "micro-batch", a
+    draw for each."""
+    per_rank: Truth = False
+    """Under data parallelism, draw different noise in each process."""
+    noise: NoiseKind = "weight"
+    """Kind of noise: "weight", the paper's; or "token", drawn for each token's output with the same variance (local
+    reparameterisation: Kingma et al., 2015). "token" is for study: it is slower and keeps its outputs in memory."""
+    seed: Whole = 0
+    """Seed of the noise."""
 
     def strength(self, progress: float) -> float:
-        """The schedule's value at a progress in [0, 1].
+        """Return the schedule's value at a progress in [0, 1].
 
         Raises:
-            Mistake: if a function of the user's gives no number of at least 0.
+            Mistake: if the user's function does not return a finite number of at least 0.
         """
         schedule = self.schedule if callable(self.schedule) else SCHEDULES[self.schedule]
         value = schedule(min(progress, 1.0))
         if not _is_number(value) or not (value >= 0 and math.isfinite(value)):
             raise Mistake(
-                f"the schedule gives {value} at progress {progress:g}; it must give numbers of at least 0"
+                f"the schedule returned {value} at progress {progress:g}; it must return finite numbers of at least 0"
             )
         return float(value)
 
 
-def warn_of_much_noise(rho: float, measured: str = "") -> None:
-    """Warn of a rho above 1; `measured` says what it does to the loss."""
+class RhoSearch(Asked):
+    """Options of the search for rho; see `auto_rho`."""
+
+    share: Share = SHARE
+    """Rise of the loss that the noise may cause, as a share of the loss without noise."""
+    ladder: tuple[Number, ...] = LADDER
+    """Strengths to try, from small to large."""
+    draws: Annotated[Whole, Field(ge=1)] = DRAWS
+    """Draws of the noise, each used for all batches."""
+
+    @field_validator("ladder")
+    @classmethod
+    def _rises_from_above_zero(cls, ladder: tuple[float, ...]) -> tuple[float, ...]:
+        if not ladder or ladder[0] <= 0 or any(a >= b for a, b in itertools.pairwise(ladder)):
+            raise Mistake(f"ladder is {list(ladder)}; it must hold strengths above 0, from small to large")
+        return ladder
+
+
+def warn_of_much_noise(rho: float, effect: str = "") -> None:
+    """Warn if rho is above 1.
+
+    Args:
+        rho: strength of the noise.
+        effect: of the noise on the loss, to be named in brackets: " (…)".
+    """
     if rho > 1:
         warnings.warn(
-            f"rho is {rho:g}: the noise on each layer's output is larger than the output itself{measured}; usual are"
-            " 0.01 to 0.2",
-            stacklevel=3,
+            f"rho is {rho:g}: the noise on each layer's output is larger than the output itself{effect}; usual values"
+            " are 0.01 to 0.2",
+            stacklevel=4,  # the caller of `arm`
         )
 
 

@@ -4,9 +4,9 @@ With W' = W + s·BA (out, in), the noise of Flat-LoRA (Li et al., 2025) is
 
     eps_ij ~ N(0, sigma² / n · ‖W'_i‖²),    n = in_features, row i = one output unit,
 
-so a layer adds about sigma times its output's own size, whatever its width. Each optimizer step has one draw, a pure
-function of (seed, step, layer name): it is read from a bank (`bank.py`) in the forward pass and again in the backward
-pass (`product.py`), and there is nothing to keep and nothing to subtract.
+so the noise on a layer's output is about sigma times as large as the output, whatever the layer's width. Each optimizer
+step has one draw, a pure function of (seed, step, layer name). It is read from a bank (`bank.py`) in the forward pass
+and again in the backward pass (`product.py`), so nothing has to be kept or subtracted.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from lowland.lora.scratch import scratch
 
 
 class LayerNoise:
-    """One layer's noise of one optimizer step: eps = scale · E, with E standard normal from the bank.
+    """Noise of one layer in one optimizer step: eps = scale · E, with E standard normal from the bank.
 
-    The rows' norms are computed in the step's first forward pass: there W is at hand (gathered, dequantised, in the
-    processor's cache), since W + eps is needed next.
+    The rows' norms are computed in the step's first forward pass. W is at hand there (gathered, dequantised, in the
+    processor's cache), because W + eps is computed next.
 
     Args:
         strength: (out, 1), ± sigma / sqrt(n); the sign is that of the row of E.
         blocks: E by rows, without its signs: views of the bank.
-        norms: gives ‖W'_i‖ (out, 1) for W (out, in), or for the layer's own where it is given None.
+        norms: returns ‖W'_i‖ (out, 1) for W (out, in); for None it reads W from the layer.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class LayerNoise:
 
     @property
     def scale(self) -> Tensor:
-        """(out, 1), ± sigma / sqrt(n) · ‖W'_i‖; in 16 bits where the bank is."""
+        """The scale (out, 1), ± sigma / sqrt(n) · ‖W'_i‖; in 16 bits if the bank has 16 bits."""
         return self.scale_of(None)
 
     def scale_of(self, weight: Tensor | None) -> Tensor:
-        """The same, with W (out, in) at hand."""
+        """Return `scale` (out, 1), computed from W (out, in) if it is given."""
         if self._scale is not None:
             return self._scale
         with torch.no_grad():
@@ -59,13 +59,13 @@ class LayerNoise:
         return scale.to(dtype) if dtype.itemsize == 2 else scale
 
     def added_to(self, weight: Tensor) -> Tensor:
-        """W + eps (out, in), with one rounding, in scratch memory: to be used at once."""
+        """Return W + eps (out, in), rounded once, in scratch memory that the next call overwrites."""
         scale = self.scale_of(weight)
         total = scratch(weight, torch.promote_types(weight.dtype, scale.dtype))
         return self._add(weight, scale, total)
 
     def add_to_merged(self, merged: Tensor) -> Tensor:
-        """W' + eps (out, in), in place of W'."""
+        """Add eps to W' (out, in) in place and return it."""
         if self._scale is None:
             self._scale = self._rounded(self.strength * row_norms(merged))
         return self._add(merged, self._scale, merged)
@@ -74,13 +74,13 @@ class LayerNoise:
         if len(self.blocks) == 1:
             return torch.addcmul(weight, scale, self.blocks[0], out=total)
         heights = [len(block) for block in self.blocks]
-        parts = zip(*(one.split(heights) for one in (total, weight, scale)), self.blocks, strict=True)
+        parts = zip(*(full.split(heights) for full in (total, weight, scale)), self.blocks, strict=True)
         for part, rows, factor, block in parts:
             torch.addcmul(rows, factor, block, out=part)
         return total
 
-    def draw(self, dtype: torch.dtype | None = None) -> Tensor:
-        """eps (out, in) alone, in `dtype` (default: that of the scale)."""
+    def eps(self, dtype: torch.dtype | None = None) -> Tensor:
+        """Return eps (out, in) in `dtype` (default: the scale's dtype)."""
         heights = [len(block) for block in self.blocks]
         pairs = zip(self.scale.to(dtype or self.scale.dtype).split(heights), self.blocks, strict=True)
         return torch.cat([scale * block.to(scale.dtype) for scale, block in pairs])
@@ -88,29 +88,30 @@ class LayerNoise:
 
 @dataclass(frozen=True, eq=False)
 class TokenNoise:
-    """The same variance drawn for each output instead: z_ti = c_i ‖x_t‖ zeta_ti, zeta standard normal.
+    """Noise of the same variance, drawn for each token's output: z_ti = c_i ‖x_t‖ zeta_ti, zeta standard normal.
 
-    Local reparameterisation (Kingma et al., 2015, arXiv 1506.02557): tokens do not share one eps any more.
+    This is local reparameterisation (Kingma et al., 2015, arXiv 1506.02557). Tokens do not share one eps.
 
     Attributes:
         scale: c (out, 1), sigma / sqrt(n) · ‖W'_i‖.
-        seed: of zeta, which is the same for inputs of the same shape.
+        seed: of zeta; inputs of the same shape get the same zeta.
     """
 
     scale: Tensor
     seed: int
 
-    @torch.compiler.disable  # a generator of its own breaks a compiler's graph
-    def of(self, x: Tensor) -> Tensor:
-        """z (..., out) for x (..., in)."""
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # its own generator breaks a compiler's graph
+    def for_input(self, x: Tensor) -> Tensor:
+        """Return z (..., out) for x (..., in)."""
         generator = torch.Generator(x.device).manual_seed(self.seed)
         shape = (*x.shape[:-1], len(self.scale))
         zeta = torch.randn(shape, generator=generator, device=x.device, dtype=self.scale.dtype)
-        return x.to(zeta.dtype).norm(dim=-1, keepdim=True) * self.scale[:, 0] * zeta
+        z: Tensor = x.to(zeta.dtype).norm(dim=-1, keepdim=True) * self.scale[:, 0] * zeta
+        return z
 
 
 def merged_norms(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
-    """‖W'_i‖ (out, 1) of W' = W + s·BA, in float32 at least.
+    """Return ‖W'_i‖ (out, 1) of W' = W + s·BA, in float32 or wider.
 
     Args:
         weight: W (out, in).
@@ -125,20 +126,22 @@ def merged_norms(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor
 
 
 def row_norms(weight: Tensor) -> Tensor:
-    """‖W_i‖ (out, 1), in float32 at least."""
-    return torch.linalg.vector_norm(weight, dim=1, keepdim=True, dtype=wide(weight.dtype))
+    """Return ‖W_i‖ (out, 1), in float32 or wider."""
+    dtype = at_least_float32(weight.dtype)
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=1, keepdim=True, dtype=dtype)
+    return norms
 
 
 def bank_dtype(weight: torch.dtype) -> torch.dtype:
-    """Of the bank for a weight: 16 bits for 16 bits, so that W + eps takes one pass and one rounding."""
+    """Return the bank's dtype for a weight's: 16 bits for 16 bits, so that W + eps takes one pass and one rounding."""
     return weight if weight.itemsize == 2 else torch.float32
 
 
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """Float32 at least."""
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return float32, or the dtype itself where it is wider."""
     return torch.promote_types(dtype, torch.float32)
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor that may lie in shares on several processes (FSDP2): gathered."""
+def gathered(tensor: Tensor) -> Tensor:
+    """Return the full tensor where it is sharded over several processes (FSDP2), else the tensor itself."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

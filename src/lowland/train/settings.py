@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lowland.flat.config import RHO, Rho
 from lowland.ground.asked import Asked, NotEmpty, Number, Several, Text, Truth, Whole
 
 Positive = Annotated[Number, Field(gt=0)]
@@ -44,7 +45,7 @@ class Settings(Asked):
     """alphas of layers that differ from `alpha`, by name or pattern: {query: 32}"""
     lr_ratio: Annotated[Number, Field(ge=1)] = 16.0
     """learning rate of B as a multiple of A's and the head's (LoRA+)"""
-    rho: Annotated[Number, Field(ge=0)] = 0.05
+    rho: Rho = RHO
     """strength of Flat-LoRA's noise at the end of training"""
     neftune_alpha: Positive = 5.0
     """alpha, the strength of NEFTune's noise on the embeddings"""

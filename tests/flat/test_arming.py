@@ -1,4 +1,4 @@
-"""A model under noise: its moments, and the bits as a pure function of (seed, step, name)."""
+"""Arming a model: the noise's moments, and its bits as a pure function of (seed, step, name)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Bits = dict[str, Tensor]
 
 
 def bits(model: nn.Module, step: int = 2, micro: int = 0, **options: Any) -> Bits:
-    """Eps of each layer in an optimizer step."""
+    """Return eps of each layer in an optimizer step."""
     with flat.arm(model, **{"rho": 0.3, "schedule": "constant", **options}) as noise:
         noise.begin_step(step, micro)
-        return {name: layer._noise.draw() for name, layer in noise.layers.items()}
+        return {name: layer.noise.eps() for name, layer in noise.layers.items()}
 
 
 def same(a: Bits, b: Bits) -> bool:
@@ -37,13 +37,13 @@ def same(a: Bits, b: Bits) -> bool:
 
 
 def draws(steps: int, rho: float = 0.3, seed: int = 0) -> tuple[Any, Tensor]:
-    """A layer, and its eps (steps, 12, 10) of as many optimizer steps."""
+    """Return a layer and its eps (steps, 12, 10) over `steps` optimizer steps."""
     model = ours()
     with flat.arm(model, rho=rho, schedule="constant", seed=seed) as noise:
         drawn = []
         for step in range(steps):
             noise.begin_step(step)
-            drawn.append(noise.layers["up"]._noise.draw())
+            drawn.append(noise.layers["up"].noise.eps())
     return model.up, torch.stack(drawn)
 
 
@@ -59,7 +59,7 @@ def test_variance_is_that_of_the_formula_row_by_row() -> None:
     assert wanted.max() / wanted.min() > 1.5  # rows differ, else this would show little
 
 
-def test_it_is_normal_with_mean_zero() -> None:
+def test_the_noise_is_normal_with_mean_zero() -> None:
     layer, eps = draws(400)
     scale = 0.3 / math.sqrt(10) * (layer.weight + layer.delta()).norm(dim=1)
     standard = (eps / scale[:, None]).detach()
@@ -82,7 +82,7 @@ def test_layers_and_seeds_have_noise_of_their_own(bert: nn.Module) -> None:
     drawn = []
     for seed in (0, 1):
         noise = bits(model, seed=seed)
-        drawn += [one.flatten() for one in noise.values() if one.shape == (16, 16)]
+        drawn += [eps.flatten() for eps in noise.values() if eps.shape == (16, 16)]
     assert len(drawn) > 10
     assert torch.corrcoef(torch.stack(drawn)).fill_diagonal_(0).abs().max() < 6 / math.sqrt(256)
 
@@ -105,7 +105,7 @@ def test_a_step_has_its_bits_whatever_came_before() -> None:
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         for step in (0, 7, 5, 5):
             noise.begin_step(step)
-        assert same({name: layer._noise.draw() for name, layer in noise.layers.items()}, wanted)
+        assert same({name: layer.noise.eps() for name, layer in noise.layers.items()}, wanted)
 
 
 @pytest.mark.parametrize("wrapper", ["module", "_orig_mod", "_checkpoint_wrapped_module"])
@@ -133,7 +133,9 @@ def test_accumulation_meets_the_noise_of_one_batch(build: Any) -> None:
                 if micro:
                     noise.begin_step(4, micro)
                 model(part).pow(3).sum().backward()
-            got.append([one.grad.clone() for one in model.parameters() if one.requires_grad])
+            got.append(
+                [parameter.grad.clone() for parameter in model.parameters() if parameter.requires_grad]
+            )
     for other in got[1:]:
         for mine, theirs in zip(got[0], other, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
@@ -186,10 +188,10 @@ def test_dropout_takes_from_the_generator_what_it_takes_without_noise(build: Any
 
 def test_sigma_is_rho_times_the_schedule() -> None:
     noise = flat.arm(ours(), rho=0.2, total_steps=8)
-    told = [noise.sigma(step) for step in range(9)]
-    assert told == pytest.approx([0.2 * 0.5 * (1 - math.cos(math.pi * t / 8)) for t in range(9)])
-    assert told[0] == 0
-    assert told[8] == pytest.approx(0.2)
+    sigmas = [noise.sigma(step) for step in range(9)]
+    assert sigmas == pytest.approx([0.2 * 0.5 * (1 - math.cos(math.pi * t / 8)) for t in range(9)])
+    assert sigmas[0] == 0
+    assert sigmas[8] == pytest.approx(0.2)
     assert noise.sigma(1, progress=1.0) == pytest.approx(0.2)
 
 
@@ -208,9 +210,9 @@ def test_the_length_must_be_known_where_the_schedule_needs_it() -> None:
         with pytest.raises(Mistake, match="needs the length of the training, which is not known"):
             noise.begin_step(1)
         noise.begin_step(1, progress=0.5)
-        assert noise.layers["up"]._noise is not None
+        assert noise.layers["up"].noise is not None
         noise.begin_step(2, progress=0.0)  # sigma is 0
-        assert noise.layers["up"]._noise is None
+        assert noise.layers["up"].noise is None
 
 
 @pytest.mark.parametrize("layers", ["up", ["up"], r"u\w", ("up",)])
@@ -256,7 +258,7 @@ def test_token_noise_stands_for_the_same_variance_and_learns() -> None:
     x, layer = rows(), canonical(model)["up"]
     with flat.arm(model, rho=0.4, schedule="constant", noise="token") as noise:
         noise.begin_step(0)
-        token_scale = layer._noise.scale
+        token_scale = layer.noise.scale
         y = layer(x)
         assert torch.equal(layer(x), y)
         results(model, x)
@@ -264,7 +266,7 @@ def test_token_noise_stands_for_the_same_variance_and_learns() -> None:
         assert not torch.equal(layer(x), y)
     with flat.arm(model, rho=0.4, schedule="constant") as noise:
         noise.begin_step(0)
-        torch.testing.assert_close(layer._noise.scale.abs(), token_scale, rtol=1e-6, atol=0)
+        torch.testing.assert_close(layer.noise.scale.abs(), token_scale, rtol=1e-6, atol=0)
 
 
 def test_layers_that_would_share_a_name_without_their_wrappers_keep_their_own() -> None:

@@ -1,0 +1,10 @@
+from .arming import Noise as Noise
+from .arming import arm as arm
+from .auto import AutoRho as AutoRho
+from .auto import auto_rho as auto_rho
+from .callback import FlatLoRA as FlatLoRA
+from .config import FlatConfig as FlatConfig
+from .losses import expected_losses as expected_losses
+from .schedule import constant as constant
+from .schedule import cosine_ramp as cosine_ramp
+from .schedule import linear_ramp as linear_ramp
