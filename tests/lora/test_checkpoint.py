@@ -19,6 +19,7 @@ from lowland import LoRAConfig, add_lora, load_adapter, merge_lora, save_adapter
 from lowland.ground.mistakes import Mistake
 from lowland.lora import find_head, lora_layers
 from lowland.lora.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+from lowland.lora.inject import config_of
 from tests.conftest import bert_config
 from tests.lora.conftest import answers, assert_untouched, learned, say_something, state_of
 
@@ -116,7 +117,7 @@ def test_options_both_ways(
     if name == "bert":  # without a task PEFT takes the classifier for any linear layer
         assert "classifier" in dict(lora_layers(again))
     same(answers(again, tokens), answers(other, tokens))
-    assert again.lora_config.dropout == options.get("dropout", 0)
+    assert config_of(again).dropout == options.get("dropout", 0)
 
 
 FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -272,7 +273,7 @@ def test_a_folder_with_something_in_it_is_refused(build: Build, tmp_path: Path) 
         save_adapter(model, place)
     assert_untouched(model, before)
     (place / "notes.txt").write_text("mine")
-    say_something(model).lora_config = model.lora_config
+    say_something(model)
     model.classifier.weight.data.zero_()
     save_adapter(learned(build("bert"), r=2), place, overwrite=True)
     assert (place / "notes.txt").read_text() == "mine"

@@ -9,13 +9,13 @@ from lowland.lora.checkpoint import load_adapter, save_adapter
 from lowland.lora.config import LoRAConfig
 from lowland.lora.embedding import LoRAEmbedding
 from lowland.lora.inject import (
-    LoRALayer,
     ParameterCount,
     add_lora,
     count_parameters,
     lora_layers,
     remove_lora,
 )
+from lowland.lora.layer import LoRALayer
 from lowland.lora.linear import LoRALinear
 from lowland.lora.merge import merge_lora, unmerge_lora
 from lowland.lora.plus import lora_plus_groups

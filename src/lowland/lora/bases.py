@@ -7,7 +7,7 @@ layer is there: bitsandbytes' `Linear4bit` and `Linear8bitLt`, and `nn.Linear` w
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,22 @@ def shape_of(base: nn.Module) -> tuple[int, int]:
         return base.out_features, base.in_features
     rows, columns = base.weight.shape  # type: ignore[misc]
     return (columns, rows) if isinstance(base, Conv1D) else (rows, columns)
+
+
+def plain_layer(base: nn.Linear, weight: Tensor) -> nn.Linear:
+    """Return the unquantised counterpart of a quantised linear layer: `nn.Linear`, or `Conv1D` if made from one.
+
+    Args:
+        base: the quantised layer; the new one shares its bias.
+        weight: weight of the new layer (out_features, in_features).
+    """
+    was_conv1d = getattr(base, "source_cls", None) is Conv1D
+    with torch.device("meta"):
+        sizes = base.in_features, base.out_features
+        plain: Any = Conv1D(*reversed(sizes)) if was_conv1d else nn.Linear(*sizes)
+    stored = weight.T.contiguous() if was_conv1d else weight
+    plain.weight, plain.bias = nn.Parameter(stored, requires_grad=False), base.bias
+    return cast(nn.Linear, plain.train(base.training))
 
 
 def adapter_place(base: nn.Module) -> dict[str, Any]:

@@ -15,13 +15,12 @@ from lowland.ground.rng import stream_seed
 from lowland.lora.bases import Adaptable, Linear, is_quantised, keep_readable, shape_of
 from lowland.lora.config import LoRAConfig
 from lowland.lora.embedding import LoRAEmbedding
+from lowland.lora.layer import LoRALayer, Origin
 from lowland.lora.linear import LoRALinear
-from lowland.lora.targets import check_config, check_layers, find_head, saved_names, target_names
+from lowland.lora.targets import check_config, check_layers, saved_names, target_names
 
-__all__ = ["LoRAConfig", "find_head", "target_names"]  # that others know from here
-
-LoRALayer = LoRALinear | LoRAEmbedding
-"""An adapted layer of either kind: `base`, `weight`, `lora_A`, `lora_B`, `scaling`, `delta()` and `merged`."""
+COMPILED = "_orig_mod."
+"""Prefix that `torch.compile` puts before the names of a model's modules."""
 
 
 def add_lora(model: nn.Module, config: LoRAConfig | None = None, *, seed: int = 0) -> nn.Module:
@@ -66,23 +65,25 @@ def attach(model: nn.Module, config: LoRAConfig, names: Sequence[str], seed: int
     model.requires_grad_(False)
     for module in model.modules():
         keep_readable(module)
+    config = replace(config, modules_to_save=saved)
     for name in names:
         base = cast(Adaptable, model.get_submodule(name))
-        layer = _adapted(base, config, name, stream_seed(seed, "adapter", name))
+        layer = _adapted_layer(base, Origin(config, name), stream_seed(seed, "adapter", name))
         model.set_submodule(name, layer.train(base.training))
     for name in saved:
         model.get_submodule(name).requires_grad_(True)
-    model.lora_config = replace(config, modules_to_save=saved)  # type: ignore[assignment]
     return model
 
 
-def _adapted(base: Adaptable, config: LoRAConfig, name: str, seed: int) -> LoRALayer:
-    r, alpha = config.rank_of(name), config.alpha_of(name)
+def _adapted_layer(base: Adaptable, origin: Origin, seed: int) -> LoRALayer:
+    """Return a new adapted layer around `base`; its initial values depend on the seed alone."""
+    config = origin.config
+    r, alpha = config.rank_of(origin.name), config.alpha_of(origin.name)
     weight = cast(torch.Tensor, base.weight)
     generator = torch.Generator("cpu" if weight.is_meta else weight.device).manual_seed(seed)
     if isinstance(base, nn.Embedding):
-        return LoRAEmbedding(base, r, alpha, config.rslora, generator)
-    return LoRALinear(cast(Linear, base), r, alpha, config.dropout, config.rslora, generator)
+        return LoRAEmbedding(base, r, alpha, config.rslora, generator, origin)
+    return LoRALinear(cast(Linear, base), r, alpha, config.dropout, config.rslora, generator, origin)
 
 
 def remove_lora(model: nn.Module) -> nn.Module:
@@ -99,7 +100,6 @@ def remove_lora(model: nn.Module) -> nn.Module:
         raise Mistake("the adapters are merged; call unmerge_lora(model) before remove_lora(model)")
     for name, layer in layers.items():
         model.set_submodule(name, layer.base)
-    del model.lora_config
     return model
 
 
@@ -124,8 +124,21 @@ class ParameterCount:
 
 
 def config_of(model: nn.Module) -> LoRAConfig:
-    """The config that `add_lora` adapted a model by; its `modules_to_save` are whole names."""
-    return cast(LoRAConfig, model.lora_config)
+    """Return the config that `add_lora` adapted the model by; its `modules_to_save` are full module names.
+
+    Raises:
+        Mistake: if the model has no layer that `add_lora` adapted, or if it is only a part of the adapted model or
+            contains it.
+    """
+    name, layer = next(lora_layers(model), ("", None))
+    if layer is None or layer.origin is None:
+        raise Mistake("the model has no LoRA layers with a config; add_lora(model, config) adds them")
+    if name.removeprefix(COMPILED) != layer.origin.name.removeprefix(COMPILED):
+        raise Mistake(
+            f"add_lora adapted {layer.origin.name}, which is {name} in this {type(model).__name__}; pass the model"
+            " that was passed to add_lora"
+        )
+    return layer.origin.config
 
 
 def parameter_sizes(model: nn.Module) -> dict[nn.Parameter, int]:
