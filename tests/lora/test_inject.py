@@ -186,9 +186,7 @@ def test_the_config_is_read_from_the_adapted_layers_and_the_model_gets_no_attrib
     assert sorted(vars(bert)) == attributes
     for model in (bert, copy.deepcopy(bert), pickle.loads(pickle.dumps(bert))):
         assert config_of(model) == LoRAConfig(r=3, modules_to_save=("classifier",))
-    with pytest.raises(
-        Mistake, match="which is net.bert.encoder.layer.0.attention.self.query in this ModuleDict"
-    ):
+    with pytest.raises(Mistake, match=r"which is net\.bert\..*\.query in this ModuleDict"):
         config_of(nn.ModuleDict({"net": bert}))
     with pytest.raises(Mistake, match="no LoRA layers with a config"):
         config_of(remove_lora(bert))

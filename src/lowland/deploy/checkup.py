@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -260,7 +259,7 @@ def _subject(model: str | None, adapter: Path | None, config: LoRAConfig, scratc
         put_adapter(plain, adapted)
     else:
         trained = (*find_head(plain), *plain.fresh_modules) if base.kind == SEQ_CLS else ()
-        add_lora(plain, dataclasses.replace(config, modules_to_save=trained))
+        add_lora(plain, config.replace(modules_to_save=trained))
     return subject
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -65,7 +65,7 @@ def attach(model: nn.Module, config: LoRAConfig, names: Sequence[str], seed: int
     model.requires_grad_(False)
     for module in model.modules():
         keep_readable(module)
-    config = replace(config, modules_to_save=saved)
+    config = config.replace(modules_to_save=saved)
     for name in names:
         base = cast(Adaptable, model.get_submodule(name))
         layer = _adapted_layer(base, Origin(config, name), stream_seed(seed, "adapter", name))

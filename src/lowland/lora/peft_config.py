@@ -12,7 +12,7 @@ from torch import nn
 from transformers.models.auto import modeling_auto
 
 from lowland.ground.mistakes import Mistake
-from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_means
+from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_matches
 from lowland.lora.targets import adaptable_layers, is_under, saved_names, target_names
 
 CONFIG_FILE = "adapter_config.json"
@@ -153,11 +153,12 @@ def config_for(model: nn.Module, given: Mapping[str, Any], path: Path) -> tuple[
             field: _those_that_mean(given.get(field) or {}, names)
             for field in ("rank_pattern", "alpha_pattern")
         }
+        targets = exact_targets(model, names) or ALL_LINEAR
         config = LoRAConfig(
             r=given["r"],
             alpha=given["lora_alpha"],
             dropout=given.get("lora_dropout", 0.0),
-            targets=exact_targets(model, names) or ALL_LINEAR,
+            targets=(targets,) if isinstance(targets, str) else targets,
             rslora=bool(given.get("use_rslora")),
             modules_to_save=tuple(entries),
             **patterns,
@@ -219,7 +220,9 @@ def _layer_number(name: str, patterns: str | Sequence[str] | None) -> int | None
 
 def _those_that_mean(patterns: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """PEFT passes over patterns that name nothing."""
-    return {key: value for key, value in patterns.items() if any(pattern_means(key, name) for name in names)}
+    return {
+        key: value for key, value in patterns.items() if any(pattern_matches(key, name) for name in names)
+    }
 
 
 def _task_type(model: nn.Module, config: LoRAConfig) -> str | None:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.lora.bases import Adaptable, goes_its_own_way, is_quantised, is_repacked, shape_of, why_not
-from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_means
+from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_matches
 
 HEAD_NAMES = ("lm_head", "head", "score", "classifier", "classification_head", "qa_outputs")
 """What output heads are called in models that are not Hugging Face's; those say themselves which are theirs."""
@@ -61,14 +61,13 @@ def target_names(model: nn.Module, config: LoRAConfig) -> list[str]:
     layers = {name: layer for name, layer in adaptable_layers(model).items() if not is_under(name, saved)}
     if not layers:
         raise Mistake(f"{type(model).__name__} has no linear layer to adapt")
-    if config.targets in (ALL_LINEAR, (ALL_LINEAR,), [ALL_LINEAR]):
+    if config.targets == (ALL_LINEAR,):
         return _all_linear(model, layers)
-    wanted = (config.targets,) if isinstance(config.targets, str) else tuple(config.targets)
-    endings = sorted({name.rsplit(".", 1)[-1] for name in layers})
-    missed = [one for one in wanted if not any(is_meant(name, one) for name in layers)]
-    if missed:
-        raise Mistake(*(one_of("target module", one, [ALL_LINEAR, *endings]) for one in missed))
-    return [name for name in layers if any(is_meant(name, one) for one in wanted)]
+    unmatched = [target for target in config.targets if not any(is_meant(name, target) for name in layers)]
+    if unmatched:
+        endings = sorted({name.rsplit(".", 1)[-1] for name in layers})
+        raise Mistake(*(one_of("target module", target, [ALL_LINEAR, *endings]) for target in unmatched))
+    return [name for name in layers if any(is_meant(name, target) for target in config.targets)]
 
 
 def saved_names(model: nn.Module, entries: Sequence[str]) -> tuple[str, ...]:
@@ -158,7 +157,7 @@ def _pattern_problems(config: LoRAConfig, names: Sequence[str]) -> list[str]:
         one_of(f"layer in {field}", key, endings)
         for field in ("rank_pattern", "alpha_pattern")
         for key in getattr(config, field)
-        if not any(pattern_means(key, name) for name in names)
+        if not any(pattern_matches(key, name) for name in names)
     ]
 
 
