@@ -112,7 +112,7 @@ def test_merging_and_taking_out(build: Callable[[str], Any], tokens: torch.Tenso
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (nn.Embedding(9, 6, max_norm=1.0), "with max_norm an embedding writes its weight"),
+        (nn.Embedding(9, 6, max_norm=1.0), "with max_norm an embedding overwrites its weight"),
         (Shifted(9, 6), "Shifted has a forward pass of its own"),
     ],
 )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from lowland.lora.bases import Linear, adapter_place, keep_readable, shape_of
-from lowland.lora.fused import Perturbation, adapted_product
+from lowland.lora.fused import WeightNoise, adapted_product
 from lowland.lora.layer import LoRALayer, Origin
 
 
@@ -88,7 +88,7 @@ class LoRALinear(LoRALayer):
             return y + self.branch(x).to(y.dtype)
         return self.fused(x)
 
-    def fused(self, x: Tensor, noise: Perturbation | None = None) -> Tensor:
+    def fused(self, x: Tensor, noise: WeightNoise | None = None) -> Tensor:
         """Return y (..., out_features) for x (..., in_features), computed by one autograd function.
 
         Args:

@@ -9,7 +9,14 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lowland.ground.mistakes import Mistake, one_of
-from lowland.lora.bases import Adaptable, goes_its_own_way, is_quantised, is_repacked, shape_of, why_not
+from lowland.lora.bases import (
+    Adaptable,
+    is_quantised,
+    is_repacked,
+    shape_of,
+    why_not,
+    why_not_its_weight_alone,
+)
 from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_matches
 
 HEAD_NAMES = ("lm_head", "head", "score", "classifier", "classification_head", "qa_outputs")
@@ -121,7 +128,7 @@ def _all_linear(model: nn.Module, layers: Mapping[str, Adaptable]) -> list[str]:
     linear = [
         name
         for name, layer in layers.items()
-        if not isinstance(layer, nn.Embedding) and goes_its_own_way(layer) is None
+        if not isinstance(layer, nn.Embedding) and why_not_its_weight_alone(layer) is None
     ]
     if not linear:
         raise Mistake(f"{type(model).__name__} has no linear layer to adapt")
