@@ -17,7 +17,7 @@ from lowland.ground.mistakes import Mistake, reason_of
 from lowland.lora.bases import READABLE, shape_of
 from lowland.lora.config import LoRAConfig
 from lowland.lora.embedding import LoRAEmbedding
-from lowland.lora.inject import attach, check_bare, config_of, lora_layers
+from lowland.lora.inject import attach, check_not_adapted, config_of, lora_layers
 from lowland.lora.peft_config import CONFIG_FILE, config_for, describe, read_config
 from lowland.lora.targets import check_layers, saved_names
 
@@ -73,7 +73,7 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
             which. The model is then left as it was.
     """
     folder = Path(folder)
-    check_bare(model)
+    check_not_adapted(model)
     given = read_config(folder)
     saved = _read_tensors(folder)
     config, names = config_for(model, given, folder / CONFIG_FILE)

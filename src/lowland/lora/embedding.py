@@ -62,8 +62,7 @@ class LoRAEmbedding(LoRALayer):
         y: Tensor = self.base(x)
         if self.merged:
             return y
-        scale: Any = getattr(
-            self.base, "embed_scale", 1
-        )  # some embeddings multiply their output by this factor
+        scale: Any = getattr(self.base, "embed_scale", 1)  # Gemma and BART scale the output
         rows = F.embedding(x, self.lora_A.T, padding_idx=self.base.padding_idx)  # (..., r)
-        return y + (self.scaling * scale * (rows @ self.lora_B.T)).to(y.dtype)
+        branch: Tensor = self.scaling * scale * (rows @ self.lora_B.T)
+        return y + branch.to(y.dtype)

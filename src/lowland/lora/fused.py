@@ -112,7 +112,7 @@ class Plan:
     def merged_weight_again(self, weight: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
         """Return the result of `merged_weight` in the backward pass.
 
-        There eps does not depend on W + s·BA any more, which saves a pass over the weight.
+        There eps is known without W + s·BA, which saves a pass over the weight.
         """
         if self.noise is None or torch.is_grad_enabled():
             return self.merged_weight(weight, a, b)
