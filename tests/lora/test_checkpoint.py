@@ -168,9 +168,7 @@ def test_embeddings_both_ways(build: Build, tokens: torch.Tensor, tmp_path: Path
     assert any("base_layer" in name for name in load_file(tmp_path / "theirs" / WEIGHTS_FILE))
     with torch.no_grad():
         base.model.embed_tokens.weight[3, 3] += 1
-    refused(
-        base, tmp_path / "theirs", "another one than the model's: the adapter was trained on another base"
-    )
+    refused(base, tmp_path / "theirs", "it differs from the model's: the adapter was trained on another base")
 
 
 class Nested(nn.Module):
@@ -347,24 +345,24 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "gone": (lambda f: (f / WEIGHTS_FILE).unlink(), "holds no adapter_model.safetensors"),
     "a pickle": (
         lambda f: (f / WEIGHTS_FILE).rename(f / "adapter_model.bin"),
-        "adapter_model.bin is a pickle, which is not read: let PEFT save it anew",
+        "adapter_model.bin is a pickle file, which is not read: save the adapter again with",
     ),
     "no config": (lambda f: (f / CONFIG_FILE).unlink(), "holds no adapter_config.json"),
-    "a list": (lambda f: (f / CONFIG_FILE).write_text("[]"), "is damaged (no JSON object)"),
+    "a list": (lambda f: (f / CONFIG_FILE).write_text("[]"), "is damaged (it is not a JSON object)"),
     "no JSON": (lambda f: (f / CONFIG_FILE).write_text('{"r": '), "is damaged"),
     "not even text": (lambda f: (f / CONFIG_FILE).write_bytes(b"\xff\xfe\x00"), "is damaged"),
 }
 TENSORS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
     "lacks one": (
         lambda t: t.pop(QUERY),
-        "lacks tensors that its config and the model ask for: bert.encoder.layer.0.attention.self.query.lora_A.weight",
+        "lacks tensors that its config and the model require: bert.encoder.layer.0.attention.self.query.lora_A.weight",
     ),
     "lacks many": (lambda t: [t.pop(one) for one in list(t) if "lora_B" in one], " and 3 more"),
     "holds another": (
         lambda t: t.update({QUERY.replace("query", "quarry"): torch.zeros(4, 16)}),
         "holds tensors that have no place in the model: bert.encoder.layer.0.attention.self.quarry.lora_A.weight",
     ),
-    "no head": (lambda t: t.pop("base_model.model.classifier.bias"), "ask for: classifier.bias"),
+    "no head": (lambda t: t.pop("base_model.model.classifier.bias"), "require: classifier.bias"),
     "another shape": (
         lambda t: t.update({QUERY: torch.zeros(16, 4)}),
         "query.lora_A.weight is (16, 4) in the file, and (4, 16) by its config and the model",
