@@ -19,6 +19,7 @@ from lowland import LoRAConfig, add_lora, load_adapter, merge_lora, save_adapter
 from lowland.ground.mistakes import Mistake
 from lowland.lora import find_head, lora_layers
 from lowland.lora.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+from lowland.lora.inject import config_of
 from tests.conftest import bert_config
 from tests.lora.conftest import answers, assert_untouched, learned, say_something, state_of
 
@@ -116,7 +117,7 @@ def test_options_both_ways(
     if name == "bert":  # without a task PEFT takes the classifier for any linear layer
         assert "classifier" in dict(lora_layers(again))
     same(answers(again, tokens), answers(other, tokens))
-    assert again.lora_config.dropout == options.get("dropout", 0)
+    assert config_of(again).dropout == options.get("dropout", 0)
 
 
 FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -167,9 +168,7 @@ def test_embeddings_both_ways(build: Build, tokens: torch.Tensor, tmp_path: Path
     assert any("base_layer" in name for name in load_file(tmp_path / "theirs" / WEIGHTS_FILE))
     with torch.no_grad():
         base.model.embed_tokens.weight[3, 3] += 1
-    refused(
-        base, tmp_path / "theirs", "another one than the model's: the adapter was trained on another base"
-    )
+    refused(base, tmp_path / "theirs", "it differs from the model's: the adapter was trained on another base")
 
 
 class Nested(nn.Module):
@@ -272,7 +271,7 @@ def test_a_folder_with_something_in_it_is_refused(build: Build, tmp_path: Path) 
         save_adapter(model, place)
     assert_untouched(model, before)
     (place / "notes.txt").write_text("mine")
-    say_something(model).lora_config = model.lora_config
+    say_something(model)
     model.classifier.weight.data.zero_()
     save_adapter(learned(build("bert"), r=2), place, overwrite=True)
     assert (place / "notes.txt").read_text() == "mine"
@@ -346,24 +345,24 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "gone": (lambda f: (f / WEIGHTS_FILE).unlink(), "holds no adapter_model.safetensors"),
     "a pickle": (
         lambda f: (f / WEIGHTS_FILE).rename(f / "adapter_model.bin"),
-        "adapter_model.bin is a pickle, which is not read: let PEFT save it anew",
+        "adapter_model.bin is a pickle file, which is not read: save the adapter again with",
     ),
     "no config": (lambda f: (f / CONFIG_FILE).unlink(), "holds no adapter_config.json"),
-    "a list": (lambda f: (f / CONFIG_FILE).write_text("[]"), "is damaged (no JSON object)"),
+    "a list": (lambda f: (f / CONFIG_FILE).write_text("[]"), "is damaged (it is not a JSON object)"),
     "no JSON": (lambda f: (f / CONFIG_FILE).write_text('{"r": '), "is damaged"),
     "not even text": (lambda f: (f / CONFIG_FILE).write_bytes(b"\xff\xfe\x00"), "is damaged"),
 }
 TENSORS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
     "lacks one": (
         lambda t: t.pop(QUERY),
-        "lacks tensors that its config and the model ask for: bert.encoder.layer.0.attention.self.query.lora_A.weight",
+        "lacks tensors that its config and the model require: bert.encoder.layer.0.attention.self.query.lora_A.weight",
     ),
     "lacks many": (lambda t: [t.pop(one) for one in list(t) if "lora_B" in one], " and 3 more"),
     "holds another": (
         lambda t: t.update({QUERY.replace("query", "quarry"): torch.zeros(4, 16)}),
         "holds tensors that have no place in the model: bert.encoder.layer.0.attention.self.quarry.lora_A.weight",
     ),
-    "no head": (lambda t: t.pop("base_model.model.classifier.bias"), "ask for: classifier.bias"),
+    "no head": (lambda t: t.pop("base_model.model.classifier.bias"), "require: classifier.bias"),
     "another shape": (
         lambda t: t.update({QUERY: torch.zeros(16, 4)}),
         "query.lora_A.weight is (16, 4) in the file, and (4, 16) by its config and the model",

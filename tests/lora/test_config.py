@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
+import subprocess
+import sys
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from peft.utils.other import get_pattern_key
 
+import lowland.lora
 from lowland import LoRAConfig
 from lowland.ground.mistakes import Mistake
 
@@ -46,20 +50,22 @@ def test_all_mistakes_of_a_config_are_told_at_once() -> None:
     [
         ({"r": True}, "r is True; it must be a whole number"),
         ({"r": 2.0}, "r is 2.0; it must be a whole number"),
-        ({"alpha": math.inf}, "alpha is inf; it must be a finite number"),
+        ({"alpha": math.inf}, "alpha is inf; it must be finite"),
         ({"alpha": math.nan}, "alpha is nan"),
         ({"alpha": "16"}, "alpha is '16'"),
         ({"dropout": "0"}, "dropout is '0'"),
         ({"dropout": math.nan}, "dropout is nan"),
-        ({"targets": 3}, "targets is 3; it must be names of layers"),
-        ({"targets": [""]}, "it must be names of layers"),
-        ({"targets": ""}, "targets is empty"),
-        ({"modules_to_save": (1,)}, "modules_to_save is"),
-        ({"rank_pattern": {"a": 0}}, "rank_pattern gives a 0; it must be a whole number"),
-        ({"rank_pattern": {"a": 1.5}}, "rank_pattern gives a 1.5"),
-        ({"alpha_pattern": {"a": -1}}, "alpha_pattern gives a -1; it must be a finite number"),
-        ({"alpha_pattern": {"(": 1}}, r"'\(' in alpha_pattern is no name and no regular expression"),
-        ({"rank_pattern": ["a"]}, "it must map names of layers to numbers"),
+        ({"targets": 3}, "targets holds 3; each value must be text that is not empty"),
+        ({"targets": [""]}, "targets holds ''; each value must be text"),
+        ({"targets": ""}, "targets holds ''; each value must be text"),
+        ({"targets": ()}, "it must name at least one layer, or be 'all-linear'"),
+        ({"modules_to_save": (1,)}, "modules_to_save holds 1"),
+        ({"rank_pattern": {"a": 0}}, "rank_pattern holds 0 for a; it must be at least 1"),
+        ({"rank_pattern": {"a": 1.5}}, "rank_pattern holds 1.5 for a; it must be a whole number"),
+        ({"alpha_pattern": {"a": -1}}, "alpha_pattern holds -1 for a; it must be above 0"),
+        ({"alpha_pattern": {"(": 1}}, r"alpha_pattern: key '\(' is not a valid regular expression"),
+        ({"rank_pattern": ["a"]}, "it must be a mapping"),
+        ({"rank": 3}, "unknown field 'rank'"),
     ],
 )
 def test_each_mistake_is_one_sentence(given: dict[str, Any], words: str) -> None:
@@ -72,3 +78,28 @@ def test_a_config_can_be_copied_with_its_model() -> None:
     config = LoRAConfig(rank_pattern={"query": 3}, modules_to_save="classifier")
     assert copy.deepcopy(config) == config
     assert config.modules_to_save == ("classifier",)
+
+
+def test_a_changed_copy_is_checked_as_well() -> None:
+    config = LoRAConfig(r=4, targets="query")
+    assert config.replace(alpha=8) == LoRAConfig(r=4, alpha=8, targets=("query",))
+    with pytest.raises(Mistake, match="r is 0"):
+        config.replace(r=0)
+
+
+def test_patterns_may_be_any_mapping() -> None:
+    assert LoRAConfig(rank_pattern=MappingProxyType({"query": 3})).rank_of("layer.0.query") == 3
+
+
+@pytest.mark.parametrize("module", ["lowland.lora", "lowland.lora.config", "lowland.lora.plus"])
+def test_what_can_be_asked_is_imported_without_torch(module: str) -> None:
+    heavy = "{'torch', 'transformers', 'peft'}"
+    program = f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not done.stdout.split()
+
+
+def test_every_public_name_is_there() -> None:
+    assert "LoRAConfig" in lowland.lora.__all__
+    for name in lowland.lora.__all__:
+        assert getattr(lowland.lora, name).__name__ == name

@@ -78,7 +78,7 @@ def test_a_base_in_16_bits_has_an_adapter_in_32(dtype: torch.dtype) -> None:
 
 
 def test_a_rank_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="rank is 0; it must be at least 1"):
+    with pytest.raises(Mistake, match="r is 0; it must be"):
         LoRAEmbedding(nn.Embedding(9, 6), r=0, alpha=1)
     with pytest.raises(Mistake, match=r"rank 7 is larger than layer words \(9 x 6\)"):
         add_lora(nn.ModuleDict({"words": nn.Embedding(9, 6)}), LoRAConfig(r=7, targets="words"))
@@ -112,7 +112,7 @@ def test_merging_and_taking_out(build: Callable[[str], Any], tokens: torch.Tenso
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (nn.Embedding(9, 6, max_norm=1.0), "with max_norm an embedding writes its weight"),
+        (nn.Embedding(9, 6, max_norm=1.0), "with max_norm an embedding overwrites its weight"),
         (Shifted(9, 6), "Shifted has a forward pass of its own"),
     ],
 )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from lowland import LoRAConfig, add_lora, count_parameters, remove_lora
+from lowland import LoRAConfig, LoRALinear, add_lora, count_parameters, remove_lora
 from lowland.ground.mistakes import Mistake
 from lowland.lora import find_head, lora_layers
+from lowland.lora.inject import config_of
 from tests.lora.conftest import assert_untouched, state_of
 
 
@@ -176,3 +178,17 @@ def test_adding_twice_and_removing_nothing_are_refused(bert: nn.Module) -> None:
         add_lora(add_lora(bert))
     with pytest.raises(Mistake, match="no linear layer"):
         add_lora(nn.LayerNorm(3))
+
+
+def test_the_config_is_read_from_the_adapted_layers_and_the_model_gets_no_attribute(bert: nn.Module) -> None:
+    attributes = sorted(vars(bert))
+    add_lora(bert, LoRAConfig(r=3, modules_to_save=("classifier",)))
+    assert sorted(vars(bert)) == attributes
+    for model in (bert, copy.deepcopy(bert), pickle.loads(pickle.dumps(bert))):
+        assert config_of(model) == LoRAConfig(r=3, modules_to_save=("classifier",))
+    with pytest.raises(Mistake, match=r"which is net\.bert\..*\.query in this ModuleDict"):
+        config_of(nn.ModuleDict({"net": bert}))
+    with pytest.raises(Mistake, match="no LoRA layers with a config"):
+        config_of(remove_lora(bert))
+    with pytest.raises(Mistake, match="no LoRA layers with a config"):
+        config_of(nn.Sequential(LoRALinear(nn.Linear(4, 4), r=2, alpha=2)))

@@ -10,6 +10,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from lowland import LoRALinear
+from lowland.ground.mistakes import Mistake
 
 
 def filled(layer: LoRALinear) -> LoRALinear:
@@ -71,5 +72,5 @@ def test_dropout_touches_the_branch_alone_and_only_in_training() -> None:
 
 
 def test_a_rank_below_1_is_refused() -> None:
-    with pytest.raises(ValueError, match="rank is 0; it must be at least 1"):
+    with pytest.raises(Mistake, match="r is 0; it must be"):
         LoRALinear(nn.Linear(8, 6), r=0, alpha=1)

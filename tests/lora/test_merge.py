@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lowland import LoRAConfig, add_lora, merge_lora, remove_lora, unmerge_lora
+from lowland import LoRAConfig, LoRALinear, add_lora, merge_lora, remove_lora, unmerge_lora
 from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
 
@@ -172,6 +172,11 @@ def test_what_makes_no_sense_is_refused(adapted: nn.Module) -> None:
         (False, unmerge_lora, "not merged; call merge_lora"),
         (False, lambda model: merge_lora(model, dtype=torch.bfloat16), "with keep=False"),
         (False, lambda model: merge_lora(model, precision=torch.float16), "torch.float32 or torch.float64"),
+        (
+            False,
+            lambda model: merge_lora(model, keep=False, dtype=torch.int8),
+            "must be a floating-point type",
+        ),
     ],
 )
 def test_what_is_refused_leaves_the_model_as_it_was(
@@ -189,3 +194,19 @@ def test_what_is_refused_leaves_the_model_as_it_was(
     assert all(torch.equal(before[name], one) for name, one in after.items())
     assert torch.equal(adapted(tokens).logits, answer)
     assert all(layer.merged is merged for _, layer in lora_layers(adapted))
+
+
+def test_a_layer_is_merged_and_unmerged_by_itself() -> None:
+    layer = LoRALinear(nn.Linear(6, 5), r=2, alpha=4)
+    nn.init.normal_(layer.lora_B, generator=torch.Generator().manual_seed(5))
+    weight, x = layer.base.weight, torch.ones(1, 6)
+    wanted = layer(x)
+    with pytest.raises(Mistake, match="the layer is not merged; call merge"):
+        layer.unmerge()
+    layer.merge(precision=torch.float64)
+    torch.testing.assert_close(layer(x), wanted)
+    with pytest.raises(Mistake, match="the layer is merged already; call unmerge"):
+        layer.merge()
+    layer.unmerge()
+    assert layer.base.weight is weight
+    assert torch.equal(layer(x), wanted)

@@ -95,5 +95,5 @@ def test_what_cannot_be_grouped_is_a_sentence(bert: nn.Module) -> None:
     with pytest.raises(Mistake, match="no LoRA layers that are trained"):
         lora_plus_groups(bert, lr=0.01)
     with pytest.raises(Mistake) as caught:
-        lora_plus_groups(bert, lr=0.0, ratio=math.nan)
-    assert len(caught.value.problems) == 2
+        lora_plus_groups(bert, lr=0.0, ratio=math.nan, weight_decay=-0.1)
+    assert len(caught.value.problems) == 3

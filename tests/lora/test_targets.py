@@ -13,6 +13,7 @@ from torch import nn
 from lowland import LoRAConfig, add_lora
 from lowland.ground.mistakes import Mistake
 from lowland.lora import find_head, lora_layers
+from lowland.lora.inject import config_of
 from lowland.lora.targets import saved_names, target_names
 from tests.lora.conftest import MODELS, assert_untouched, state_of
 
@@ -152,7 +153,7 @@ def test_modules_to_save_are_those_that_end_so_as_in_peft(build: Callable[[str],
     assert saved_names(model, ["pre_classifier"]) == ("pre_classifier",)
     assert saved_names(model, []) == ()
     add_lora(model, LoRAConfig(r=2, targets=["lin1"], modules_to_save="classifier"))
-    assert model.lora_config.modules_to_save == ("pre_classifier", "classifier")
+    assert config_of(model).modules_to_save == ("pre_classifier", "classifier")
     trained = {name for name, one in model.named_parameters() if one.requires_grad and "lora" not in name}
     assert trained == {f"{part}classifier.{one}" for part in ("pre_", "") for one in ("weight", "bias")}
 

@@ -1,40 +1,14 @@
-"""LoRA (Hu et al., 2021, arXiv 2106.09685): what is learned.
+"""LoRA adapters (Hu et al., 2021, arXiv 2106.09685): layers, injection into a model, merging, and files.
 
-Read `linear.py` first (the layer; its arithmetic is in `fused.py`, and `embedding.py` is its like for embeddings), then
-`config.py`, `targets.py` and `inject.py` (into a model), `merge.py` (into the weight), `peft_config.py` and
-`checkpoint.py` (to disk and back), `plus.py` (how fast B learns). `bases.py` says how a layer's own weight is read.
+Read `linear.py` first: it holds the layer, whose arithmetic is in `fused.py`; `embedding.py` is its counterpart for
+embeddings, and `layer.py` the base class of both. Then read `config.py`, `targets.py` and `inject.py` (adding adapters
+to a model), `merge.py` (merging them into the weights), `peft_config.py` and `checkpoint.py` (files in PEFT's format)
+and `plus.py` (a higher learning rate for B). `bases.py` reads the weight of every kind of layer.
+
+The public names are listed in `__init__.pyi` and loaded when they are first used, so that `lowland.lora.config` can be
+imported without torch.
 """
 
-from lowland.lora.checkpoint import load_adapter, save_adapter
-from lowland.lora.config import LoRAConfig
-from lowland.lora.embedding import LoRAEmbedding
-from lowland.lora.inject import (
-    LoRALayer,
-    ParameterCount,
-    add_lora,
-    count_parameters,
-    lora_layers,
-    remove_lora,
-)
-from lowland.lora.linear import LoRALinear
-from lowland.lora.merge import merge_lora, unmerge_lora
-from lowland.lora.plus import lora_plus_groups
-from lowland.lora.targets import find_head
+import lazy_loader
 
-__all__ = [
-    "LoRAConfig",
-    "LoRAEmbedding",
-    "LoRALayer",
-    "LoRALinear",
-    "ParameterCount",
-    "add_lora",
-    "count_parameters",
-    "find_head",
-    "load_adapter",
-    "lora_layers",
-    "lora_plus_groups",
-    "merge_lora",
-    "remove_lora",
-    "save_adapter",
-    "unmerge_lora",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,13 +1,13 @@
-"""The layers that can be adapted, and how the full weight of each is read.
+"""Layers that can be adapted, and access to the full weight of each kind.
 
-Quantised layers are known by what their weight calls itself, so that no package for them is imported before such a
-layer is there: bitsandbytes' `Linear4bit` and `Linear8bitLt`, and `nn.Linear` with a weight of torchao's.
+A quantised layer is recognised by the type of its weight, so that no quantisation package is imported before one is
+needed. Supported are bitsandbytes' `Linear4bit` and `Linear8bitLt`, and `nn.Linear` with a weight of torchao.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,17 @@ from transformers.pytorch_utils import Conv1D
 from lowland.ground.mistakes import reason_of
 
 Linear = nn.Linear | Conv1D
-"""Conv1D is GPT-2's linear layer; it holds its weight transposed, (in, out)."""
+"""Linear layers. Conv1D is that of GPT-2; it stores its weight transposed, (in_features, out_features)."""
 Adaptable = Linear | nn.Embedding
-"""What can be adapted."""
+"""Layers that can be adapted."""
 READABLE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+"""Data types of unquantised weights."""
 
 
 def quantised_by(weight: Tensor) -> str | None:
-    """What quantised a weight: "4bit" or "8bit" of bitsandbytes, "torchao", or None."""
+    """Return what quantised a weight: "4bit" or "8bit" of bitsandbytes, "torchao", or None if nothing did."""
     kind = type(weight)
-    if kind in (nn.Parameter, Tensor):  # which a compiler can follow, and names of modules not
+    if kind in (nn.Parameter, Tensor):  # checked first, since torch.compile cannot trace module names
         return None
     if kind.__module__.partition(".")[0] == "torchao":
         return "torchao"
@@ -34,45 +35,69 @@ def quantised_by(weight: Tensor) -> str | None:
 
 
 def is_quantised(base: nn.Module) -> bool:
-    """Whether the layer holds its weight in fewer bits than it computes with."""
+    """Return whether a layer stores its weight in fewer bits than it computes with."""
     return quantised_by(base.weight) is not None  # type: ignore[arg-type]
 
 
 def weight_of(base: nn.Module) -> Tensor:
-    """W (out, in): the weight itself (transposed for Conv1D), or a dequantised copy; (words, width) of an embedding.
+    """Return the weight W (out_features, in_features), or (num_embeddings, embedding_dim) for an embedding.
 
-    The base is never written.
+    The result is the weight itself, its transpose for `Conv1D`, or a dequantised copy. The layer is not changed.
     """
     weight: Any = base.weight
     kind = quantised_by(weight)
+    full: Tensor
     if kind is None:
-        return weight.T if isinstance(base, Conv1D) else weight
+        full = weight.T if isinstance(base, Conv1D) else weight
+        return full
     with torch.no_grad():
         if kind == "torchao":
-            return weight.dequantize()
-        bits = importlib.import_module("bitsandbytes.functional")
+            full = weight.dequantize()
+            return full
+        functional = importlib.import_module("bitsandbytes.functional")
         if kind == "4bit":
-            return bits.dequantize_4bit(weight.data, weight.quant_state)
-        return bits.int8_vectorwise_dequant(weight.data, _row_scales(base))
+            full = functional.dequantize_4bit(weight.data, weight.quant_state)
+        else:
+            full = functional.int8_vectorwise_dequant(weight.data, _row_scales(base))
+        return full
 
 
 def shape_of(base: nn.Module) -> tuple[int, int]:
-    """(out, in), without dequantising; (words, width) of an embedding."""
+    """Return the shape of `weight_of(base)`, without dequantising."""
     if isinstance(base, nn.Linear):
         return base.out_features, base.in_features
     rows, columns = base.weight.shape  # type: ignore[misc]
     return (columns, rows) if isinstance(base, Conv1D) else (rows, columns)
 
 
+def plain_layer(base: nn.Linear, weight: Tensor) -> nn.Linear:
+    """Return the unquantised counterpart of a quantised linear layer: `nn.Linear`, or `Conv1D` if made from one.
+
+    Args:
+        base: the quantised layer; the new one shares its bias.
+        weight: weight of the new layer (out_features, in_features).
+    """
+    was_conv1d = getattr(base, "source_cls", None) is Conv1D
+    with torch.device("meta"):
+        sizes = base.in_features, base.out_features
+        plain: Any = Conv1D(*reversed(sizes)) if was_conv1d else nn.Linear(*sizes)  # type: ignore[no-untyped-call]
+    stored = weight.T.contiguous() if was_conv1d else weight
+    plain.weight, plain.bias = nn.Parameter(stored, requires_grad=False), base.bias
+    return cast(nn.Linear, plain.train(base.training))
+
+
 def adapter_place(base: nn.Module) -> dict[str, Any]:
-    """Device and dtype of a layer's adapter: float32 at least, since 16 bits are too few to learn in."""
+    """Return `device` and `dtype` of a layer's adapter: at least float32, as 16 bits are too few for small updates."""
     weight: Any = base.weight
     dtype = torch.float32 if is_quantised(base) else torch.promote_types(weight.dtype, torch.float32)
     return {"device": weight.device, "dtype": dtype}
 
 
-def goes_its_own_way(base: nn.Module) -> str | None:
-    """Why a layer is more than its weight (it has a forward pass of its own, or is never called), or None."""
+def why_not_its_weight_alone(base: nn.Module) -> str | None:
+    """Return why a layer's output is not given by its weight alone, or None if it is.
+
+    Such a layer has a forward pass of its own, or is never called by the module that owns it.
+    """
     if isinstance(base, NonDynamicallyQuantizableLinear):
         return "nn.MultiheadAttention reads its weight and never calls it"
     plain = (nn.Linear.forward, Conv1D.forward, nn.Embedding.forward)
@@ -83,11 +108,11 @@ def goes_its_own_way(base: nn.Module) -> str | None:
 
 
 def why_not(base: nn.Module) -> str | None:
-    """Why a layer cannot be adapted, or None if it can."""
+    """Return why a layer cannot be adapted, or None if it can."""
     weight: Any = base.weight
     kind = quantised_by(weight)
     if kind is None and weight.dtype not in READABLE:
-        return f"its weight is {weight.dtype}, quantised in a way that is not known here"
+        return f"its weight is {weight.dtype}, an unknown kind of quantisation"
     if (kind == "4bit" and weight.quant_state is None) or (kind == "8bit" and _row_scales(base) is None):
         return "its weight is not quantised yet; move the model to its device first"
     if is_repacked(base):
@@ -95,33 +120,35 @@ def why_not(base: nn.Module) -> str | None:
     if kind == "torchao" and (reason := _why_not_dequantised(base)):
         return reason
     if isinstance(base, nn.Embedding) and base.max_norm is not None:
-        return "with max_norm an embedding writes its weight while it is read"
-    return goes_its_own_way(base)
+        return "with max_norm an embedding overwrites its weight in the forward pass"
+    return why_not_its_weight_alone(base)
 
 
 def is_repacked(base: nn.Module) -> bool:
-    """Whether bitsandbytes has repacked a 4-bit weight, for inference on processors with AVX512-BF16."""
+    """Return whether bitsandbytes has repacked a 4-bit weight for inference on processors with AVX512-BF16."""
     state = getattr(getattr(base, "weight", None), "quant_state", None)
     return bool(getattr(state, "packing_format_for_cpu", False))
 
 
 def keep_readable(base: Any) -> None:
-    """Keep bitsandbytes from repacking a 4-bit weight in evaluation.
+    """Prevent bitsandbytes from repacking a 4-bit weight in evaluation mode.
 
-    Repacked, it can neither be dequantised nor give gradients to what comes before it.
+    A repacked weight can neither be dequantised nor pass gradients to the layer's input.
     """
     if hasattr(base, "support_avx512bf16_for_cpu"):
         base.support_avx512bf16_for_cpu = False
 
 
 def _row_scales(base: Any) -> Tensor | None:
-    """Of an 8-bit weight; the first forward pass moves them from the weight to the layer's state."""
-    scales = getattr(base.weight, "SCB", None)
-    return base.state.SCB if scales is None else scales
+    """Return the scales of an 8-bit weight; the first forward pass moves them from the weight to the layer's state."""
+    scales: Tensor | None = getattr(base.weight, "SCB", None)
+    if scales is None:
+        scales = base.state.SCB
+    return scales
 
 
 def _why_not_dequantised(base: nn.Module) -> str | None:
-    """What torchao says, where it has no way to dequantise a weight of this kind on this machine."""
+    """Return torchao's reason if it cannot dequantise a weight of this kind on this machine, else None."""
     try:
         weight_of(base)
     except (NotImplementedError, RuntimeError) as error:

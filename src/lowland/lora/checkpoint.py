@@ -1,4 +1,4 @@
-"""Adapters to disk and back, in PEFT's file format: `adapter_config.json` and `adapter_model.safetensors`."""
+"""Saving and loading of adapters in PEFT's format: `adapter_config.json` and `adapter_model.safetensors`."""
 
 from __future__ import annotations
 
@@ -17,66 +17,77 @@ from lowland.ground.mistakes import Mistake, reason_of
 from lowland.lora.bases import READABLE, shape_of
 from lowland.lora.config import LoRAConfig
 from lowland.lora.embedding import LoRAEmbedding
-from lowland.lora.inject import attach, check_bare, config_of, lora_layers
+from lowland.lora.inject import attach, check_not_adapted, config_of, lora_layers
 from lowland.lora.peft_config import CONFIG_FILE, config_for, describe, read_config
 from lowland.lora.targets import check_layers, saved_names
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-"""What PEFT writes before every name."""
+"""Prefix that PEFT puts before the name of every tensor."""
 SHOWN = 10
-"""How many names a message lists."""
+"""Number of names that an error lists."""
 
 
 def save_adapter(
     model: nn.Module, folder: str | Path, *, base_model: str | None = None, overwrite: bool = False
 ) -> Path:
-    """Write a model's adapters and its `modules_to_save` in PEFT's file format.
+    """Save a model's adapters and its `modules_to_save` in PEFT's file format.
 
-    `PeftModel.from_pretrained(base, folder)` reads them. A new folder is there whole, or not at all.
+    `PeftModel.from_pretrained(base, folder)` can load them. A new folder is written completely or not at all.
 
     Args:
-        model: one that `add_lora` adapted.
-        folder: where to; it is made.
-        base_model: name of the base model, for the config; default: what the model's own config says.
-        overwrite: replace an adapter that lies there already; other files stay.
+        model: a model that `add_lora` or `load_adapter` adapted; it may be compiled.
+        folder: the folder to write; it is created if it does not exist.
+        base_model: name of the base model, for PEFT's config; default: the name in the model's own config.
+        overwrite: whether to replace an adapter in the folder. Other files in it are kept.
+
+    Returns:
+        The folder.
 
     Raises:
         Mistake: if the model has no adapters, or the folder is not empty.
     """
-    model = getattr(model, "_orig_mod", model)  # torch.compile's
+    model = getattr(model, "_orig_mod", model)  # of torch.compile
     names = [name for name, _ in lora_layers(model)]
     if not names:
         raise Mistake("the model has no LoRA layers to save; add_lora(model, config) adds them")
-    place = Path(folder)
-    if place.exists() and not place.is_dir():
-        raise Mistake(f"{place} is a file; name a folder to save the adapter in")
-    if place.is_dir() and any(place.iterdir()) and not overwrite:
-        raise Mistake(f"{place} is not empty; name a new folder, or call save_adapter(…, overwrite=True)")
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise Mistake(f"{folder} is a file; name a folder to save the adapter in")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise Mistake(f"{folder} is not empty; name a new folder, or call save_adapter(…, overwrite=True)")
     text = json.dumps(describe(model, config_of(model), names, base_model), indent=2)
-    tensors = {PREFIX + name: one.detach().to("cpu", copy=True).contiguous() for name, one in _learned(model)}
-    _write(place, {WEIGHTS_FILE: save(tensors, metadata={"format": "pt"}), CONFIG_FILE: f"{text}\n".encode()})
-    return place
+    tensors = {
+        PREFIX + name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in _learned(model)
+    }
+    _write(
+        folder, {WEIGHTS_FILE: save(tensors, metadata={"format": "pt"}), CONFIG_FILE: f"{text}\n".encode()}
+    )
+    return folder
 
 
 def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
-    """Adapt a model as a folder in PEFT's format says, and load what it learned, in place.
+    """Add the adapters that a folder in PEFT's format describes to a model, and load their tensors, in place.
 
-    The adapters are trainable then, as `add_lora` leaves them, and in float32 at least, whatever the file's type.
+    The adapters are trainable afterwards, as after `add_lora`. Their data type is at least float32, whatever that of
+    the file is.
 
     Args:
         model: the base model, without adapters.
-        folder: with `adapter_config.json` and `adapter_model.safetensors`.
+        folder: a folder with `adapter_config.json` and `adapter_model.safetensors`.
+
+    Returns:
+        The same model.
 
     Raises:
-        Mistake: if the folder holds no LoRA adapter, a file is damaged, or its tensors do not fit the model; it says
-            which. The model is then left as it was.
+        Mistake: if the folder holds no LoRA adapter, a file is damaged, or a tensor does not fit the model. The model
+            is then left unchanged.
     """
     folder = Path(folder)
-    check_bare(model)
-    given = read_config(folder)
+    check_not_adapted(model)
+    peft_config = read_config(folder)
     saved = _read_tensors(folder)
-    config, names = config_for(model, given, folder / CONFIG_FILE)
+    config, names = config_for(model, peft_config, folder / CONFIG_FILE)
     _check_architecture(model, names, saved, folder)
     check_layers(model, config, names)
     _check_tensors(model, config, names, saved, folder)
@@ -88,7 +99,7 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
 
 
 def _learned(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """What the adapters and the modules to save learned, by the names that PEFT gives, without its prefix."""
+    """Return the tensors of the adapters and the modules to save, by PEFT's names without its prefix."""
     named: list[tuple[str, Tensor]] = []
     for name, layer in lora_layers(model):
         keys = _keys(name, isinstance(layer, LoRAEmbedding))
@@ -97,21 +108,22 @@ def _learned(model: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def _keys(name: str, embedding: bool) -> tuple[str, str]:
-    """PEFT's names for A and B."""
+    """Return PEFT's names for A and B of a layer."""
     if embedding:
         return f"{name}.lora_embedding_A", f"{name}.lora_embedding_B"
     return f"{name}.lora_A.weight", f"{name}.lora_B.weight"
 
 
 def _saved_whole(model: nn.Module, modules: Sequence[str]) -> list[tuple[str, Tensor]]:
+    """Return the name and the tensor of every parameter and buffer in the modules that are saved whole."""
     states = {name: model.get_submodule(name).state_dict(keep_vars=True) for name in modules}
     return [(f"{name}.{key}", tensor) for name, state in states.items() for key, tensor in state.items()]
 
 
-def _write(place: Path, files: Mapping[str, bytes]) -> None:
-    """Write files beside their folder first, and move them when they are whole; the config comes last."""
-    aim = place.resolve()
-    partial = aim.with_name(f".{aim.name}.partial-{os.getpid()}")
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files beside their folder, and move them into it once they are complete; the config comes last."""
+    target = folder.resolve()
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -120,39 +132,50 @@ def _write(place: Path, files: Mapping[str, bytes]) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        if not aim.exists():
-            partial.rename(aim)
+        if not target.exists():
+            partial.rename(target)
             return
-        (aim / CONFIG_FILE).unlink(missing_ok=True)  # new weights never lie beside an old config
+        (target / CONFIG_FILE).unlink(missing_ok=True)  # so that new weights are never beside an old config
         for name in files:
-            (partial / name).replace(aim / name)
+            (partial / name).replace(target / name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of an adapter's file, by PEFT's names without its prefix.
+
+    Raises:
+        Mistake: if the file is missing or damaged, or holds values that are not finite.
+    """
     path = folder / WEIGHTS_FILE
     try:
         tensors = load(path.read_bytes())
     except FileNotFoundError:
-        pickled = (folder / "adapter_model.bin").exists()
-        hint = "; adapter_model.bin is a pickle, which is not read: let PEFT save it anew" if pickled else ""
+        pickled = "; adapter_model.bin is a pickle file, which is not read: save the adapter again with a recent PEFT"
+        hint = pickled if (folder / "adapter_model.bin").exists() else ""
         raise Mistake(f"{folder} holds no {WEIGHTS_FILE}{hint}") from None
     except (SafetensorError, OSError) as error:
         raise Mistake(f"{path} is damaged ({reason_of(error)})") from None
     saved = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-    if odd := [name for name, one in saved.items() if _is_adapter(name) and one.dtype not in READABLE]:
+    adapter = {name: tensor for name, tensor in saved.items() if _is_adapter(name)}
+    if unreadable := [name for name, tensor in adapter.items() if tensor.dtype not in READABLE]:
+        dtype = adapter[unreadable[0]].dtype
         raise Mistake(
-            f"{path} is damaged: {_some(odd)} should be floating-point numbers, not {saved[odd[0]].dtype}"
+            f"{path} is damaged: {_listed(unreadable)} should be floating-point numbers, not {dtype}"
         )
-    if bad := [name for name, one in saved.items() if one.is_floating_point() and not one.isfinite().all()]:
-        raise Mistake(f"{path} has NaN or infinity in {_some(bad)}; the training that wrote it has diverged")
+    floating = {name: tensor for name, tensor in saved.items() if tensor.is_floating_point()}
+    if diverged := [name for name, tensor in floating.items() if not tensor.isfinite().all()]:
+        raise Mistake(
+            f"{path} has NaN or infinity in {_listed(diverged)}; the training that wrote it has diverged"
+        )
     return saved
 
 
 def _check_architecture(
     model: nn.Module, names: Sequence[str], saved: Mapping[str, Tensor], folder: Path
 ) -> None:
+    """Check that the file's adapter belongs to a model with the given layers; raise `Mistake` otherwise."""
     layers = {name.partition(".lora_")[0] for name in saved if _is_adapter(name)}
     if not layers:
         raise Mistake(
@@ -168,34 +191,37 @@ def _check_architecture(
 def _check_tensors(
     model: nn.Module, config: LoRAConfig, names: Sequence[str], saved: Mapping[str, Tensor], folder: Path
 ) -> None:
-    """Hold a file's tensors against those that the config and the model ask for."""
-    wanted = _wanted_shapes(model, config, names)
+    """Check that a file holds the tensors that config and model require; raise `Mistake` with every problem."""
     whole = dict(_saved_whole(model, saved_names(model, config.modules_to_save)))
-    shapes = {**wanted, **{name: tuple(one.shape) for name, one in whole.items()}}
+    shapes = _adapter_shapes(model, config, names) | {
+        name: tuple(tensor.shape) for name, tensor in whole.items()
+    }
     problems = []
     if missing := sorted(shapes.keys() - saved.keys()):
-        problems.append(f"{folder} lacks tensors that its config and the model ask for: {_some(missing)}")
-    if extra := _without_place(model, saved, shapes):
-        problems.append(f"{folder} holds tensors that have no place in the model: {_some(extra)}")
+        problems.append(f"{folder} lacks tensors that its config and the model require: {_listed(missing)}")
+    if extra := _extra_tensors(model, saved, shapes):
+        problems.append(f"{folder} holds tensors that have no place in the model: {_listed(extra)}")
     shared = [name for name in shapes if name in saved]
-    if odd := [name for name in shared if tuple(saved[name].shape) != shapes[name]]:
-        here = f"{odd[0]} is {tuple(saved[odd[0]].shape)} in the file, and {shapes[odd[0]]}"
-        more = f" ({len(odd) - 1} more differ)" if len(odd) > 1 else ""
+    if differing := [name for name in shared if tuple(saved[name].shape) != shapes[name]]:
+        first = differing[0]
+        here = f"{first} is {tuple(saved[first].shape)} in the file, and {shapes[first]}"
+        more = f" ({len(differing) - 1} more differ)" if len(differing) > 1 else ""
         problems.append(
             f"the adapter in {folder} is for a model of another size: {here} by its config and the model{more}"
         )
-    if kinds := [
+    if mistyped := [
         name
-        for name, one in whole.items()
-        if name in saved and one.is_floating_point() != saved[name].is_floating_point()
+        for name, tensor in whole.items()
+        if name in saved and tensor.is_floating_point() != saved[name].is_floating_point()
     ]:
-        problems.append(f"{folder} is damaged: {_some(kinds)} is of another type than the model's")
-    problems += [] if problems else _torn_apart(whole, saved, folder)
+        problems.append(f"{folder} is damaged: {_listed(mistyped)} is of another type than the model's")
+    problems += [] if problems else _tied_problems(whole, saved, folder)
     if problems:
         raise Mistake(*problems)
 
 
-def _wanted_shapes(model: nn.Module, config: LoRAConfig, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def _adapter_shapes(model: nn.Module, config: LoRAConfig, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of A and B of every layer, by PEFT's names without its prefix."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name in names:
         base, r = model.get_submodule(name), config.rank_of(name)
@@ -206,41 +232,42 @@ def _wanted_shapes(model: nn.Module, config: LoRAConfig, names: Sequence[str]) -
     return shapes
 
 
-def _without_place(model: nn.Module, saved: Mapping[str, Tensor], wanted: Mapping[str, object]) -> list[str]:
-    """What a file holds beside the adapter, but for the base's own embeddings, which PEFT adds where they are adapted.
+def _extra_tensors(
+    model: nn.Module, saved: Mapping[str, Tensor], required: Mapping[str, object]
+) -> list[str]:
+    """Return the names of tensors in a file that have no place in the model.
 
-    Such a copy says nothing new, or the adapter was trained on another base.
+    PEFT adds the base's own embeddings where they are adapted. Such a copy is accepted if it equals the model's weight;
+    otherwise the adapter was trained on another base.
     """
-    own = dict(model.named_parameters(remove_duplicate=False))
+    parameters = dict(model.named_parameters(remove_duplicate=False))
     extra = []
-    for name in sorted(saved.keys() - wanted.keys()):
-        copied = own.get(name.replace(".base_layer.", "."))
-        if copied is None:
+    for name in sorted(saved.keys() - required.keys()):
+        own = parameters.get(name.replace(".base_layer.", "."))
+        if own is None:
             extra.append(name)
-        elif copied.shape != saved[name].shape or not torch.equal(copied.cpu(), saved[name].to(copied.dtype)):
-            extra.append(f"{name} (another one than the model's: the adapter was trained on another base)")
+        elif own.shape != saved[name].shape or not torch.equal(own.cpu(), saved[name].to(own.dtype)):
+            extra.append(f"{name} (it differs from the model's: the adapter was trained on another base)")
     return extra
 
 
-def _torn_apart(whole: Mapping[str, Tensor], saved: Mapping[str, Tensor], folder: Path) -> list[str]:
-    """Tensors that are one in the model, and two in a file."""
-    first: dict[int, str] = {}
-    torn = [
-        (other, name)
-        for name, one in whole.items()
-        if (other := first.setdefault(id(one), name)) != name and not torch.equal(saved[other], saved[name])
-    ]
+def _tied_problems(whole: Mapping[str, Tensor], saved: Mapping[str, Tensor], folder: Path) -> list[str]:
+    """Return a sentence for each tensor that has two names in the model and two different values in the file."""
+    first_names: dict[int, str] = {}
+    pairs = [(first_names.setdefault(id(tensor), name), name) for name, tensor in whole.items()]
     return [
-        f"{folder} holds two values for {one} and {other}, which are one tensor in the model"
-        for one, other in torn
+        f"{folder} holds two values for {first} and {second}, which are one tensor in the model"
+        for first, second in pairs
+        if first != second and not torch.equal(saved[first], saved[second])
     ]
 
 
 def _is_adapter(name: str) -> bool:
+    """Return whether a tensor's name is that of A or B."""
     return ".lora_" in name
 
 
-def _some(names: Sequence[str]) -> str:
-    """Names for a message: all, up to ten."""
+def _listed(names: Sequence[str]) -> str:
+    """Return names, separated by commas, for an error: all, or the first ten and the number of the others."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

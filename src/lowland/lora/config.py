@@ -1,125 +1,115 @@
-"""How a model is adapted: what was asked, held against its ranges."""
+"""Configuration of LoRA: what a user can ask for. The types and defaults are shared with recipe files.
+
+This module does not import torch.
+"""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
+from pydantic import AfterValidator, ConfigDict, Field
+
+from lowland.ground.asked import Asked, Number, Several, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake
 
+T = TypeVar("T")
+
 ALL_LINEAR = "all-linear"
+"""Target that stands for every linear layer except those of the output head."""
+
+RANK = 8
+ALPHA = 16.0
+DROPOUT = 0.0
+TARGETS = (ALL_LINEAR,)
 
 
-@dataclass(frozen=True)
-class LoRAConfig:
-    """How to adapt a model.
+def _check_patterns(patterns: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Check that every key is a valid regular expression."""
+    problems = []
+    for key in patterns:
+        try:
+            re.compile(key)
+        except re.error as error:
+            problems.append(
+                f"key '{key}' is not a valid regular expression ({error}); give the end of a layer's name,"
+                " or a regular expression for it"
+            )
+    if problems:
+        raise Mistake(*problems)
+    return patterns
 
-    Attributes:
-        r: rank; 8 and alpha 16 are common for classifiers of this size (Hu et al., 2021, section 7.2: 1 to 8 do).
-        alpha: the branch is scaled by alpha / r.
-        dropout: on the branch's input, in training.
-        targets: "all-linear" (every linear layer but the output head), or one or several names or regular
-            expressions: a layer is meant if its name is the entry, ends with "." and the entry, or matches it whole.
-            Embeddings are adapted only where they are named.
-        rslora: scale by alpha / sqrt(r) instead.
-        modules_to_save: names of modules that are trained in full beside the adapters, and saved with them: a new
-            head. As in PEFT, a module is meant if its name ends with the entry.
-        rank_pattern: other ranks for some layers, by name or regular expression of the name's end; as in PEFT the
-            first that matches counts.
-        alpha_pattern: the same for alpha.
+
+def _check_targets(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that at least one target is given."""
+    if not names:
+        raise ValueError(f"name at least one layer, or be '{ALL_LINEAR}'")
+    return names
+
+
+Rank = Annotated[Whole, Field(ge=1)]
+"""Rank r of an adapter."""
+Alpha = Annotated[Number, Field(gt=0)]
+"""Numerator alpha of the scale s = alpha / r."""
+Dropout = Annotated[Number, Field(ge=0, lt=1)]
+"""Probability of setting an entry of the branch's input to zero during training."""
+Targets = Annotated[Several[Text], AfterValidator(_check_targets)]
+"""Names or regular expressions of the layers to adapt."""
+RankPattern = Annotated[Mapping[Text, Rank], AfterValidator(_check_patterns)]
+"""Ranks of single layers, by the end of their name or a regular expression for it."""
+AlphaPattern = Annotated[Mapping[Text, Alpha], AfterValidator(_check_patterns)]
+"""Alphas of single layers, by the end of their name or a regular expression for it."""
+
+
+class LoRAConfig(Asked):
+    """Configuration of LoRA: which layers of a model are adapted, and how.
 
     Raises:
         Mistake: if a value is out of its range.
+
+    Example:
+        >>> LoRAConfig(r=4, targets=["query", "value"]).replace(alpha=8).rank_of("layer.0.query")
+        4
     """
 
-    r: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: str | tuple[str, ...] | list[str] = ALL_LINEAR
-    rslora: bool = False
-    modules_to_save: tuple[str, ...] = ()
-    rank_pattern: Mapping[str, int] = field(default_factory=dict)
-    alpha_pattern: Mapping[str, float] = field(default_factory=dict)
+    model_config = ConfigDict(strict=True)
 
-    def __post_init__(self) -> None:
-        """Hold every value against its range."""
-        problems = _scalar_problems(self)
-        for name in ("rank_pattern", "alpha_pattern"):
-            problems += _pattern_problems(name, getattr(self, name))
-        one = isinstance(self.modules_to_save, str)
-        saved = (self.modules_to_save,) if one else self.modules_to_save
-        for name, names in (("targets", self.targets), ("modules_to_save", saved)):
-            if not _are_names(names):
-                problems.append(f"{name} is {names!r}; it must be names of layers")
-        if self.targets in ("", (), []):
-            problems.append("targets is empty; name layers, or say 'all-linear'")
-        if problems:
-            raise Mistake(*problems)
-        object.__setattr__(self, "modules_to_save", tuple(saved))
+    r: Rank = RANK
+    """Rank. Ranks from 1 to 8 suffice in Hu et al. (2021, section 7.2)."""
+    alpha: Alpha = ALPHA
+    """The branch is scaled by alpha / r."""
+    dropout: Dropout = DROPOUT
+    """Probability of setting an entry of the branch's input to zero during training."""
+    targets: Targets = TARGETS
+    """Layers to adapt: "all-linear" (every linear layer except those of the output head), or one or more names or
+    regular expressions. A layer is adapted if its name is the entry, ends with "." and the entry, or is matched whole
+    by it. Embeddings are adapted only if they are named."""
+    rslora: Truth = False
+    """Scale the branch by alpha / sqrt(r) instead (rsLoRA)."""
+    modules_to_save: Several[Text] = ()
+    """Names of modules that are trained in full and saved with the adapters, such as a new head. As in PEFT, an entry
+    stands for all modules whose names end with it."""
+    rank_pattern: RankPattern = Field(default_factory=dict)
+    """Ranks of single layers, by the end of their name or a regular expression for it. As in PEFT, the first entry
+    that matches counts."""
+    alpha_pattern: AlphaPattern = Field(default_factory=dict)
+    """Alphas of single layers, by the same rule as `rank_pattern`."""
 
     def rank_of(self, name: str) -> int:
-        """The rank of the layer of that name."""
-        return _first(self.rank_pattern, name, self.r)
+        """Return the rank of the layer with this name."""
+        return _first_match(self.rank_pattern, name, self.r)
 
     def alpha_of(self, name: str) -> float:
-        """Alpha of the layer of that name."""
-        return _first(self.alpha_pattern, name, self.alpha)
+        """Return alpha of the layer with this name."""
+        return _first_match(self.alpha_pattern, name, self.alpha)
 
 
-def pattern_means(pattern: str, name: str) -> bool:
-    """Whether a key of `rank_pattern` or `alpha_pattern` means a layer: PEFT's rule."""
+def pattern_matches(pattern: str, name: str) -> bool:
+    """Return whether a key of `rank_pattern` or `alpha_pattern` stands for a layer, by PEFT's rule."""
     return re.match(rf"(.*\.)?({pattern})$", name) is not None
 
 
-def _first(patterns: Mapping[str, Any], name: str, otherwise: Any) -> Any:
-    return next((value for key, value in patterns.items() if pattern_means(key, name)), otherwise)
-
-
-def _scalar_problems(config: LoRAConfig) -> list[str]:
-    problems = []
-    if not _is_rank(config.r):
-        problems.append(f"r is {config.r!r}; it must be a whole number of at least 1")
-    if not _is_alpha(config.alpha):
-        problems.append(f"alpha is {config.alpha!r}; it must be a finite number above 0")
-    if not _is_number(config.dropout) or not 0 <= config.dropout < 1:
-        problems.append(f"dropout is {config.dropout!r}; it must be in [0, 1)")
-    return problems
-
-
-def _pattern_problems(name: str, patterns: Any) -> list[str]:
-    if not isinstance(patterns, Mapping):
-        return [f"{name} is {patterns!r}; it must map names of layers to numbers"]
-    fits, wanted = {
-        "rank_pattern": (_is_rank, "a whole number of at least 1"),
-        "alpha_pattern": (_is_alpha, "a finite number above 0"),
-    }[name]
-    problems = []
-    for key, value in patterns.items():
-        if not fits(value):
-            problems.append(f"{name} gives {key} {value!r}; it must be {wanted}")
-        try:
-            re.compile(key)
-        except (re.error, TypeError):
-            problems.append(f"{key!r} in {name} is no name and no regular expression")
-    return problems
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_rank(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_alpha(value: Any) -> bool:
-    return _is_number(value) and 0 < value < math.inf
-
-
-def _are_names(given: Any) -> bool:
-    return isinstance(given, str) or (
-        isinstance(given, Sequence) and all(isinstance(one, str) and one for one in given)
-    )
+def _first_match(patterns: Mapping[str, T], name: str, default: T) -> T:
+    """Return the value of the first pattern that matches a layer's name."""
+    return next((value for pattern, value in patterns.items() if pattern_matches(pattern, name)), default)

@@ -1,8 +1,7 @@
-"""The adapted embedding: as `linear.py`, for rows that are looked up."""
+"""LoRA layer for `nn.Embedding`: the counterpart of `linear.py` for table lookups."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,26 +9,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lowland.lora.bases import adapter_place
+from lowland.lora.layer import LoRALayer, Origin
 
 
-class LoRAEmbedding(nn.Module):
-    """y = W[x] + s · (A[:, x])ᵀ Bᵀ, with W (words, width) frozen (Hu et al., 2021, section 4.1, for one-hot inputs).
+class LoRAEmbedding(LoRALayer):
+    """LoRA layer for `nn.Embedding`: y = W[x] + s · (A[:, x])ᵀ Bᵀ, with W (num_embeddings, embedding_dim) frozen.
 
-    A (r, words) starts at zero and B (width, r) normal, as PEFT has it, so that at first the layer answers as its base
-    and each word that is met learns at once. There is no dropout: the input is words.
+    This is the layer of Hu et al. (2021, section 4.1) for one-hot inputs. As in PEFT, A (r, num_embeddings) is
+    initialised with zeros and B (embedding_dim, r) from a normal distribution. So the initial output is that of the
+    base, and the first step already changes every token in the batch. There is no dropout, since the inputs are token
+    ids.
 
     Args:
-        base: the layer to adapt; it is kept as it is, and frozen.
-        r: rank, from 1.
+        base: the embedding to adapt. It is frozen, and otherwise unchanged.
+        r: rank, at least 1.
         alpha: numerator of the scale s = alpha / r.
-        rslora: s = alpha / sqrt(r) instead.
-        generator: the source of B's first values.
+        rslora: use s = alpha / sqrt(r) instead.
+        generator: random generator for the initial values of B.
+        origin: how `add_lora` made the layer; None for a layer that is built by hand.
 
     Raises:
-        ValueError: if the rank is below 1.
+        Mistake: if `r` or `alpha` is out of its range.
     """
-
-    transposed = False
 
     def __init__(
         self,
@@ -38,44 +39,30 @@ class LoRAEmbedding(nn.Module):
         alpha: float,
         rslora: bool = False,
         generator: torch.Generator | None = None,
+        origin: Origin | None = None,
     ) -> None:
-        super().__init__()
-        self.base = base.requires_grad_(False)
+        super().__init__(base, r, alpha, 0.0, rslora, origin)
         self.num_embeddings, self.embedding_dim = base.weight.shape
-        if r < 1:
-            raise ValueError(f"rank is {r}; it must be at least 1")
-        self.r, self.alpha = r, alpha
-        self.scaling = alpha / math.sqrt(r) if rslora else alpha / r
         place = adapter_place(base)
         self.lora_A = nn.Parameter(torch.zeros(r, self.num_embeddings, **place))
         self.lora_B = nn.Parameter(torch.empty(self.embedding_dim, r, **place))
         if not self.lora_B.is_meta:
             nn.init.normal_(self.lora_B, generator=generator)
-        self._before_merge: tuple[Tensor | nn.Module] | None = None  # a tuple, to be no parameter or child
-
-    @property
-    def weight(self) -> Tensor:
-        """W (words, width): the frozen weight, or W + s·(BA)ᵀ while merged."""
-        return self.base.weight
-
-    @property
-    def merged(self) -> bool:
-        """Whether the branch is folded into the weight."""
-        return self._before_merge is not None
 
     def delta(self, dtype: torch.dtype | None = None) -> Tensor:
-        """s·(BA)ᵀ (words, width): what the branch adds to W, computed in `dtype` (default: its own)."""
+        """Return s·(BA)ᵀ (num_embeddings, embedding_dim), which the branch adds to W.
+
+        Args:
+            dtype: data type to compute in; default: that of A and B.
+        """
         return self.scaling * (self.lora_B.to(dtype=dtype) @ self.lora_A.to(dtype=dtype)).T
 
     def forward(self, x: Tensor) -> Tensor:
-        """y (..., width) for word numbers x (...)."""
-        y = self.base(x)
+        """Return the embeddings y (..., embedding_dim) of token ids x (...)."""
+        y: Tensor = self.base(x)
         if self.merged:
             return y
-        scale: Any = getattr(self.base, "embed_scale", 1)  # that some embeddings multiply all they give with
+        scale: Any = getattr(self.base, "embed_scale", 1)  # Gemma and BART scale the output
         rows = F.embedding(x, self.lora_A.T, padding_idx=self.base.padding_idx)  # (..., r)
-        return y + (self.scaling * scale * (rows @ self.lora_B.T)).to(y.dtype)
-
-    def extra_repr(self) -> str:
-        """What `print(model)` shows."""
-        return f"r={self.r}, alpha={self.alpha}, merged={self.merged}"
+        branch: Tensor = self.scaling * scale * (rows @ self.lora_B.T)
+        return y + branch.to(y.dtype)

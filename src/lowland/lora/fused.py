@@ -1,14 +1,15 @@
-"""The arithmetic of an adapted layer as one autograd function: fewer passes over less memory than in pieces.
+"""Arithmetic of an adapted layer as one autograd function, which moves less memory than separate operations.
 
-With x (T, in), W (out, in), b (out,), A (r, in), B (out, r), the scale s, and G the gradient of y,
+With x (T, in_features), W (out_features, in_features), b (out_features,), A (r, in_features), B (out_features, r), the
+scale s, and G the gradient with respect to y,
 
-    y  = x Wᵀ + b + s (d Aᵀ) Bᵀ        d = M ∘ x / (1 - p): dropout, M the mask
+    y  = x Wᵀ + b + s (d Aᵀ) Bᵀ        d = M ∘ x / (1 - p): x after dropout with the mask M
     dX = G W + s M ∘ (G B A) / (1 - p)
     dA = s (G B)ᵀ d
     dB = s Gᵀ (d Aᵀ)
 
-(Hu et al., 2021, arXiv 2106.09685, section 4.1, differentiated.) For the backward pass only x and d Aᵀ (T, r) are kept:
-the mask is drawn again from its seed, and W is read again, or dequantised again, or perturbed again.
+(the derivatives of equation 3 in Hu et al., 2021, arXiv 2106.09685, section 4.1). For the backward pass only x and
+d Aᵀ (T, r) are saved. There the mask is drawn again from its seed, and W is read, dequantised or perturbed again.
 """
 
 from __future__ import annotations
@@ -24,81 +25,84 @@ from lowland.lora.bases import is_quantised, weight_of
 from lowland.lora.scratch import scratch
 
 MERGE_FROM = 4
-"""Tokens for each column of W from which W + s·BA is built, see `merges`."""
+"""Tokens per column of W from which W + s·BA is computed, see `merges`."""
 MERGE_NOISY_FROM = 1
-"""The same where W + eps has been built already."""
+"""The same threshold for layers with noise, for which W + eps is computed in any case."""
 MASK_BITS = 16
-"""Random bits for an entry of a dropout mask: p is met to within 2^-17."""
+"""Random bits per entry of a dropout mask: the probability p is exact to within 2^-17."""
 
 
 def merges(tokens: int, width: int, dtype: torch.dtype, p: float, least: float = MERGE_FROM) -> bool:
-    """The one rule for the form: whether W + s·BA is built for one matrix product, or a branch computed beside W.
+    """Return whether to compute W + s·BA and one matrix product, rather than the branch beside W.
 
-    A branch goes once more over the product's result, (tokens, columns of it); W + s·BA goes once over W, (width,
-    columns). In 16 bits a small BA would be rounded away in the sum, and dropout acts on the branch alone: both keep
-    the branch apart.
+    The branch costs one more pass over the product's result (tokens, columns), and W + s·BA one pass over W (width,
+    columns). The branch stays separate in 16 bits, where the sum would round away a small BA, and with dropout, which
+    applies to the branch alone.
 
     Args:
-        tokens: rows of the product's left side.
-        width: its inner dimension: in_features forward, out_features backward.
-        dtype: that it is computed in.
-        p: of the dropout.
-        least: tokens for each column.
+        tokens: rows of the product's left factor.
+        width: inner dimension of the product: in_features in the forward pass, out_features in the backward pass.
+        dtype: data type of the computation.
+        p: dropout probability.
+        least: tokens per unit of `width` from which W + s·BA is computed.
     """
     return tokens >= least * width and p == 0 and dtype in (torch.float32, torch.float64)
 
 
 def computing_dtype(x: Tensor, weight: Tensor | None) -> torch.dtype:
-    """What torch would compute x Wᵀ in: the dtype of autocast, else of W, else (W is quantised) of x."""
+    """Return the data type that torch would compute x Wᵀ in.
+
+    It is that of autocast if that is enabled, else that of W, or that of x if W is quantised (`weight` is None).
+    """
     device = x.device.type
     autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    if autocast and x.dtype != torch.float64:  # which autocast leaves alone
+    if autocast and x.dtype != torch.float64:  # autocast does not cast float64
         return torch.get_autocast_dtype(device)
     return (x if weight is None else weight).dtype
 
 
-class Perturbation(Protocol):
-    """What is added to W: the same in the forward and the backward pass."""
+class WeightNoise(Protocol):
+    """Noise eps that is added to W; it is the same in the forward and the backward pass."""
 
     def added_to(self, weight: Tensor) -> Tensor:
-        """W + eps (out, in), to be used at once."""
+        """Return W + eps (out_features, in_features); it has to be used before the next call."""
         ...
 
     def add_to_merged(self, merged: Tensor) -> Tensor:
-        """W' + eps (out, in), in place of W' = W + s·BA."""
+        """Add eps in place to W' = W + s·BA (out_features, in_features), and return it."""
         ...
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an adapted layer's arithmetic needs beside its tensors.
+    """Everything but tensors that the arithmetic of an adapted layer needs for one forward and backward pass.
 
     Attributes:
-        scaling: s.
-        p: probability of dropping an entry of the branch's input; 0 outside training.
-        seed: of the dropout's mask.
-        noise: what is added to W.
-        quantised: the base layer, where W must be dequantised.
+        scaling: the scale s.
+        p: probability of dropping an entry of the branch's input; 0 in evaluation mode.
+        seed: seed of the dropout mask.
+        noise: noise that is added to W.
+        quantised: the base layer, if W has to be dequantised.
     """
 
     scaling: float
     p: float = 0.0
     seed: int = 0
-    noise: Perturbation | None = None
+    noise: WeightNoise | None = None
     quantised: nn.Module | None = None
 
     @property
     def branch_scaling(self) -> float:
-        """S / (1 - p)."""
+        """Scale of the branch after dropout: s / (1 - p)."""
         return self.scaling / (1 - self.p)
 
     def full_weight(self, weight: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """W, or W + eps, in the dtype of the computation."""
+        """Return W, or W + eps, in the data type of the computation."""
         weight = self._read(weight)
         return (weight if self.noise is None else self.noise.added_to(weight)).to(dtype)
 
     def merged_weight(self, weight: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
-        """W + s·BA, or W + s·BA + eps, in the dtype of A and B; to be used at once."""
+        """Return W + s·BA, or W + s·BA + eps, in the data type of A and B; valid until the next call."""
         if torch.is_grad_enabled():  # for second derivatives
             return self.full_weight(weight, a.dtype).addmm(b, a, alpha=self.scaling)
         weight = self._read(weight).to(a.dtype)
@@ -106,23 +110,27 @@ class Plan:
         return merged if self.noise is None else self.noise.add_to_merged(merged)
 
     def merged_weight_again(self, weight: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
-        """The same for the backward pass, where eps needs no W' any more: a pass over the weight less."""
+        """Return the result of `merged_weight` in the backward pass.
+
+        There eps is known without W + s·BA, which saves a pass over the weight.
+        """
         if self.noise is None or torch.is_grad_enabled():
             return self.merged_weight(weight, a, b)
         return self.noise.added_to(self._read(weight).to(a.dtype)).addmm_(b, a, alpha=self.scaling)
 
     def _read(self, weight: Tensor | None) -> Tensor:
+        """Return W, dequantised if `weight` is None."""
         if weight is None:
             assert self.quantised is not None
             weight = weight_of(self.quantised)
         return weight
 
     def merges(self, tokens: int, width: int, dtype: torch.dtype) -> bool:
-        """The one rule for the form, see `merges`; with noise, W + eps is built anyhow."""
+        """Return whether to compute W + s·BA, see the function `merges`; noise lowers the threshold."""
         return merges(tokens, width, dtype, self.p, MERGE_FROM if self.noise is None else MERGE_NOISY_FROM)
 
     def dropped(self, x: Tensor) -> Tensor:
-        """M ∘ x: the same mask at every call, a function of the seed and of the shape of x alone."""
+        """Return M ∘ x. The mask M depends on the seed and the shape of x alone, and is the same in every call."""
         if self.p == 0:
             return x
         generator = torch.Generator(x.device).manual_seed(self.seed)
@@ -133,13 +141,13 @@ class Plan:
 
 
 class AdaptedLinear(torch.autograd.Function):
-    """y = x Wᵀ + b + s · (dropout(x) Aᵀ) Bᵀ for frozen W and b; x, b, A and B have one dtype."""
+    """Autograd function y = x Wᵀ + b + s · (dropout(x) Aᵀ) Bᵀ, with W and b frozen; x, b, A and B share one dtype."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, a: Tensor, b: Tensor, plan: Plan
     ) -> Tensor:
-        """x (T, in) -> y (T, out)."""
+        """Return y (T, out_features) for x (T, in_features)."""
         xa = plan.dropped(x) @ a.T  # (T, r)
         ctx.plan = plan
         ctx.save_for_backward(x, weight, a, b, xa)
@@ -150,14 +158,14 @@ class AdaptedLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, None, Tensor | None, Tensor | None, None]:
-        """G (T, out) -> dX (T, in), dA (r, in), dB (out, r)."""
+        """Return dX (T, in_features), dA (r, in_features) and dB (out_features, r) for G (T, out_features)."""
         x, weight, a, b, xa = ctx.saved_tensors
         plan, (need_x, _, _, need_a, need_b, _) = ctx.plan, ctx.needs_input_grad
         gb = g @ b  # (T, r)
         dx = _input_gradient(g, gb, weight, a, b, plan) if need_x else None
         dropped = plan.dropped(x) if need_a or torch.is_grad_enabled() else x
         if torch.is_grad_enabled():
-            xa = dropped @ a.T  # once more for second derivatives, which flow through it
+            xa = dropped @ a.T  # computed again, since second derivatives flow through it
         da = plan.branch_scaling * (gb.T @ dropped) if need_a else None
         db = plan.branch_scaling * (xa.T @ g).T if need_b else None  # (gᵀ @ xa takes twice as long on CPUs)
         return dx, None, None, da, db, None
@@ -170,24 +178,26 @@ def adapted_product(
     b: Tensor,
     scaling: float = 1.0,
     p: float = 0.0,
-    noise: Perturbation | None = None,
+    noise: WeightNoise | None = None,
 ) -> Tensor:
-    """An adapted layer's output for x (..., in), in the dtype that torch would compute in.
+    """Return an adapted layer's output (..., out_features), in the data type that torch would compute in.
 
     Args:
-        x: of any dtype.
+        x: input (..., in_features) of any data type.
         base: the frozen layer with W and b.
-        a: A (r, in).
-        b: B (out, r).
-        scaling: s.
-        p: of dropout on the branch's input; the mask's seed is drawn from the global generator.
-        noise: on W.
+        a: A (r, in_features).
+        b: B (out_features, r).
+        scaling: the scale s.
+        p: dropout probability for the branch's input; the seed of the mask is drawn from the global generator.
+        noise: noise that is added to W.
     """
     weight = None if is_quantised(base) else weight_of(base)
     dtype = computing_dtype(x, weight)
     bias: Any = base.bias
-    seed = int(torch.randint(2**62, ())) if p else 0  # checkpointing gives the same one again
-    y: Tensor = AdaptedLinear.apply(
+    seed = (
+        int(torch.randint(2**62, ())) if p else 0
+    )  # gradient checkpointing restores the generator, and so the seed
+    y: Tensor = AdaptedLinear.apply(  # type: ignore[no-untyped-call]
         x.reshape(-1, x.shape[-1]).to(dtype),
         weight,
         None if bias is None else bias.to(dtype),
@@ -199,7 +209,7 @@ def adapted_product(
 
 
 def _input_gradient(g: Tensor, gb: Tensor, weight: Tensor | None, a: Tensor, b: Tensor, plan: Plan) -> Tensor:
-    """G W + s · M ∘ (G B A) / (1 - p), (T, in)."""
+    """Return dX = G W + s · M ∘ (G B A) / (1 - p), (T, in_features)."""
     if plan.merges(len(g), g.shape[1], g.dtype):
         return g @ plan.merged_weight_again(weight, a, b)
     full = plan.full_weight(weight, g.dtype)

@@ -1,4 +1,4 @@
-"""The adapted layer: W, frozen, and beside it the two thin matrices that are learned."""
+"""LoRA layer for linear layers: the frozen weight W, and two low-rank matrices that are trained."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from lowland.lora.bases import Linear, adapter_place, keep_readable, shape_of, weight_of
-from lowland.lora.fused import Perturbation, adapted_product
+from lowland.lora.bases import Linear, adapter_place, keep_readable, shape_of
+from lowland.lora.fused import WeightNoise, adapted_product
+from lowland.lora.layer import LoRALayer, Origin
 
 
-class LoRALinear(nn.Module):
-    """y = x Wᵀ + b + s · (x Aᵀ) Bᵀ, with W and b frozen, s = alpha / r (Hu et al., 2021, section 4.1, equation 3).
+class LoRALinear(LoRALayer):
+    """LoRA layer for linear layers: y = x Wᵀ + b + s · (x Aᵀ) Bᵀ, with W and b frozen and s = alpha / r.
 
-    A (r, in) starts Kaiming-uniform and B (out, r) starts at zero, so that at first the layer answers as its base.
-    With `rslora` s = alpha / sqrt(r) (Kalajdzievski, 2023).
+    This is equation 3 of Hu et al. (2021, section 4.1). A (r, in_features) is initialised Kaiming-uniform and
+    B (out_features, r) with zeros, so that the initial output is that of the base. With `rslora`, s = alpha / sqrt(r)
+    (Kalajdzievski, 2023).
 
     Args:
-        base: the layer to adapt, `nn.Linear`, `Conv1D` or a quantised linear layer; it is kept as it is, and frozen.
-        r: rank, from 1; above the smaller side of W more of it says nothing more.
+        base: the layer to adapt: `nn.Linear`, `Conv1D` or a quantised linear layer. It is frozen, and otherwise
+            unchanged.
+        r: rank, at least 1. A rank above min(in_features, out_features) adds no capacity.
         alpha: numerator of the scale s.
-        dropout: probability of dropping an entry of the branch's input in training.
-        rslora: the other scale.
-        generator: the source of A's first values.
+        dropout: probability of setting an entry of the branch's input to zero during training.
+        rslora: use s = alpha / sqrt(r).
+        generator: random generator for the initial values of A.
+        origin: how `add_lora` made the layer; None for a layer that is built by hand.
 
     Raises:
-        ValueError: if the rank is below 1.
+        Mistake: if `r`, `alpha` or `dropout` is out of its range.
     """
 
     def __init__(
@@ -38,73 +42,70 @@ class LoRALinear(nn.Module):
         dropout: float = 0.0,
         rslora: bool = False,
         generator: torch.Generator | None = None,
+        origin: Origin | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(base, r, alpha, dropout, rslora, origin)
         keep_readable(base)
-        self.base = base.requires_grad_(False)
         self.transposed = isinstance(base, Conv1D)
         self.out_features, self.in_features = shape_of(base)
-        if r < 1:
-            raise ValueError(f"rank is {r}; it must be at least 1")
-        self.r, self.alpha = r, alpha
-        self.scaling = alpha / math.sqrt(r) if rslora else alpha / r
         self.dropout = nn.Dropout(dropout)
         place = adapter_place(base)
         self.lora_A = nn.Parameter(torch.empty(r, self.in_features, **place))
         self.lora_B = nn.Parameter(torch.zeros(self.out_features, r, **place))
         if not self.lora_A.is_meta:
             nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5), generator=generator)
-        self._before_merge: tuple[Tensor | nn.Module] | None = None  # a tuple, to be no parameter or child
-
-    @property
-    def weight(self) -> Tensor:
-        """W (out, in): the frozen weight, or W + s·BA while merged."""
-        return weight_of(self.base)
 
     @property
     def bias(self) -> Tensor | None:
-        """The frozen bias b (out,), if there is one."""
-        return self.base.bias
-
-    @property
-    def merged(self) -> bool:
-        """Whether the branch is folded into the weight."""
-        return self._before_merge is not None
+        """The frozen bias b (out_features,), or None."""
+        bias: Tensor | None = self.base.bias
+        return bias
 
     def delta(self, dtype: torch.dtype | None = None) -> Tensor:
-        """s·BA (out, in): what the branch adds to W, without dropout, computed in `dtype` (default: its own)."""
+        """Return s·BA (out_features, in_features), which the branch adds to W. Dropout is not applied.
+
+        Args:
+            dtype: data type to compute in; default: that of A and B.
+        """
         return self.scaling * (self.lora_B.to(dtype=dtype) @ self.lora_A.to(dtype=dtype))
 
     def branch(self, x: Tensor) -> Tensor:
-        """S · (x Aᵀ) Bᵀ for x (..., in) -> (..., out)."""
+        """Return the branch's output s · (x Aᵀ) Bᵀ (..., out_features) for x (..., in_features)."""
         x = self.dropout(x).to(self.lora_A.dtype)
         return self.scaling * (x @ self.lora_A.T @ self.lora_B.T)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Y (..., out) for x (..., in): in one function, or in pieces for a compiler, which fuses by itself."""
+        """Return y (..., out_features) for x (..., in_features).
+
+        `fused` computes it, except under `torch.compile`, which fuses operations itself, and where the base has to be
+        called (see `calls_base`): there the base and the branch are computed separately.
+        """
         if self.merged:
-            return self.base(x)
+            y: Tensor = self.base(x)
+            return y
         if torch.compiler.is_compiling() or self.calls_base:
             y = self.base(x)
             return y + self.branch(x).to(y.dtype)
         return self.fused(x)
 
-    def fused(self, x: Tensor, noise: Perturbation | None = None) -> Tensor:
-        """The same in one function: the layer's output for x (..., in), with noise on W if there is some."""
+    def fused(self, x: Tensor, noise: WeightNoise | None = None) -> Tensor:
+        """Return y (..., out_features) for x (..., in_features), computed by one autograd function.
+
+        Args:
+            x: the layer's input.
+            noise: noise that is added to W.
+        """
         p = self.dropout.p if self.training else 0.0
         return adapted_product(x, self.base, self.lora_A, self.lora_B, self.scaling, p, noise)
 
     @property
     def calls_base(self) -> bool:
-        """Whether the base must be called, and its weight not read: it has hooks, or somebody thawed it.
+        """Whether the base layer must be called, rather than its weight be read.
 
-        Hooks on the base are how offloaded and sharded weights come to be there; a thawed base learns by autograd.
+        This is so if the base has hooks, which fetch offloaded or sharded weights, or if its own parameters are
+        trained, whose gradients come from autograd.
         """
         base = self.base
         forward = base._forward_pre_hooks or base._forward_hooks or hasattr(base, "_hf_hook")
         hooks = forward or base._backward_pre_hooks or base._backward_hooks
-        return bool(hooks) or any(one.requires_grad for one in base.parameters(recurse=False))
-
-    def extra_repr(self) -> str:
-        """What `print(model)` shows."""
-        return f"r={self.r}, alpha={self.alpha}, merged={self.merged}"
+        return bool(hooks) or any(parameter.requires_grad for parameter in base.parameters(recurse=False))

@@ -1,4 +1,4 @@
-"""`adapter_config.json`: PEFT's words for how a model was adapted, and what of them can be read."""
+"""Reading and writing of `adapter_config.json`, PEFT's description of how a model was adapted."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import nn
 from transformers.models.auto import modeling_auto
 
 from lowland.ground.mistakes import Mistake
-from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_means
+from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_matches
 from lowland.lora.targets import adaptable_layers, is_under, saved_names, target_names
 
 CONFIG_FILE = "adapter_config.json"
 HEADS_OF_CLASSIFIERS = ("classifier", "score")
-"""What PEFT adds to `modules_to_save` of a model with task type SEQ_CLS."""
+"""Modules that PEFT adds to `modules_to_save` of a model with task type SEQ_CLS."""
 TASKS = {
     "SEQ_CLS": modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     "CAUSAL_LM": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     "SEQ_2_SEQ_LM": modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 }
-"""PEFT's task types: the classes of transformers that they are for."""
+"""PEFT's task types, and the model classes of transformers that belong to each."""
 READ = (
     "peft_type",
     "r",
@@ -38,6 +38,7 @@ READ = (
     "alpha_pattern",
     "modules_to_save",
 )
+"""Fields of PEFT's that are read."""
 WITHOUT_EFFECT = (
     "task_type",
     "base_model_name_or_path",
@@ -46,25 +47,25 @@ WITHOUT_EFFECT = (
     "peft_version",
     "inference_mode",
     "runtime_config",
-    "fan_in_fan_out",  # each layer knows how it holds its weight
+    "fan_in_fan_out",  # lowland sees how each layer stores its weight
     "megatron_core",  # without megatron_config, which is refused
     "qalora_group_size",  # without use_qalora, which is refused
 )
-"""PEFT's fields that change nothing in what a loaded adapter computes. Any other field that is set is refused."""
+"""Fields of PEFT's that do not affect a loaded adapter's output. A file with any other field set is refused."""
 STARTS = (True, False, "gaussian", "orthogonal")
-"""Values of `init_lora_weights` that leave the base's weights alone."""
+"""Values of `init_lora_weights` that do not change the weights of the base."""
 
 
 def describe(
     model: nn.Module, config: LoRAConfig, names: Sequence[str], base_model: str | None
 ) -> dict[str, Any]:
-    """The content of `adapter_config.json` for an adapted model.
+    """Return the content of `adapter_config.json` for an adapted model.
 
     Args:
-        model: with adapters.
-        config: that it was adapted by.
-        names: of the adapted layers.
-        base_model: name of the base; None for what the model says itself.
+        model: a model with adapters.
+        config: the config that it was adapted by.
+        names: names of the adapted layers.
+        base_model: name of the base model; default: the name in the model's own config.
     """
     alpha = int(config.alpha) if float(config.alpha).is_integer() else config.alpha
     own_name = getattr(getattr(model, "config", None), "_name_or_path", None)
@@ -90,9 +91,10 @@ def describe(
 
 
 def exact_targets(model: nn.Module, names: Sequence[str]) -> tuple[str, ...] | str:
-    """Targets that mean these layers and no other: their names, or a regular expression.
+    """Return targets that select these layers only: their names, or one regular expression.
 
-    PEFT takes a name for an ending, too, and the name of one layer may be the ending of another's.
+    PEFT also selects a layer if its name ends with a target. So names are not enough where the name of one layer is
+    the end of another's.
     """
     endings = tuple(f".{name}" for name in names)
     if any(name.endswith(endings) for name, _ in model.named_modules()):
@@ -101,64 +103,72 @@ def exact_targets(model: nn.Module, names: Sequence[str]) -> tuple[str, ...] | s
 
 
 def read_json(folder: Path) -> dict[str, Any]:
-    """The content of a folder's `adapter_config.json`, of whatever kind of adapter.
+    """Return the content of a folder's `adapter_config.json`, for an adapter of any kind.
 
     Raises:
-        Mistake: if it is missing or damaged.
+        Mistake: if the file is missing or damaged.
     """
     path = folder / CONFIG_FILE
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise Mistake(f"{folder} holds no {CONFIG_FILE}; name an adapter's folder") from None
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Mistake(f"{path} is damaged ({error})") from None
-    if not isinstance(given, dict):
-        raise Mistake(f"{path} is damaged (no JSON object)")
-    return given
+    if not isinstance(content, dict):
+        raise Mistake(f"{path} is damaged (it is not a JSON object)")
+    return content
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The same for an adapter that lowland's own layers can load.
+    """Return the content of `adapter_config.json`, for an adapter that lowland's own layers can load.
 
     Raises:
-        Mistake: if it is missing or damaged, or the adapter is of another kind than LoRA and rsLoRA.
+        Mistake: if the file is missing or damaged, or the adapter is neither LoRA nor rsLoRA.
     """
-    path, given = folder / CONFIG_FILE, read_json(folder)
-    if "peft_type" not in given:
+    path, peft_config = folder / CONFIG_FILE, read_json(folder)
+    if "peft_type" not in peft_config:
         raise Mistake(f"{path} names no peft_type; it is another tool's, and only PEFT's LoRA can be loaded")
-    if given["peft_type"] != "LORA":
+    if peft_config["peft_type"] != "LORA":
         raise Mistake(
-            f"{folder} holds an adapter of kind {given['peft_type']}; LoRA and rsLoRA can be loaded"
+            f"{folder} holds an adapter of kind {peft_config['peft_type']}; LoRA and rsLoRA can be loaded"
         )
-    if others := other_kinds(given):
+    if others := other_kinds(peft_config):
         raise Mistake(
             f"{folder} holds an adapter with {', '.join(others)}; plain LoRA and rsLoRA can be loaded"
         )
-    if missing := [name for name in ("r", "lora_alpha", "target_modules") if given.get(name) is None]:
+    required = ("r", "lora_alpha", "target_modules")
+    if missing := [name for name in required if peft_config.get(name) is None]:
         raise Mistake(f"{path} is damaged ({', '.join(missing)} missing)")
-    return given
+    return peft_config
 
 
-def config_for(model: nn.Module, given: Mapping[str, Any], path: Path) -> tuple[LoRAConfig, list[str]]:
-    """How PEFT would adapt a model by a config file: our config, and the names of the layers.
+def config_for(model: nn.Module, peft_config: Mapping[str, Any], path: Path) -> tuple[LoRAConfig, list[str]]:
+    """Return how PEFT would adapt a model by a config file: a `LoRAConfig`, and the names of the layers.
+
+    Args:
+        model: the base model.
+        peft_config: content of the config file, from `read_config`.
+        path: path of the config file, for errors.
 
     Raises:
-        Mistake: if a value is of another kind than PEFT writes.
+        Mistake: if a value has a type that PEFT does not write, or is out of its range.
     """
     try:
-        entries = [one for one in given.get("modules_to_save") or () if saved_names(model, [one])]
-        names = _names_meant(model, given, entries)
+        listed = peft_config.get("modules_to_save") or ()
+        entries = [entry for entry in listed if saved_names(model, [entry])]
+        names = _selected_names(model, peft_config, entries)
         patterns = {
-            field: _those_that_mean(given.get(field) or {}, names)
+            field: _matching(peft_config.get(field) or {}, names)
             for field in ("rank_pattern", "alpha_pattern")
         }
+        targets = exact_targets(model, names) or ALL_LINEAR
         config = LoRAConfig(
-            r=given["r"],
-            alpha=given["lora_alpha"],
-            dropout=given.get("lora_dropout", 0.0),
-            targets=exact_targets(model, names) or ALL_LINEAR,
-            rslora=bool(given.get("use_rslora")),
+            r=peft_config["r"],
+            alpha=peft_config["lora_alpha"],
+            dropout=peft_config.get("lora_dropout", 0.0),
+            targets=(targets,) if isinstance(targets, str) else targets,
+            rslora=bool(peft_config.get("use_rslora")),
             modules_to_save=tuple(entries),
             **patterns,
         )
@@ -169,66 +179,85 @@ def config_for(model: nn.Module, given: Mapping[str, Any], path: Path) -> tuple[
     return config, names
 
 
-def other_kinds(given: Mapping[str, Any]) -> list[str]:
-    """The fields that ask for what plain LoRA is not."""
+def other_kinds(peft_config: Mapping[str, Any]) -> list[str]:
+    """Return the fields, with their values, that ask for something else than plain LoRA or rsLoRA."""
     others = [
         f"{name} = {json.dumps(value)}"
-        for name, value in given.items()
+        for name, value in peft_config.items()
         if name not in (*READ, *WITHOUT_EFFECT, "init_lora_weights")
         and value not in (None, False, "none", [], {})
     ]
-    if (start := given.get("init_lora_weights", True)) not in STARTS:
+    if (start := peft_config.get("init_lora_weights", True)) not in STARTS:
         others.append(f"init_lora_weights = {json.dumps(start)}, which changes the base's weights")
     return others
 
 
-def _names_meant(model: nn.Module, given: Mapping[str, Any], entries: Sequence[str]) -> list[str]:
-    targets = given["target_modules"]
+def _selected_names(model: nn.Module, peft_config: Mapping[str, Any], entries: Sequence[str]) -> list[str]:
+    """Return the names of the layers that PEFT would adapt.
+
+    Args:
+        model: the base model.
+        peft_config: content of the config file.
+        entries: the entries of `modules_to_save` that match a module of the model.
+    """
+    targets = peft_config["target_modules"]
     if isinstance(targets, str) and targets.lower() == ALL_LINEAR:
         return target_names(model, LoRAConfig(modules_to_save=tuple(entries)))
     saved = saved_names(model, entries)
-    return [name for name in adaptable_layers(model) if not is_under(name, saved) and _is_meant(name, given)]
+    return [
+        name
+        for name in adaptable_layers(model)
+        if not is_under(name, saved) and _is_selected(name, peft_config)
+    ]
 
 
-def _is_meant(name: str, given: Mapping[str, Any]) -> bool:
-    """PEFT's rule for whether it adapts a layer."""
-    targets, excluded = given["target_modules"], given.get("exclude_modules")
-    if (excluded and _among(name, excluded)) or not _among(name, targets):
+def _is_selected(name: str, peft_config: Mapping[str, Any]) -> bool:
+    """Return whether PEFT would adapt the layer with this name."""
+    targets, excluded = peft_config["target_modules"], peft_config.get("exclude_modules")
+    if (excluded and _matches(name, excluded)) or not _matches(name, targets):
         return False
-    numbers = given.get("layers_to_transform")
+    numbers = peft_config.get("layers_to_transform")
     if isinstance(targets, str) or name in targets or numbers in (None, []):
         return True
-    return _layer_number(name, given.get("layers_pattern")) in (
+    return _layer_number(name, peft_config.get("layers_pattern")) in (
         [numbers] if isinstance(numbers, int) else numbers
     )
 
 
-def _among(name: str, wanted: str | Collection[str]) -> bool:
-    if isinstance(wanted, str):
-        return re.fullmatch(wanted, name) is not None
-    return name in wanted or name.endswith(tuple(f".{one}" for one in wanted))
+def _matches(name: str, targets: str | Collection[str]) -> bool:
+    """Return whether a layer's name matches a regular expression, or is or ends with one of several names."""
+    if isinstance(targets, str):
+        return re.fullmatch(targets, name) is not None
+    return name in targets or name.endswith(tuple(f".{target}" for target in targets))
 
 
 def _layer_number(name: str, patterns: str | Sequence[str] | None) -> int | None:
-    """The number of the layer that a module is in: of the first name that a pattern means, or of any."""
+    """Return the number in a module's name, such as 3 in `encoder.layer.3.query`, or None.
+
+    Args:
+        name: name of the module.
+        patterns: PEFT's `layers_pattern`: patterns for the name before the number; default: any name.
+    """
     patterns = [patterns] if isinstance(patterns, str) else patterns
-    rules = [rf"(?:^|.*?\.){one}\.(\d+)\." for one in patterns or ()] or [r".*?\.[^.]*\.(\d+)\."]
-    found = next((match for rule in rules if (match := re.match(rule, name))), None)
-    return int(found.group(1)) if found else None
+    rules = [rf"(?:^|.*?\.){pattern}\.(\d+)\." for pattern in patterns or ()] or [r".*?\.[^.]*\.(\d+)\."]
+    first = next((match for rule in rules if (match := re.match(rule, name))), None)
+    return int(first.group(1)) if first else None
 
 
-def _those_that_mean(patterns: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """PEFT passes over patterns that name nothing."""
-    return {key: value for key, value in patterns.items() if any(pattern_means(key, name) for name in names)}
+def _matching(patterns: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the patterns that match at least one layer; PEFT ignores the others."""
+    return {
+        key: value for key, value in patterns.items() if any(pattern_matches(key, name) for name in names)
+    }
 
 
 def _task_type(model: nn.Module, config: LoRAConfig) -> str | None:
-    """PEFT's word for what the model is for.
+    """Return PEFT's task type for the model, or None.
 
-    PEFT takes the heads of a SEQ_CLS model out of the adapter's file; where one is not there, the task is not told.
+    For SEQ_CLS, PEFT reads the model's heads from the adapter's file. So the result is None if they are not saved.
     """
     kind = type(model).__name__
     task = next((task for task, known in TASKS.items() if kind in known.values()), None)
     heads = saved_names(model, HEADS_OF_CLASSIFIERS)
-    told = all(is_under(head, config.modules_to_save) for head in heads)
-    return task if told or task != "SEQ_CLS" else None
+    complete = all(is_under(head, config.modules_to_save) for head in heads)
+    return task if complete or task != "SEQ_CLS" else None

@@ -1,6 +1,6 @@
-"""Memory for a weight that lives for one matrix product: W + s·BA, W + eps.
+"""Reusable memory for a weight that is needed for one matrix product only: W + s·BA, or W + eps.
 
-A fresh block of that size is a page fault every 4 KiB, which costs as much as filling it.
+Fresh memory of that size causes a page fault every 4 KiB, which takes as long as filling it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ _BUFFERS = threading.local()
 
 
 def scratch(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """A tensor with the shape and strides of a weight, to be used before the next one is asked for.
+    """Return an uninitialised tensor with the shape and strides of a weight, valid until the next call.
 
-    On CPUs, for plain tensors, and where nothing keeps it for derivatives; elsewhere a new one. The memory stays, as
-    large as the largest weight so far; each thread has its own.
+    Plain tensors on a CPU share one buffer per thread and data type, which grows to the size of the largest weight
+    so far. While gradients are recorded, and for all other tensors, the result is a new tensor.
+
+    Args:
+        like: the weight.
+        dtype: data type of the result; default: that of `like`.
     """
     dtype = dtype or like.dtype
     dense = like.is_contiguous() or like.T.is_contiguous()
@@ -27,6 +31,6 @@ def scratch(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     buffers: dict[str, Tensor] = _BUFFERS.__dict__
     key = str(dtype)
     if key not in buffers or buffers[key].numel() < like.numel():
-        with torch.inference_mode(False):  # else training could not write to it
+        with torch.inference_mode(False):  # training cannot write to a buffer that was made in inference mode
             buffers[key] = torch.empty(like.numel(), dtype=dtype)
     return buffers[key].as_strided(like.shape, like.stride())

@@ -1,47 +1,59 @@
-"""Which layers of a model are meant, and which of them must not be adapted."""
+"""Selection of the layers to adapt, and checks that they can be adapted."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import nn
 from transformers import PreTrainedModel
 
 from lowland.ground.mistakes import Mistake, one_of
-from lowland.lora.bases import Adaptable, goes_its_own_way, is_quantised, is_repacked, shape_of, why_not
-from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_means
+from lowland.lora.bases import (
+    Adaptable,
+    is_quantised,
+    is_repacked,
+    shape_of,
+    why_not,
+    why_not_its_weight_alone,
+)
+from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_matches
 
 HEAD_NAMES = ("lm_head", "head", "score", "classifier", "classification_head", "qa_outputs")
-"""What output heads are called in models that are not Hugging Face's; those say themselves which are theirs."""
+"""Usual names of output heads, for models that are not Hugging Face's."""
+SHOWN = 10
+"""Number of unusable layers that an error lists."""
 
 
 def find_head(model: nn.Module) -> tuple[str, ...]:
-    """The names of the modules that make up the output head: what "all-linear" skips.
+    """Return the names of the modules that make up the output head, which "all-linear" leaves out.
 
-    In a Hugging Face model these are its output embeddings, and the children beside its backbone that hold
-    parameters. In another model, or one without a backbone of its own (T5), they are the children of a usual name
-    (`HEAD_NAMES`), at any depth down to a Hugging Face model, which has its own. Anywhere a linear layer that shares
-    the weight of an embedding is an output head.
+    In a Hugging Face model, these are its output embeddings and those children beside its backbone that hold
+    parameters. In other models, and in those without a separate backbone (T5), they are the children with a usual name
+    (`HEAD_NAMES`); children are searched recursively, down to a Hugging Face model, where its own rule holds. In any
+    model, a linear layer that shares its weight with an embedding is an output head.
     """
     modules = dict(model.named_modules())
-    embeddings = {id(one.weight) for one in modules.values() if isinstance(one, nn.Embedding)}
+    embeddings = {id(module.weight) for module in modules.values() if isinstance(module, nn.Embedding)}
     names = {
-        name for name, one in modules.items() if isinstance(one, nn.Linear) and id(one.weight) in embeddings
+        name
+        for name, module in modules.items()
+        if isinstance(module, nn.Linear) and id(module.weight) in embeddings
     }
     if isinstance(model, PreTrainedModel):
-        output = model.get_output_embeddings()
-        names |= {name for name, child in modules.items() if output is not None and child is output}
+        output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        names |= {name for name, module in modules.items() if output is not None and module is output}
     names |= _beside_the_backbone(model)
     return tuple(sorted(name for name in names if not is_under(name, names - {name})))
 
 
 def _beside_the_backbone(model: nn.Module) -> set[str]:
+    """Return the names of the modules that belong to the head by their place or their name."""
     children = dict(model.named_children())
     if not isinstance(model, PreTrainedModel):
         named = {name for name in children if name in HEAD_NAMES}
-        rest = {name: child for name, child in children.items() if name not in named}
-        return named | {f"{name}.{below}" for name, child in rest.items() for below in find_head(child)}
+        others = {name: child for name, child in children.items() if name not in named}
+        return named | {f"{name}.{inner}" for name, child in others.items() for inner in find_head(child)}
     if model.base_model is model:
         return {name for name in children if name in HEAD_NAMES}
     return {
@@ -52,27 +64,29 @@ def _beside_the_backbone(model: nn.Module) -> set[str]:
 
 
 def target_names(model: nn.Module, config: LoRAConfig) -> list[str]:
-    """The names of the layers that a config means, in the model's order.
+    """Return the names of the layers that a config's targets stand for, in the model's order.
 
     Raises:
-        Mistake: if there are none, or an entry names nothing.
+        Mistake: if there are none, or a target matches no layer.
     """
-    saved = saved_names(model, config.modules_to_save)  # trained in full: nothing to adapt
+    saved = saved_names(model, config.modules_to_save)  # trained in full, so they are not adapted
     layers = {name: layer for name, layer in adaptable_layers(model).items() if not is_under(name, saved)}
     if not layers:
         raise Mistake(f"{type(model).__name__} has no linear layer to adapt")
-    if config.targets in (ALL_LINEAR, (ALL_LINEAR,), [ALL_LINEAR]):
+    if config.targets == (ALL_LINEAR,):
         return _all_linear(model, layers)
-    wanted = (config.targets,) if isinstance(config.targets, str) else tuple(config.targets)
-    endings = sorted({name.rsplit(".", 1)[-1] for name in layers})
-    missed = [one for one in wanted if not any(is_meant(name, one) for name in layers)]
-    if missed:
-        raise Mistake(*(one_of("target module", one, [ALL_LINEAR, *endings]) for one in missed))
-    return [name for name in layers if any(is_meant(name, one) for one in wanted)]
+    unmatched = [target for target in config.targets if not any(is_meant(name, target) for name in layers)]
+    if unmatched:
+        endings = sorted({name.rsplit(".", 1)[-1] for name in layers})
+        raise Mistake(*(one_of("target module", target, [ALL_LINEAR, *endings]) for target in unmatched))
+    return [name for name in layers if any(is_meant(name, target) for target in config.targets)]
 
 
 def saved_names(model: nn.Module, entries: Sequence[str]) -> tuple[str, ...]:
-    """The modules that `modules_to_save` means by PEFT's rule, names that end with an entry; none inside another."""
+    """Return the full names of the modules that `modules_to_save` stands for.
+
+    By PEFT's rule these are all modules whose names end with an entry. Modules inside a listed module are left out.
+    """
     names: list[str] = []
     for name, _ in model.named_modules():
         if name.endswith(tuple(entries)) and not is_under(name, names):
@@ -81,20 +95,30 @@ def saved_names(model: nn.Module, entries: Sequence[str]) -> tuple[str, ...]:
 
 
 def adaptable_layers(model: nn.Module) -> dict[str, Adaptable]:
-    """The layers that can be adapted, by name."""
+    """Return the model's linear layers and embeddings by name."""
     return {name: module for name, module in model.named_modules() if name and isinstance(module, Adaptable)}
 
 
 def is_under(name: str, tops: Iterable[str]) -> bool:
-    """Whether a name is one of those, or of something inside one of them."""
+    """Return whether a name is one of `tops`, or the name of something inside one of them."""
     return any(f"{name}.".startswith(f"{top}.") for top in tops)
 
 
+def is_meant(name: str, target: str) -> bool:
+    """Return whether a target stands for a layer: as its name, as the end of it, or as a regular expression for it."""
+    if name == target or name.endswith(f".{target}"):
+        return True
+    try:
+        return re.fullmatch(target, name) is not None
+    except re.error:
+        return False
+
+
 def check_config(model: nn.Module, config: LoRAConfig, names: Sequence[str]) -> None:
-    """Hold a user's config against the layers that it means.
+    """Check that a config fits the layers of these names, which its targets stand for.
 
     Raises:
-        Mistake: if a rank is larger than a layer, or a pattern or a module to save names nothing.
+        Mistake: if a rank exceeds the size of its layer, or a pattern or a module to save matches nothing.
     """
     problems = _rank_problems(model, config, names) + _pattern_problems(config, names)
     children = [name for name, _ in model.named_children()]
@@ -108,93 +132,112 @@ def check_config(model: nn.Module, config: LoRAConfig, names: Sequence[str]) -> 
 
 
 def check_layers(model: nn.Module, config: LoRAConfig, names: Sequence[str]) -> None:
-    """Make sure that layers can be adapted, and `modules_to_save` trained, before anything is changed.
+    """Check that the layers can be adapted and `modules_to_save` trained, before anything is changed.
 
     Raises:
-        Mistake: if a weight is tied to one that stays as it is, or a layer cannot be read.
+        Mistake: if a weight is shared with a layer that is not adapted or trained, or a weight cannot be read.
     """
     saved = saved_names(model, config.modules_to_save)
-    if problems := _unreadable(model, names, saved) + _tied(model, names, saved):
+    if problems := _unusable(model, names, saved) + _tied(model, names, saved):
         raise Mistake(*problems)
 
 
 def _all_linear(model: nn.Module, layers: Mapping[str, Adaptable]) -> list[str]:
+    """Return the names of the linear layers that "all-linear" stands for."""
     linear = [
         name
         for name, layer in layers.items()
-        if not isinstance(layer, nn.Embedding) and goes_its_own_way(layer) is None
+        if not isinstance(layer, nn.Embedding) and why_not_its_weight_alone(layer) is None
     ]
     if not linear:
         raise Mistake(f"{type(model).__name__} has no linear layer to adapt")
     head = find_head(model)
     names = [name for name in linear if not is_under(name, head)]
     if not names:
-        raise Mistake(f"all linear layers of {type(model).__name__} are its output head")
+        raise Mistake(f"all linear layers of {type(model).__name__} belong to its output head; name targets")
     return names
 
 
-def is_meant(name: str, target: str) -> bool:
-    """Whether a target means a layer: its name, the end of it, or a regular expression for the whole of it."""
-    if name == target or name.endswith(f".{target}"):
-        return True
-    try:
-        return re.fullmatch(target, name) is not None
-    except re.error:
-        return False
-
-
 def _rank_problems(model: nn.Module, config: LoRAConfig, names: Sequence[str]) -> list[str]:
+    """Return a sentence about the first rank that exceeds its layer's size; the same mistake often affects many."""
     for name in names:
         shape, rank = shape_of(model.get_submodule(name)), config.rank_of(name)
-        if rank > min(shape):  # one is enough: the others are like it
+        if rank > min(shape):
             sizes = " x ".join(map(str, shape))
             return [f"rank {rank} is larger than layer {name} ({sizes}); it must be at most {min(shape)}"]
     return []
 
 
 def _pattern_problems(config: LoRAConfig, names: Sequence[str]) -> list[str]:
+    """Return a sentence for each pattern that matches no adapted layer."""
     endings = sorted({name.rsplit(".", 1)[-1] for name in names})
     return [
-        one_of(f"layer in {field}", key, endings)
-        for field in ("rank_pattern", "alpha_pattern")
-        for key in getattr(config, field)
-        if not any(pattern_means(key, name) for name in names)
+        one_of(f"layer in {field}", pattern, endings)
+        for field, patterns in (
+            ("rank_pattern", config.rank_pattern),
+            ("alpha_pattern", config.alpha_pattern),
+        )
+        for pattern in patterns
+        if not any(pattern_matches(pattern, name) for name in names)
     ]
 
 
-def _unreadable(model: nn.Module, names: Sequence[str], saved: Sequence[str]) -> list[str]:
+def _unusable(model: nn.Module, names: Sequence[str], saved: Sequence[str]) -> list[str]:
+    """Return a sentence for each layer that cannot be adapted, or not trained in full, up to `SHOWN`."""
     repacked = [name for name, module in model.named_modules() if is_repacked(module)]  # adapted or not
     reasons = {name: why_not(model.get_submodule(name)) for name in dict.fromkeys([*names, *repacked])}
-    problems = [f"layer {name} cannot be adapted: {why}" for name, why in reasons.items() if why]
+    problems = [f"layer {name} cannot be adapted: {reason}" for name, reason in reasons.items() if reason]
     problems += [
         f"{name} is quantised and cannot be trained; take it out of modules_to_save"
-        for name, one in model.named_modules()
+        for name, module in model.named_modules()
         if is_under(name, saved)
-        and isinstance(getattr(one, "weight", None), nn.Parameter)
-        and is_quantised(one)
+        and isinstance(getattr(module, "weight", None), nn.Parameter)
+        and is_quantised(module)
     ]
-    return problems[:10]
+    return problems[:SHOWN]
 
 
 def _tied(model: nn.Module, names: Sequence[str], saved: Sequence[str]) -> list[str]:
-    """A tied weight is one tensor under several names: what changes one of its layers changes the others."""
-    holders: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        holders.setdefault(id(parameter), []).append(name)
-    targets, problems = set(names), []
-    for shared in (some for some in holders.values() if len(some) > 1):
-        layers = [one.rpartition(".")[0] for one in shared]
-        if adapted := [one for one in layers if one in targets]:
-            other = next(one for one in layers if one != adapted[0])
-            problems.append(
-                f"{adapted[0]} shares its weight with {other}, so an adapter on one could not be merged without"
-                f" changing the other; leave {adapted[0]} out of the targets"
-            )
-        inside = [is_under(one, saved) for one in shared]
-        if any(inside) and not all(inside):
-            one, other = layers[inside.index(True)], layers[inside.index(False)]
-            problems.append(
-                f"{one} in modules_to_save shares its weight with {other}, which is not; training one would change"
-                f" the other, so name both, or neither"
-            )
+    """Return a sentence for each shared weight through which one layer's training would change another layer."""
+    targets = set(names)
+    problems = [
+        problem
+        for parameters in _shared_parameters(model)
+        for problem in (_tied_target(parameters, targets), _tied_saved(parameters, saved))
+        if problem
+    ]
     return list(dict.fromkeys(problems))
+
+
+def _shared_parameters(model: nn.Module) -> Iterator[list[str]]:
+    """Yield the names of each parameter that has several."""
+    names_of: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names_of.setdefault(id(parameter), []).append(name)
+    return (names for names in names_of.values() if len(names) > 1)
+
+
+def _tied_target(parameters: Sequence[str], targets: set[str]) -> str | None:
+    """Return a sentence if the layer of one of a shared parameter's names is adapted."""
+    layers = [name.rpartition(".")[0] for name in parameters]
+    adapted = next((layer for layer in layers if layer in targets), None)
+    other = next((layer for layer in layers if layer != adapted), None)
+    if adapted is None or other is None:
+        return None
+    return (
+        f"{adapted} shares its weight with {other}, so an adapter on one could not be merged without changing the"
+        f" other; leave {adapted} out of the targets"
+    )
+
+
+def _tied_saved(parameters: Sequence[str], saved: Sequence[str]) -> str | None:
+    """Return a sentence if `modules_to_save` covers some, but not all, of a shared parameter's names."""
+    layers = [name.rpartition(".")[0] for name in parameters]
+    inside = [is_under(name, saved) for name in parameters]
+    if all(inside) or not any(inside):
+        return None
+    trained, other = layers[inside.index(True)], layers[inside.index(False)]
+    return (
+        f"{trained} in modules_to_save shares its weight with {other}, which is not in it; training one would change"
+        " the other, so name both, or neither"
+    )

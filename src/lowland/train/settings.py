@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
 
 from lowland.flat.config import RHO, Rho
-from lowland.ground.asked import Asked, NotEmpty, Number, Several, Text, Truth, Whole
+from lowland.ground.asked import Asked, Number, Truth, Whole
+from lowland.lora.config import (
+    ALPHA,
+    DROPOUT,
+    RANK,
+    TARGETS,
+    Alpha,
+    AlphaPattern,
+    Dropout,
+    Rank,
+    RankPattern,
+    Targets,
+)
+from lowland.lora.plus import LR_RATIO
 
 Positive = Annotated[Number, Field(gt=0)]
 Count = Annotated[Whole, Field(ge=1)]
@@ -29,21 +41,21 @@ class Settings(Asked):
     """weight decay of AdamW"""
     warmup: Annotated[Number, Field(ge=0, lt=1)] = 0.06
     """share of the steps in which the learning rate rises to its peak"""
-    rank: Count = 8
+    rank: Rank = RANK
     """rank r of the adapters"""
-    alpha: Positive = 16.0
+    alpha: Alpha = ALPHA
     """the adapters are scaled by alpha / rank"""
-    dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    dropout: Dropout = DROPOUT
     """dropout on the adapters' input"""
-    targets: Annotated[Several[Text], NotEmpty] = ("all-linear",)
+    targets: Targets = TARGETS
     """layers to adapt: all-linear, or names or patterns"""
     rslora: Truth = False
     """scale by alpha / sqrt(rank) instead (rsLoRA)"""
-    rank_pattern: Mapping[str, Count] = {}
+    rank_pattern: RankPattern = Field(default_factory=dict)
     """ranks of layers that differ from `rank`, by name or pattern: {query: 4}"""
-    alpha_pattern: Mapping[str, Positive] = {}
+    alpha_pattern: AlphaPattern = Field(default_factory=dict)
     """alphas of layers that differ from `alpha`, by name or pattern: {query: 32}"""
-    lr_ratio: Annotated[Number, Field(ge=1)] = 16.0
+    lr_ratio: Annotated[Number, Field(ge=1)] = LR_RATIO
     """learning rate of B as a multiple of A's and the head's (LoRA+)"""
     rho: Rho = RHO
     """strength of Flat-LoRA's noise at the end of training"""

@@ -11,14 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import lowland.lora.merge
 from lowland.deploy.find import find_adapted
 from lowland.deploy.load import load_adapted, load_base
 from lowland.deploy.merge.merging import proof_texts
 from lowland.deploy.merge.proof import LayerError, LogitDifference, input_batches, logit_difference
 from lowland.deploy.merge.report import MergeReport
 from lowland.deploy.settings import MergeSettings
-from lowland.lora import lora_layers
+from lowland.lora import LoRALayer, lora_layers
 from tests.deploy.merge.merged import merge
 from tests.deploy.merge.test_merging import base_folder, peft_adapter
 
@@ -65,7 +64,7 @@ def test_a_merge_that_forgets_the_adapter_fails(
         weight = layer.weight.to(dtype or layer.weight.dtype)
         return weight.T.contiguous() if layer.transposed else weight
 
-    monkeypatch.setattr(lowland.lora.merge, "_merged_weight", forgetful)
+    monkeypatch.setattr(LoRALayer, "merged_weight", forgetful)
     report = merge(adapter, tmp_path / "merged", dtype=dtype, tolerance=100.0)
     assert not report.passed
     assert not (tmp_path / "merged").exists()

@@ -1,0 +1,15 @@
+from .checkpoint import load_adapter as load_adapter
+from .checkpoint import save_adapter as save_adapter
+from .config import LoRAConfig as LoRAConfig
+from .embedding import LoRAEmbedding as LoRAEmbedding
+from .inject import ParameterCount as ParameterCount
+from .inject import add_lora as add_lora
+from .inject import count_parameters as count_parameters
+from .inject import lora_layers as lora_layers
+from .inject import remove_lora as remove_lora
+from .layer import LoRALayer as LoRALayer
+from .linear import LoRALinear as LoRALinear
+from .merge import merge_lora as merge_lora
+from .merge import unmerge_lora as unmerge_lora
+from .plus import lora_plus_groups as lora_plus_groups
+from .targets import find_head as find_head
