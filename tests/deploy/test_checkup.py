@@ -215,7 +215,7 @@ def test_what_cannot_be_checked_is_a_sentence(lowland: Run, tiny_model: Path, tm
         (["--model", str(tiny_model), "--rank", "0"], "rank is 0"),
         (["--model", str(tiny_model), "--rank", "99"], "rank 99 is larger"),
         (["--model", str(tiny_model), "--targets", "querry"], "did you mean 'query'?"),
-        (["--model", str(tmp_path / "none")], "is no folder"),
+        (["--model", str(tmp_path / "none")], "is not a folder"),
     ):
         code, out, err = lowland("check", *options)
         assert (code, out) == (2, ""), options

@@ -6,7 +6,6 @@ options, recipe files and records come from the same fields.
 
 from __future__ import annotations
 
-import math
 import re
 import types
 import typing
@@ -145,7 +144,8 @@ def _sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 
 def _sentence(problem: Any, model: type[BaseModel], cause: object) -> str:
-    loc, given = problem["loc"], _shown(problem["input"])
+    loc = problem["loc"]
+    given = _shown(problem["input"]) if problem["type"] in BOUNDS else repr(problem["input"])
     name = str(loc[0]) if loc else model.__name__
     if problem["type"] == "extra_forbidden":
         return one_of("field", name, list(model.model_fields))
@@ -163,11 +163,8 @@ def _sentence(problem: Any, model: type[BaseModel], cause: object) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Show a value as it was given: a number from the command line, which is text, without quotes."""
-    try:
-        return str(value) if isinstance(value, str) and math.isfinite(float(value)) else repr(value)
-    except ValueError:
-        return repr(value)
+    """Show a number; one from the command line is text, and is shown without quotes."""
+    return value if isinstance(value, str) else repr(value)
 
 
 def _requirement(problem: Any, field: FieldInfo | None) -> str:

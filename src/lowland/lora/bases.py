@@ -80,7 +80,7 @@ def plain_layer(base: nn.Linear, weight: Tensor) -> nn.Linear:
     was_conv1d = getattr(base, "source_cls", None) is Conv1D
     with torch.device("meta"):
         sizes = base.in_features, base.out_features
-        plain: Any = Conv1D(*reversed(sizes)) if was_conv1d else nn.Linear(*sizes)  # type: ignore[no-untyped-call]
+        plain: Any = Conv1D(*reversed(sizes)) if was_conv1d else nn.Linear(*sizes)
     stored = weight.T.contiguous() if was_conv1d else weight
     plain.weight, plain.bias = nn.Parameter(stored, requires_grad=False), base.bias
     return cast(nn.Linear, plain.train(base.training))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
 
 from lowland.ground.asked import Asked, Number, Several, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake
@@ -25,7 +25,7 @@ DROPOUT = 0.0
 TARGETS = (ALL_LINEAR,)
 
 
-def _check_patterns(patterns: Mapping[str, Any]) -> Mapping[str, Any]:
+def _check_patterns(patterns: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
     """Check that every key is a valid regular expression."""
     problems = []
     for key in patterns:
@@ -33,7 +33,7 @@ def _check_patterns(patterns: Mapping[str, Any]) -> Mapping[str, Any]:
             re.compile(key)
         except re.error as error:
             problems.append(
-                f"key '{key}' is not a valid regular expression ({error}); give the end of a layer's name,"
+                f"{info.field_name}: key '{key}' is not a valid regular expression ({error}); give the end of a layer's name,"
                 " or a regular expression for it"
             )
     if problems:

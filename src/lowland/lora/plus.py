@@ -51,7 +51,7 @@ def lora_plus_groups(
     from transformers.trainer_pt_utils import get_parameter_names
 
     _check_numbers(lr, ratio, weight_decay)
-    decayed = set(get_parameter_names(model, [nn.LayerNorm], list(NO_DECAY)))  # type: ignore[no-untyped-call]
+    decayed = set(get_parameter_names(model, [nn.LayerNorm], list(NO_DECAY)))
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

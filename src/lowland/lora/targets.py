@@ -41,7 +41,7 @@ def find_head(model: nn.Module) -> tuple[str, ...]:
         if isinstance(module, nn.Linear) and id(module.weight) in embeddings
     }
     if isinstance(model, PreTrainedModel):
-        output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        output = model.get_output_embeddings()
         names |= {name for name, module in modules.items() if output is not None and module is output}
     names |= _beside_the_backbone(model)
     return tuple(sorted(name for name in names if not is_under(name, names - {name})))
