@@ -36,7 +36,7 @@ AIMED_SHARE = 0.003
 MERGED, SAVED, PEFT_READS = 1e-4, 1e-6, 1e-5
 """The largest differences of a logit that pass: after merging, saved and loaded again, read by PEFT."""
 
-Outcome = tuple[Verdict, str]
+CheckResult = tuple[Verdict, str]
 """The verdict of a check, and figures."""
 
 
@@ -56,7 +56,7 @@ def check_model(settings: CheckSettings) -> Iterator[tuple[str, Verdict, str]]:
             yield name, verdict, figures
 
 
-def check_adapters(subject: Subject) -> Outcome:
+def check_adapters(subject: Subject) -> CheckResult:
     """Count the adapters, and name the layers that have one."""
     layers = dict(lora_layers(subject.model))
     endings = list(dict.fromkeys(name.rpartition(".")[2] for name in layers))
@@ -66,7 +66,7 @@ def check_adapters(subject: Subject) -> Outcome:
     return (OK if layers else FAIL), f"{len(layers)} on {where}"
 
 
-def check_share(subject: Subject) -> Outcome:
+def check_share(subject: Subject) -> CheckResult:
     """Compare the number of the adapters' parameters with that of the model, without its head."""
     head = tuple(f"{name}." for name in find_head(subject.model))
     sizes = parameter_sizes(subject.model)
@@ -76,7 +76,7 @@ def check_share(subject: Subject) -> Outcome:
     return (OK if own / total <= AIMED_SHARE else NOTE), f"{figures} (aim: at most {AIMED_SHARE:.1%})"
 
 
-def check_first_answer(subject: Subject) -> Outcome:
+def check_first_answer(subject: Subject) -> CheckResult:
     """Check that a new adapter changes no answer: B is zero."""
     gap = _gap(subject.logits(), subject.before)
     if subject.adapter is not None:
@@ -86,7 +86,7 @@ def check_first_answer(subject: Subject) -> Outcome:
     return (OK if gap <= SAVED else FAIL), f"logits differ from the base's by up to {gap:.2g}"
 
 
-def check_base_frozen(subject: Subject) -> Outcome:
+def check_base_frozen(subject: Subject) -> CheckResult:
     """Check that a backward pass leaves no gradient in the base model."""
     subject.backward()
     frozen = subject.frozen_parameters()
@@ -96,7 +96,7 @@ def check_base_frozen(subject: Subject) -> Outcome:
     return OK, f"no gradient in any of its {len(frozen)} parameters after a backward pass"
 
 
-def check_gradients(subject: Subject) -> Outcome:
+def check_gradients(subject: Subject) -> CheckResult:
     """Check that every adapter has a gradient at once: in B while B is zero, and after one step in A, too."""
     layers = dict(lora_layers(subject.model))
     with subject.trained_for_a_while():
@@ -117,7 +117,7 @@ def check_gradients(subject: Subject) -> Outcome:
     return OK, f"in all {len(layers)} adapters at once, in A and B after one step"
 
 
-def check_learning(subject: Subject) -> Outcome:
+def check_learning(subject: Subject) -> CheckResult:
     """Check that the loss falls on a small batch."""
     with subject.trained_for_a_while():
         optimizer, losses = subject.optimizer(LEARNING_RATE), [subject.backward()]
@@ -128,7 +128,7 @@ def check_learning(subject: Subject) -> Outcome:
     return (OK if losses[-1] < losses[0] else FAIL), f"{figures} on {TEXTS} texts"
 
 
-def check_merging(subject: Subject) -> Outcome:
+def check_merging(subject: Subject) -> CheckResult:
     """Check that the merged model answers as base and adapter do."""
     apart = subject.logits()
     merge_lora(subject.model)
@@ -138,7 +138,7 @@ def check_merging(subject: Subject) -> Outcome:
         unmerge_lora(subject.model)
 
 
-def check_unmerging(subject: Subject) -> Outcome:
+def check_unmerging(subject: Subject) -> CheckResult:
     """Check that the base model is what it was, after all this."""
     unmerge_lora(merge_lora(subject.model))
     now = fingerprints(subject.frozen_parameters())
@@ -148,14 +148,14 @@ def check_unmerging(subject: Subject) -> Outcome:
     return OK, f"all {len(now)} parameters of the base are what they were, bit for bit"
 
 
-def check_round_trip(subject: Subject) -> Outcome:
+def check_round_trip(subject: Subject) -> CheckResult:
     """Check that the adapter answers the same when it is saved, and loaded into a base model with another head."""
     folder = save_adapter(subject.model, subject.scratch / "adapter", base_model=subject.base.source.name)
     loaded = load_adapter(load_base(subject.base, seed=1).model, folder).eval()
     return _within(_gap(subject.logits(loaded), subject.logits()), SAVED)
 
 
-def check_peft_reads_it(subject: Subject) -> Outcome:
+def check_peft_reads_it(subject: Subject) -> CheckResult:
     """Check that PEFT answers the same with the adapter's file (the given one, if there is one)."""
     from peft import PeftModel
 
@@ -167,7 +167,7 @@ def check_peft_reads_it(subject: Subject) -> Outcome:
         return _within(_gap(subject.logits(model), subject.logits()), PEFT_READS)
 
 
-CHECKS: Mapping[str, Callable[[Subject], Outcome]] = {
+CHECKS: Mapping[str, Callable[[Subject], CheckResult]] = {
     "adapters": check_adapters,
     "trainable share": check_share,
     "first answer": check_first_answer,
@@ -190,6 +190,6 @@ def _gap(ours: Tensor, theirs: Tensor) -> float:
     return float((ours - theirs).abs().max())
 
 
-def _within(gap: float, tolerance: float) -> Outcome:
+def _within(gap: float, tolerance: float) -> CheckResult:
     figures = "logits are equal bit for bit" if gap == 0 else f"logits differ by up to {gap:.2g}"
     return (OK if gap <= tolerance else FAIL), f"{figures} (at most {tolerance:g})"

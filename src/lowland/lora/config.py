@@ -33,8 +33,8 @@ def _check_patterns(patterns: Mapping[str, Any], info: ValidationInfo) -> Mappin
             re.compile(key)
         except re.error as error:
             problems.append(
-                f"{info.field_name}: key '{key}' is not a valid regular expression ({error}); give the end of a layer's name,"
-                " or a regular expression for it"
+                f"{info.field_name}: key '{key}' is not a valid regular expression ({error}); give the"
+                " end of a layer's name, or a regular expression for it"
             )
     if problems:
         raise Mistake(*problems)

@@ -19,7 +19,7 @@ from lowland.tasks.base import TaskData
 from lowland.train.environment import environment
 from lowland.train.fit import Fitted, check_methods_fit, fit
 from lowland.train.job import Job
-from lowland.train.test import Outcome, test
+from lowland.train.test import Evaluation, test
 
 Engine = Callable[[Sequence[Job], bool, Progress], list[Path]]
 """Runs jobs, and returns the folders of their records in the order of the jobs."""
@@ -105,11 +105,11 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
 def _train_and_test(job: Job, begun: RunRecord, folder: Path, callbacks: list[TrainingBar]) -> RunRecord:
     """Train, test, and write everything into the run's folder."""
     fitted = fit(job, callbacks)
-    outcome = test(fitted)
-    record = _finished(begun, fitted, outcome)
+    evaluation = test(fitted)
+    record = _finished(begun, fitted, evaluation)
     if job.keep_weights:
         fitted.adapted.save(folder, job.model, fitted.tokenizer)
-    write_predictions(folder, outcome.predictions)
+    write_predictions(folder, evaluation.predictions)
     write_history(folder, fitted.history)
     write_record(folder, record)
     return record
@@ -141,16 +141,16 @@ def _begin(job: Job) -> RunRecord:
     )
 
 
-def _finished(begun: RunRecord, fitted: Fitted, outcome: Outcome) -> RunRecord:
+def _finished(begun: RunRecord, fitted: Fitted, evaluation: Evaluation) -> RunRecord:
     return replace(
         begun,
         model={**begun.model, "class": fitted.model_class},
         parameters=fitted.parameters,
-        scores=outcome.scores,
+        scores=evaluation.scores,
         validation=fitted.validation,
         cost={
             "train_seconds": fitted.cost["train_seconds"],
-            "test_seconds": outcome.seconds,
+            "test_seconds": evaluation.seconds,
             "peak_bytes": fitted.cost["peak_bytes"],
         },
         when={**begun.when, "ended": utc_now()},

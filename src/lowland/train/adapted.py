@@ -48,7 +48,7 @@ class AdaptedModel:
         from safetensors import SafetensorError
 
         from lowland.lora import lora_layers, save_adapter
-        from lowland.train.peft_methods import save_peft
+        from lowland.train.peft_files import save_peft
 
         if any(True for _ in lora_layers(self.model)):
             save_adapter(self.model, folder / "adapter", base_model=base_model)

@@ -6,26 +6,22 @@ PEFT draws from the global generator; it gets the run's stream "adapter", and th
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream_seed
 from lowland.models.load import LoadedModel
 from lowland.train.adapted import AdaptedModel
+from lowland.train.peft_files import peft_state
 from lowland.train.settings import Settings
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from lowland.lora import LoRAConfig
-
-ADAPTER = "default"
-"""PEFT's name for the first adapter."""
 
 
 def dora(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
@@ -58,7 +54,7 @@ def pissa(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     wrapped = _wrap(loaded, seed, _peft_config(loaded, settings, names, init_lora_weights="pissa"))
     if wrapped is loaded.model:
         return AdaptedModel(wrapped)
-    start = {name: tensor.clone() for name, tensor in _peft_state(wrapped).items() if ".lora_" in name}
+    start = {name: tensor.clone() for name, tensor in peft_state(wrapped).items() if ".lora_" in name}
     return AdaptedModel(wrapped, pissa_start=start)
 
 
@@ -116,50 +112,6 @@ def ia3(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     return AdaptedModel(_wrap(loaded, seed, config))
 
 
-def save_peft(
-    model: Any, folder: Path, base_model: str, pissa_start: Mapping[str, Tensor] | None = None
-) -> None:
-    """Write a wrapped model's adapter, with the modules trained whole, so that `PeftModel.from_pretrained` reads it.
-
-    Args:
-        model: a model that a function of this module wrapped.
-        folder: where to; it is made.
-        base_model: the base model's name, for the config.
-        pissa_start: PiSSA's first A and B; its file holds the difference to them.
-    """
-    config = model.peft_config[ADAPTER]
-    config.base_model_name_or_path = base_model
-    if pissa_start is None:
-        model.save_pretrained(folder, save_embedding_layers=False)
-    else:
-        _save_difference(model, folder, pissa_start)
-
-
-def _save_difference(model: Any, folder: Path, pissa_start: Mapping[str, Tensor]) -> None:
-    """Write what PiSSA learned as plain LoRA on the first W: s(BA - B₀A₀) = s [B, -B₀] [A; A₀].
-
-    PEFT's own conversion leaves the modules trained whole out of the file.
-    """
-    import torch
-    from safetensors.torch import save_file
-
-    state = _peft_state(model)
-    for name, start in pissa_start.items():
-        down = ".lora_A" in name
-        state[name] = torch.cat(
-            [state[name], start if down else -start], dim=0 if down else 1
-        )  # (2r, in), (out, 2r)
-    config = copy.deepcopy(model.peft_config[ADAPTER])
-    config.init_lora_weights, config.inference_mode = True, True
-    config.r, config.lora_alpha = 2 * config.r, 2 * config.lora_alpha
-    config.rank_pattern = {name: 2 * rank for name, rank in config.rank_pattern.items()}
-    config.alpha_pattern = {name: 2 * alpha for name, alpha in config.alpha_pattern.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    config.save_pretrained(folder)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-
-
 @contextmanager
 def quiet_peft() -> Iterator[None]:
     """Suppress a warning that users can do nothing about: PEFT 0.21 asks transformers 5.23 by an old name."""
@@ -180,13 +132,6 @@ def _wrap(loaded: LoadedModel, seed: int, config: Any) -> nn.Module:
         torch.default_generator.manual_seed(stream_seed(seed, "adapter"))
         wrapped: nn.Module = get_peft_model(model, config)
     return wrapped
-
-
-def _peft_state(model: Any) -> dict[str, Tensor]:
-    """Return the tensors that PEFT saves, by its names."""
-    from peft import get_peft_model_state_dict
-
-    return dict(get_peft_model_state_dict(model, save_embedding_layers=False))
 
 
 def _peft_config(loaded: LoadedModel, settings: Settings, names: Sequence[str], **variant: Any) -> Any:

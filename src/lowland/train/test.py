@@ -14,7 +14,7 @@ from lowland.train.fit import Diverged, Fitted, encode
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Evaluation:
     """The answers of a fitted model to its test sets.
 
     Attributes:
@@ -28,7 +28,7 @@ class Outcome:
     seconds: float
 
 
-def test(fitted: Fitted) -> Outcome:
+def test(fitted: Fitted) -> Evaluation:
     """Answer all test sets of the job's data.
 
     The global generators are restored afterwards.
@@ -46,7 +46,7 @@ def test(fitted: Fitted) -> Outcome:
         table = job.task.predictions(name, split, output, job.data.label_names)
         scores[name] = job.task.summarise(split, table)
         tables.append(table)
-    return Outcome(scores, pd.concat(tables, ignore_index=True), seconds)
+    return Evaluation(scores, pd.concat(tables, ignore_index=True), seconds)
 
 
 def _outputs(fitted: Fitted, name: str) -> npt.NDArray[np.float64]:

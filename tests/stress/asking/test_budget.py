@@ -14,7 +14,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.stress.asking import budget
 from lowland.stress.asking.budget import (
     Budget,
-    Estimate,
+    CostEstimate,
     Stopped,
     estimate,
     is_paid,
@@ -65,21 +65,21 @@ def test_models_on_the_users_own_machine_are_free(model, base_url, paid):
 def test_the_estimate_is_a_product():
     questions = [question("x" * 30), question("जापान", "y" * 9)]
     assert [tokens_of(question) for question in questions] == [10 + 20, 5 + 3 + 20]
-    assert estimate(questions, 3, 100, PRICE) == Estimate(6, 174, 600, (174 * 3 + 600 * 15) / 1e6)
+    assert estimate(questions, 3, 100, PRICE) == CostEstimate(6, 174, 600, (174 * 3 + 600 * 15) / 1e6)
     assert estimate(questions, 3, 100, None).dollars is None
 
 
 def test_few_requests_need_no_consent():
-    require_consent(Estimate(500, 1, 1, None), "a/b", yes=False, confirm=None)
-    require_consent(Estimate(501, 1, 1, None), "a/b", yes=True, confirm=None)
+    require_consent(CostEstimate(500, 1, 1, None), "a/b", yes=False, confirm=None)
+    require_consent(CostEstimate(501, 1, 1, None), "a/b", yes=True, confirm=None)
     require_consent(
-        Estimate(5000, 1, 1, None), "a/b", yes=False, confirm=None, left=500
+        CostEstimate(5000, 1, 1, None), "a/b", yes=False, confirm=None, left=500
     )  # the others are answered already
 
 
 def test_many_requests_need_consent_to_their_price():
     seen: list[str] = []
-    cost = Estimate(1000, 40_000, 512_000, 7.8)
+    cost = CostEstimate(1000, 40_000, 512_000, 7.8)
     require_consent(cost, "a/b", yes=False, confirm=lambda words: not seen.append(words))  # type: ignore[func-returns-value]
     assert seen == [
         "1,000 requests to a/b, about 40,000 tokens sent and at most 512,000 received,"
@@ -88,7 +88,7 @@ def test_many_requests_need_consent_to_their_price():
     with pytest.raises(Mistake, match="not agreed to; nothing was sent"):
         require_consent(cost, "a/b", yes=False, confirm=lambda words: False)
     with pytest.raises(Mistake, match=r"1,000 requests to a/b.*price not known; add --yes to agree"):
-        require_consent(Estimate(1000, 1, 1, None), "a/b", yes=False, confirm=None)
+        require_consent(CostEstimate(1000, 1, 1, None), "a/b", yes=False, confirm=None)
 
 
 def test_a_run_asks_for_consent_before_it_sends_anything(tmp_path, monkeypatch):

@@ -43,7 +43,7 @@ Confirm = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Upper bound on what a run takes, apart from requests that are repeated after an error.
 
     Attributes:
@@ -79,7 +79,7 @@ def is_paid(model: str, base_url: str | None = None) -> bool:
 
 
 def tokens_of(question: Question) -> int:
-    """Estimate the number of tokens of a question and its system prompt: a third of its bytes in UTF-8.
+    """CostEstimate the number of tokens of a question and its system prompt: a third of its bytes in UTF-8.
 
     That is more than English takes (a quarter), and about what Devanagari takes (one token per letter).
     """
@@ -87,28 +87,30 @@ def tokens_of(question: Question) -> int:
 
 
 def tokens_of_text(text: str) -> int:
-    """Estimate the number of tokens of a request with this text; see `tokens_of`."""
+    """CostEstimate the number of tokens of a request with this text; see `tokens_of`."""
     return math.ceil(len(text.encode("utf-8", "surrogatepass")) / 3) + FRAME
 
 
-def estimate(questions: Iterable[Question], epochs: int, max_tokens: int, price: Price | None) -> Estimate:
+def estimate(
+    questions: Iterable[Question], epochs: int, max_tokens: int, price: Price | None
+) -> CostEstimate:
     """Return the upper bound for questions that are each sent once per epoch."""
     return _estimate([tokens_of(question) for question in questions] * epochs, max_tokens, price)
 
 
-def estimate_texts(texts: Iterable[str], max_tokens: int, price: Price | None = None) -> Estimate:
+def estimate_texts(texts: Iterable[str], max_tokens: int, price: Price | None = None) -> CostEstimate:
     """Return the upper bound for texts that are each sent once."""
     return _estimate([tokens_of_text(text) for text in texts], max_tokens, price)
 
 
-def _estimate(tokens: Sequence[int], max_tokens: int, price: Price | None) -> Estimate:
+def _estimate(tokens: Sequence[int], max_tokens: int, price: Price | None) -> CostEstimate:
     input_tokens, output_tokens = sum(tokens), len(tokens) * max_tokens
     dollars = None if price is None else price.of(input_tokens, output_tokens)
-    return Estimate(len(tokens), input_tokens, output_tokens, dollars)
+    return CostEstimate(len(tokens), input_tokens, output_tokens, dollars)
 
 
 def require_consent(
-    cost: Estimate, model: str, *, yes: bool, confirm: Confirm | None, left: int | None = None
+    cost: CostEstimate, model: str, *, yes: bool, confirm: Confirm | None, left: int | None = None
 ) -> None:
     """Ask the user for consent to more than `CONSENT_ABOVE` paid requests.
 
@@ -132,7 +134,7 @@ def require_consent(
         raise Mistake(f"{words}: not agreed to; nothing was sent")
 
 
-def _cost_in_words(cost: Estimate, model: str, requests: int) -> str:
+def _cost_in_words(cost: CostEstimate, model: str, requests: int) -> str:
     share = requests / cost.requests
     words = (
         f"{requests:,} requests to {model}, about {share * cost.input_tokens:,.0f} tokens sent and at most"
