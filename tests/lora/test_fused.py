@@ -1,4 +1,4 @@
-"""The fused layer against plain autograd of its formula, and what it computes, keeps, draws and leaves alone."""
+"""The fused layer against plain autograd of its formula; its products, saved tensors, masks and data types."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BASES = ("Linear", "Linear without bias", "Conv1D")
 
 @dataclass(frozen=True)
 class Fixed:
-    """The smallest perturbation there is."""
+    """The simplest weight noise: a fixed eps."""
 
     eps: Tensor
 
@@ -38,7 +38,7 @@ class Fixed:
 
 @pytest.fixture(autouse=True)
 def seeded() -> Iterator[None]:
-    """The same masks in every run of a test."""
+    """Draw the same masks in every run of a test."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
@@ -46,7 +46,7 @@ def seeded() -> Iterator[None]:
 
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """The plans that layers make from here on, masks included."""
+    """Return a list that collects the plans that layers make, which determine their masks."""
     made: list[Plan] = []
 
     def noted(*given: object) -> Plan:
@@ -59,7 +59,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 
 @pytest.fixture(params=FORMS)
 def p(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
-    """Forces one form, and is the dropout that goes with it."""
+    """Force one form, and return the dropout probability that goes with it."""
     tokens, p = FORMS[request.param]
     monkeypatch.setattr(fused, "MERGE_FROM", tokens)
     return p
@@ -68,13 +68,13 @@ def p(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
 def made(
     kind: str = "Linear", ins: int = 6, outs: int = 5, p: float = 0.0, dtype: torch.dtype = torch.float64
 ) -> LoRALinear:
-    """A layer in training whose weights are all of the size of one; s = 7/3."""
+    """Return a layer in training mode whose weights are all of the order of 1, with s = 7/3."""
     base = Conv1D(outs, ins) if kind == "Conv1D" else nn.Linear(ins, outs, bias=kind == "Linear")
     layer = LoRALinear(base.to(dtype), r=3, alpha=7, dropout=p)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for one in layer.parameters():
-            one.normal_(generator=generator)
+        for parameter in layer.parameters():
+            parameter.normal_(generator=generator)
     return layer.train()
 
 
@@ -83,7 +83,7 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
 
 
 def ours(layer: LoRALinear, x: Tensor, g: Tensor, noise: Fixed | None = None) -> tuple[Tensor, ...]:
-    """Y, dX, dA and dB of the layer."""
+    """Return y, dX, dA and dB of the layer."""
     x = x.detach().requires_grad_()
     y = layer.fused(x, noise)
     return y.detach(), *torch.autograd.grad(y, (x, layer.lora_A, layer.lora_B), g)
@@ -92,9 +92,9 @@ def ours(layer: LoRALinear, x: Tensor, g: Tensor, noise: Fixed | None = None) ->
 def formula(
     layer: LoRALinear, x: Tensor, g: Tensor, kept: Tensor | float = 1.0, eps: Tensor | float = 0.0
 ) -> tuple[Tensor, ...]:
-    """The same by plain autograd in float64: y = x (W + eps)ᵀ + b + 7/3 ((kept ∘ x) Aᵀ) Bᵀ."""
+    """Return the same by plain autograd in float64: y = x (W + eps)ᵀ + b + 7/3 ((kept ∘ x) Aᵀ) Bᵀ."""
     held = layer.base.weight.T if isinstance(layer.base, Conv1D) else layer.base.weight
-    x, a, b = (one.detach().double().requires_grad_() for one in (x, layer.lora_A, layer.lora_B))
+    x, a, b = (tensor.detach().double().requires_grad_() for tensor in (x, layer.lora_A, layer.lora_B))
     y = x @ (held.double() + eps).T + 7 / 3 * (((kept * x) @ a.T) @ b.T)
     if layer.base.bias is not None:
         y = y + layer.base.bias.double()
@@ -102,12 +102,12 @@ def formula(
 
 
 def assert_same(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
-    for one, other in zip(got, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+    for result, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(result, other, rtol=1e-10, atol=1e-10)
 
 
 class Products(TorchDispatchMode):
-    """Notes the shape of the result of every matrix product."""
+    """Records the shape of the result of every matrix product."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ def test_a_batch_may_be_empty(p: float, shape: tuple[int, ...]) -> None:
 
 
 def backwards(*shape: int, seed: int = 0) -> Tensor:
-    """A tensor whose first dimension is the innermost in memory."""
+    """Return a tensor whose first dimension is the innermost in memory."""
     return normal(*reversed(shape), seed=seed).permute(*reversed(range(len(shape))))
 
 
@@ -197,15 +197,15 @@ def test_memory_may_lie_in_any_order(p: float, x: Tensor, constant: bool, plans:
 @pytest.mark.parametrize("needed", ["xab", "ab", "x", "a", "b"])
 @pytest.mark.parametrize("noisy", [False, True])
 def test_first_and_second_derivatives_against_differences(p: float, needed: str, noisy: bool) -> None:
-    given = {"x": normal(4, 3), "a": normal(2, 3, seed=1), "b": normal(3, 2, seed=2)}
+    tensors = {"x": normal(4, 3), "a": normal(2, 3, seed=1), "b": normal(3, 2, seed=2)}
     weight, bias = normal(3, 3, seed=3), normal(3, seed=4)
     plan = Plan(1.7, p, 5, Fixed(normal(3, 3, seed=6)) if noisy else None)
 
     def layer(*some: Tensor) -> Tensor:
-        now = given | dict(zip(needed, some, strict=True))
+        now = tensors | dict(zip(needed, some, strict=True))
         return AdaptedLinear.apply(now["x"], weight, bias, now["a"], now["b"], plan)
 
-    inputs = [given[name].requires_grad_() for name in needed]
+    inputs = [tensors[name].requires_grad_() for name in needed]
     assert torch.autograd.gradcheck(layer, inputs)
     assert torch.autograd.gradgradcheck(layer, inputs)
     first, again = (
@@ -214,7 +214,7 @@ def test_first_and_second_derivatives_against_differences(p: float, needed: str,
     assert_same(again, first)  # differences of a wrong gradient are its derivatives as well
 
 
-# --- what it computes, and does not
+# --- the matrix products
 
 
 def test_the_rule_at_its_edges() -> None:
@@ -281,11 +281,11 @@ def test_only_x_and_its_image_of_width_r_are_kept_for_the_backward_pass(
     p: float, kind: str, noisy: bool
 ) -> None:
     layer, x = made(kind, p=p), normal(22, 6).requires_grad_()
-    known = {one.untyped_storage().data_ptr() for one in (x, *layer.parameters())}
+    known = {tensor.untyped_storage().data_ptr() for tensor in (x, *layer.parameters())}
     saved: list[Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda one: saved.append(one) or one, lambda one: one):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         y = layer.fused(x, Fixed(normal(5, 6)) if noisy else None)
-    new = {store.data_ptr(): store.nbytes() for store in (one.untyped_storage() for one in saved)}
+    new = {store.data_ptr(): store.nbytes() for store in (tensor.untyped_storage() for tensor in saved)}
     assert x.data_ptr() in new
     assert sum(size for place, size in new.items() if place not in known) == 22 * 3 * 8
     assert y.requires_grad
@@ -293,12 +293,12 @@ def test_only_x_and_its_image_of_width_r_are_kept_for_the_backward_pass(
 
 def test_under_autocast_no_copy_of_the_weight_is_kept() -> None:
     layer, x = made(dtype=torch.float32), normal(22, 6, dtype=torch.float32).requires_grad_()
-    known = {one.untyped_storage().data_ptr() for one in (x, *layer.parameters())}
+    known = {tensor.untyped_storage().data_ptr() for tensor in (x, *layer.parameters())}
     saved: list[Tensor] = []
-    hooks = torch.autograd.graph.saved_tensors_hooks(lambda one: saved.append(one) or one, lambda one: one)
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t)
     with hooks, torch.autocast("cpu", torch.bfloat16):
         y = layer(x)
-    new = {store.data_ptr(): store.nbytes() for store in (one.untyped_storage() for one in saved)}
+    new = {store.data_ptr(): store.nbytes() for store in (tensor.untyped_storage() for tensor in saved)}
     allowed = 2 * (22 * 6 + 22 * 3 + 3 * 6 + 5 * 3)  # x, x Aᵀ, A and B in bf16
     assert sum(size for place, size in new.items() if place not in known) == allowed
     assert y.dtype == torch.bfloat16
@@ -308,13 +308,15 @@ def test_under_autocast_no_copy_of_the_weight_is_kept() -> None:
 @pytest.mark.parametrize("noisy", [False, True])
 def test_the_frozen_tensors_are_never_written(p: float, kind: str, noisy: bool) -> None:
     layer = made(kind, p=p)
-    before = {name: (one.clone(), one._version) for name, one in layer.base.named_parameters()}
+    before = {
+        name: (parameter.clone(), parameter._version) for name, parameter in layer.base.named_parameters()
+    }
     ours(layer, normal(22, 6), normal(22, 5), Fixed(normal(5, 6)) if noisy else None)
     layer(normal(22, 6)).sum().backward()
-    for name, one in layer.base.named_parameters():
-        assert torch.equal(one, before[name][0])
-        assert one._version == before[name][1]
-        assert one.grad is None
+    for name, parameter in layer.base.named_parameters():
+        assert torch.equal(parameter, before[name][0])
+        assert parameter._version == before[name][1]
+        assert parameter.grad is None
 
 
 # --- data types
@@ -357,14 +359,16 @@ def test_data_types_are_those_of_the_base_alone_and_gradients_near(
 
 
 @pytest.mark.parametrize("held", [torch.bfloat16, torch.float16, torch.float32])
-@pytest.mark.parametrize("given", [torch.bfloat16, torch.float32, torch.float64])
-def test_without_autocast_the_base_says_what_is_computed_in(held: torch.dtype, given: torch.dtype) -> None:
-    layer, x = made(dtype=held), normal(22, 6, dtype=given).requires_grad_()
+@pytest.mark.parametrize("input_dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_without_autocast_the_base_determines_the_dtype_of_the_computation(
+    held: torch.dtype, input_dtype: torch.dtype
+) -> None:
+    layer, x = made(dtype=held), normal(22, 6, dtype=input_dtype).requires_grad_()
     y = layer(x)
     y.sum().backward()
     assert y.dtype == held
     assert torch.equal(y, layer(x.to(held)))
-    assert x.grad.dtype == given
+    assert x.grad.dtype == input_dtype
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
