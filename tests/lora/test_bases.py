@@ -75,7 +75,7 @@ def adapted(base: nn.Module) -> LoRALinear:
     return layer
 
 
-def test_the_weight_is_read_and_nothing_else_is_taken_for_quantised(plain: nn.Linear, kind: str) -> None:
+def test_a_quantised_weight_is_recognised_and_dequantised(plain: nn.Linear, kind: str) -> None:
     base = quantised(plain, kind)
     weight = weight_of(base)
     assert is_quantised(base)
@@ -128,7 +128,7 @@ def test_training_with_an_evaluation_in_between_leaves_every_byte_of_the_base(
     assert torch.equal(weight_of(layer.base), weight)
 
 
-def test_the_input_learns_through_a_base_that_was_evaluated(plain: nn.Linear) -> None:
+def test_the_input_gets_gradients_through_a_base_that_was_evaluated(plain: nn.Linear) -> None:
     layer = adapted(quantised(plain, "nf4"))
     with torch.no_grad():
         layer.eval().base(torch.ones(2, IN))
@@ -188,7 +188,7 @@ def quantised_model(model: nn.Module, kind: str) -> nn.Module:
     return model
 
 
-def test_an_adapter_goes_round_through_a_file(
+def test_an_adapter_is_saved_and_loaded(
     bert: nn.Module, tokens: torch.Tensor, tmp_path: Path, kind: str
 ) -> None:
     base = quantised_model(bert, kind)
@@ -206,7 +206,7 @@ def test_an_adapter_goes_round_through_a_file(
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 @pytest.mark.filterwarnings("ignore:TorchaoLoraLinear:UserWarning")
 @pytest.mark.filterwarnings("ignore:Merge lora module:UserWarning")
-def test_peft_answers_the_same_on_a_quantised_base(
+def test_peft_computes_the_same_on_a_quantised_base(
     bert: nn.Module, tokens: torch.Tensor, tmp_path: Path
 ) -> None:
     import peft
@@ -239,6 +239,6 @@ def test_a_plain_weight_is_read_as_it_is(plain: nn.Linear) -> None:
     assert_untouched(plain, before)
 
 
-def test_quantised_numbers_are_counted_and_not_their_bytes(plain: nn.Linear, kind: str) -> None:
+def test_quantised_numbers_are_counted_rather_than_bytes(plain: nn.Linear, kind: str) -> None:
     model, twin = nn.Sequential(quantised(plain, kind)), nn.Sequential(copy.deepcopy(plain))
     assert count_parameters(model).total == count_parameters(twin).total

@@ -102,7 +102,7 @@ def test_what_peft_writes_we_read(build: Build, tokens: torch.Tensor, tmp_path: 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
-def test_options_both_ways(
+def test_options_are_exchanged_with_peft_both_ways(
     build: Build, tokens: torch.Tensor, tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
     base = build(name)
@@ -149,7 +149,9 @@ FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.filterwarnings("ignore:The following alpha_pattern keys did not match:RuntimeWarning")
 @pytest.mark.parametrize("field", FIELDS)
-def test_peft_s_fields_are_understood(build: Build, tokens: torch.Tensor, tmp_path: Path, field: str) -> None:
+def test_fields_of_peft_s_config_are_read(
+    build: Build, tokens: torch.Tensor, tmp_path: Path, field: str
+) -> None:
     name, options = FIELDS[field]
     base = build(name)
     theirs = peft_writes(base, tmp_path / "adapter", **options)
@@ -161,7 +163,9 @@ def test_peft_s_fields_are_understood(build: Build, tokens: torch.Tensor, tmp_pa
     )
 
 
-def test_embeddings_both_ways(build: Build, tokens: torch.Tensor, tmp_path: Path) -> None:
+def test_embeddings_are_exchanged_with_peft_both_ways(
+    build: Build, tokens: torch.Tensor, tmp_path: Path
+) -> None:
     base = build("llama")
     model = learned(base, targets=["embed_tokens", "q_proj"])
     folder = save_adapter(model, tmp_path / "ours")
@@ -176,7 +180,7 @@ def test_embeddings_both_ways(build: Build, tokens: torch.Tensor, tmp_path: Path
 
 
 class Nested(nn.Module):
-    """One layer's name is the ending of another's."""
+    """Model in which the name of one layer is the end of that of another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -208,7 +212,7 @@ def test_conv1d_beside_linear_layers(tmp_path: Path) -> None:
     assert_near(merged(x), merge_lora(copy.deepcopy(model))(x))
 
 
-def test_the_base_s_name_is_its_own_unless_it_is_given(build: Build, tmp_path: Path) -> None:
+def test_the_name_of_the_base_is_in_its_config_or_an_argument(build: Build, tmp_path: Path) -> None:
     model = learned(build("bert"))
     model.config._name_or_path = "someone/bert"
     for base_model, name in ((None, "someone/bert"), ("tiny", "tiny")):
@@ -217,7 +221,9 @@ def test_the_base_s_name_is_its_own_unless_it_is_given(build: Build, tmp_path: P
 
 
 @pytest.mark.parametrize("head", [(), ("classifier",)])
-def test_the_task_is_told_where_peft_finds_the_head(build: Build, tmp_path: Path, head: tuple[str]) -> None:
+def test_the_task_type_is_written_if_the_head_is_saved(
+    build: Build, tmp_path: Path, head: tuple[str]
+) -> None:
     folder = save_adapter(learned(build("bert"), head), tmp_path / "adapter")
     config = json.loads((folder / CONFIG_FILE).read_text())
     assert (config["task_type"], config["modules_to_save"]) == (
@@ -226,7 +232,9 @@ def test_the_task_is_told_where_peft_finds_the_head(build: Build, tmp_path: Path
     peft_reads(build("bert"), folder)
 
 
-def test_a_trained_tied_embedding_goes_round(build: Build, tokens: torch.Tensor, tmp_path: Path) -> None:
+def test_a_trained_tied_embedding_is_saved_and_loaded(
+    build: Build, tokens: torch.Tensor, tmp_path: Path
+) -> None:
     base = build("gpt2")
     model = learned(base, ("wte", "lm_head"))
     folder = save_adapter(model, tmp_path / "adapter")
@@ -258,13 +266,13 @@ def test_adapters_are_float32_and_trainable(
     assert trained[0] == trained[1]
 
 
-def test_a_compiled_model_is_saved_as_what_it_is(build: Build, tmp_path: Path) -> None:
+def test_a_compiled_model_is_saved_under_the_names_of_the_original(build: Build, tmp_path: Path) -> None:
     model = learned(build("bert"))
     folder = save_adapter(torch.compile(model, backend="eager"), tmp_path / "adapter")
     load_adapter(build("bert"), folder)
 
 
-def test_a_folder_with_something_in_it_is_refused(build: Build, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused(build: Build, tmp_path: Path) -> None:
     model, place = learned(build("bert")), tmp_path / "adapter"
     place.mkdir()
     save_adapter(model, place)  # empty: fine
@@ -289,7 +297,7 @@ def test_a_folder_with_something_in_it_is_refused(build: Build, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_write_that_fails_leaves_no_half(
+def test_a_failed_write_leaves_no_partial_folder(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
 ) -> None:
     model, place = learned(build("bert")), tmp_path / "adapter"
@@ -307,7 +315,7 @@ def test_a_write_that_fails_leaves_no_half(
         assert next(iter(lora_layers(load_adapter(build("bert"), place))))[1].r == 2
 
 
-def test_an_overwrite_that_is_cut_off_leaves_nothing_that_passes_for_an_adapter(
+def test_an_interrupted_overwrite_leaves_nothing_that_can_be_loaded(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, move = save_adapter(learned(build("bert")), tmp_path / "adapter"), Path.replace
@@ -324,7 +332,7 @@ def test_an_overwrite_that_is_cut_off_leaves_nothing_that_passes_for_an_adapter(
 
 
 def refused(model: nn.Module, folder: Path, words: str) -> Mistake:
-    """One sentence, and the model as it was."""
+    """Check that loading is refused with these words and leaves the model unchanged."""
     before = state_of(model)
     with pytest.raises(Mistake) as caught:
         load_adapter(model, folder)
@@ -450,7 +458,7 @@ def test_tensors_that_do_not_fit_are_refused(bert: nn.Module, folder: Path, how:
 
 
 @pytest.mark.parametrize("how", CONFIGS)
-def test_configs_that_cannot_be_followed_are_refused(bert: nn.Module, folder: Path, how: str) -> None:
+def test_configs_that_are_not_supported_are_refused(bert: nn.Module, folder: Path, how: str) -> None:
     changes, words = CONFIGS[how]
     fields = {**json.loads((folder / CONFIG_FILE).read_text()), **changes}
     fields = {key: value for key, value in fields.items() if value is not ...}
@@ -458,7 +466,7 @@ def test_configs_that_cannot_be_followed_are_refused(bert: nn.Module, folder: Pa
     assert len(refused(bert, folder, words).problems) == 1
 
 
-def test_every_field_of_peft_s_is_known_at_its_default(bert: nn.Module, folder: Path) -> None:
+def test_every_field_of_peft_s_config_is_accepted_at_its_default(bert: nn.Module, folder: Path) -> None:
     written = json.loads((folder / CONFIG_FILE).read_text())
     defaults = peft.LoraConfig(target_modules=["query"]).to_dict()
     defaults |= {key: list(value) for key, value in defaults.items() if isinstance(value, set)}

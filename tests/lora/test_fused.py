@@ -166,7 +166,7 @@ def test_any_number_of_dimensions(p: float, shape: tuple[int, ...], plans: list[
 
 
 @pytest.mark.parametrize("shape", [(0, 6), (2, 0, 6)])
-def test_a_batch_may_be_empty(p: float, shape: tuple[int, ...]) -> None:
+def test_an_empty_batch(p: float, shape: tuple[int, ...]) -> None:
     y, dx, da, db = ours(made(p=p), torch.empty(shape).double(), torch.empty(*shape[:-1], 5).double())
     assert (y.shape, dx.shape) == ((*shape[:-1], 5), shape)
     assert not da.any()
@@ -184,7 +184,7 @@ def backwards(*shape: int, seed: int = 0) -> Tensor:
     ids=lambda x: f"{tuple(x.shape)} {x.stride()}",
 )
 @pytest.mark.parametrize("constant", [False, True])
-def test_memory_may_lie_in_any_order(p: float, x: Tensor, constant: bool, plans: list[Plan]) -> None:
+def test_any_memory_layout(p: float, x: Tensor, constant: bool, plans: list[Plan]) -> None:
     layer, shape = made(p=p), (*x.shape[:-1], 5)
     g = normal(1, seed=1).expand(shape) if constant else backwards(*shape, seed=1)
     assert not x.is_contiguous()
@@ -227,7 +227,7 @@ def test_the_rule_at_its_edges() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_each_form_does_its_own_products_and_no_other(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_form_computes_its_own_products_only(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens, p = FORMS[form]
     monkeypatch.setattr(fused, "MERGE_FROM", tokens)
     layer, x = made(p=p), normal(22, 6).requires_grad_()
@@ -252,7 +252,7 @@ def test_the_forms_are_chosen_by_each_product_s_inner_dimension(ins: int, outs: 
 
 
 @pytest.mark.parametrize("frozen", ["x", "A", "B", "AB", "xA", "xB"])
-def test_what_is_frozen_gets_no_gradient_and_the_rest_keep_theirs(
+def test_frozen_tensors_get_no_gradient_and_the_others_get_theirs(
     frozen: str, p: float, plans: list[Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer, x, g = made(p=p), normal(22, 6), normal(22, 5, seed=1)
@@ -277,7 +277,7 @@ def test_what_is_frozen_gets_no_gradient_and_the_rest_keep_theirs(
 
 @pytest.mark.parametrize("kind", BASES)
 @pytest.mark.parametrize("noisy", [False, True])
-def test_only_x_and_its_image_of_width_r_are_kept_for_the_backward_pass(
+def test_only_x_and_its_projection_of_width_r_are_saved_for_the_backward_pass(
     p: float, kind: str, noisy: bool
 ) -> None:
     layer, x = made(kind, p=p), normal(22, 6).requires_grad_()
@@ -397,7 +397,7 @@ def test_a_branch_far_below_the_weight_s_rounding_counts_in_16_bits(
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])
-def test_a_mask_drops_its_share_and_leaves_the_rest(p: float) -> None:
+def test_a_mask_drops_the_fraction_p_and_leaves_the_rest(p: float) -> None:
     x = normal(1001, 999, dtype=torch.float32)  # not a multiple of four
     dropped = Plan(1.0, p, seed=4).dropped(x)
     gone = dropped == 0
@@ -430,7 +430,7 @@ def test_masks_follow_the_global_seed_and_differ_from_call_to_call() -> None:
     assert not torch.equal(layer(x), first)
 
 
-def test_there_is_no_mask_in_evaluation_and_without_one_nothing_is_drawn() -> None:
+def test_evaluation_draws_no_mask_and_no_random_numbers() -> None:
     layer, plain, x, g = made(p=0.4).eval(), made(), normal(22, 6), normal(22, 5, seed=1)
     state = torch.random.get_rng_state()
     assert_same(ours(layer, x, g), formula(layer, x, g))
@@ -438,7 +438,7 @@ def test_there_is_no_mask_in_evaluation_and_without_one_nothing_is_drawn() -> No
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_on_average_dropout_changes_nothing() -> None:
+def test_dropout_keeps_the_mean() -> None:
     layer, copies = made(p=0.4), 20_000
     x, g = normal(1, 6).expand(copies, 6), normal(1, 5, seed=1).expand(copies, 5)
     torch.manual_seed(0)
@@ -451,11 +451,11 @@ def test_on_average_dropout_changes_nothing() -> None:
         assert ((got - wanted).norm() / wanted.norm()).item() < 0.05
 
 
-# --- beside the fused path
+# --- bases with hooks, and layers outside of training
 
 
 def offload(base: nn.Module) -> None:
-    """Lets an offloading hook hold the weights."""
+    """Offload the weights, which a hook then fetches."""
     accelerate.cpu_offload(base, execution_device=torch.device("cpu"))
 
 
@@ -472,7 +472,7 @@ def offload(base: nn.Module) -> None:
 @pytest.mark.parametrize(
     ("held", "cast"), [(torch.float32, None), (torch.float32, torch.bfloat16), (torch.bfloat16, None)]
 )
-def test_a_base_with_hooks_is_called_and_all_is_the_same(
+def test_a_base_with_hooks_is_called_and_results_are_the_same(
     hook: Callable, kind: str, held: torch.dtype, cast: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer, x = made(kind, dtype=held), normal(22, 6, dtype=held)
@@ -496,7 +496,7 @@ def test_a_base_with_hooks_is_called_and_all_is_the_same(
     assert calls == [1]
 
 
-def test_training_leaves_a_layer_that_is_copied_pickled_and_saved_as_ever(p: float) -> None:
+def test_a_layer_can_be_copied_pickled_and_saved_after_training(p: float) -> None:
     layer, x = made(p=p), normal(22, 6)
     names, attributes = list(layer.state_dict()), set(vars(layer))
     layer(x).sum().backward()
@@ -517,7 +517,7 @@ def test_a_backward_hook_on_the_base_is_called() -> None:
 
 
 @pytest.mark.parametrize("name", ["weight", "bias"])
-def test_a_base_that_was_thawed_learns(name: str) -> None:
+def test_a_base_that_is_not_frozen_is_trained(name: str) -> None:
     layer, x = made(), normal(22, 6)
     getattr(layer.base, name).requires_grad_()
     layer(x).sum().backward()
@@ -526,11 +526,11 @@ def test_a_base_that_was_thawed_learns(name: str) -> None:
 
 
 @pytest.mark.parametrize("p", [0.999999, 1e-6])
-def test_a_probability_at_the_edge_drops_what_it_says(p: float) -> None:
+def test_extreme_probabilities_drop_their_fraction(p: float) -> None:
     kept = Plan(1.0, p, seed=1).dropped(torch.ones(200, 100)).mean()
     assert abs(1 - kept - p) < 1e-3
 
 
-def test_shapes_can_be_inferred_without_numbers() -> None:
+def test_shapes_are_inferred_on_the_meta_device() -> None:
     layer = LoRALinear(nn.Linear(6, 5), 2, 4.0).to("meta")
     assert layer(torch.empty(3, 4, 6, device="meta")).shape == (3, 4, 5)
