@@ -1,4 +1,4 @@
-"""Tiny models of many architectures, and adapters that say something."""
+"""Tiny models of many architectures, and adapters that change their outputs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.fixture
 def build() -> Callable[[str], Any]:
-    """A tiny model of that name, in evaluation mode."""
+    """Return a function that builds the tiny model of a name, in evaluation mode."""
 
     def made(name: str) -> nn.Module:
         with torch.random.fork_rng():
@@ -82,7 +82,7 @@ def build() -> Callable[[str], Any]:
 
 
 def answers(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
-    """Logits, of any of the models."""
+    """Return the logits of any of the models."""
     inputs = {"input_ids": tokens}
     kind = getattr(model, "base_model", model)
     kind = getattr(kind, "model", kind)  # PEFT's
@@ -98,17 +98,17 @@ def answers(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def say_something(model: nn.Module) -> nn.Module:
-    """Fill what an adapted model trains with other values, by lowland's or PEFT's names."""
+    """Fill the trainable parameters of a model, adapted by lowland or PEFT, with random values."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
-        for _, one in sorted(model.named_parameters()):
-            if one.requires_grad:
-                one.copy_(torch.empty(one.shape).normal_(std=0.1, generator=generator))
+        for _, parameter in sorted(model.named_parameters()):
+            if parameter.requires_grad:
+                parameter.copy_(torch.empty(parameter.shape).normal_(std=0.1, generator=generator))
     return model
 
 
 def learned(base: nn.Module, head: tuple[str, ...] = (), **options: Any) -> nn.Module:
-    """A copy with adapters, and perhaps a head, that say something."""
+    """Return a copy with random adapters, and a random head if one is named."""
     config = LoRAConfig(**{"r": 4, "alpha": 6, **options}, modules_to_save=head)
     model = say_something(add_lora(copy.deepcopy(base), config, seed=9))
     assert any(True for _ in lora_layers(model))
@@ -116,11 +116,15 @@ def learned(base: nn.Module, head: tuple[str, ...] = (), **options: Any) -> nn.M
 
 
 def state_of(model: nn.Module) -> dict[str, Any]:
-    """All that a refused call must leave as it was."""
+    """Return everything that a refused call must leave unchanged."""
     return {
-        "values": {name: one.clone() for name, one in model.state_dict().items()},
-        "parameters": {name: (id(one), one.requires_grad) for name, one in model.named_parameters()},
-        "modules": {name: (id(one), type(one), one.training) for name, one in model.named_modules()},
+        "values": {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        "parameters": {
+            name: (id(parameter), parameter.requires_grad) for name, parameter in model.named_parameters()
+        },
+        "modules": {
+            name: (id(module), type(module), module.training) for name, module in model.named_modules()
+        },
         "attributes": sorted(vars(model)),
     }
 

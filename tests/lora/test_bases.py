@@ -1,4 +1,4 @@
-"""Quantised layers: the dequantised weight is the oracle, and the base is never written."""
+"""Quantised layers against layers with the dequantised weight; the base is never overwritten."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lowland.lora.targets import find_head
 from tests.lora.conftest import answers, assert_untouched, say_something, state_of
 
 KINDS = ("nf4", "fp4", "nf4 twice", "8bit", "torchao int8", "torchao int4")
-OUT, IN = 64, 128  # sizes that bitsandbytes would repack
+OUT, IN = 64, 128  # bitsandbytes would repack weights of these sizes
 
 
 def quantised(linear: nn.Linear, kind: str) -> nn.Linear:
-    """The layer in fewer bits."""
+    """Return a quantised copy of a linear layer."""
     sizes = (linear.in_features, linear.out_features, linear.bias is not None)
     if kind.startswith("torchao"):
         pytest.importorskip("torchao")
@@ -57,7 +57,7 @@ def plain() -> nn.Linear:
 
 
 def bytes_of(base: nn.Module) -> dict[str, torch.Tensor]:
-    """All that a quantised weight is made of, wherever the layer keeps it."""
+    """Return every tensor that a quantised weight consists of, wherever the layer stores it."""
     weight: Any = base.weight
     if hasattr(weight, "__tensor_flatten__"):  # torchao's
         return {name: getattr(weight, name).clone() for name in weight.__tensor_flatten__()[0]}
@@ -75,7 +75,7 @@ def adapted(base: nn.Module) -> LoRALinear:
     return layer
 
 
-def test_the_weight_is_read_and_nothing_else_is_taken_for_quantised(plain: nn.Linear, kind: str) -> None:
+def test_a_quantised_weight_is_recognised_and_dequantised(plain: nn.Linear, kind: str) -> None:
     base = quantised(plain, kind)
     weight = weight_of(base)
     assert is_quantised(base)
@@ -93,10 +93,10 @@ def test_gradients_are_those_of_the_dequantised_layer(plain: nn.Linear, kind: st
     twin = nn.Linear(IN, OUT)
     twin.weight, twin.bias = nn.Parameter(weight_of(layer.base).clone()), nn.Parameter(plain.bias.clone())
     other = adapted(twin)
-    assert {one.dtype for one in (layer.lora_A, layer.lora_B)} == {torch.float32}
+    assert {matrix.dtype for matrix in (layer.lora_A, layer.lora_B)} == {torch.float32}
     x = torch.randn(tokens, IN, generator=torch.Generator().manual_seed(3))
     inputs = [x.clone().requires_grad_() for _ in range(2)]
-    outputs = [one(x) for one, x in zip((layer, other), inputs, strict=True)]
+    outputs = [adapted_layer(x) for adapted_layer, x in zip((layer, other), inputs, strict=True)]
     torch.testing.assert_close(*outputs, rtol=0, atol=1e-5)
     for y in outputs:
         y.pow(2).sum().backward()
@@ -128,7 +128,7 @@ def test_training_with_an_evaluation_in_between_leaves_every_byte_of_the_base(
     assert torch.equal(weight_of(layer.base), weight)
 
 
-def test_the_input_learns_through_a_base_that_was_evaluated(plain: nn.Linear) -> None:
+def test_the_input_gets_gradients_through_a_base_that_was_evaluated(plain: nn.Linear) -> None:
     layer = adapted(quantised(plain, "nf4"))
     with torch.no_grad():
         layer.eval().base(torch.ones(2, IN))
@@ -179,7 +179,7 @@ def test_a_weight_that_cannot_be_dequantised_here_is_refused(plain: nn.Linear) -
 
 
 def quantised_model(model: nn.Module, kind: str) -> nn.Module:
-    """A copy whose linear layers, but the head's, are quantised."""
+    """Return a copy in which all linear layers except the head's are quantised."""
     model = copy.deepcopy(model)
     head = find_head(model)
     for name, layer in list(model.named_modules()):
@@ -188,7 +188,7 @@ def quantised_model(model: nn.Module, kind: str) -> nn.Module:
     return model
 
 
-def test_an_adapter_goes_round_through_a_file(
+def test_an_adapter_is_saved_and_loaded(
     bert: nn.Module, tokens: torch.Tensor, tmp_path: Path, kind: str
 ) -> None:
     base = quantised_model(bert, kind)
@@ -206,7 +206,7 @@ def test_an_adapter_goes_round_through_a_file(
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 @pytest.mark.filterwarnings("ignore:TorchaoLoraLinear:UserWarning")
 @pytest.mark.filterwarnings("ignore:Merge lora module:UserWarning")
-def test_peft_answers_the_same_on_a_quantised_base(
+def test_peft_computes_the_same_on_a_quantised_base(
     bert: nn.Module, tokens: torch.Tensor, tmp_path: Path
 ) -> None:
     import peft
@@ -218,16 +218,16 @@ def test_peft_answers_the_same_on_a_quantised_base(
     logits = answers(say_something(model), tokens)
     base.is_loaded_in_4bit = True
     theirs = peft.PeftModel.from_pretrained(base, str(save_adapter(model, tmp_path / "adapter")))
-    assert any(one.__class__.__module__ == "peft.tuners.lora.bnb" for one in theirs.modules())
+    assert any(module.__class__.__module__ == "peft.tuners.lora.bnb" for module in theirs.modules())
     torch.testing.assert_close(answers(theirs.eval(), tokens), logits, rtol=0, atol=1e-5)
 
 
 def test_a_quantised_module_cannot_be_trained_in_full(bert: nn.Module) -> None:
     bert.classifier = quantised(bert.classifier, "8bit")
-    before = {name: one.requires_grad for name, one in bert.named_parameters()}
+    before = {name: parameter.requires_grad for name, parameter in bert.named_parameters()}
     with pytest.raises(Mistake, match="classifier is quantised and cannot be trained"):
         add_lora(bert, LoRAConfig(r=2, modules_to_save=("classifier",)))
-    assert before == {name: one.requires_grad for name, one in bert.named_parameters()}
+    assert before == {name: parameter.requires_grad for name, parameter in bert.named_parameters()}
 
 
 def test_a_plain_weight_is_read_as_it_is(plain: nn.Linear) -> None:
@@ -239,6 +239,6 @@ def test_a_plain_weight_is_read_as_it_is(plain: nn.Linear) -> None:
     assert_untouched(plain, before)
 
 
-def test_quantised_numbers_are_counted_and_not_their_bytes(plain: nn.Linear, kind: str) -> None:
+def test_quantised_numbers_are_counted_rather_than_bytes(plain: nn.Linear, kind: str) -> None:
     model, twin = nn.Sequential(quantised(plain, kind)), nn.Sequential(copy.deepcopy(plain))
     assert count_parameters(model).total == count_parameters(twin).total

@@ -1,4 +1,4 @@
-"""Adapters to disk and back, into the real peft and out of it."""
+"""Saving and loading of adapters, also by peft itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lowland.lora.inject import config_of
 from tests.conftest import bert_config
 from tests.lora.conftest import answers, assert_untouched, learned, say_something, state_of
 
-pytestmark = [  # what peft has to say
+pytestmark = [  # warnings of peft
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
     pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning"),
     pytest.mark.filterwarnings("ignore:Could not find a config file:UserWarning"),
@@ -52,15 +52,15 @@ def peft_reads(base: nn.Module, folder: Path) -> nn.Module:
 
 
 def peft_writes(base: nn.Module, folder: Path, **options: Any) -> nn.Module:
-    """PEFT's adapted model that says something, after saving it."""
+    """Save a model that PEFT adapted, with nonzero adapters, and return it."""
     config = peft.LoraConfig(**{"r": 4, "lora_alpha": 6, **options})
     model = say_something(peft.get_peft_model(copy.deepcopy(base), config)).eval()
     model.save_pretrained(str(folder))
     return model
 
 
-def same(one: torch.Tensor, other: torch.Tensor) -> None:
-    torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+def assert_near(got: torch.Tensor, wanted: torch.Tensor) -> None:
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [*CLASSIFIERS, *LANGUAGE])
@@ -70,7 +70,7 @@ def test_what_we_write_peft_reads(build: Build, tokens: torch.Tensor, tmp_path: 
     folder = save_adapter(model, tmp_path / "adapter", base_model="tiny")
     logits = answers(model, tokens)
     assert (logits - answers(base, tokens)).abs().max() > 1e-3
-    same(answers(peft_reads(base, folder), tokens), logits)
+    assert_near(answers(peft_reads(base, folder), tokens), logits)
     assert torch.equal(answers(load_adapter(copy.deepcopy(base), folder), tokens), logits)
     config = json.loads((folder / CONFIG_FILE).read_text())
     expected = "SEQ_CLS" if name in CLASSIFIERS else TASKS.get(name)
@@ -94,13 +94,15 @@ def test_what_peft_writes_we_read(build: Build, tokens: torch.Tensor, tmp_path: 
     logits = answers(theirs, tokens)
     assert (logits - answers(base, tokens)).abs().max() > 1e-3
     model = load_adapter(copy.deepcopy(base), tmp_path / "adapter")
-    same(answers(model, tokens), logits)
-    same(answers(load_adapter(copy.deepcopy(base), save_adapter(model, tmp_path / "again")), tokens), logits)
+    assert_near(answers(model, tokens), logits)
+    assert_near(
+        answers(load_adapter(copy.deepcopy(base), save_adapter(model, tmp_path / "again")), tokens), logits
+    )
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
-def test_options_both_ways(
+def test_options_are_exchanged_with_peft_both_ways(
     build: Build, tokens: torch.Tensor, tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
     base = build(name)
@@ -108,7 +110,7 @@ def test_options_both_ways(
         options = {**options, "rank_pattern": {r".*\.1\..*": 2, r".*\.0\..*": 7}}
     model = learned(base, head_of(name, base), **options)
     folder = save_adapter(model, tmp_path / "ours")
-    same(answers(peft_reads(base, folder), tokens), answers(model, tokens))
+    assert_near(answers(peft_reads(base, folder), tokens), answers(model, tokens))
     assert torch.equal(answers(load_adapter(copy.deepcopy(base), folder), tokens), answers(model, tokens))
     words = {"rslora": "use_rslora", "dropout": "lora_dropout"}
     theirs = {words.get(key, key): value for key, value in options.items()}
@@ -116,7 +118,7 @@ def test_options_both_ways(
     again = load_adapter(copy.deepcopy(base), tmp_path / "theirs")
     if name == "bert":  # without a task PEFT takes the classifier for any linear layer
         assert "classifier" in dict(lora_layers(again))
-    same(answers(again, tokens), answers(other, tokens))
+    assert_near(answers(again, tokens), answers(other, tokens))
     assert config_of(again).dropout == options.get("dropout", 0)
 
 
@@ -147,23 +149,29 @@ FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.filterwarnings("ignore:The following alpha_pattern keys did not match:RuntimeWarning")
 @pytest.mark.parametrize("field", FIELDS)
-def test_peft_s_fields_are_understood(build: Build, tokens: torch.Tensor, tmp_path: Path, field: str) -> None:
+def test_fields_of_peft_s_config_are_read(
+    build: Build, tokens: torch.Tensor, tmp_path: Path, field: str
+) -> None:
     name, options = FIELDS[field]
     base = build(name)
     theirs = peft_writes(base, tmp_path / "adapter", **options)
     model = load_adapter(copy.deepcopy(base), tmp_path / "adapter")
-    same(answers(model, tokens), answers(theirs, tokens))
+    assert_near(answers(model, tokens), answers(theirs, tokens))
     assert [name for name, _ in lora_layers(model)] == theirs.base_model.targeted_module_names
-    same(answers(peft_reads(base, save_adapter(model, tmp_path / "ours")), tokens), answers(theirs, tokens))
+    assert_near(
+        answers(peft_reads(base, save_adapter(model, tmp_path / "ours")), tokens), answers(theirs, tokens)
+    )
 
 
-def test_embeddings_both_ways(build: Build, tokens: torch.Tensor, tmp_path: Path) -> None:
+def test_embeddings_are_exchanged_with_peft_both_ways(
+    build: Build, tokens: torch.Tensor, tmp_path: Path
+) -> None:
     base = build("llama")
     model = learned(base, targets=["embed_tokens", "q_proj"])
     folder = save_adapter(model, tmp_path / "ours")
     names = {name.rsplit(".", 1)[-1] for name in load_file(folder / WEIGHTS_FILE) if "embed" in name}
     assert names == {"lora_embedding_A", "lora_embedding_B"}
-    same(answers(peft_reads(base, folder), tokens), answers(model, tokens))
+    assert_near(answers(peft_reads(base, folder), tokens), answers(model, tokens))
     peft_writes(base, tmp_path / "theirs", target_modules=["embed_tokens"])
     assert any("base_layer" in name for name in load_file(tmp_path / "theirs" / WEIGHTS_FILE))
     with torch.no_grad():
@@ -172,7 +180,7 @@ def test_embeddings_both_ways(build: Build, tokens: torch.Tensor, tmp_path: Path
 
 
 class Nested(nn.Module):
-    """One layer's name is the ending of another's."""
+    """Model in which the name of one layer is the end of that of another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -189,7 +197,7 @@ def test_peft_adapts_exactly_our_layers(tmp_path: Path, targets: str) -> None:
     folder = save_adapter(model, tmp_path / "adapter")
     theirs = peft_reads(base, folder)
     assert theirs.base_model.targeted_module_names == [name for name, _ in lora_layers(model)]
-    same(theirs(x), model(x))
+    assert_near(theirs(x), model(x))
     assert torch.equal(load_adapter(copy.deepcopy(base), folder)(x), model(x))
 
 
@@ -199,21 +207,23 @@ def test_conv1d_beside_linear_layers(tmp_path: Path) -> None:
     base, x = nn.Sequential(nn.Linear(4, 6), Conv1D(5, 6), nn.Linear(5, 3)), torch.randn(2, 4)
     model = say_something(add_lora(copy.deepcopy(base), LoRAConfig(r=2)))
     folder = save_adapter(model, tmp_path / "adapter")
-    same(peft_reads(base, folder)(x), model(x))
+    assert_near(peft_reads(base, folder)(x), model(x))
     merged = peft_reads(base, folder).merge_and_unload()
-    same(merged(x), merge_lora(copy.deepcopy(model))(x))
+    assert_near(merged(x), merge_lora(copy.deepcopy(model))(x))
 
 
-def test_the_base_s_name_is_its_own_unless_it_is_given(build: Build, tmp_path: Path) -> None:
+def test_the_name_of_the_base_is_in_its_config_or_an_argument(build: Build, tmp_path: Path) -> None:
     model = learned(build("bert"))
     model.config._name_or_path = "someone/bert"
-    for given, name in ((None, "someone/bert"), ("tiny", "tiny")):
-        folder = save_adapter(model, tmp_path / name, base_model=given)
+    for base_model, name in ((None, "someone/bert"), ("tiny", "tiny")):
+        folder = save_adapter(model, tmp_path / name, base_model=base_model)
         assert json.loads((folder / CONFIG_FILE).read_text())["base_model_name_or_path"] == name
 
 
 @pytest.mark.parametrize("head", [(), ("classifier",)])
-def test_the_task_is_told_where_peft_finds_the_head(build: Build, tmp_path: Path, head: tuple[str]) -> None:
+def test_the_task_type_is_written_if_the_head_is_saved(
+    build: Build, tmp_path: Path, head: tuple[str]
+) -> None:
     folder = save_adapter(learned(build("bert"), head), tmp_path / "adapter")
     config = json.loads((folder / CONFIG_FILE).read_text())
     assert (config["task_type"], config["modules_to_save"]) == (
@@ -222,12 +232,14 @@ def test_the_task_is_told_where_peft_finds_the_head(build: Build, tmp_path: Path
     peft_reads(build("bert"), folder)
 
 
-def test_a_trained_tied_embedding_goes_round(build: Build, tokens: torch.Tensor, tmp_path: Path) -> None:
+def test_a_trained_tied_embedding_is_saved_and_loaded(
+    build: Build, tokens: torch.Tensor, tmp_path: Path
+) -> None:
     base = build("gpt2")
     model = learned(base, ("wte", "lm_head"))
     folder = save_adapter(model, tmp_path / "adapter")
     assert torch.equal(answers(load_adapter(copy.deepcopy(base), folder), tokens), answers(model, tokens))
-    same(answers(peft_reads(base, folder), tokens), answers(model, tokens))
+    assert_near(answers(peft_reads(base, folder), tokens), answers(model, tokens))
     saved = load_file(folder / WEIGHTS_FILE)
     saved["base_model.model.lm_head.weight"] += 1
     save_file(saved, folder / WEIGHTS_FILE)
@@ -240,7 +252,7 @@ def test_adapters_are_float32_and_trainable(
     build: Build, tmp_path: Path, kept: torch.dtype, base_dtype: torch.dtype
 ) -> None:
     folder = save_adapter(learned(build("bert"), ("classifier",)), tmp_path / "adapter")
-    saved = {name: one.to(kept) for name, one in load_file(folder / WEIGHTS_FILE).items()}
+    saved = {name: tensor.to(kept) for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
     save_file(saved, folder / WEIGHTS_FILE)
     model = load_adapter(build("bert").to(base_dtype), folder)
     for name, layer in lora_layers(model):
@@ -248,22 +260,23 @@ def test_adapters_are_float32_and_trainable(
         assert torch.equal(layer.lora_A, saved[f"base_model.model.{name}.lora_A.weight"].float())
     fresh = add_lora(build("bert"), LoRAConfig(r=4, modules_to_save=("classifier",)))
     trained = [
-        {name for name, one in each.named_parameters() if one.requires_grad} for each in (model, fresh)
+        {name for name, parameter in each.named_parameters() if parameter.requires_grad}
+        for each in (model, fresh)
     ]
     assert trained[0] == trained[1]
 
 
-def test_a_compiled_model_is_saved_as_what_it_is(build: Build, tmp_path: Path) -> None:
+def test_a_compiled_model_is_saved_under_the_names_of_the_original(build: Build, tmp_path: Path) -> None:
     model = learned(build("bert"))
     folder = save_adapter(torch.compile(model, backend="eager"), tmp_path / "adapter")
     load_adapter(build("bert"), folder)
 
 
-def test_a_folder_with_something_in_it_is_refused(build: Build, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused(build: Build, tmp_path: Path) -> None:
     model, place = learned(build("bert")), tmp_path / "adapter"
     place.mkdir()
     save_adapter(model, place)  # empty: fine
-    assert sorted(one.name for one in place.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
+    assert sorted(path.name for path in place.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
     before = state_of(model)
     with pytest.raises(
         Mistake, match=r"is not empty; name a new folder, or call save_adapter\(…, overwrite=True"
@@ -280,11 +293,11 @@ def test_a_folder_with_something_in_it_is_refused(build: Build, tmp_path: Path) 
         save_adapter(model, place / "notes.txt")
     with pytest.raises(Mistake, match="no LoRA layers to save"):
         save_adapter(build("bert"), tmp_path / "none")
-    assert [one.name for one in tmp_path.iterdir()] == ["adapter"]
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_write_that_fails_leaves_no_half(
+def test_a_failed_write_leaves_no_partial_folder(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
 ) -> None:
     model, place = learned(build("bert")), tmp_path / "adapter"
@@ -297,12 +310,12 @@ def test_a_write_that_fails_leaves_no_half(
     monkeypatch.setattr("lowland.lora.checkpoint.os.fsync", full)
     with pytest.raises(OSError, match="no space"):
         save_adapter(model, place, overwrite=overwrite)
-    assert [one.name for one in tmp_path.iterdir()] == (["adapter"] if overwrite else [])
+    assert [path.name for path in tmp_path.iterdir()] == (["adapter"] if overwrite else [])
     if overwrite:
         assert next(iter(lora_layers(load_adapter(build("bert"), place))))[1].r == 2
 
 
-def test_an_overwrite_that_is_cut_off_leaves_nothing_that_passes_for_an_adapter(
+def test_an_interrupted_overwrite_leaves_nothing_that_can_be_loaded(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, move = save_adapter(learned(build("bert")), tmp_path / "adapter"), Path.replace
@@ -319,7 +332,7 @@ def test_an_overwrite_that_is_cut_off_leaves_nothing_that_passes_for_an_adapter(
 
 
 def refused(model: nn.Module, folder: Path, words: str) -> Mistake:
-    """One sentence, and the model as it was."""
+    """Check that loading is refused with these words and leaves the model unchanged."""
     before = state_of(model)
     with pytest.raises(Mistake) as caught:
         load_adapter(model, folder)
@@ -357,7 +370,7 @@ TENSORS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
         lambda t: t.pop(QUERY),
         "lacks tensors that its config and the model require: bert.encoder.layer.0.attention.self.query.lora_A.weight",
     ),
-    "lacks many": (lambda t: [t.pop(one) for one in list(t) if "lora_B" in one], " and 3 more"),
+    "lacks many": (lambda t: [t.pop(name) for name in list(t) if "lora_B" in name], " and 3 more"),
     "holds another": (
         lambda t: t.update({QUERY.replace("query", "quarry"): torch.zeros(4, 16)}),
         "holds tensors that have no place in the model: bert.encoder.layer.0.attention.self.quarry.lora_A.weight",
@@ -381,7 +394,7 @@ TENSORS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = {
         "in classifier.weight",
     ),
     "another tool's": (
-        lambda t: [t.update({f"lora_unet.{i}.alpha": t.pop(one)}) for i, one in enumerate(list(t))],
+        lambda t: [t.update({f"lora_unet.{i}.alpha": t.pop(name)}) for i, name in enumerate(list(t))],
         "holds no A and B of any layer; only PEFT's LoRA can be loaded",
     ),
 }
@@ -445,15 +458,15 @@ def test_tensors_that_do_not_fit_are_refused(bert: nn.Module, folder: Path, how:
 
 
 @pytest.mark.parametrize("how", CONFIGS)
-def test_configs_that_cannot_be_followed_are_refused(bert: nn.Module, folder: Path, how: str) -> None:
+def test_configs_that_are_not_supported_are_refused(bert: nn.Module, folder: Path, how: str) -> None:
     changes, words = CONFIGS[how]
-    given = {**json.loads((folder / CONFIG_FILE).read_text()), **changes}
-    given = {key: value for key, value in given.items() if value is not ...}
-    (folder / CONFIG_FILE).write_text(json.dumps(given))
+    fields = {**json.loads((folder / CONFIG_FILE).read_text()), **changes}
+    fields = {key: value for key, value in fields.items() if value is not ...}
+    (folder / CONFIG_FILE).write_text(json.dumps(fields))
     assert len(refused(bert, folder, words).problems) == 1
 
 
-def test_every_field_of_peft_s_is_known_at_its_default(bert: nn.Module, folder: Path) -> None:
+def test_every_field_of_peft_s_config_is_accepted_at_its_default(bert: nn.Module, folder: Path) -> None:
     written = json.loads((folder / CONFIG_FILE).read_text())
     defaults = peft.LoraConfig(target_modules=["query"]).to_dict()
     defaults |= {key: list(value) for key, value in defaults.items() if isinstance(value, set)}

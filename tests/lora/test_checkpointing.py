@@ -1,4 +1,4 @@
-"""Gradient checkpointing, of both kinds, on Hugging Face's models."""
+"""Both kinds of gradient checkpointing, on Hugging Face models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lowland.lora import lora_layers
 
 @pytest.fixture
 def llama() -> LlamaForCausalLM:
-    """A Llama of 2 layers, 16 wide, with grouped heads."""
+    """Return a Llama with 2 layers of width 16 and grouped heads."""
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -21,12 +21,16 @@ def llama() -> LlamaForCausalLM:
 
 
 def gradients(model: PreTrainedModel, tokens: Tensor) -> dict[str, Tensor]:
-    """Those of all that trains, from one batch and always the same seed."""
+    """Return the gradients of all trainable parameters for one batch, with a fixed seed."""
     model.zero_grad()
     torch.manual_seed(7)
     labels = tokens if isinstance(model, LlamaForCausalLM) else tokens[:, 0] % 3
     model(input_ids=tokens, labels=labels).loss.backward()
-    return {name: one.grad.clone() for name, one in model.named_parameters() if one.requires_grad}
+    return {
+        name: parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def calls_of(layer: nn.Module) -> list[int]:
@@ -56,6 +60,6 @@ def test_gradients_are_those_without_checkpointing(
     got = gradients(model, tokens)
     assert len(calls) == 2  # once more in the backward pass
     assert len(wanted) == 2 * len(layers)
-    for one in wanted:
-        assert wanted[one].any()
-        torch.testing.assert_close(got[one], wanted[one], rtol=0, atol=1e-7)
+    for name in wanted:
+        assert wanted[name].any()
+        torch.testing.assert_close(got[name], wanted[name], rtol=0, atol=1e-7)

@@ -1,4 +1,4 @@
-"""`torch.compile` of adapted models: one graph, compiled once, and the same numbers."""
+"""`torch.compile` of adapted models: a single graph, compiled once, with the results of eager mode."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ INDUCTOR = pytest.param(
         pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler"),
     ],
 )
-# (inductor uses parts of PyTorch that PyTorch itself wants to be rid of)
+# (inductor uses parts of PyTorch that PyTorch deprecates)
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.*:DeprecationWarning")
 BACKENDS = pytest.mark.parametrize("backend", ["aot_eager", INDUCTOR])
 
 
 @pytest.fixture(autouse=True)
 def compiled_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A fresh compiler, for which compiling again is an error, and which draws masks as eager PyTorch does."""
+    """Reset the compiler, make recompilation an error, and let it draw masks as eager mode does."""
     torch._dynamo.reset()
     counters.clear()
     with (
@@ -54,7 +54,7 @@ def stack(dropout: float) -> nn.Module:
 
 
 def in_pieces(model: nn.Module) -> nn.Module:
-    """Hooks on the bases: in eager mode, too, the branch is computed beside a call of the base."""
+    """Add hooks to the bases, so that eager mode also calls the base and computes the branch separately."""
     for _, layer in lora_layers(model):
         layer.base.register_forward_hook(lambda *given: None)
     return model
@@ -65,14 +65,14 @@ def gradients(model: nn.Module, *inputs: Tensor, seed: int = 0) -> tuple[Tensor,
     torch.manual_seed(seed)
     y = model(*inputs)
     (y if isinstance(y, Tensor) else y.logits).float().pow(2).mean().backward()
-    return tuple(one.grad for one in model.parameters() if one.requires_grad)
+    return tuple(parameter.grad for parameter in model.parameters() if parameter.requires_grad)
 
 
 def assert_near(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...], tolerance: float = 1e-5) -> None:
     scale = max(other.norm() for other in wanted)
     assert 0 < scale < torch.inf
-    for one, other in zip(got, wanted, strict=True):
-        assert (one - other).norm() <= tolerance * scale
+    for gradient, other in zip(got, wanted, strict=True):
+        assert (gradient - other).norm() <= tolerance * scale
 
 
 @BACKENDS
@@ -92,7 +92,7 @@ def test_one_graph_serves_all_steps_masks_differ_and_are_those_of_eager_mode(
     model = stack(dropout)
     compiled = torch.compile(copy.deepcopy(model), fullgraph=True, backend=backend)
     eager = in_pieces(model)
-    optimizers = [torch.optim.SGD(one.parameters(), lr=0.01) for one in (compiled, eager)]
+    optimizers = [torch.optim.SGD(trained.parameters(), lr=0.01) for trained in (compiled, eager)]
     for step in range(4):
         x = torch.randn(16, 8, generator=torch.Generator().manual_seed(9))
         got, wanted = gradients(compiled, x, seed=step), gradients(eager, x, seed=step)
@@ -117,7 +117,7 @@ def test_under_bf16_autocast(backend: str, held: torch.dtype) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert compiled(x).dtype == torch.bfloat16
         got, wanted = gradients(compiled, x), gradients(model, x)
-    assert all(one.dtype == torch.float32 for one in got)
+    assert all(gradient.dtype == torch.float32 for gradient in got)
     assert_near(got, wanted, 4 * torch.finfo(torch.bfloat16).eps)
 
 

@@ -1,4 +1,4 @@
-"""Configs, and PEFT's rule for patterns."""
+"""Checks of the config, and PEFT's rule for patterns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PATTERNS = ("query", "layer.1", "layer.0.query", r"layer\.\d+\.key|value", "ery"
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("first", PATTERNS)
 @pytest.mark.parametrize("second", PATTERNS)
-def test_patterns_mean_what_they_mean_to_peft(name: str, first: str, second: str) -> None:
+def test_patterns_match_as_in_peft(name: str, first: str, second: str) -> None:
     pattern = {first: 3, second: 5}
     config = LoRAConfig(r=2, alpha=7, rank_pattern=pattern, alpha_pattern=pattern)
     key = get_pattern_key(list(pattern), name)
@@ -39,14 +39,14 @@ def test_patterns_mean_what_they_mean_to_peft(name: str, first: str, second: str
     assert config.alpha_of(name) == pattern.get(key, 7)
 
 
-def test_all_mistakes_of_a_config_are_told_at_once() -> None:
+def test_all_mistakes_of_a_config_are_reported_at_once() -> None:
     with pytest.raises(Mistake) as caught:
         LoRAConfig(r=0, alpha=-1, dropout=1, targets=())
     assert len(caught.value.problems) == 4
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("values", "words"),
     [
         ({"r": True}, "r is True; it must be a whole number"),
         ({"r": 2.0}, "r is 2.0; it must be a whole number"),
@@ -68,9 +68,9 @@ def test_all_mistakes_of_a_config_are_told_at_once() -> None:
         ({"rank": 3}, "unknown field 'rank'"),
     ],
 )
-def test_each_mistake_is_one_sentence(given: dict[str, Any], words: str) -> None:
+def test_each_mistake_is_one_sentence(values: dict[str, Any], words: str) -> None:
     with pytest.raises(Mistake, match=words) as caught:
-        LoRAConfig(**given)
+        LoRAConfig(**values)
     assert len(caught.value.problems) == 1
 
 

@@ -1,4 +1,4 @@
-"""The adapted embedding against the formula."""
+"""`LoRAEmbedding` against its formula."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = torch.tensor([[1, 4, 0], [8, 1, 1]])
 
 
 class Scaled(nn.Embedding):
-    """As Gemma's and BART's: all that comes out is scaled."""
+    """Embedding that scales its output, as in Gemma and BART."""
 
     embed_scale = 3.0
 
@@ -29,7 +29,7 @@ class Scaled(nn.Embedding):
 
 
 class Shifted(nn.Embedding):
-    """As OPT's positions: the numbers that go in are changed."""
+    """Embedding that shifts its indices, as OPT's for positions."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x + 2)
@@ -39,7 +39,7 @@ class Shifted(nn.Embedding):
 @pytest.mark.parametrize("kind", [nn.Embedding, Scaled])
 def test_forward_and_gradients_are_those_of_the_formula(kind: type[nn.Embedding], rslora: bool) -> None:
     layer = say_something(LoRAEmbedding(kind(9, 6), r=4, alpha=10, rslora=rslora).double())
-    a, b = (one.detach().clone().requires_grad_() for one in (layer.lora_A, layer.lora_B))
+    a, b = (matrix.detach().clone().requires_grad_() for matrix in (layer.lora_A, layer.lora_B))
     s = 10 / (math.sqrt(4) if rslora else 4)
     full = layer.base.weight + s * (b @ a).T
     wanted = full[WORDS] * (3 if kind is Scaled else 1)
@@ -64,7 +64,7 @@ def test_a_new_layer_answers_as_its_base_and_learns_at_once() -> None:
     assert torch.equal(layer.lora_B, again.lora_B)
 
 
-def test_padding_stays_what_it_is() -> None:
+def test_padding_gets_no_gradient() -> None:
     layer = LoRAEmbedding(nn.Embedding(9, 6, padding_idx=0), r=2, alpha=4)
     layer(WORDS).sum().backward()
     assert not layer.lora_A.grad[:, 0].any()
@@ -90,11 +90,11 @@ def test_only_embeddings_that_are_named_are_adapted(build: Callable[[str], Any])
     model = add_lora(build("bert"), LoRAConfig(r=2, targets=["word_embeddings", "query"]))
     kinds = {name.rsplit(".", 1)[-1]: type(layer).__name__ for name, layer in lora_layers(model)}
     assert kinds == {"word_embeddings": "LoRAEmbedding", "query": "LoRALinear"}
-    trained = {name for name, one in model.named_parameters() if one.requires_grad}
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert {name.rsplit(".", 1)[-1] for name in trained} == {"lora_A", "lora_B"}
 
 
-def test_merging_and_taking_out(build: Callable[[str], Any], tokens: torch.Tensor) -> None:
+def test_merging_unmerging_and_removing(build: Callable[[str], Any], tokens: torch.Tensor) -> None:
     base = build("bert")
     model = add_lora(copy.deepcopy(base), LoRAConfig(r=2, targets=["word_embeddings", "query"]))
     before = answers(say_something(model), tokens)

@@ -1,4 +1,4 @@
-"""The fused layer against plain autograd of its formula, and what it computes, keeps, draws and leaves alone."""
+"""The fused layer against plain autograd of its formula; its products, saved tensors, masks and data types."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BASES = ("Linear", "Linear without bias", "Conv1D")
 
 @dataclass(frozen=True)
 class Fixed:
-    """The smallest perturbation there is."""
+    """The simplest weight noise: a fixed eps."""
 
     eps: Tensor
 
@@ -38,7 +38,7 @@ class Fixed:
 
 @pytest.fixture(autouse=True)
 def seeded() -> Iterator[None]:
-    """The same masks in every run of a test."""
+    """Draw the same masks in every run of a test."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
@@ -46,7 +46,7 @@ def seeded() -> Iterator[None]:
 
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """The plans that layers make from here on, masks included."""
+    """Return a list that collects the plans that layers make, which determine their masks."""
     made: list[Plan] = []
 
     def noted(*given: object) -> Plan:
@@ -59,7 +59,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 
 @pytest.fixture(params=FORMS)
 def p(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
-    """Forces one form, and is the dropout that goes with it."""
+    """Force one form, and return the dropout probability that goes with it."""
     tokens, p = FORMS[request.param]
     monkeypatch.setattr(fused, "MERGE_FROM", tokens)
     return p
@@ -68,13 +68,13 @@ def p(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
 def made(
     kind: str = "Linear", ins: int = 6, outs: int = 5, p: float = 0.0, dtype: torch.dtype = torch.float64
 ) -> LoRALinear:
-    """A layer in training whose weights are all of the size of one; s = 7/3."""
+    """Return a layer in training mode whose weights are all of the order of 1, with s = 7/3."""
     base = Conv1D(outs, ins) if kind == "Conv1D" else nn.Linear(ins, outs, bias=kind == "Linear")
     layer = LoRALinear(base.to(dtype), r=3, alpha=7, dropout=p)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for one in layer.parameters():
-            one.normal_(generator=generator)
+        for parameter in layer.parameters():
+            parameter.normal_(generator=generator)
     return layer.train()
 
 
@@ -83,7 +83,7 @@ def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
 
 
 def ours(layer: LoRALinear, x: Tensor, g: Tensor, noise: Fixed | None = None) -> tuple[Tensor, ...]:
-    """Y, dX, dA and dB of the layer."""
+    """Return y, dX, dA and dB of the layer."""
     x = x.detach().requires_grad_()
     y = layer.fused(x, noise)
     return y.detach(), *torch.autograd.grad(y, (x, layer.lora_A, layer.lora_B), g)
@@ -92,9 +92,9 @@ def ours(layer: LoRALinear, x: Tensor, g: Tensor, noise: Fixed | None = None) ->
 def formula(
     layer: LoRALinear, x: Tensor, g: Tensor, kept: Tensor | float = 1.0, eps: Tensor | float = 0.0
 ) -> tuple[Tensor, ...]:
-    """The same by plain autograd in float64: y = x (W + eps)ᵀ + b + 7/3 ((kept ∘ x) Aᵀ) Bᵀ."""
+    """Return the same by plain autograd in float64: y = x (W + eps)ᵀ + b + 7/3 ((kept ∘ x) Aᵀ) Bᵀ."""
     held = layer.base.weight.T if isinstance(layer.base, Conv1D) else layer.base.weight
-    x, a, b = (one.detach().double().requires_grad_() for one in (x, layer.lora_A, layer.lora_B))
+    x, a, b = (tensor.detach().double().requires_grad_() for tensor in (x, layer.lora_A, layer.lora_B))
     y = x @ (held.double() + eps).T + 7 / 3 * (((kept * x) @ a.T) @ b.T)
     if layer.base.bias is not None:
         y = y + layer.base.bias.double()
@@ -102,12 +102,12 @@ def formula(
 
 
 def assert_same(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
-    for one, other in zip(got, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+    for result, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(result, other, rtol=1e-10, atol=1e-10)
 
 
 class Products(TorchDispatchMode):
-    """Notes the shape of the result of every matrix product."""
+    """Records the shape of the result of every matrix product."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ def test_any_number_of_dimensions(p: float, shape: tuple[int, ...], plans: list[
 
 
 @pytest.mark.parametrize("shape", [(0, 6), (2, 0, 6)])
-def test_a_batch_may_be_empty(p: float, shape: tuple[int, ...]) -> None:
+def test_an_empty_batch(p: float, shape: tuple[int, ...]) -> None:
     y, dx, da, db = ours(made(p=p), torch.empty(shape).double(), torch.empty(*shape[:-1], 5).double())
     assert (y.shape, dx.shape) == ((*shape[:-1], 5), shape)
     assert not da.any()
@@ -174,7 +174,7 @@ def test_a_batch_may_be_empty(p: float, shape: tuple[int, ...]) -> None:
 
 
 def backwards(*shape: int, seed: int = 0) -> Tensor:
-    """A tensor whose first dimension is the innermost in memory."""
+    """Return a tensor whose first dimension is the innermost in memory."""
     return normal(*reversed(shape), seed=seed).permute(*reversed(range(len(shape))))
 
 
@@ -184,7 +184,7 @@ def backwards(*shape: int, seed: int = 0) -> Tensor:
     ids=lambda x: f"{tuple(x.shape)} {x.stride()}",
 )
 @pytest.mark.parametrize("constant", [False, True])
-def test_memory_may_lie_in_any_order(p: float, x: Tensor, constant: bool, plans: list[Plan]) -> None:
+def test_any_memory_layout(p: float, x: Tensor, constant: bool, plans: list[Plan]) -> None:
     layer, shape = made(p=p), (*x.shape[:-1], 5)
     g = normal(1, seed=1).expand(shape) if constant else backwards(*shape, seed=1)
     assert not x.is_contiguous()
@@ -197,15 +197,15 @@ def test_memory_may_lie_in_any_order(p: float, x: Tensor, constant: bool, plans:
 @pytest.mark.parametrize("needed", ["xab", "ab", "x", "a", "b"])
 @pytest.mark.parametrize("noisy", [False, True])
 def test_first_and_second_derivatives_against_differences(p: float, needed: str, noisy: bool) -> None:
-    given = {"x": normal(4, 3), "a": normal(2, 3, seed=1), "b": normal(3, 2, seed=2)}
+    tensors = {"x": normal(4, 3), "a": normal(2, 3, seed=1), "b": normal(3, 2, seed=2)}
     weight, bias = normal(3, 3, seed=3), normal(3, seed=4)
     plan = Plan(1.7, p, 5, Fixed(normal(3, 3, seed=6)) if noisy else None)
 
     def layer(*some: Tensor) -> Tensor:
-        now = given | dict(zip(needed, some, strict=True))
+        now = tensors | dict(zip(needed, some, strict=True))
         return AdaptedLinear.apply(now["x"], weight, bias, now["a"], now["b"], plan)
 
-    inputs = [given[name].requires_grad_() for name in needed]
+    inputs = [tensors[name].requires_grad_() for name in needed]
     assert torch.autograd.gradcheck(layer, inputs)
     assert torch.autograd.gradgradcheck(layer, inputs)
     first, again = (
@@ -214,7 +214,7 @@ def test_first_and_second_derivatives_against_differences(p: float, needed: str,
     assert_same(again, first)  # differences of a wrong gradient are its derivatives as well
 
 
-# --- what it computes, and does not
+# --- the matrix products
 
 
 def test_the_rule_at_its_edges() -> None:
@@ -227,7 +227,7 @@ def test_the_rule_at_its_edges() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_each_form_does_its_own_products_and_no_other(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_form_computes_its_own_products_only(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens, p = FORMS[form]
     monkeypatch.setattr(fused, "MERGE_FROM", tokens)
     layer, x = made(p=p), normal(22, 6).requires_grad_()
@@ -252,7 +252,7 @@ def test_the_forms_are_chosen_by_each_product_s_inner_dimension(ins: int, outs: 
 
 
 @pytest.mark.parametrize("frozen", ["x", "A", "B", "AB", "xA", "xB"])
-def test_what_is_frozen_gets_no_gradient_and_the_rest_keep_theirs(
+def test_frozen_tensors_get_no_gradient_and_the_others_get_theirs(
     frozen: str, p: float, plans: list[Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer, x, g = made(p=p), normal(22, 6), normal(22, 5, seed=1)
@@ -277,15 +277,15 @@ def test_what_is_frozen_gets_no_gradient_and_the_rest_keep_theirs(
 
 @pytest.mark.parametrize("kind", BASES)
 @pytest.mark.parametrize("noisy", [False, True])
-def test_only_x_and_its_image_of_width_r_are_kept_for_the_backward_pass(
+def test_only_x_and_its_projection_of_width_r_are_saved_for_the_backward_pass(
     p: float, kind: str, noisy: bool
 ) -> None:
     layer, x = made(kind, p=p), normal(22, 6).requires_grad_()
-    known = {one.untyped_storage().data_ptr() for one in (x, *layer.parameters())}
+    known = {tensor.untyped_storage().data_ptr() for tensor in (x, *layer.parameters())}
     saved: list[Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda one: saved.append(one) or one, lambda one: one):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         y = layer.fused(x, Fixed(normal(5, 6)) if noisy else None)
-    new = {store.data_ptr(): store.nbytes() for store in (one.untyped_storage() for one in saved)}
+    new = {store.data_ptr(): store.nbytes() for store in (tensor.untyped_storage() for tensor in saved)}
     assert x.data_ptr() in new
     assert sum(size for place, size in new.items() if place not in known) == 22 * 3 * 8
     assert y.requires_grad
@@ -293,12 +293,12 @@ def test_only_x_and_its_image_of_width_r_are_kept_for_the_backward_pass(
 
 def test_under_autocast_no_copy_of_the_weight_is_kept() -> None:
     layer, x = made(dtype=torch.float32), normal(22, 6, dtype=torch.float32).requires_grad_()
-    known = {one.untyped_storage().data_ptr() for one in (x, *layer.parameters())}
+    known = {tensor.untyped_storage().data_ptr() for tensor in (x, *layer.parameters())}
     saved: list[Tensor] = []
-    hooks = torch.autograd.graph.saved_tensors_hooks(lambda one: saved.append(one) or one, lambda one: one)
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t)
     with hooks, torch.autocast("cpu", torch.bfloat16):
         y = layer(x)
-    new = {store.data_ptr(): store.nbytes() for store in (one.untyped_storage() for one in saved)}
+    new = {store.data_ptr(): store.nbytes() for store in (tensor.untyped_storage() for tensor in saved)}
     allowed = 2 * (22 * 6 + 22 * 3 + 3 * 6 + 5 * 3)  # x, x Aᵀ, A and B in bf16
     assert sum(size for place, size in new.items() if place not in known) == allowed
     assert y.dtype == torch.bfloat16
@@ -308,13 +308,15 @@ def test_under_autocast_no_copy_of_the_weight_is_kept() -> None:
 @pytest.mark.parametrize("noisy", [False, True])
 def test_the_frozen_tensors_are_never_written(p: float, kind: str, noisy: bool) -> None:
     layer = made(kind, p=p)
-    before = {name: (one.clone(), one._version) for name, one in layer.base.named_parameters()}
+    before = {
+        name: (parameter.clone(), parameter._version) for name, parameter in layer.base.named_parameters()
+    }
     ours(layer, normal(22, 6), normal(22, 5), Fixed(normal(5, 6)) if noisy else None)
     layer(normal(22, 6)).sum().backward()
-    for name, one in layer.base.named_parameters():
-        assert torch.equal(one, before[name][0])
-        assert one._version == before[name][1]
-        assert one.grad is None
+    for name, parameter in layer.base.named_parameters():
+        assert torch.equal(parameter, before[name][0])
+        assert parameter._version == before[name][1]
+        assert parameter.grad is None
 
 
 # --- data types
@@ -357,14 +359,16 @@ def test_data_types_are_those_of_the_base_alone_and_gradients_near(
 
 
 @pytest.mark.parametrize("held", [torch.bfloat16, torch.float16, torch.float32])
-@pytest.mark.parametrize("given", [torch.bfloat16, torch.float32, torch.float64])
-def test_without_autocast_the_base_says_what_is_computed_in(held: torch.dtype, given: torch.dtype) -> None:
-    layer, x = made(dtype=held), normal(22, 6, dtype=given).requires_grad_()
+@pytest.mark.parametrize("input_dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_without_autocast_the_base_determines_the_dtype_of_the_computation(
+    held: torch.dtype, input_dtype: torch.dtype
+) -> None:
+    layer, x = made(dtype=held), normal(22, 6, dtype=input_dtype).requires_grad_()
     y = layer(x)
     y.sum().backward()
     assert y.dtype == held
     assert torch.equal(y, layer(x.to(held)))
-    assert x.grad.dtype == given
+    assert x.grad.dtype == input_dtype
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -393,7 +397,7 @@ def test_a_branch_far_below_the_weight_s_rounding_counts_in_16_bits(
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])
-def test_a_mask_drops_its_share_and_leaves_the_rest(p: float) -> None:
+def test_a_mask_drops_the_fraction_p_and_leaves_the_rest(p: float) -> None:
     x = normal(1001, 999, dtype=torch.float32)  # not a multiple of four
     dropped = Plan(1.0, p, seed=4).dropped(x)
     gone = dropped == 0
@@ -426,7 +430,7 @@ def test_masks_follow_the_global_seed_and_differ_from_call_to_call() -> None:
     assert not torch.equal(layer(x), first)
 
 
-def test_there_is_no_mask_in_evaluation_and_without_one_nothing_is_drawn() -> None:
+def test_evaluation_draws_no_mask_and_no_random_numbers() -> None:
     layer, plain, x, g = made(p=0.4).eval(), made(), normal(22, 6), normal(22, 5, seed=1)
     state = torch.random.get_rng_state()
     assert_same(ours(layer, x, g), formula(layer, x, g))
@@ -434,7 +438,7 @@ def test_there_is_no_mask_in_evaluation_and_without_one_nothing_is_drawn() -> No
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_on_average_dropout_changes_nothing() -> None:
+def test_dropout_keeps_the_mean() -> None:
     layer, copies = made(p=0.4), 20_000
     x, g = normal(1, 6).expand(copies, 6), normal(1, 5, seed=1).expand(copies, 5)
     torch.manual_seed(0)
@@ -447,11 +451,11 @@ def test_on_average_dropout_changes_nothing() -> None:
         assert ((got - wanted).norm() / wanted.norm()).item() < 0.05
 
 
-# --- beside the fused path
+# --- bases with hooks, and layers outside of training
 
 
 def offload(base: nn.Module) -> None:
-    """Lets an offloading hook hold the weights."""
+    """Offload the weights, which a hook then fetches."""
     accelerate.cpu_offload(base, execution_device=torch.device("cpu"))
 
 
@@ -468,7 +472,7 @@ def offload(base: nn.Module) -> None:
 @pytest.mark.parametrize(
     ("held", "cast"), [(torch.float32, None), (torch.float32, torch.bfloat16), (torch.bfloat16, None)]
 )
-def test_a_base_with_hooks_is_called_and_all_is_the_same(
+def test_a_base_with_hooks_is_called_and_results_are_the_same(
     hook: Callable, kind: str, held: torch.dtype, cast: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer, x = made(kind, dtype=held), normal(22, 6, dtype=held)
@@ -492,7 +496,7 @@ def test_a_base_with_hooks_is_called_and_all_is_the_same(
     assert calls == [1]
 
 
-def test_training_leaves_a_layer_that_is_copied_pickled_and_saved_as_ever(p: float) -> None:
+def test_a_layer_can_be_copied_pickled_and_saved_after_training(p: float) -> None:
     layer, x = made(p=p), normal(22, 6)
     names, attributes = list(layer.state_dict()), set(vars(layer))
     layer(x).sum().backward()
@@ -513,7 +517,7 @@ def test_a_backward_hook_on_the_base_is_called() -> None:
 
 
 @pytest.mark.parametrize("name", ["weight", "bias"])
-def test_a_base_that_was_thawed_learns(name: str) -> None:
+def test_a_base_that_is_not_frozen_is_trained(name: str) -> None:
     layer, x = made(), normal(22, 6)
     getattr(layer.base, name).requires_grad_()
     layer(x).sum().backward()
@@ -522,11 +526,11 @@ def test_a_base_that_was_thawed_learns(name: str) -> None:
 
 
 @pytest.mark.parametrize("p", [0.999999, 1e-6])
-def test_a_probability_at_the_edge_drops_what_it_says(p: float) -> None:
+def test_extreme_probabilities_drop_their_fraction(p: float) -> None:
     kept = Plan(1.0, p, seed=1).dropped(torch.ones(200, 100)).mean()
     assert abs(1 - kept - p) < 1e-3
 
 
-def test_shapes_can_be_inferred_without_numbers() -> None:
+def test_shapes_are_inferred_on_the_meta_device() -> None:
     layer = LoRALinear(nn.Linear(6, 5), 2, 4.0).to("meta")
     assert layer(torch.empty(3, 4, 6, device="meta")).shape == (3, 4, 5)

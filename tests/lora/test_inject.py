@@ -1,4 +1,4 @@
-"""Adapters into a model and out of it; the parameter counts that are known in advance."""
+"""Adding and removing adapters, and parameter counts that are known in advance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.lora.conftest import assert_untouched, state_of
 
 
 class Block(nn.Module):
-    """GPT-2's block with six linear layers."""
+    """GPT-2 block with six linear layers."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Block(nn.Module):
 
 
 class PlainGPT2(nn.Module):
-    """A GPT-2 with separate query, key and value and an output head of its own."""
+    """GPT-2 with separate query, key and value layers and an untied output head."""
 
     def __init__(
         self, width: int = 768, layers: int = 12, words: int = 50_257, positions: int = 1024
@@ -72,7 +72,7 @@ def test_counts_on_gpt2_with_six_linears_a_block() -> None:
 def test_adapters_have_gradients_and_nothing_else_has() -> None:
     model = add_lora(PlainGPT2(width=32, words=50), SIX)
     model(torch.arange(12).reshape(2, 6)).logsumexp(-1).sum().backward()
-    with_gradient = {name for name, one in model.named_parameters() if one.grad is not None}
+    with_gradient = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert all(name.endswith(("lora_A", "lora_B")) for name in with_gradient)
     assert len(with_gradient) == 144
     assert len(list(model.parameters())) - len(with_gradient) == 197
@@ -109,11 +109,13 @@ def test_targets(bert: nn.Module, targets: str | list[str], wanted: int) -> None
 
 def test_modules_to_save_train_in_full(bert: nn.Module) -> None:
     add_lora(bert, LoRAConfig(modules_to_save=("classifier",)))
-    trained = {name for name, one in bert.named_parameters() if one.requires_grad and "lora" not in name}
+    trained = {
+        name for name, parameter in bert.named_parameters() if parameter.requires_grad and "lora" not in name
+    }
     assert trained == {"classifier.weight", "classifier.bias"}
 
 
-def test_what_trains_in_full_is_not_adapted_as_well(bert: nn.Module) -> None:
+def test_modules_that_train_in_full_are_not_adapted(bert: nn.Module) -> None:
     add_lora(bert, LoRAConfig(targets=["dense"], modules_to_save=("classifier", "bert.pooler")))
     names = [name for name, _ in lora_layers(bert)]
     assert len(names) == 6
@@ -138,7 +140,7 @@ def test_the_start_is_a_function_of_seed_and_name_and_leaves_the_global_generato
     assert torch.equal(layer.lora_A, models[0].get_submodule(name).lora_A)
 
 
-def test_removing_gives_the_base_back(bert: nn.Module, tokens: torch.Tensor) -> None:
+def test_removing_restores_the_base(bert: nn.Module, tokens: torch.Tensor) -> None:
     before, keys = bert(tokens).logits, list(bert.state_dict())
     add_lora(bert)
     for _, layer in lora_layers(bert):
@@ -164,7 +166,7 @@ def test_patterns_give_layers_ranks_and_scales_of_their_own(bert: nn.Module) -> 
     assert layers["layer.0.attention.self.key"].scaling == 4 / 2
 
 
-def test_a_mistake_leaves_the_model_as_it_was(bert: nn.Module) -> None:
+def test_a_mistake_leaves_the_model_unchanged(bert: nn.Module) -> None:
     before = state_of(bert)
     with pytest.raises(Mistake):
         add_lora(bert, LoRAConfig(modules_to_save=("head",)))

@@ -1,4 +1,4 @@
-"""The layer against the formula."""
+"""`LoRALinear` against its formula."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lowland.ground.mistakes import Mistake
 
 
 def filled(layer: LoRALinear) -> LoRALinear:
-    """A layer whose B is not zero."""
+    """Return the layer with a random, nonzero B."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         layer.lora_B.normal_(generator=generator)
@@ -36,7 +36,7 @@ def test_gradients_are_those_of_plain_autograd_on_the_merged_weight() -> None:
     layer = filled(LoRALinear(nn.Linear(6, 5), r=3, alpha=7)).double()
     x = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
     layer(x).pow(2).sum().backward()
-    a, b = (one.detach().clone().requires_grad_() for one in (layer.lora_A, layer.lora_B))
+    a, b = (matrix.detach().clone().requires_grad_() for matrix in (layer.lora_A, layer.lora_B))
     x2 = x.detach().clone().requires_grad_()
     y = x2 @ (layer.base.weight + 7 / 3 * b @ a).T + layer.base.bias
     y.pow(2).sum().backward()
@@ -44,13 +44,16 @@ def test_gradients_are_those_of_plain_autograd_on_the_merged_weight() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
-def test_a_new_layer_answers_as_its_base_and_only_the_branch_trains() -> None:
+def test_a_new_layer_computes_what_its_base_does_and_only_the_branch_trains() -> None:
     base = nn.Linear(8, 6)
     layer = LoRALinear(base, r=2, alpha=4)
     x = torch.randn(5, 8)
     assert torch.equal(layer(x), base(x))
     assert layer.lora_A.abs().sum() > 0
-    assert {name for name, one in layer.named_parameters() if one.requires_grad} == {"lora_A", "lora_B"}
+    assert {name for name, parameter in layer.named_parameters() if parameter.requires_grad} == {
+        "lora_A",
+        "lora_B",
+    }
 
 
 def test_a_is_kaiming_uniform() -> None:
@@ -60,7 +63,7 @@ def test_a_is_kaiming_uniform() -> None:
     assert layer.lora_A.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.01)
 
 
-def test_dropout_touches_the_branch_alone_and_only_in_training() -> None:
+def test_dropout_applies_to_the_branch_alone_and_only_in_training() -> None:
     layer = filled(LoRALinear(nn.Linear(8, 6), r=2, alpha=4, dropout=0.5))
     x = torch.randn(5, 8)
     layer.eval()

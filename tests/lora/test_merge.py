@@ -1,4 +1,4 @@
-"""Merged models answer as before, and come apart again bit for bit."""
+"""Merging keeps a model's outputs, and unmerging restores its weights bit for bit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def adapted(request: pytest.FixtureRequest) -> nn.Module:
     return model
 
 
-def test_merging_changes_no_answer(adapted: nn.Module, tokens: torch.Tensor) -> None:
+def test_merging_keeps_the_outputs(adapted: nn.Module, tokens: torch.Tensor) -> None:
     base = [layer.base(torch.ones(layer.in_features)) for _, layer in lora_layers(adapted)]
     before = adapted(tokens).logits
     merge_lora(adapted)
@@ -34,10 +34,10 @@ def test_merging_changes_no_answer(adapted: nn.Module, tokens: torch.Tensor) -> 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_unmerging_restores_every_bit(adapted: nn.Module, tokens: torch.Tensor, dtype: torch.dtype) -> None:
     adapted.to(dtype)
-    before = {name: one.clone() for name, one in adapted.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in adapted.state_dict().items()}
     answer = adapted(tokens).logits
     unmerge_lora(merge_lora(adapted))
-    assert all(torch.equal(before[name], one) for name, one in adapted.state_dict().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in adapted.state_dict().items())
     assert torch.equal(adapted(tokens).logits, answer)
 
 
@@ -69,14 +69,14 @@ def test_merging_for_good_into_another_dtype_rounds_once(
         a, b = layer.lora_A.detach().to(precision), layer.lora_B.detach().to(precision)
         wanted[name] = (layer.weight.detach().to(precision) + layer.scaling * (b @ a)).to(dtype)
     transposed = {name: layer.transposed for name, layer in lora_layers(adapted)}
-    buffers = {name: one.dtype for name, one in adapted.named_buffers()}
+    buffers = {name: buffer.dtype for name, buffer in adapted.named_buffers()}
     merge_lora(adapted, keep=False, dtype=dtype, precision=precision)
     for name, weight in wanted.items():
         stored = adapted.get_submodule(name).weight
         assert stored.is_contiguous()
         assert torch.equal(stored.T if transposed[name] else stored, weight)
-    assert {one.dtype for one in adapted.parameters()} == {dtype}
-    assert {name: one.dtype for name, one in adapted.named_buffers()} == buffers
+    assert {parameter.dtype for parameter in adapted.parameters()} == {dtype}
+    assert {name: buffer.dtype for name, buffer in adapted.named_buffers()} == buffers
 
 
 def test_buffers_stay_wide_where_parameters_are_rounded() -> None:
@@ -86,7 +86,7 @@ def test_buffers_stay_wide_where_parameters_are_rounded() -> None:
     assert model[1].running_mean.dtype == torch.float32
 
 
-def test_float64_is_nearer_than_float32() -> None:
+def test_float64_is_more_exact_than_float32() -> None:
     @torch.no_grad()
     def error(precision: torch.dtype) -> float:
         model = add_lora(nn.Sequential(nn.Linear(256, 256)), LoRAConfig(r=64))
@@ -101,7 +101,7 @@ def test_float64_is_nearer_than_float32() -> None:
 
 @pytest.mark.filterwarnings("ignore")  # bitsandbytes' own
 @pytest.mark.parametrize("bits", [4, 8])
-def test_a_quantised_base_gives_its_place_to_a_plain_layer_and_comes_back(bits: int) -> None:
+def test_a_quantised_base_is_replaced_by_a_plain_layer_and_restored(bits: int) -> None:
     bitsandbytes = pytest.importorskip("bitsandbytes")
     kind, option = (
         (bitsandbytes.nn.Linear4bit, {})
@@ -135,7 +135,7 @@ def test_a_quantised_base_gives_its_place_to_a_plain_layer_and_comes_back(bits: 
     )
 
 
-def test_an_embedding_is_merged_and_comes_back(tokens: torch.Tensor) -> None:
+def test_an_embedding_is_merged_and_restored(tokens: torch.Tensor) -> None:
     embedding = nn.Embedding(64, 16)
     model = add_lora(nn.Sequential(embedding), LoRAConfig(r=4, targets=["0"]))
     layer = next(layer for _, layer in lora_layers(model))
@@ -148,7 +148,7 @@ def test_an_embedding_is_merged_and_comes_back(tokens: torch.Tensor) -> None:
     assert torch.equal(embedding.weight, before)
 
 
-def test_what_makes_no_sense_is_refused(adapted: nn.Module) -> None:
+def test_calls_in_the_wrong_order_are_refused(adapted: nn.Module) -> None:
     with pytest.raises(Mistake, match="not merged; call merge_lora"):
         unmerge_lora(adapted)
     merge_lora(adapted)
@@ -179,19 +179,19 @@ def test_what_makes_no_sense_is_refused(adapted: nn.Module) -> None:
         ),
     ],
 )
-def test_what_is_refused_leaves_the_model_as_it_was(
+def test_a_refused_call_leaves_the_model_unchanged(
     adapted: nn.Module, tokens: torch.Tensor, merged: bool, call: Callable[..., object], words: str
 ) -> None:
     if merged:
         merge_lora(adapted)
-    before = {name: one.clone() for name, one in adapted.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in adapted.state_dict().items()}
     answer = adapted(tokens).logits
-    with pytest.raises(Mistake, match=words) as told:
+    with pytest.raises(Mistake, match=words) as caught:
         call(adapted)
-    assert len(told.value.problems) == 1
+    assert len(caught.value.problems) == 1
     after = adapted.state_dict()
     assert list(after) == list(before)
-    assert all(torch.equal(before[name], one) for name, one in after.items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
     assert torch.equal(adapted(tokens).logits, answer)
     assert all(layer.merged is merged for _, layer in lora_layers(adapted))
 

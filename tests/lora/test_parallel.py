@@ -1,4 +1,4 @@
-"""Two processes (gloo, on this machine) against one: DDP and FSDP2."""
+"""DDP and FSDP2: two gloo processes on this machine against a single process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DROPOUT = (0.0, 0.3)
 
 
 def stack(dropout: float) -> nn.Sequential:
-    """Three adapted blocks in float64, so that only what is wrong can differ."""
+    """Return three adapted blocks in float64, so that rounding does not hide a difference."""
     torch.manual_seed(0)
     blocks = [nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(3)]
     model = add_lora(nn.Sequential(*blocks), LoRAConfig(r=2, dropout=dropout))
@@ -35,24 +35,24 @@ def stack(dropout: float) -> nn.Sequential:
 
 
 def batches_of(rank: int) -> list[Tensor]:
-    """Micro-batches (40, 8): large enough for the merged form."""
+    """Return micro-batches (40, 8), which are large enough for the merged form."""
     source = torch.Generator().manual_seed(rank)
     return [torch.randn(40, 8, generator=source, dtype=torch.float64) for _ in range(BATCHES)]
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter, and every gradient, whole, named as in one process."""
+    """Return every parameter and gradient, unsharded, by its name in a single process."""
     state = {}
-    for name, one in model.named_parameters():
+    for name, parameter in model.named_parameters():
         name = name.removeprefix("module.")
-        for key, value in ((name, one.detach()), (f"{name}.grad", one.grad)):
+        for key, value in ((name, parameter.detach()), (f"{name}.grad", parameter.grad)):
             if value is not None:
                 state[key] = value.full_tensor() if isinstance(value, DTensor) else value.clone()
     return state
 
 
 def ddp(dropout: float, rank: int) -> dict[str, Tensor]:
-    """Gradients gathered over two micro-batches; only the last one is reduced."""
+    """Return the state after accumulating two micro-batches under DDP; only the last one is reduced."""
     model = DistributedDataParallel(stack(dropout))
     torch.manual_seed(rank)
     for batch in batches_of(rank)[:-1]:
@@ -63,12 +63,12 @@ def ddp(dropout: float, rank: int) -> dict[str, Tensor]:
 
 
 def fsdp(dropout: float, rank: int, reshard: bool, whole_layers: bool = True) -> dict[str, Tensor]:
-    """The same with all parameters cut in two; `whole_layers`: each block, else each frozen layer by itself."""
+    """Return the state with all parameters sharded by FSDP2: block by block, or each frozen layer by itself."""
     model, mesh = stack(dropout), init_device_mesh("cpu", (WORLD,))
     for block in model:
         fully_shard(block if whole_layers else block[0].base, mesh=mesh, reshard_after_forward=reshard)
     fully_shard(model, mesh=mesh, reshard_after_forward=reshard)
-    assert all(isinstance(one, DTensor) for one in model.parameters())
+    assert all(isinstance(parameter, DTensor) for parameter in model.parameters())
     torch.manual_seed(rank)
     for batch in batches_of(rank):
         model(batch).pow(2).mean().backward()
@@ -76,7 +76,7 @@ def fsdp(dropout: float, rank: int, reshard: bool, whole_layers: bool = True) ->
 
 
 def worker(rank: int, folder: str) -> None:
-    """One of the processes."""
+    """Run one of the processes."""
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
@@ -90,14 +90,14 @@ def worker(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def states(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
-    """What each of the two processes came to; most of their time goes into imports, so there is one pair for all."""
+    """Return the states of both processes; all tests share one pair, since imports take most of the time."""
     folder = tmp_path_factory.mktemp("processes")
     multiprocessing.spawn(worker, (str(folder),), nprocs=WORLD)
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
 
 
 def alone(dropout: float) -> dict[str, Tensor]:
-    """One process: the joined batch at once; with dropout, the processes' shares one after the other."""
+    """Return the state of a single process: the joined batch at once, or with dropout each share in turn."""
     with torch.random.fork_rng():
         model = stack(dropout)
         if dropout == 0:
@@ -115,12 +115,12 @@ def assert_same(got: dict[str, Tensor], dropout: float) -> None:
     wanted = alone(dropout)
     assert got.keys() == wanted.keys()
     assert sum(name.endswith(".grad") for name in got) == 6
-    for name, one in wanted.items():
-        assert one.any()
+    for name, tensor in wanted.items():
+        assert tensor.any()
         if name.endswith(".grad"):
-            torch.testing.assert_close(got[name], one, rtol=0, atol=1e-12)
+            torch.testing.assert_close(got[name], tensor, rtol=0, atol=1e-12)
         else:
-            assert torch.equal(got[name], one)
+            assert torch.equal(got[name], tensor)
 
 
 @pytest.mark.parametrize("dropout", DROPOUT)

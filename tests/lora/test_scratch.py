@@ -1,4 +1,4 @@
-"""Scratch memory: one block for all, where that is safe, and a new tensor where it is not."""
+"""Scratch memory: one shared block where that is safe, a new tensor elsewhere."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def test_where_it_is_not_safe_the_tensor_is_new() -> None:
     assert scratch(torch.empty(4, 4, device="meta")).is_meta
     with FakeTensorMode() as mode:
         assert scratch(mode.from_tensor(weight(4, 4))).fake_mode is mode
-    found: list[int] = []
+    places: list[int] = []
     with_grad_off = torch.no_grad()
-    thread = threading.Thread(target=with_grad_off(lambda: found.append(scratch(weight(4, 4)).data_ptr())))
+    thread = threading.Thread(target=with_grad_off(lambda: places.append(scratch(weight(4, 4)).data_ptr())))
     thread.start()
     thread.join()
-    assert found[0] != block
+    assert places[0] != block
 
 
-def test_a_model_that_answered_in_inference_mode_can_be_trained() -> None:
+def test_a_model_that_ran_in_inference_mode_can_be_trained() -> None:
     model = add_lora(nn.Sequential(nn.Linear(5, 6)), LoRAConfig(r=2))
     x = torch.randn(64, 5)  # enough tokens for the merged form
     done: list[Tensor] = []
@@ -66,7 +66,7 @@ def test_a_model_that_answered_in_inference_mode_can_be_trained() -> None:
             model(x).sum().backward()
         done.append(model[0].lora_B.grad)
 
-    thread = threading.Thread(target=both)  # whose scratch memory nobody has used
+    thread = threading.Thread(target=both)  # a new thread has no scratch memory yet
     thread.start()
     thread.join()
     assert done

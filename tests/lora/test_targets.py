@@ -1,4 +1,4 @@
-"""Which layers are meant, what is an output head, and tied weights."""
+"""Selection of layers, recognition of output heads, and tied weights."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_all_linear_is_all_but_the_head(build: Callable[[str], Any], name: str) 
     output = model.get_output_embeddings()
     names = [name for name, _ in lora_layers(add_lora(model, LoRAConfig(r=2)))]
     assert len(names) == LINEAR_LAYERS[name]
-    assert not any(one.split(".")[0] in HEADS[name] or "embed" in one for one in names)
+    assert not any(layer.split(".")[0] in HEADS[name] or "embed" in layer for layer in names)
     assert output is None or output is model.get_output_embeddings()
 
 
 class Wrapped(nn.Module):
-    """Someone's own module around a model."""
+    """A user's own module around a model."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Wrapped(nn.Module):
 
 
 class Tied(nn.Module):
-    """A plain language model whose output layer is the embedding, under a name that says nothing."""
+    """A plain language model whose output layer shares the embedding, under an unusual name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,19 +147,21 @@ def test_a_layer_under_two_names_is_refused(targets: str | list[str]) -> None:
     assert len(list(lora_layers(add_lora(model, LoRAConfig(r=2, targets="other"))))) == 1
 
 
-def test_modules_to_save_are_those_that_end_so_as_in_peft(build: Callable[[str], Any]) -> None:
+def test_entries_of_modules_to_save_match_the_end_of_a_name_as_in_peft(build: Callable[[str], Any]) -> None:
     model = build("distilbert")
     assert saved_names(model, ["classifier"]) == ("pre_classifier", "classifier")
     assert saved_names(model, ["pre_classifier"]) == ("pre_classifier",)
     assert saved_names(model, []) == ()
     add_lora(model, LoRAConfig(r=2, targets=["lin1"], modules_to_save="classifier"))
     assert config_of(model).modules_to_save == ("pre_classifier", "classifier")
-    trained = {name for name, one in model.named_parameters() if one.requires_grad and "lora" not in name}
-    assert trained == {f"{part}classifier.{one}" for part in ("pre_", "") for one in ("weight", "bias")}
+    trained = {
+        name for name, parameter in model.named_parameters() if parameter.requires_grad and "lora" not in name
+    }
+    assert trained == {f"{part}classifier.{kind}" for part in ("pre_", "") for kind in ("weight", "bias")}
 
 
 class Router(nn.Linear):
-    """A linear layer that does more than a product."""
+    """A linear layer that computes more than a matrix product."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x).softmax(-1)
@@ -187,7 +189,7 @@ def test_a_layer_with_a_forward_of_its_own_is_left_alone_and_refused_by_name() -
         ({"modules_to_save": ("head",)}, "unknown module to save 'head'"),
     ],
 )
-def test_what_does_not_fit_leaves_the_model_as_it_was(
+def test_a_config_that_does_not_fit_leaves_the_model_unchanged(
     bert: nn.Module, config: dict[str, Any], words: str
 ) -> None:
     before = state_of(bert)
@@ -196,13 +198,13 @@ def test_what_does_not_fit_leaves_the_model_as_it_was(
     assert_untouched(bert, before)
 
 
-def test_an_unknown_kind_of_bits_is_refused() -> None:
+def test_an_unsupported_quantisation_is_refused() -> None:
     model = nn.Sequential(nn.Linear(4, 4))
     model[0].weight = nn.Parameter(model[0].weight.to(torch.float8_e4m3fn), requires_grad=False)
     with pytest.raises(Mistake, match=r"layer 0 cannot be adapted: its weight is torch\.float8_e4m3fn"):
         add_lora(model, LoRAConfig(r=2))
 
 
-def test_a_layer_alone_is_no_model() -> None:
+def test_a_layer_alone_is_not_a_model() -> None:
     with pytest.raises(Mistake, match="Linear has no linear layer to adapt"):
         add_lora(nn.Linear(4, 4))

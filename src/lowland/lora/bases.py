@@ -112,7 +112,7 @@ def why_not(base: nn.Module) -> str | None:
     weight: Any = base.weight
     kind = quantised_by(weight)
     if kind is None and weight.dtype not in READABLE:
-        return f"its weight is {weight.dtype}, an unknown kind of quantisation"
+        return f"its weight is {weight.dtype}, quantised in a way that lowland does not support"
     if (kind == "4bit" and weight.quant_state is None) or (kind == "8bit" and _row_scales(base) is None):
         return "its weight is not quantised yet; move the model to its device first"
     if is_repacked(base):
