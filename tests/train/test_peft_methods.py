@@ -161,7 +161,7 @@ def test_what_the_checkpoint_lacked_is_trained_and_saved(tokens: torch.Tensor, t
             "unknown layer in rank_pattern 'qurey'; did you mean 'query'",
         ),
         ("pissa", {"alpha_pattern": {"classifier": 2.0}}, "unknown layer in alpha_pattern 'classifier'"),
-        ("pissa", {"alpha_pattern": {"quer(": 2.0}}, "in alpha_pattern is no name and no regular expression"),
+        ("pissa", {"alpha_pattern": {"quer(": 2.0}}, "alpha_pattern: key .* is not a valid regular expression"),
         ("vera", {"targets": ("qurey",)}, "did you mean 'query'"),
         ("dora", {"targets": ("query", "word_embeddings")}, "word_embeddings is an embedding"),
     ],
