@@ -15,21 +15,29 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from lowland.ground.recipe import DATA, Recipe, read_recipe
 
-from lowland.deploy.predict import load_classifier_of
+from lowland.deploy.predict import load
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.records import read_predictions, read_record, write_predictions, write_record
 from lowland.stress.adapters import run as adapters
 from lowland.stress.adapters.run import COLUMNS, stress_adapters
-from lowland.stress.adapters.texts import conditions_of, damaged_texts, texts_of, vital
+from lowland.stress.adapters.settings import AdapterStressSettings
+from lowland.stress.adapters.texts import (
+    Condition,
+    Examples,
+    Requests,
+    conditions_of,
+    damaged_requests,
+    examples_of,
+)
 from lowland.stress.questions.mitigations import prepared
+from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
-from lowland.tasks.table import load_task
+from lowland.tasks.table import load_data, task_fields, task_named
 from lowland.text.corruptions import CORRUPTIONS
 from lowland.text.levels import LADDER
-from lowland.train.methods import method_named
+from lowland.text.protection import vital
 from tests.conftest import table_of
 
 METHODS, SEEDS = ("full", "lora", "flat-lora"), (1, 2)
@@ -43,10 +51,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple
     table_of(6).to_csv(root / "texts.csv", index=False)
     given = {
         **{"task": "classification", "data": str(root / "texts.csv"), "model": str(tiny_model)},
-        **{"methods": list(METHODS), "seeds": list(SEEDS), "dtype": "fp32", "out": str(root / "runs")},
-        **{"epochs": 2, "batch_size": 4, "rank": 2, "lr": 0.01, "overrides": {"full": {"lr": 0.01}}},
+        **{"seeds": list(SEEDS), "dtype": "fp32", "out": str(root / "runs")},
+        **{"epochs": 2, "batch_size": 4, "rank": 2, "lr": 0.01},
+        "methods": [{"full": {"lr": 0.01}} if method == "full" else method for method in METHODS],
     }
-    return root, run_study(read_recipe(given, tasks=["classification"], methods=method_named))
+    return root, run_study(Recipe(**given))
 
 
 @pytest.fixture
@@ -58,9 +67,23 @@ def runs(trained: tuple[Path, list[Path]], tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def stress(tmp_path: Path) -> Callable[..., Path]:
     def call(folders: list[Path], **changes: Any) -> Path:
-        return stress_adapters(folders, **{"out": tmp_path / "out", **FEW, **changes})
+        progress = changes.pop("progress", None)
+        settings = AdapterStressSettings(**{"runs": folders, "out": tmp_path / "out", **FEW, **changes})
+        return stress_adapters(settings, progress=progress)
 
     return call
+
+
+def conditions(**changes: Any) -> list[Condition]:
+    return conditions_of(AdapterStressSettings(runs="none", **changes))
+
+
+def requests_of(texts: pd.DataFrame, conditions: list[Condition]) -> Requests:
+    """Requests for texts that are given with what is known of them."""
+    examples = Examples(
+        texts.drop(columns="text"), texts[["text"]], pd.DataFrame({"label": ["up"] * len(texts)})
+    )
+    return damaged_requests(examples, conditions, ["none"], 0)
 
 
 def rows_of(folder: Path) -> pd.DataFrame:
@@ -135,7 +158,7 @@ def test_each_text_is_answered_as_by_predict(runs: list[Path], stress: Any) -> N
     assert rows["predicted"].nunique() == 2
     for run in runs[:3]:
         mine = rows[rows["model"] == read_record(run).method]
-        assert list(load_classifier_of(run).predict(list(mine["prompt"]))["label"]) == list(mine["predicted"])
+        assert list(load(run).predict(list(mine["prompt"]))["label"]) == list(mine["predicted"])
 
 
 def test_asked_again_nothing_is_predicted_but_with_fresh(
@@ -144,7 +167,7 @@ def test_asked_again_nothing_is_predicted_but_with_fresh(
     folder, said = stress(runs[:2]), io.StringIO()
     stamp = (folder / "record.json").stat().st_mtime_ns
     with monkeypatch.context() as patch:
-        patch.setattr(adapters, "load_classifier_of", lambda folder: pytest.fail("asked again"))
+        patch.setattr(adapters, "load", lambda folder: pytest.fail("asked again"))
         assert stress(runs[:2], progress=Progress(said)) == folder
         assert stress(runs[1::-1]) == folder
     assert said.getvalue().splitlines()[-1].startswith("found, ")
@@ -170,8 +193,9 @@ def until_the_third(*given):
         os.kill(os.getpid(), signal.SIGKILL)
     return ask(*given)
 adapters._ask = until_the_third
-folders = [Path(one) for one in sys.argv[2:]]
-adapters.stress_adapters(folders, corruptions=["typos", "casing"], levels=["light", "heavy"], out=Path(sys.argv[1]))
+from lowland.stress.adapters.settings import AdapterStressSettings
+settings = AdapterStressSettings(runs=sys.argv[2:], corruptions=["typos", "casing"], out=sys.argv[1])
+adapters.stress_adapters(settings)
 """
 
 
@@ -184,9 +208,7 @@ def test_killed_in_the_middle_it_goes_on_from_there(
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not list((tmp_path / "out").glob("adapter-*"))
     asked = []
-    monkeypatch.setattr(
-        adapters, "load_classifier_of", lambda one: asked.append(one) or load_classifier_of(one)
-    )
+    monkeypatch.setattr(adapters, "load", lambda one: asked.append(one) or load(one))
     folder = stress(runs[:4])
     assert asked == runs[2:4]
     pd.testing.assert_frame_equal(rows_of(folder), wanted)
@@ -208,11 +230,9 @@ def test_answers_left_damaged_or_of_other_texts_are_not_taken(
     parts = sorted((whole.parent / ".unfinished" / whole.name).glob("*.parquet"))
     assert len(parts) == 3
     parts[0].write_bytes(parts[0].read_bytes()[:100])
-    pd.read_parquet(parts[1]).assign(prompt="else").to_parquet(parts[1])
+    pd.read_parquet(parts[1]).assign(text="else").to_parquet(parts[1])
     asked = []
-    monkeypatch.setattr(
-        adapters, "load_classifier_of", lambda one: asked.append(one) or load_classifier_of(one)
-    )
+    monkeypatch.setattr(adapters, "load", lambda one: asked.append(one) or load(one))
     pd.testing.assert_frame_equal(rows_of(stress(runs[:3])), wanted)
     assert {read_record(one).key for one in asked} == {one.stem for one in parts[:2]}
 
@@ -269,8 +289,8 @@ def test_numbers_and_names_are_spared_where_asked() -> None:
     text = "Profit of Nokia Oyj rose 12.5% to EUR 3,200 mn in 2009 , said H&M ."
     assert vital(text) == ("Nokia", "Oyj", "12.5%", "EUR", "3,200", "2009", "H&M")
     one = {"split": "test", "item": 3, "group": "a", "topic": "", "label": "up", "text": text}
-    conditions = conditions_of(["typos"], [0.9], "both", [])
-    clean, free, spared = damaged_texts(pd.DataFrame([one]), conditions, ["none"], 0)["prompt"]
+    asked = conditions(corruptions=["typos"], levels=[0.9], protect="both")
+    clean, free, spared = requests_of(pd.DataFrame([one]), asked).inputs["text"]
     assert clean == text
     assert all(span in spared for span in vital(text))
     assert not all(span in free for span in vital(text))
@@ -289,7 +309,7 @@ def test_normalise_is_tried_on_the_same_damage_and_on_clean_texts(runs: list[Pat
 
 
 def test_all_corruptions_and_the_ladder_are_spelt_out() -> None:
-    found = conditions_of(["all"], ["ladder", "heavy"], "no", [])
+    found = conditions(corruptions=["all"], levels=["ladder", "heavy"])
     assert {one.condition for one in found} == {"clean", *CORRUPTIONS}
     assert {one.level: one.rate for one in found if one.condition == "ocr"} == {
         f"{rate:g}": rate for rate in LADDER
@@ -314,28 +334,29 @@ def test_texts_of_all_test_sets_are_damaged_each_in_its_own_way(tmp_path: Path) 
     table = table_of(6)
     table["split"] = (["train", "test", "abroad"] * len(table))[: len(table)]
     table.to_csv(tmp_path / "sets.csv", index=False)
-    recipe = Recipe(task="classification", data=str(tmp_path / "sets.csv"), split_column="split")
-    task = load_task("classification", {name: getattr(recipe, name) for name in DATA})
-    texts = texts_of(task)
-    assert dict(texts["split"].value_counts()) == {one: len(task.splits[one]) for one in ("test", "abroad")}
-    one = texts.iloc[[0]]
-    same = pd.concat([one, one.assign(split="abroad"), one.assign(item=10**6)])
-    asked = damaged_texts(same, conditions_of(["typos"], [0.5], "no", []), ["none"], 0)
-    assert asked["prompt"].nunique() == 1 + 3
+    data = load_data(task_fields("classification", data=str(tmp_path / "sets.csv"), split_column="split"))
+    examples = examples_of(data, task_named("classification"))
+    sizes = {name: len(data.splits[name]) for name in ("test", "abroad")}
+    assert dict(examples.about["split"].value_counts()) == sizes
+    first = pd.concat([examples.about, examples.inputs], axis=1).iloc[[0]]
+    same = pd.concat([first, first.assign(split="abroad"), first.assign(item=10**6)], ignore_index=True)
+    asked = requests_of(same, conditions(corruptions=["typos"], levels=[0.5]))
+    assert asked.about["prompt"].nunique() == 1 + 3
 
 
 def test_light_damage_and_heavy_damage_of_a_text_are_drawn_alike(trained: Any) -> None:
     """One seed an example and corruption, whatever the level: so a ladder of rates is paired, too."""
     seen = []
     texts = pd.DataFrame([{"split": "test", "item": 1, "text": "the firm gains"}])
+    asked = conditions(corruptions=["typos", "casing"], levels=["light", "heavy"], protect="both")
     with pytest.MonkeyPatch.context() as patch:
-        real = damaged_texts.__globals__["corrupt"]
+        real = damaged_requests.__globals__["corrupt"]
         patch.setitem(
-            damaged_texts.__globals__,
+            damaged_requests.__globals__,
             "corrupt",
             lambda *given, seed, protect: seen.append(seed) or real(*given, seed=seed, protect=protect),
         )
-        damaged_texts(texts, conditions_of(["typos", "casing"], ["light", "heavy"], "both", []), ["none"], 0)
+        requests_of(texts, asked)
     assert len(seen) == 8
     assert len(set(seen)) == 2
 
@@ -349,7 +370,7 @@ def test_light_damage_and_heavy_damage_of_a_text_are_drawn_alike(trained: Any) -
         ({"levels": ["lite"]}, "lite"),
         ({"levels": [7.0]}, "7"),
         ({"mitigations": ["prompt"]}, "unknown mitigation 'prompt'"),
-        ({"protect": "yeah"}, "unknown choice for protect 'yeah'; did you mean 'yes'"),
+        ({"protect": "yeah"}, "unknown protect 'yeah'; did you mean 'yes'"),
         ({"limit": 0}, "limit is 0"),
     ],
 )
@@ -373,14 +394,17 @@ def test_folders_that_hold_no_finished_run_are_named(runs: list[Path], stress: A
     assert all(name in words for name, words in told.items())
     assert "out of memory" in told[runs[1].name]
     assert "kept no weights" in told[runs[2].name]
-    with pytest.raises(Mistake, match="no run is given"):
+    with pytest.raises(Mistake, match=r"runs is .*; it must not be empty"):
         stress([])
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"asked": {"task": "financial-demo"}}, "different task: classification in .* financial-demo in"),
+        (
+            {"asked": {"task": {"name": "financial-demo"}}},
+            "different task: classification in .* financial-demo in",
+        ),
         ({"data": {"sha256": "0" * 64}}, "different data"),
         ({"model": {"sha256": "0" * 64}}, "different base model"),
     ],
@@ -398,7 +422,7 @@ def test_seeds_of_a_method_with_other_settings_are_refused(runs: list[Path], str
     """The mean over seeds would be of two methods under one name; other settings of other methods are fine."""
     own = [one for one in runs if read_record(one).method == "lora"]
     asked = read_record(own[1]).asked
-    change(own[1], asked={**asked, "options": {**asked["options"], "rank": 8}})
+    change(own[1], asked={**asked, "method": {**asked["method"], "rank": 8}})
     with pytest.raises(Mistake, match=r"runs of lora in .* different settings \(rank 2 and 8\)"):
         stress(runs)
 
@@ -413,7 +437,7 @@ def test_data_are_known_by_their_content(
 ) -> None:
     folder, moved = stress(runs[:1]), tmp_path / "moved.csv"
     asked = read_record(runs[0]).asked
-    change(runs[0], asked={**asked, "data": {**asked["data"], "data": str(tmp_path / "gone.csv")}})
+    change(runs[0], asked={**asked, "task": {**asked["task"], "data": str(tmp_path / "gone.csv")}})
     with pytest.raises(Mistake, match=r"gone\.csv does not exist") as caught:
         stress(runs[:1])
     assert "--data" in caught.value.problems[-1]

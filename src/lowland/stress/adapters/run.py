@@ -1,4 +1,4 @@
-"""Corrupted test texts through the fine-tuned runs of a study: whose accuracy holds up better?"""
+"""Stress tests of fine-tuned runs: whose score holds up better on corrupted test examples?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 import lowland
-from lowland.deploy.predict import Classifier, load_classifier_of
+from lowland.deploy.predict import Predictor, load
 from lowland.ground.progress import Progress
-from lowland.ground.provenance import code
+from lowland.ground.provenance import code, utc_now
 from lowland.ground.records import (
     ROW_COLUMNS,
     STRESS_RECORD_VERSION,
@@ -27,263 +27,264 @@ from lowland.ground.records import (
 )
 from lowland.ground.rng import stream
 from lowland.ground.store import Store, key_of
-from lowland.stress.adapters.runs import Run, data_of, runs_of
-from lowland.stress.adapters.texts import (
-    ALL,
-    CLEAN,
-    MITIGATIONS,
-    conditions_of,
-    damaged_texts,
-    fingerprint,
-    texts_of,
-)
-from lowland.tasks.classification import TextData
+from lowland.stress.adapters.runs import TrainedRun, read_data, read_runs
+from lowland.stress.adapters.settings import NONE, AdapterStressSettings
+from lowland.stress.adapters.texts import Requests, conditions_of, damaged_requests, examples_of
+from lowland.tasks.base import Task, TaskData
+from lowland.tasks.table import task_named
+from lowland.text.corruptions import CLEAN
 from lowland.train.environment import environment
 
 COLUMNS = (*ROW_COLUMNS, "seed", "split", "group", "label", "predicted")
 BATCH = 32
 SAMPLE = 8 * BATCH
-"""Texts after which the time for all of them is told."""
+"""Number of texts after which the time for all of them is estimated."""
+ANSWERS = ("predicted", "seconds")
+"""Columns of a run's answers beside the inputs; `seconds` is the time of the whole run."""
 
 
-def stress_adapters(
-    folders: Sequence[Path],
-    *,
-    corruptions: Sequence[str],
-    levels: Sequence[str | float],
-    protect: str = "no",
-    mitigations: Sequence[str] = (),
-    out: Path,
-    data: Path | None = None,
-    test_data: Path | None = None,
-    progress: Progress | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    fresh: bool = False,
-) -> Path:
-    """Ask finished runs of one study for the labels of their test texts, clean and corrupted, and keep every answer.
+@dataclass(frozen=True)
+class StressTest:
+    """A stress test of some runs, with everything that is asked.
 
-    Texts come from the data of the runs, read again and held against the record's SHA-256. Models answer in float32,
-    as `lowland predict` does. A run's answers are kept as soon as it is through: what is interrupted goes on from
-    there, and what is whole is not asked again.
+    Attributes:
+        runs: of one study.
+        data: that the runs were tested on.
+        requests: what every run is asked.
+        asked: the request, as plain values for the record.
+    """
 
-    Args:
-        folders: of the runs; all of one task, its data and base model, no method and seed twice.
-        corruptions: names of `CORRUPTIONS`, or "all".
-        levels: "light", "heavy", "ladder" (five rates), or rates in (0, 1].
-        protect: "yes" spares names and numbers (`lowland.text.protection.vital`), "both" asks both ways.
-        mitigations: besides "none", which is always asked, "normalise" (each text is cleaned before it is read, clean
-            ones, too), or "all".
-        out: the folder of records; a folder `adapter-<task>-<key>` is made in it.
-        data: where the task's file lies now, if not where the runs found it.
-        test_data: the same for a file of the test set.
-        progress: told what is being done, and how long it will take.
-        limit: test texts at the most, of each test set, drawn by the seed.
-        seed: of the damage.
-        fresh: ask anew, and replace what is found.
+    runs: Sequence[TrainedRun]
+    data: TaskData
+    requests: Requests
+    asked: dict[str, Any]
+
+    @property
+    def task(self) -> Task:
+        """The task of the runs."""
+        return task_named(self.data.task)
+
+    @property
+    def key(self) -> str:
+        """Hash of the request, the inputs and the version."""
+        version = {"lowland": lowland.__version__, "record": STRESS_RECORD_VERSION}
+        return key_of({"asked": self.asked, "texts": self.requests.sha256(), **version})
+
+
+def stress_adapters(settings: AdapterStressSettings, *, progress: Progress | None = None) -> Path:
+    """Ask finished runs of one study their test examples, clean and corrupted, and store every answer.
+
+    Examples come from the data of the runs, read again and compared with the record's SHA-256. Models answer in
+    float32, as `lowland predict` does. A run's answers are stored as soon as it is done: an interrupted test continues
+    from there, and nothing that is stored is asked again.
 
     Returns:
-        The folder with `record.json`, `rows.parquet` and `rows.csv` (`COLUMNS`, a row a run, text and condition).
+        The folder with `record.json`, `rows.parquet` and `rows.csv` (`COLUMNS`, a row for each run, example and
+        condition); its name is `adapter-<task>-<key>`.
 
     Raises:
-        Mistake: if a folder holds no finished run with weights, runs do not belong together, their data is not to be
-            had as it was, or something that is asked for does not exist.
+        Mistake: if a folder holds no finished run with weights, the runs do not belong together, or their data cannot
+            be read as it was.
     """
     progress = progress or Progress()
-    conditions = conditions_of(corruptions, levels, protect, mitigations, limit)
-    runs = runs_of(folders)
-    task = data_of(runs, data, test_data)
-    texts = texts_of(task, limit, seed)
+    conditions = conditions_of(settings)
+    runs = read_runs(settings.runs)
+    data = read_data(runs, settings.data, settings.test_data)
+    examples = examples_of(data, task_named(data.task), settings.limit, settings.seed)
     ways = _count(len(conditions) - 1, "way")
     progress.say(
-        f"{_count(len(runs), 'run')} of {task.task}: corrupting {_count(len(texts), 'text')} in {ways}"
+        f"{_count(len(runs), 'run')} of {data.task}: corrupting {_count(len(examples), 'text')} in {ways}"
     )
-    mitigations = [one for one in MITIGATIONS if one == "none" or {one, ALL} & set(mitigations)]
-    request = {
-        "eval": "adapter",
-        "task": task.task,
-        "runs": sorted([one.record.key, one.record.when.get("ended", "")] for one in runs),
-        "corruptions": list(dict.fromkeys(one.condition for one in conditions[1:])),
-        "levels": list(dict.fromkeys(one.level for one in conditions[1:])),
-        "protect": protect,
-        "mitigations": mitigations,
-        "limit": limit,
-        "seed": seed,
-    }
-    asked = damaged_texts(texts, conditions, mitigations, seed)
-    return _found_or_asked(Store(out), runs, task, asked, request, progress, fresh)
+    requests = damaged_requests(examples, conditions, settings.mitigations, settings.seed)
+    test = StressTest(runs, data, requests, _asked(settings, runs, data))
+    return _find_or_ask(test, Store(settings.out), progress, settings.fresh)
 
 
-def answer(classifier: Classifier, texts: Sequence[str], tell: Callable[[int], None]) -> np.ndarray:
-    """Labels (n,) of texts. Batches hold texts of like length, for little is padded then.
+def answer(predictor: Predictor, inputs: pd.DataFrame, report: Callable[[int], None]) -> np.ndarray:
+    """Return the answers (n,) to inputs. Batches hold inputs of similar length, which need little padding.
 
-    They come in a random order, so that the time of the first ones is a fair sample; `tell` hears how many are done.
+    Batches come in a random order, so that the time of the first ones is a fair sample.
+
+    Args:
+        predictor: the trained model.
+        inputs: the task's input columns, n rows.
+        report: called with the number of answers so far.
     """
-    ids = classifier.tokenizer(list(texts), truncation=True, max_length=classifier.max_length)["input_ids"]
-    order = np.argsort([len(one) for one in ids], kind="stable")
+    columns = {str(name): list(inputs[name]) for name in inputs}
+    encoded = predictor.task.encode_inputs(columns, predictor.tokenizer, predictor.max_length)
+    order = np.argsort([len(ids) for ids in encoded["input_ids"]], kind="stable")
     batches = np.array_split(order, math.ceil(len(order) / BATCH))
-    labels = np.empty(len(texts), dtype=object)
+    answers = np.empty(len(inputs), dtype=object)
     done = 0
     for number in stream(0, "stress", "batches").permutation(len(batches)):
         rows = batches[number]
-        answers = classifier.predict([texts[row] for row in rows], batch_size=BATCH)
-        labels[rows] = answers["label"].to_numpy()
-        tell(done := done + len(rows))
-    return labels
+        batch = {name: [texts[row] for row in rows] for name, texts in columns.items()}
+        answers[rows] = predictor.answer(batch, batch_size=BATCH)["predicted"].to_numpy()
+        report(done := done + len(rows))
+    return answers
 
 
-def answered(run: Run, asked: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one run, in `COLUMNS`."""
-    predicted = asked["prompt"].map(answers.set_index("prompt")["predicted"])
-    right = predicted == asked["label"]
-    return asked.assign(
+def rows_of(run: TrainedRun, test: StressTest, answers: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of one run, in `COLUMNS`."""
+    requests, about = test.requests, test.requests.about
+    predicted = requests.inputs.merge(answers, on=list(requests.inputs), how="left", validate="m:1")[
+        "predicted"
+    ]
+    scores = test.task.score_examples(requests.as_split(), pd.DataFrame({"predicted": predicted}))
+    right = pd.Series(scores == 1)
+    return about.assign(
         eval="adapter",
         model=run.record.method,
         seed=run.record.seed,
         epoch=1,
-        gold=asked["label"],
+        gold=about["label"],
         reply=predicted,
         predicted=predicted,
         status="scored",
-        score=right.astype(float),
+        score=scores,
         near=False,
         category=right.map({True: "right", False: "wrong"}),
         language="",
-        kept=pd.array([None] * len(asked), dtype="boolean"),
+        kept=pd.array([None] * len(about), dtype="boolean"),
     )[list(COLUMNS)]
 
 
-def clean_differs(run: Run, rows: pd.DataFrame) -> float:
-    """Share of the clean texts that a run answers otherwise than its predictions have it: 0 for runs of float32."""
-    tested = read_predictions(run.folder).set_index(["split", "example"])["predicted"]
-    clean = rows[(rows["condition"] == CLEAN) & (rows["mitigation"] == "none")]
-    known = tested.reindex(pd.MultiIndex.from_frame(clean[["split", "item"]])).to_numpy()
+def share_of_other_answers(run: TrainedRun, rows: pd.DataFrame) -> float:
+    """Return the share of clean examples that a run answers otherwise than in its record: 0 for runs in float32."""
+    recorded = read_predictions(run.folder).set_index(["split", "example"])["predicted"]
+    clean = rows[(rows["condition"] == CLEAN) & (rows["mitigation"] == NONE)]
+    known = recorded.reindex(pd.MultiIndex.from_frame(clean[["split", "item"]])).to_numpy()
     return float((known != clean["predicted"].to_numpy()).mean())
 
 
-def _found_or_asked(
-    store: Store,
-    runs: Sequence[Run],
-    task: TextData,
-    asked: pd.DataFrame,
-    request: dict[str, Any],
-    progress: Progress,
-    fresh: bool,
-) -> Path:
-    made = {"lowland": lowland.__version__, "record": STRESS_RECORD_VERSION}
-    key = key_of({"asked": request, "texts": fingerprint(asked), **made})
-    name = f"adapter-{task.task}-{key[:10]}"
+def _asked(settings: AdapterStressSettings, runs: Sequence[TrainedRun], data: TaskData) -> dict[str, Any]:
+    """Return the request as plain values for the record."""
+    return {
+        "eval": "adapter",
+        "task": data.task,
+        "runs": sorted([run.record.key, run.record.when.get("ended", "")] for run in runs),
+        "corruptions": list(settings.corruptions),
+        "levels": list(settings.levels),
+        "protect": settings.protect,
+        "mitigations": list(settings.mitigations),
+        "limit": settings.limit,
+        "seed": settings.seed,
+    }
+
+
+def _find_or_ask(test: StressTest, store: Store, progress: Progress, fresh: bool) -> Path:
+    """Return the folder of a finished test; ask first, if there is none."""
+    name = f"adapter-{test.data.task}-{test.key[:10]}"
     place, beside = store.root / name, store.root / ".unfinished" / name
     with store.claim(name):
         if fresh:
             shutil.rmtree(beside, ignore_errors=True)
-        elif (found := store.find(name, StressRecord)) is not None:
-            progress.say(f"found, {found.counts['scored']:,} answers in {place}")
+        elif (finished := store.find(name, StressRecord)) is not None:
+            progress.say(f"found, {finished.counts['scored']:,} answers in {place}")
             return place
-        started = _now()
-        answers = _ask_all(runs, list(dict.fromkeys(asked["prompt"])), beside, progress)
-        rows = [answered(run, asked, one) for run, one in zip(runs, answers, strict=True)]
-        for run, one in zip(runs, rows, strict=True):
-            progress.say(_told(run, one))
+        started = utc_now()
+        answers = _ask_all(test, beside, progress)
+        rows = [rows_of(run, test, given) for run, given in zip(test.runs, answers, strict=True)]
+        for run, table in zip(test.runs, rows, strict=True):
+            progress.say(_score_line(run, table))
         with store.writing(name) as folder:
             write_rows(folder, pd.concat(rows, ignore_index=True))
-            write_stress_record(folder, _record(key, request, runs, task, rows, answers, started))
+            write_stress_record(folder, _record(test, rows, answers, started))
         shutil.rmtree(beside, ignore_errors=True)
     return place
 
 
-def _ask_all(runs: Sequence[Run], prompts: list[str], beside: Path, progress: Progress) -> list[pd.DataFrame]:
-    """Each run's answers: a row a different text, with the columns prompt, predicted and seconds (of the whole run)."""
+def _ask_all(test: StressTest, beside: Path, progress: Progress) -> list[pd.DataFrame]:
+    """Return each run's answers: a row for each different input, with the input columns and `ANSWERS`."""
     beside.mkdir(parents=True, exist_ok=True)
-    parts = [beside / f"{run.record.key}.parquet" for run in runs]
-    found = [_kept(part, prompts) for part in parts]
-    left = sum(one is None for one in found)
-    progress.say(f"{_count(len(prompts), 'different text')} a run; {_count(left, 'run')} left to ask")
-    progress.begin(left * len(prompts))
-    for place, run in enumerate(runs):
-        if found[place] is None:
-            answers = _ask(run, prompts, left, progress)
+    inputs = test.requests.inputs.drop_duplicates(ignore_index=True)
+    parts = [beside / f"{run.record.key}.parquet" for run in test.runs]
+    stored = [_stored(part, inputs) for part in parts]
+    left = sum(answers is None for answers in stored)
+    progress.say(f"{_count(len(inputs), 'different text')} a run; {_count(left, 'run')} left to ask")
+    progress.begin(left * len(inputs))
+    for place, run in enumerate(test.runs):
+        if stored[place] is None:
+            answers = _ask(run, inputs, left, progress)
             answers.to_parquet(parts[place].with_suffix(".partial"), index=False)
             parts[place].with_suffix(".partial").replace(parts[place])
-            found[place], left = answers, left - 1
+            stored[place], left = answers, left - 1
     progress.end()
-    return [one for one in found if one is not None]
+    return [answers for answers in stored if answers is not None]
 
 
-def _ask(run: Run, prompts: list[str], left: int, progress: Progress) -> pd.DataFrame:
-    """One run's answers; after the first batches it is told how long this run and those after it will take."""
-    classifier = load_classifier_of(run.folder)
-    started, enough = time.perf_counter(), min(SAMPLE, len(prompts))
+def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress) -> pd.DataFrame:
+    """Return one run's answers; after the first batches, report how long this run and the others will take."""
+    predictor = load(run.folder)
+    started, enough = time.perf_counter(), min(SAMPLE, len(inputs))
     done_before = 0
 
-    def tell(done: int) -> None:
+    def report(done: int) -> None:
         nonlocal done_before
         if done_before < enough <= done:
-            seconds = (time.perf_counter() - started) / done * len(prompts)
+            seconds = (time.perf_counter() - started) / done * len(inputs)
             progress.say(
                 f"{run}: about {_duration(seconds)}, {_duration(seconds * left)} for all that are left"
             )
-        for _ in range(done - done_before):
-            progress.step()
+        progress.step(done - done_before)
         done_before = done
 
-    labels = answer(classifier, prompts, tell)
-    seconds = time.perf_counter() - started
-    return pd.DataFrame({"prompt": prompts, "predicted": labels, "seconds": seconds})
+    predicted = answer(predictor, inputs, report)
+    return inputs.assign(predicted=predicted, seconds=time.perf_counter() - started)
 
 
-def _kept(part: Path, prompts: list[str]) -> pd.DataFrame | None:
-    """A run's answers from before; None where there are none, or what was left is damaged."""
+def _stored(part: Path, inputs: pd.DataFrame) -> pd.DataFrame | None:
+    """Return a run's answers from before; None where there are none, or they are damaged or to other inputs."""
+    names = [str(name) for name in inputs]
     try:
-        answers = pd.read_parquet(part, columns=["prompt", "predicted", "seconds"])
+        answers = pd.read_parquet(part, columns=[*names, *ANSWERS])
     except (OSError, ValueError):
         return None
-    return answers if list(answers["prompt"]) == prompts else None
+    return answers if answers[names].to_numpy().tolist() == inputs.to_numpy().tolist() else None
 
 
-def _told(run: Run, rows: pd.DataFrame) -> str:
-    """How a run did, in a line."""
-    clean, share = rows["condition"] == CLEAN, clean_differs(run, rows)
+def _score_line(run: TrainedRun, rows: pd.DataFrame) -> str:
+    """Say how a run did."""
+    clean, share = rows["condition"] == CLEAN, share_of_other_answers(run, rows)
     beware = f"; BEWARE: {share:.1%} of its clean answers are not those of its record" if share else ""
     scores = f"accuracy {rows[clean]['score'].mean():.3f} clean, {rows[~clean]['score'].mean():.3f} corrupted"
     return f"{run}: {scores}{beware}"
 
 
 def _record(
-    key: str,
-    request: dict[str, Any],
-    runs: Sequence[Run],
-    task: TextData,
-    rows: Sequence[pd.DataFrame],
-    answers: Sequence[pd.DataFrame],
-    started: str,
+    test: StressTest, rows: Sequence[pd.DataFrame], answers: Sequence[pd.DataFrame], started: str
 ) -> StressRecord:
-    told = [
+    runs = [
         {
             "folder": run.folder.name,
             "key": run.record.key,
             "method": run.record.method,
             "seed": run.record.seed,
             "trained_in": run.record.environment.get("dtype"),
-            "clean_differs": clean_differs(run, one),
+            "clean_differs": share_of_other_answers(run, table),
         }
-        for run, one in zip(runs, rows, strict=True)
+        for run, table in zip(test.runs, rows, strict=True)
     ]
+    model = test.runs[0].record.model
     count = sum(map(len, rows))
     return StressRecord(
-        key=key,
-        asked=request,
+        key=test.key,
+        asked=test.asked,
         status="finished",
-        items={"source": task.source, "sha256": task.sha256, "count": rows[0]["item"].nunique()},
-        model={"name": runs[0].record.model["name"], "sha256": runs[0].record.model["sha256"], "runs": told},
+        items={
+            "source": test.data.source,
+            "sha256": test.data.sha256,
+            "count": rows[0]["item"].nunique(),
+        },
+        model={"name": model["name"], "sha256": model["sha256"], "runs": runs},
         counts={"expected": count, "scored": count, "failed": 0},
         code=code(),
         environment=environment("fp32"),
         cost={
             "requests": sum(map(len, answers)),
-            "seconds": sum(float(one["seconds"].iloc[0]) for one in answers),
+            "seconds": sum(float(table["seconds"].iloc[0]) for table in answers),
         },
-        when={"started": started, "ended": _now()},
+        when={"started": started, "ended": utc_now()},
     )
 
 
@@ -293,7 +294,3 @@ def _count(number: int, what: str) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

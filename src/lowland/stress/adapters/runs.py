@@ -1,4 +1,4 @@
-"""The fine-tuned runs that a stress test asks, and the data that they were tested on, both as they were."""
+"""Fine-tuned runs for a stress test, and the data that they were tested on: both as they were."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from lowland.deploy.find import finished_record
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord
-from lowland.tasks.classification import TextData
-from lowland.tasks.table import load_task
+from lowland.tasks.base import TaskData
+from lowland.tasks.table import load_data, task_fields
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run: its folder and its record."""
+class TrainedRun:
+    """Finished run: its folder and its record."""
 
     folder: Path
     record: RunRecord
@@ -25,88 +25,97 @@ class Run:
         return f"{self.record.method}, seed {self.record.seed}"
 
 
-def runs_of(folders: Sequence[Path]) -> list[Run]:
-    """The runs of some folders, which must belong together: one study's, no method and seed twice.
+def read_runs(folders: Sequence[Path]) -> list[TrainedRun]:
+    """Read the runs of some folders, which must be of one study, without a method and seed twice.
 
     Raises:
-        Mistake: naming each folder that is none of a finished run, and all that sets the runs apart.
+        Mistake: naming each folder without a finished run, and everything that sets the runs apart.
     """
-    runs: list[Run] = []
+    runs: list[TrainedRun] = []
     problems: list[str] = []
-    for folder in map(Path, folders):
+    for folder in folders:
         try:
-            runs.append(Run(folder, finished_record(folder)))
+            runs.append(TrainedRun(folder, finished_record(folder)))
         except Mistake as mistake:
             problems += mistake.problems
             continue
         if not any((folder / kept).is_dir() for kept in ("model", "adapter")):
             problems.append(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")
-    if not folders:
-        problems.append("no run is given; name the folders of a study's runs")
-    problems += _apart(runs)
+    problems += _differences(runs)
     if problems:
         raise Mistake(*problems)
     return runs
 
 
-def data_of(runs: Sequence[Run], data: Path | None = None, test_data: Path | None = None) -> TextData:
-    """The data that the runs were tested on, read again; `Mistake` if they cannot be had, or are others by content."""
+def read_data(
+    runs: Sequence[TrainedRun], data: Path | None = None, test_data: Path | None = None
+) -> TaskData:
+    """Read the data that the runs were tested on.
+
+    Args:
+        runs: of one study.
+        data: the data file, if it has moved.
+        test_data: the file with the test set, if it has moved.
+
+    Raises:
+        Mistake: if the data cannot be read, or their content has changed.
+    """
     folder, record = runs[0].folder, runs[0].record
-    moved = {"data": data, "test_data": test_data}
-    asked = {**record.asked["data"], **{name: str(path) for name, path in moved.items() if path is not None}}
+    moved = {name: str(path) for name, path in (("data", data), ("test_data", test_data)) if path is not None}
     try:
-        task = load_task(record.asked["task"], asked)
+        found = load_data(task_fields(**{**record.asked["task"], **moved}))
     except Mistake as mistake:
         hint = f"the run in {folder} was tested on these data; say with --data (and --test-data) where they are now"
         raise Mistake(*mistake.problems, hint) from None
-    if task.sha256 != record.data["sha256"]:
+    if found.sha256 != record.data["sha256"]:
         raise Mistake(
-            f"the data of task {task.task} ({task.source}) have SHA-256 {task.sha256[:12]}…, and the run in {folder}"
+            f"the data of task {found.task} ({found.source}) have SHA-256 {found.sha256[:12]}…, and the run in {folder}"
             f" was trained and tested on {record.data['sha256'][:12]}…; give them with --data as they were then"
         )
-    return task
+    return found
 
 
-def _apart(runs: Sequence[Run]) -> list[str]:
-    """What keeps runs from being compared."""
+def _differences(runs: Sequence[TrainedRun]) -> list[str]:
+    """Return sentences on what keeps runs from being compared."""
     problems = []
-    wanted: Mapping[str, Callable[[RunRecord], str]] = {
-        "task": lambda record: str(record.asked["task"]),
+    traits: Mapping[str, Callable[[RunRecord], str]] = {
+        "task": lambda record: record.task,
         "data": lambda record: str(record.data["sha256"])[:12],
         "base model": lambda record: f"{record.model['name']} ({record.model['sha256'][:12]})",
     }
-    for what, of in wanted.items():
-        if len(found := {of(one.record): one.folder for one in runs}) > 1:
-            told = ", ".join(f"{value} in {folder}" for value, folder in found.items())
-            problems.append(f"the runs are of different {what}: {told}; give runs of one study at a time")
+    for trait, value_of in traits.items():
+        folders = {value_of(run.record): run.folder for run in runs}
+        if len(folders) > 1:
+            values = ", ".join(f"{value} in {folder}" for value, folder in folders.items())
+            problems.append(f"the runs are of different {trait}: {values}; give runs of one study at a time")
             break  # other tasks have other data
-    problems += _settings_apart(runs)
-    named = [str(one) for one in runs]
+    problems += _different_settings(runs)
+    names = [str(run) for run in runs]
     return problems + [
-        f"{one} is given {named.count(one)} times; give one run of a method and seed"
-        for one in dict.fromkeys(named)
-        if named.count(one) > 1
+        f"{name} is given {names.count(name)} times; give one run of a method and seed"
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
     ]
 
 
-def _settings_apart(runs: Sequence[Run]) -> list[str]:
-    """Runs of one method with other settings: its seeds would be told as one, though they are not."""
+def _different_settings(runs: Sequence[TrainedRun]) -> list[str]:
+    """Return sentences on runs of one method with different settings: they are not seeds of the same thing."""
     problems = []
-    first: dict[str, Run] = {}
-    for one in runs:
-        other = first.setdefault(one.record.method, one)
-        ours, theirs = _settings(one), _settings(other)
-        differ = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
-        if differ:
-            told = ", ".join(f"{name} {theirs.get(name)} and {ours.get(name)}" for name in differ)
+    first: dict[str, TrainedRun] = {}
+    for run in runs:
+        other = first.setdefault(run.record.method, run)
+        ours, theirs = _settings(run), _settings(other)
+        different = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+        if different:
+            values = ", ".join(f"{name} {theirs.get(name)} and {ours.get(name)}" for name in different)
             problems.append(
-                f"the runs of {one.record.method} in {other.folder} and {one.folder} have different settings"
-                f" ({told}); give runs of one study at a time"
+                f"the runs of {run.record.method} in {other.folder} and {run.folder} have different settings"
+                f" ({values}); give runs of one study at a time"
             )
     return problems
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    """What a run was trained with, beside its method and seed."""
+def _settings(run: TrainedRun) -> dict[str, Any]:
+    """Return the settings that a run was trained with, without its seed."""
     asked = run.record.asked
-    return {**asked.get("training", {}), **asked.get("options", {}), "max_length": asked.get("max_length")}
+    return {**asked["method"], "max_length": asked["max_length"]}

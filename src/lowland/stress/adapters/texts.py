@@ -1,34 +1,35 @@
-"""What fine-tuned runs are asked in a stress test: their test texts, clean and corrupted, the same for all of them.
+"""Inputs for fine-tuned runs in a stress test: their test examples, clean and corrupted, the same for all runs.
 
-The damage to an example is a function of (seed, test set, example, corruption) alone, and not of the method or the
-run's own seed. So methods can be compared in pairs, by example and seed.
+The damage to an example is a function of (seed, test set, example, corruption) alone; the method and the seed of the
+run do not matter. So methods can be compared in pairs, by example and seed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lowland.ground.mistakes import Mistake, one_of
 from lowland.ground.rng import stream, stream_seed
+from lowland.stress.adapters.settings import AdapterStressSettings
 from lowland.stress.questions.mitigations import prepared
-from lowland.tasks.classification import TextData
-from lowland.text.corruptions import ALL, CLEAN, CORRUPTIONS, corrupt
+from lowland.tasks.base import Split, Task, TaskData
+from lowland.text.corruptions import CLEAN, corrupt
 from lowland.text.levels import levels_of
 from lowland.text.protection import PROTECT, vital
 
-MITIGATIONS = ("none", "normalise")
-"""What can be done for a classifier: it takes no prompt, so only its input can be changed."""
+BETWEEN = " | "
+"""Separator of several texts in one cell, where people read them."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What is done to the texts: a corruption (or "clean"), its level and rate, whether `vital` spans are spared."""
+    """Damage to texts: a corruption (or "clean"), its level and rate, and whether `vital` parts are spared."""
 
     condition: str
     level: str = ""
@@ -36,106 +37,141 @@ class Condition:
     protected: bool = False
 
 
-def conditions_of(
-    corruptions: Sequence[str],
-    levels: Sequence[str | float],
-    protect: str,
-    mitigations: Sequence[str],
-    limit: int | None = None,
-) -> list[Condition]:
-    """Clean, and each corruption at each level, as it is, protected, or both. Raises `Mistake`, naming all of them."""
-    problems = [
-        one_of("corruption", one, [*CORRUPTIONS, ALL])
-        for one in corruptions
-        if one not in (*CORRUPTIONS, ALL)
-    ]
-    problems += [
-        one_of("mitigation", one, [*MITIGATIONS, ALL])
-        for one in mitigations
-        if one not in (*MITIGATIONS, ALL)
-    ]
-    problems += [] if corruptions else ["corruptions is empty; name at least one, or all"]
-    if protect not in PROTECT:
-        problems.append(one_of("choice for protect", protect, PROTECT))
-    if limit is not None and limit < 1:
-        problems.append(f"limit is {limit}; it must be a whole number of at least 1, or left out")
-    rates: dict[str, float] = {}
-    try:
-        rates = levels_of(levels)
-    except Mistake as mistake:
-        problems += mistake.problems
-    if problems:
-        raise Mistake(*problems)
-    names = list(CORRUPTIONS) if ALL in corruptions else list(dict.fromkeys(corruptions))
+@dataclass(frozen=True)
+class Examples:
+    """Test examples of all test sets, aligned.
+
+    Attributes:
+        about: columns `split`, `item` (the example's number), `group`, `topic` and `label` (its targets, for people).
+        inputs: the task's input columns.
+        targets: the task's other columns.
+    """
+
+    about: pd.DataFrame
+    inputs: pd.DataFrame
+    targets: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.about)
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Examples under all conditions and mitigations, in the order in which they are stored; aligned.
+
+    Attributes:
+        about: the columns of `Examples.about` and of `Condition`, then mitigation, prompt (the inputs, for people) and
+            edits.
+        inputs: the task's input columns, damaged and prepared.
+        targets: the task's other columns.
+    """
+
+    about: pd.DataFrame
+    inputs: pd.DataFrame
+    targets: pd.DataFrame
+
+    def as_split(self) -> Split:
+        """Return the requests as examples of the task, with the undamaged targets."""
+        columns = {str(name): tuple(values) for name, values in {**self.inputs, **self.targets}.items()}
+        about = self.about
+        return Split(columns, about["item"].to_numpy(), tuple(about["group"]), tuple(about["topic"]))
+
+    def sha256(self) -> str:
+        """Return a hash of all inputs and conditions: other texts make another test."""
+        digest = hashlib.sha256()
+        table = pd.concat([self.about, self.inputs.add_prefix("input_")], axis=1)
+        for row in table.to_dict("records"):
+            digest.update(json.dumps(row, ensure_ascii=True, default=int).encode())
+        return digest.hexdigest()
+
+
+def conditions_of(settings: AdapterStressSettings) -> list[Condition]:
+    """Return clean, and each corruption at each level: as it is, protected, or both."""
     return [
         Condition(CLEAN),
         *(
-            Condition(name, level, rate, spared)
-            for name in names
-            for level, rate in rates.items()
-            for spared in PROTECT[protect]
+            Condition(name, level, rate, protected)
+            for name in settings.corruptions
+            for level, rate in levels_of(settings.levels).items()
+            for protected in PROTECT[settings.protect]
         ),
     ]
 
 
-def texts_of(task: TextData, limit: int | None = None, seed: int = 0) -> pd.DataFrame:
-    """The test texts of all test sets: split, item (the example's number), group, topic, label, text.
+def examples_of(data: TaskData, task: Task, limit: int | None = None, seed: int = 0) -> Examples:
+    """Return the examples of all test sets.
 
-    Where `limit` is less than a test set has, it is drawn from (seed, test set); a larger limit adds to a smaller one.
+    Where a test set has more examples than `limit`, they are drawn from (seed, test set). A larger limit adds examples
+    to those of a smaller one.
     """
-    parts = []
-    for name in task.test_sets:
-        split = task.splits[name]
+    parts: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+    for name in data.test_sets:
+        split = data.splits[name]
         chosen = np.sort(stream(seed, "stress", "limit", name).permutation(len(split))[:limit])
-        table = pd.DataFrame(
+        columns = pd.DataFrame({column: list(values) for column, values in split.columns.items()})
+        targets = columns[[column for column in columns if column not in task.input_columns]]
+        about = pd.DataFrame(
             {
                 "split": name,
                 "item": split.examples,
                 "group": list(split.groups),
                 "topic": list(split.categories),
-                "label": [task.label_names[number] for number in split.labels],
-                "text": list(split.texts),
+                "label": targets.astype(str).agg(BETWEEN.join, axis=1),
             }
         )
-        parts.append(table.iloc[chosen])
-    return pd.concat(parts, ignore_index=True)
+        parts.append((about.iloc[chosen], columns.iloc[chosen]))
+    about, columns = (pd.concat(list(tables), ignore_index=True) for tables in zip(*parts, strict=True))
+    inputs = list(task.input_columns)
+    return Examples(about, columns[inputs], columns.drop(columns=inputs))
 
 
-def damaged_texts(
-    texts: pd.DataFrame, conditions: Sequence[Condition], mitigations: Sequence[str], seed: int
-) -> pd.DataFrame:
-    """Every text under every condition and mitigation: what all runs are asked, in this order.
-
-    The columns are those of `texts_of` but for the text, those of `Condition`, mitigation, prompt and edits.
-    """
-    rows = []
-    for one in texts.to_dict("records"):
-        text = one.pop("text")
+def damaged_requests(
+    examples: Examples, conditions: Sequence[Condition], mitigations: Sequence[str], seed: int
+) -> Requests:
+    """Return every example under every condition and mitigation."""
+    about: list[dict[str, Any]] = []
+    inputs: list[dict[str, str]] = []
+    places: list[int] = []
+    originals = examples.inputs.to_dict("records")
+    for place, row in enumerate(examples.about.to_dict("records")):
         for condition in conditions:
-            damaged, edits = text, 0
-            if condition.condition != CLEAN:
-                spared = vital(text) if condition.protected else ()
-                name = ("corruption", one["split"], int(one["item"]), condition.condition)
-                done = corrupt(
-                    text, condition.condition, condition.rate, seed=stream_seed(seed, *name), protect=spared
+            damaged, edits = _damaged(originals[place], row, condition, seed)
+            for mitigation in mitigations:
+                texts = {name: prepared(text, mitigation) for name, text in damaged.items()}
+                prompt = BETWEEN.join(texts.values())
+                shared = {str(name): value for name, value in row.items()}
+                about.append(
+                    {
+                        **shared,
+                        **asdict(condition),
+                        "mitigation": mitigation,
+                        "prompt": prompt,
+                        "edits": edits,
+                    }
                 )
-                damaged, edits = done.text, len(done.edits)
-            rows += [
-                {
-                    **one,
-                    **asdict(condition),
-                    "mitigation": mitigation,
-                    "prompt": prepared(damaged, mitigation),
-                    "edits": edits,
-                }
-                for mitigation in mitigations
-            ]
-    return pd.DataFrame(rows)
+                inputs.append(texts)
+                places.append(place)
+    targets = examples.targets.iloc[places].reset_index(drop=True)
+    return Requests(pd.DataFrame(about), pd.DataFrame(inputs), targets)
 
 
-def fingerprint(asked: pd.DataFrame) -> str:
-    """Of all that is asked, texts and conditions: whatever makes them other texts makes this another call."""
-    digest = hashlib.sha256()
-    for row in asked.to_dict("records"):
-        digest.update(json.dumps(row, ensure_ascii=True, default=int).encode())
-    return digest.hexdigest()
+def _damaged(
+    texts: Mapping[Any, str], row: Mapping[Any, Any], condition: Condition, seed: int
+) -> tuple[dict[str, str], int]:
+    """Return an example's inputs under a condition, and the number of edits."""
+    if condition.condition == CLEAN:
+        return {str(name): text for name, text in texts.items()}, 0
+    damaged, edits = {}, 0
+    for number, (name, text) in enumerate(texts.items()):
+        stream_name = ("corruption", row["split"], int(row["item"]), condition.condition)
+        further = (str(name),) if number else ()  # the first input has the stream of an only one
+        corrupted = corrupt(
+            text,
+            condition.condition,
+            condition.rate,
+            seed=stream_seed(seed, *stream_name, *further),
+            protect=vital(text) if condition.protected else (),
+        )
+        damaged[str(name)] = corrupted.text
+        edits += len(corrupted.edits)
+    return damaged, edits

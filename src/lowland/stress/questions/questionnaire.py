@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -18,9 +18,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from lowland.ground.asked import Asked, Whole
-from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.mistakes import Mistake
 from lowland.stress.questions.items import Item, Language, languages, messy_items, multilingual_items
 from lowland.stress.questions.mitigations import MITIGATIONS, prepared, system_prompt
+from lowland.stress.questions.words import Words, chosen, word
 from lowland.text.corruptions import ALL, CORRUPTIONS, corrupt
 from lowland.text.levels import DEFAULT_LEVELS, levels_of, rate_of
 from lowland.text.protection import PROTECT
@@ -76,43 +77,12 @@ class Question:
         return ":".join([*parts, "protected"] if self.protected else parts)
 
 
-def _word(value: object) -> str:
-    """Return a value as text. YAML reads an unquoted yes or no as a truth value; turn it back."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value).strip()
-
-
-def _words(value: object) -> tuple[str, ...]:
-    """Return a list of words from a list, from text with commas between the words, or from one value."""
-    if isinstance(value, str):
-        value = value.split(",")
-    return tuple(_word(item) for item in (value if isinstance(value, list | tuple) else [value]))
-
-
-def _chosen(kind: str, names: Sequence[str], allowed: Collection[str]) -> tuple[str, ...]:
-    """Return each name once, or all allowed names for "all" and for an empty list.
-
-    Raises:
-        Mistake: with one sentence for each name that does not exist.
-    """
-    if not names or ALL in names:
-        return tuple(allowed)
-    if problems := [one_of(kind, name, [*allowed, ALL]) for name in names if name not in allowed]:
-        raise Mistake(*problems)
-    return tuple(dict.fromkeys(names))
-
-
 def _chosen_corruptions(names: tuple[str, ...]) -> tuple[str, ...]:
-    return _chosen("corruption", names, CORRUPTIONS)
+    return chosen("corruption", names, CORRUPTIONS)
 
 
 def _chosen_levels(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(levels_of(names))
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-"""Names in a list, or in one text with commas between them, as Inspect's option `-T` passes them."""
 
 
 class Questionnaire(Asked):
@@ -138,7 +108,7 @@ class Questionnaire(Asked):
     @classmethod
     def _resolve_mitigations(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         """Resolve the names; "none" is always included, since the mitigations are compared with it."""
-        return tuple(dict.fromkeys(["none", *_chosen("mitigation", names, MITIGATIONS[cls.eval])]))
+        return tuple(dict.fromkeys(["none", *chosen("mitigation", names, MITIGATIONS[cls.eval])]))
 
     @abstractmethod
     def questions(self) -> list[Question]:
@@ -167,7 +137,7 @@ class MessyQuestionnaire(Questionnaire):
     """kinds of damage to the text"""
     levels: Annotated[Words, AfterValidator(_chosen_levels)] = DEFAULT_LEVELS
     """amounts of damage: light, heavy, ladder (five rates), or rates such as 0.1"""
-    protect: Annotated[Literal["no", "yes", "both"], BeforeValidator(_word)] = "no"
+    protect: Annotated[Literal["no", "yes", "both"], BeforeValidator(word)] = "no"
     """leave the names and numbers that an answer depends on undamaged; both asks either way"""
     seed: Whole = 0
     """seed of the damage"""
@@ -229,7 +199,7 @@ class MultilingualQuestionnaire(Questionnaire):
                 f"{info.data['items']} has no language '{REFERENCE_LANGUAGE}', which the others are compared with;"
                 " add its file"
             )
-        return tuple(dict.fromkeys([REFERENCE_LANGUAGE, *_chosen("language", names, allowed)]))
+        return tuple(dict.fromkeys([REFERENCE_LANGUAGE, *chosen("language", names, allowed)]))
 
     def questions(self) -> list[Question]:
         """Return each item in every language, with every mitigation."""

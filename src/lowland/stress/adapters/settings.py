@@ -1,0 +1,63 @@
+"""Settings of a stress test of fine-tuned runs. The command line makes its options of them; no torch in here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from lowland.ground.asked import Asked, NotEmpty, Several, Truth, Whole
+from lowland.ground.mistakes import Mistake
+from lowland.stress.questions.words import Words, chosen
+from lowland.text.corruptions import ALL, CORRUPTIONS
+from lowland.text.levels import DEFAULT_LEVELS, levels_of
+
+NONE, NORMALISE = "none", "normalise"
+MITIGATIONS = (NONE, NORMALISE)
+"""Mitigations for a classifier: it takes no prompt, so only its input can be changed."""
+
+
+def _chosen_corruptions(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise Mistake("corruptions is empty; name at least one, or all")
+    return chosen("corruption", names, CORRUPTIONS)
+
+
+def _chosen_mitigations(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Always include "none": the mitigations are compared with it."""
+    wanted = {NONE, *chosen("mitigation", names or (NONE,), MITIGATIONS)}
+    return tuple(name for name in MITIGATIONS if name in wanted)
+
+
+def _chosen_levels(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(levels_of(names))
+
+
+class AdapterStressSettings(Asked):
+    """Fine-tuned runs, and the damage to the test texts that they are asked."""
+
+    model_config = ConfigDict(validate_default=True)
+
+    runs: Annotated[Several[Path], NotEmpty]
+    """folders of finished runs of one study"""
+    corruptions: Annotated[Words, AfterValidator(_chosen_corruptions)] = (ALL,)
+    """kinds of damage to the text"""
+    levels: Annotated[Words, AfterValidator(_chosen_levels)] = DEFAULT_LEVELS
+    """amounts of damage: light, heavy, ladder (five rates), or rates such as 0.1"""
+    protect: Literal["no", "yes", "both"] = "no"
+    """leave names and numbers undamaged; both asks either way"""
+    mitigations: Annotated[Words, AfterValidator(_chosen_mitigations)] = (NONE,)
+    """none, normalise (each text is cleaned before it is read, undamaged texts, too), or all"""
+    limit: Annotated[Whole, Field(ge=1)] | None = None
+    """use at most N texts of each test set, drawn by the seed"""
+    seed: Whole = 0
+    """seed of the damage"""
+    data: Path | None = None
+    """the task's data file, if it has moved"""
+    test_data: Path | None = None
+    """its file with the test set, if it has moved"""
+    fresh: Truth = False
+    """ask again although a finished test exists"""
+    out: Path = Path("runs")
+    """folder of the records"""
