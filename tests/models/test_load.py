@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from lowland.ground.recipe import DEFAULT_MODEL, Recipe
+from lowland.ground.spec import run_spec
 from torch import nn
 from transformers import BertModel
 
 from lowland import LoRAConfig, add_lora, load_adapter, save_adapter
 from lowland.ground.mistakes import Mistake
-from lowland.ground.recipe import DEFAULT_MODEL, Recipe
-from lowland.ground.spec import run_spec
 from lowland.models.find import PACKAGED_SHA256, find_model
 from lowland.models.formats import answer_in_fp32, hold_base_in, number_format
 from lowland.models.load import load_classifier, load_tokenizer

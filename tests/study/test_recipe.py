@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from lowland.ground.mistakes import Mistake, one_of
 from lowland.ground.recipe import DATA, TRAINING, Recipe, read_field, read_recipe
 from lowland.ground.spec import run_spec
+
+from lowland.ground.mistakes import Mistake, one_of
 from lowland.ground.store import key_of
 
 TASKS = ("financial-demo", "financial-phrasebank", "sms-spam", "classification")

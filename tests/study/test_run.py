@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+from lowland.ground.recipe import Recipe, read_recipe
+from lowland.study.grid import grid
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.recipe import Recipe, read_recipe
 from lowland.ground.records import read_predictions, read_record
 from lowland.study import run as study
-from lowland.study.grid import grid
 from lowland.study.run import run_study
 from lowland.train.methods import method_named
 
