@@ -165,7 +165,8 @@ def source(tiny_model: Path) -> ModelSource:
 def job_of(method: str, data: TaskData, source: ModelSource, seed: int = 42, **changes: object) -> Job:
     """A job for a method on these data and this model, in fp32 where nothing else is asked for."""
     values = {"task": "classification", "dtype": "fp32", "out": "runs", **changes}
-    recipe = Recipe(**{**values, "methods": [{method: values.pop("own")} if "own" in values else method]})
+    own = values.pop("own", None)
+    recipe = Recipe(**{**values, "methods": [{method: own} if own else method]})
     (choice,) = recipe.methods
     assert recipe.dtype != "auto"
     return Job(

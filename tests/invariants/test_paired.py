@@ -11,10 +11,9 @@ from peft import PeftModel
 from transformers import TrainerCallback
 
 from lowland.models.find import ModelSource
-from lowland.tasks.classification import TextData
-from lowland.train.fit import Trained, train
+from lowland.tasks.base import TaskData
 from lowland.train.methods import METHODS
-from tests.train.test_fit import spec_of
+from tests.train.runs import Run, run
 
 
 class Watch(TrainerCallback):
@@ -27,8 +26,10 @@ class Watch(TrainerCallback):
         self, args: object, state: object, control: object, model: torch.nn.Module, **rest
     ) -> None:
         base = model.get_base_model() if isinstance(model, PeftModel) else model
-        head = {name: one for name, one in base.named_parameters() if name.startswith("classifier")}
-        (self.head,) = [one.detach().clone() for one in head.values() if one.ndim == 2 and one.requires_grad]
+        head = {name: weight for name, weight in base.named_parameters() if name.startswith("classifier")}
+        (self.head,) = [
+            weight.detach().clone() for weight in head.values() if weight.ndim == 2 and weight.requires_grad
+        ]
         self.masks: list[torch.Tensor] = []
         model.register_forward_pre_hook(self._note, with_kwargs=True)
         base.bert.embeddings.dropout.register_forward_hook(
@@ -40,14 +41,14 @@ class Watch(TrainerCallback):
             self.batches.append(kwargs["input_ids"].flatten().tolist())
 
 
-def watched(data: TextData, source: ModelSource, method: str, **changes: object) -> tuple[Watch, Trained]:
+def watched(data: TaskData, source: ModelSource, method: str, **changes: object) -> tuple[Watch, Run]:
     watch = Watch()
-    return watch, train(spec_of(method, **changes), data, source, callbacks=[watch])
+    return watch, run(method, data, source, callbacks=[watch], **changes)
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_all_methods_see_the_same_head_batches_and_masks(
-    data: TextData, source: ModelSource, dtype: str
+    data: TaskData, source: ModelSource, dtype: str
 ) -> None:
     first, *others = [watched(data, source, name, dtype=dtype)[0] for name in METHODS]
     assert len(first.batches) > 4
@@ -62,7 +63,7 @@ def test_all_methods_see_the_same_head_batches_and_masks(
     assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in masks)
 
 
-def test_epochs_have_different_orders_and_each_text_once(data: TextData, source: ModelSource) -> None:
+def test_epochs_have_different_orders_and_each_text_once(data: TaskData, source: ModelSource) -> None:
     watch, _ = watched(data, source, "lora", batch_size=8)
     half = len(watch.batches) // 2
     assert watch.batches[:half] != watch.batches[half:]
@@ -73,46 +74,46 @@ def test_epochs_have_different_orders_and_each_text_once(data: TextData, source:
     assert tokens[0] == tokens[1]
 
 
-def same(a: Trained, b: Trained) -> bool:
+def same(a: Run, b: Run) -> bool:
     timed = ("runtime", "per_second")
     histories = [
-        [{k: v for k, v in entry.items() if not any(t in k for t in timed)} for entry in one.history]
-        for one in (a, b)
+        [{k: v for k, v in entry.items() if not any(t in k for t in timed)} for entry in each.history]
+        for each in (a, b)
     ]
     return histories[0] == histories[1] and a.predictions.equals(b.predictions) and a.scores == b.scores
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_rho_zero_trains_as_lora_to_the_bit_and_a_run_repeats_itself(
-    data: TextData, source: ModelSource, dtype: str
+    data: TaskData, source: ModelSource, dtype: str
 ) -> None:
-    lora = train(spec_of("lora", dtype=dtype, dropout=0.1), data, source)
-    assert same(lora, train(spec_of("lora", dtype=dtype, dropout=0.1), data, source))
-    assert same(lora, train(spec_of("flat-lora", dtype=dtype, dropout=0.1, rho=0.0), data, source))
-    assert not same(lora, train(spec_of("flat-lora", dtype=dtype, dropout=0.1, rho=0.3), data, source))
-    assert not same(lora, train(spec_of("lora", dtype=dtype, dropout=0.1, seed=1), data, source))
+    lora = run("lora", data, source, dtype=dtype, dropout=0.1)
+    assert same(lora, run("lora", data, source, dtype=dtype, dropout=0.1))
+    assert same(lora, run("flat-lora", data, source, dtype=dtype, dropout=0.1, rho=0.0))
+    assert not same(lora, run("flat-lora", data, source, dtype=dtype, dropout=0.1, rho=0.3))
+    assert not same(lora, run("lora", data, source, dtype=dtype, dropout=0.1, seed=1))
 
 
-def test_the_global_generators_are_left_as_they_were(data: TextData, source: ModelSource) -> None:
+def test_the_global_generators_are_left_as_they_were(data: TaskData, source: ModelSource) -> None:
     before = torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
-    train(spec_of("flat-lora"), data, source)
+    run("flat-lora", data, source)
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert (before[1] == np.random.get_state()[1]).all()
     assert before[2] == random.getstate()
 
 
-def test_accumulation_sees_the_same_texts_in_each_optimizer_step(data: TextData, source: ModelSource) -> None:
+def test_accumulation_sees_the_same_texts_in_each_optimizer_step(data: TaskData, source: ModelSource) -> None:
     whole, _ = watched(data, source, "lora", batch_size=16)
     parts, _ = watched(data, source, "lora", batch_size=4, accumulation=4)
     steps = len(whole.batches) // 2
     assert steps > 5
     for step in range(steps - 1):  # the last group is smaller in one, and padded alone in the other
-        four = [one for batch in parts.batches[4 * step : 4 * step + 4] for one in batch]
+        four = [token for batch in parts.batches[4 * step : 4 * step + 4] for token in batch]
         assert sorted(filter(None, whole.batches[step])) == sorted(filter(None, four))
 
 
 def test_the_batches_stay_the_same_where_the_adapters_draw_dropout_of_their_own(
-    data: TextData, source: ModelSource
+    data: TaskData, source: ModelSource
 ) -> None:
     full, lora = (watched(data, source, name, dropout=0.1)[0] for name in ("full", "lora"))
     assert full.batches == lora.batches

@@ -13,13 +13,12 @@ from transformers import BertModel
 
 from lowland import LoRAConfig, add_lora, load_adapter, save_adapter
 from lowland.ground.mistakes import Mistake
-from lowland.ground.recipe import DEFAULT_MODEL, Recipe
-from lowland.ground.spec import run_spec
-from lowland.models.find import PACKAGED_SHA256, find_model
+from lowland.models.find import DEFAULT_MODEL, PACKAGED_SHA256, find_model
 from lowland.models.formats import answer_in_fp32, hold_base_in, number_format
-from lowland.models.load import load_classifier, load_tokenizer
-from lowland.train.methods import METHODS
+from lowland.models.load import LoadedModel, load_classifier, load_tokenizer
+from lowland.study.recipe import Recipe
 from tests.conftest import bert_config
+from tests.train.runs import adapt
 
 
 def test_a_folder_is_taken_as_it_is(tiny_model: Path) -> None:
@@ -56,12 +55,12 @@ def test_without_hub_and_package_the_error_says_what_to_do(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ["somebody/some-model", "./nowhere", "bert-base"])
 def test_no_other_model_is_put_in_its_place(name: str) -> None:
-    with pytest.raises(Mistake, match=r"cannot be had from the hub|is no folder"):
+    with pytest.raises(Mistake, match=r"cannot be loaded from the hub|is not a folder"):
         find_model(name)
 
 
 def test_a_revision_of_the_default_model_is_never_the_package() -> None:
-    with pytest.raises(Mistake, match="cannot be had"):
+    with pytest.raises(Mistake, match="cannot be loaded from the hub"):
         find_model(DEFAULT_MODEL, revision="abc")
 
 
@@ -79,7 +78,7 @@ def test_damaged_weights_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_model, folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(Mistake, match="holds no model that can classify"):
+    with pytest.raises(Mistake, match="holds no model that can classify sequences"):
         load_classifier(folder, ["a", "b"], load_tokenizer(folder))
 
 
@@ -90,7 +89,7 @@ def test_a_tokenizer_without_padding_pads_with_its_end(tmp_path: Path, tiny_mode
     assert load_tokenizer(tmp_path).pad_token == "[SEP]"
 
 
-def labelled(folder: Path, seed: int = 0) -> object:
+def labelled(folder: Path, seed: int = 0) -> LoadedModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return load_classifier(folder, ["a", "b"], load_tokenizer(folder))
@@ -104,19 +103,18 @@ def test_what_a_checkpoint_lacks_is_trained_and_saved_with_the_adapter(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         BertModel(bert_config(), add_pooling_layer=False).save_pretrained(folder)
-    model = labelled(folder, seed=1)
-    assert model.fresh_modules == ("bert.pooler.dense",)
-    method = METHODS["lora"]
-    method.adapt(model, run_spec(Recipe(rank=2), "lora", 1, method.options))
+    loaded = labelled(folder, seed=1)
+    assert loaded.fresh_backbone == ("bert.pooler.dense",)
+    model = adapt("lora", loaded, rank=2).model
     assert model.bert.pooler.dense.weight.requires_grad
-    again = load_adapter(labelled(folder, seed=2), save_adapter(model, tmp_path / "adapter"))
+    again = load_adapter(labelled(folder, seed=2).model, save_adapter(model, tmp_path / "adapter"))
     tokens = torch.tensor([[4, 5, 6]])
     assert torch.equal(again.eval()(tokens).logits, model.eval()(tokens).logits)
 
 
 def test_a_head_that_was_drawn_is_named(tiny_model: Path, tmp_path: Path) -> None:
     assert labelled(tiny_model).fresh_head == ("classifier",)
-    labelled(tiny_model).save_pretrained(tmp_path)
+    labelled(tiny_model).model.save_pretrained(tmp_path)
     tokenizer = load_tokenizer(tiny_model)
     assert load_classifier(tmp_path, ["a", "b"], tokenizer).fresh_head == ()
     with torch.random.fork_rng():
@@ -139,7 +137,9 @@ def test_weights_that_do_not_fit_their_config_are_refused(tiny_model: Path, tmp_
 def test_a_half_precision_checkpoint_is_trained_in_float32(tiny_model: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_model, tmp_path / "half")
     BertModel.from_pretrained(tiny_model, dtype=torch.float16).save_pretrained(tmp_path / "half")
-    assert {one.dtype for one in labelled(tmp_path / "half").parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in labelled(tmp_path / "half").model.parameters()} == {
+        torch.float32
+    }
 
 
 def test_another_tokenizer_or_config_is_another_model(tiny_model: Path, tmp_path: Path) -> None:
@@ -173,12 +173,12 @@ def test_a_gpu_without_bf16_is_not_made_to_emulate_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     assert number_format("auto") == "fp32"
-    with pytest.raises(Mistake, match="which this GPU has not"):
+    with pytest.raises(Mistake, match="this GPU does not support it"):
         number_format("bf16")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     assert number_format("auto") == number_format("bf16") == "bf16"
     with pytest.raises(Mistake, match="did you mean 'fp32'"):
-        number_format("fp23")
+        Recipe(dtype="fp23")
 
 
 def test_the_frozen_base_is_held_in_bf16_and_nothing_else(bert: nn.Module) -> None:

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.recipe import Recipe, read_recipe
 from lowland.ground.records import read_predictions, read_record
 from lowland.study import run as study
-from lowland.study.grid import grid
+from lowland.study.plan import plan
+from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
-from lowland.train.methods import method_named
+from lowland.train.job import Job
 
 WIDE_FIRST = ((".*", 3), ("query", 1))
 
@@ -37,9 +37,10 @@ def recipe(tmp_path: Path, texts: Path, tiny_model: Path) -> Callable[..., Recip
             "seeds": [1, 2],
             "epochs": 1,
             "rank": 2,
+            "dtype": "fp32",
             "out": str(tmp_path / "runs"),
         }
-        return read_recipe({**given, **changes}, tasks=["classification"], methods=method_named)
+        return Recipe(**{**given, **changes})
 
     return make
 
@@ -61,12 +62,13 @@ def comparable(folder: Path) -> dict[str, Any]:
     }
 
 
-def test_the_grid_goes_seed_by_seed(recipe: Callable[..., Recipe]) -> None:
-    specs = grid(recipe(methods=["full", "lora"], seeds=[3, 1]))
-    assert [(one.method, one.seed) for one in specs] == [("full", 3), ("lora", 3), ("full", 1), ("lora", 1)]
-    assert specs[0].training["lr"] == 5e-5  # the default recipe's override
-    assert specs[1].training["lr"] == 5e-4
-    assert "rank" not in specs[0].options
+def test_the_plan_goes_seed_by_seed(recipe: Callable[..., Recipe]) -> None:
+    jobs = plan(recipe(methods=["full", "lora"], seeds=[3, 1]))
+    order = [(job.method.name, job.seed) for job in jobs]
+    assert order == [("full", 3), ("lora", 3), ("full", 1), ("lora", 1)]
+    assert jobs[0].settings.lr == 5e-5  # the method's default
+    assert jobs[1].settings.lr == 5e-4
+    assert "rank" not in jobs[0].asked()["method"]
 
 
 def test_the_same_study_twice_leaves_the_same_records(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
@@ -83,7 +85,7 @@ def test_a_finished_run_is_not_run_again_but_with_fresh(
     folders = run_study(recipe())
     stamps = [(one / "record.json").stat().st_mtime_ns for one in folders]
     with monkeypatch.context() as patch:
-        patch.setattr(study, "train", lambda *args: pytest.fail("trained again"))
+        patch.setattr(study, "fit", lambda *args: pytest.fail("trained again"))
         assert run_study(recipe()) == folders
     assert [(one / "record.json").stat().st_mtime_ns for one in folders] == stamps
     before = [comparable(one) for one in folders]
@@ -113,7 +115,7 @@ def test_what_bears_on_a_method_changes_its_key_and_nothing_else_does(
 
 def test_one_thing_has_one_key(recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
     row = run_study(recipe(methods=["flat-lora"], seeds=[1]))
-    monkeypatch.setattr(study, "train", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(study, "fit", lambda *args: pytest.fail("trained again"))
     assert run_study(recipe(methods=["flat+lora"], seeds=[1], neftune_alpha=1.0)) == row
 
 
@@ -130,15 +132,15 @@ def test_neftune_is_a_run_of_its_own_keyed_by_its_alpha(recipe: Callable[..., Re
 def test_a_failed_run_is_recorded_told_and_run_again(
     recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = study.train
+    real = study.fit
 
-    def fail(spec: Any, *rest: Any) -> Any:
-        if spec.method == "flat-lora":
+    def fail(job: Job, *rest: Any) -> Any:
+        if job.method.name == "flat-lora":
             raise RuntimeError("out of memory")
-        return real(spec, *rest)
+        return real(job, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(study, "train", fail)
+        patch.setattr(study, "fit", fail)
         folders = run_study(recipe(seeds=[1]))
     records = [read_record(one) for one in folders]
     assert [one.status for one in records] == ["finished", "failed"]
@@ -155,7 +157,7 @@ def test_a_failure_never_replaces_a_good_run(
     def fail(*args: Any) -> Any:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(study, "train", fail)
+    monkeypatch.setattr(study, "fit", fail)
     (failed,) = run_study(recipe(methods=["lora"], seeds=[1]), fresh=True)
     assert comparable(folder) == before
     assert read_record(failed).status == "failed"
@@ -171,11 +173,11 @@ def test_what_stops_a_study_leaves_nothing_half_written(
 ) -> None:
     (kept,) = run_study(recipe(methods=["lora"], seeds=[1]))
 
-    def stop(spec: Any, data: Any, source: Any, folder: Path, callbacks: Any) -> Any:
+    def stop(folder: Path, history: Any) -> Any:
         (folder / "history.jsonl").write_text("half")
         raise error
 
-    monkeypatch.setattr(study, "train", stop)
+    monkeypatch.setattr(study, "write_history", stop)
     with pytest.raises(type(error)):
         run_study(recipe())
     left = {one.name for one in (tmp_path / "runs").iterdir()}
@@ -198,7 +200,7 @@ def test_killed_at_any_time_and_started_again_the_study_is_the_same(
             str(texts),
         ),
         *("--model", str(tiny_model), "--methods", "lora", "flat-lora", "--seeds", "1", "2", "--epochs", "8"),
-        *("--rank", "2", "--out", str(tmp_path / "killed")),
+        *("--rank", "2", "--dtype", "fp32", "--out", str(tmp_path / "killed")),
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 120
@@ -224,7 +226,7 @@ def test_killed_at_any_time_and_started_again_the_study_is_the_same(
 def test_a_record_says_what_was_done_on_what(recipe: Callable[..., Recipe], tiny_model: Path) -> None:
     (folder,) = run_study(recipe(methods=["flat-lora"], seeds=[1]))
     record = read_record(folder)
-    assert record.asked["options"]["rho"] == 0.05
+    assert record.asked["method"]["rho"] == 0.05
     assert record.model["origin"] == "folder"
     assert (
         len(record.model["sha256"]) == len(record.data["sha256"]) == len(record.code["source_sha256"]) == 64

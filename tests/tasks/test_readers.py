@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lowland.ground.recipe import DATA, Recipe
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.recipe import DATA, Recipe
 from lowland.models import hub
 from lowland.tasks import readers
 from lowland.tasks.readers import (

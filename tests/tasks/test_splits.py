@@ -13,9 +13,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lowland.ground.recipe import DATA, Recipe
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.recipe import DATA, Recipe
 from lowland.tasks.classification import TextData, score
 from lowland.tasks.readers import read_phrasebank, read_sms
 from lowland.tasks.splits import make_splits

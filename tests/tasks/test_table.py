@@ -11,9 +11,9 @@ from typing import Any
 import huggingface_hub
 import pandas as pd
 import pytest
+from lowland.ground.recipe import DATA, Recipe
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.recipe import DATA, Recipe
 from lowland.tasks.table import TASKS, load_task
 from tests.conftest import table_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +18,26 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertModel, T5Config, T5ForSequenceClassification, TrainerCallback
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.recipe import DATA, DEFAULT_MODEL, Recipe
-from lowland.ground.spec import RunSpec, run_spec
-from lowland.models.find import ModelSource, find_model
+from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
 from lowland.models.load import load_classifier, load_tokenizer
-from lowland.tasks.classification import TextData, score
-from lowland.tasks.table import load_task
-from lowland.train.fit import Diverged, Trained, check, train
-from lowland.train.methods import METHODS, method_named
-
-LRS = {"rslora": 0.006, "lora-plus": 0.001, "dora": 0.02, "vera": 0.1, "ia3": 0.02}
-"""Learning rates that suit so small a model; 0.01 for the rest."""
-
-
-def spec_of(method: str, seed: int = 42, **changes: object) -> RunSpec:
-    row = method.rpartition("+")[2]
-    given = {"lr": LRS.get(row, 0.01), "rank": 32 if row == "vera" else 4}
-    recipe = Recipe(**{"epochs": 2, "overrides": {}, **given, **changes})
-    return run_spec(recipe, method, seed, method_named(method).options)
+from lowland.study.plan import plan
+from lowland.study.recipe import Recipe
+from lowland.study.run import run_job
+from lowland.tasks.base import Split, TaskData
+from lowland.tasks.table import task_named
+from lowland.train.fit import Diverged, check_methods_fit, fit
+from lowland.train.methods import METHODS
+from tests.train.runs import run, run_job_of, small_job
 
 
 @pytest.fixture
-def source_for(data: TextData, source: ModelSource, tmp_path: Path) -> Callable[[str], ModelSource]:
+def source_for(data: TaskData, source: ModelSource, tmp_path: Path) -> Callable[[str], ModelSource]:
     """The tiny model; for (IA)³ one whose body has seen the task: on a random one it has nothing to rescale."""
 
     def make(method: str) -> ModelSource:
         if not method.endswith("ia3"):
             return source
-        train(spec_of("full", epochs=6), data, source, tmp_path)
+        run("full", data, source, epochs=6, folder=tmp_path)
         BertModel.from_pretrained(tmp_path / "model").save_pretrained(tmp_path / "body")
         load_tokenizer(source.folder).save_pretrained(tmp_path / "body")
         return find_model(str(tmp_path / "body"))
@@ -53,11 +46,10 @@ def source_for(data: TextData, source: ModelSource, tmp_path: Path) -> Callable[
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_it_learns(data: TextData, source_for: Callable[[str], ModelSource], method: str) -> None:
-    trained = train(spec_of(method, epochs=6), data, source_for(method))
+def test_it_learns(data: TaskData, source_for: Callable[[str], ModelSource], method: str) -> None:
+    trained = run(method, data, source_for(method), epochs=6)
     assert trained.scores["test"]["accuracy"] > 0.75  # half of them by chance
-    losses = [entry["loss"] for entry in trained.history if "loss" in entry]
-    assert losses[-1] < losses[0]
+    assert trained.losses[-1] < trained.losses[0]
 
 
 COMPOSED = (
@@ -68,33 +60,34 @@ COMPOSED = (
 
 @pytest.mark.parametrize("method", COMPOSED)
 def test_a_composed_method_learns(
-    data: TextData, source_for: Callable[[str], ModelSource], method: str
+    data: TaskData, source_for: Callable[[str], ModelSource], method: str
 ) -> None:
     """The tiny model's embeddings are small, and so is the noise on them here."""
-    trained = train(spec_of(method, epochs=10, neftune_alpha=0.1), data, source_for(method))
+    trained = run(method, data, source_for(method), epochs=10, neftune_alpha=0.1)
     assert trained.scores["test"]["accuracy"] > 0.75
-    assert losses(trained)[-1] < losses(trained)[0]
+    assert trained.losses[-1] < trained.losses[0]
 
 
-def test_predictions_hold_the_scores(data: TextData, source: ModelSource) -> None:
-    trained = train(spec_of("lora"), data, source)
+def test_predictions_hold_the_scores(data: TaskData, source: ModelSource) -> None:
+    trained = run("lora", data, source)
     table, split = trained.predictions, data.splits["test"]
     assert list(table["example"]) == list(split.examples)
+    assert list(table["label"]) == list(split["label"])
+    assert trained.scores["test"] == task_named("classification").summarise(split, table)
+    assert trained.scores["test"]["accuracy"] == (table["label"] == table["predicted"]).mean()
+    assert (table["score"] == (table["label"] == table["predicted"])).all()
     names = np.array(data.label_names)
-    assert (table["label"] == names[split.labels]).all()
-    number = {name: i for i, name in enumerate(names)}
-    assert trained.scores["test"] == score(split.labels, table["predicted"].map(number).to_numpy())
     probabilities = table[[f"p_{name}" for name in names]].to_numpy()
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-12)
     assert (names[probabilities.argmax(1)] == table["predicted"]).all()
 
 
-def test_a_diverging_run_is_stopped(data: TextData, source: ModelSource) -> None:
+def test_a_diverging_run_is_stopped(data: TaskData, source: ModelSource) -> None:
     with pytest.raises(Diverged, match="smaller lr"):
-        train(spec_of("full", lr=1e30, warmup=0.0, epochs=30), data, source)
+        fit(small_job("full", data, source, lr=1e30, warmup=0.0, epochs=30))
 
 
-def test_nothing_looks_at_the_test_set_before_the_end(data: TextData, source: ModelSource) -> None:
+def test_nothing_looks_at_the_test_set_before_the_end(data: TaskData, source: ModelSource) -> None:
     class Seen(TrainerCallback):
         def __init__(self) -> None:
             self.sizes: list[int] = []
@@ -106,22 +99,48 @@ def test_nothing_looks_at_the_test_set_before_the_end(data: TextData, source: Mo
             self.sizes.append(len(eval_dataloader.dataset))
 
     seen = Seen()
-    train(spec_of("lora", epochs=3), data, source, callbacks=[seen])
+    fit(small_job("lora", data, source, epochs=3), [seen])
     assert seen.sizes == [len(data.splits["validation"])] * 3
+
+
+class NeverRead(Split):
+    """A split that must not be looked at."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("columns", "examples", "groups", "categories"):
+            pytest.fail(f"{name} of a test set was read")
+        return super().__getattribute__(name)
+
+
+def test_fit_never_reads_a_test_set(data: TaskData, source: ModelSource) -> None:
+    test_set = data.splits["test"]
+    hidden = NeverRead.__new__(NeverRead)
+    for name in ("columns", "examples", "groups", "categories"):
+        object.__setattr__(hidden, name, getattr(test_set, name))
+    with pytest.raises(pytest.fail.Exception, match="was read"):
+        len(hidden)
+    splits = {**data.splits, "test": hidden, "another": hidden}
+    unread, open_ = (
+        fit(small_job("flat-lora", some, source, epochs=1)) for some in (replace(data, splits=splits), data)
+    )
+    assert unread.validation == open_.validation
 
 
 @pytest.mark.slow
 @pytest.mark.data
 def test_lora_learns_the_phrasebank(shared_data: Callable[[str], Path]) -> None:
+    file = shared_data("financial_phrasebank/Sentences_50Agree.txt")
     recipe = Recipe(
-        task="financial-phrasebank", data=str(shared_data("financial_phrasebank/Sentences_50Agree.txt"))
+        task={"name": "financial-phrasebank", "data": str(file)},
+        model=DEFAULT_MODEL,
+        methods=["lora"],
+        seeds=[42],
     )
-    data = load_task(recipe.task, {name: getattr(recipe, name) for name in DATA})
-    spec = run_spec(recipe, "lora", 42, METHODS["lora"].options)
-    assert train(spec, data, find_model(DEFAULT_MODEL)).scores["test"]["accuracy"] >= 0.80
+    (job,) = plan(recipe)
+    assert run_job_of(job).scores["test"]["accuracy"] >= 0.80
 
 
-def test_an_encoder_decoder_can_be_trained(data: TextData, tiny_model: Path, tmp_path: Path) -> None:
+def test_an_encoder_decoder_can_be_trained(data: TaskData, tiny_model: Path, tmp_path: Path) -> None:
     sizes = {"d_model": 16, "d_ff": 32, "num_layers": 1, "num_heads": 2, "d_kv": 8, "vocab_size": 64}
     T5ForSequenceClassification(T5Config(**sizes, decoder_start_token_id=0, eos_token_id=3)).save_pretrained(
         tmp_path
@@ -129,41 +148,38 @@ def test_an_encoder_decoder_can_be_trained(data: TextData, tiny_model: Path, tmp
     tokenizer = load_tokenizer(tiny_model)
     tokenizer._tokenizer.post_processor = TemplateProcessing(single="$A [SEP]", special_tokens=[("[SEP]", 3)])
     tokenizer.save_pretrained(tmp_path)
-    trained = train(spec_of("flat-lora", epochs=1), data, find_model(str(tmp_path)))
-    assert 0 < trained.parameters["share"] < 1
+    trained = run("flat-lora", data, find_model(str(tmp_path)), epochs=1)
+    assert 0 < trained.fitted.parameters["share"] < 1
 
 
-def test_weights_are_kept_only_where_asked(data: TextData, source: ModelSource, tmp_path: Path) -> None:
-    train(spec_of("lora", epochs=1, keep_weights=False), data, source, tmp_path)
-    assert not (tmp_path / "adapter").exists()
-    train(spec_of("lora", epochs=1), data, source, tmp_path)
-    assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
-
-
-def losses(trained: Trained) -> list[float]:
-    return [entry["loss"] for entry in trained.history if "loss" in entry]
+def test_weights_are_kept_only_where_asked(data: TaskData, source: ModelSource, tmp_path: Path) -> None:
+    asked = {"epochs": 1, "out": str(tmp_path)}
+    without = run_job(small_job("lora", data, source, **asked, keep_weights=False))
+    assert not (without / "adapter").exists()
+    kept = run_job(small_job("lora", data, source, **asked))
+    assert (kept / "adapter" / "adapter_model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_repeats_itself_to_the_bit(data: TextData, source: ModelSource, method: str) -> None:
-    one, again = (train(spec_of(method, dropout=0.1), data, source) for _ in range(2))
-    assert losses(one) == losses(again)
-    assert one.predictions.equals(again.predictions)
+def test_a_run_repeats_itself_to_the_bit(data: TaskData, source: ModelSource, method: str) -> None:
+    first, again = (run(method, data, source, dropout=0.1) for _ in range(2))
+    assert first.losses == again.losses
+    assert first.predictions.equals(again.predictions)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_it_learns_in_bf16_and_keeps_what_it_learned_in_fp32(
-    data: TextData, source_for: Callable[[str], ModelSource], method: str, tmp_path: Path
+    data: TaskData, source_for: Callable[[str], ModelSource], method: str, tmp_path: Path
 ) -> None:
     source, folder = source_for(method), tmp_path / "run"
-    trained = train(spec_of(method, epochs=6, dtype="bf16"), data, source, folder)
-    assert losses(trained)[-1] < losses(trained)[0]
+    trained = run(method, data, source, epochs=6, dtype="bf16", folder=folder)
+    assert trained.losses[-1] < trained.losses[0]
     assert trained.scores["test"]["accuracy"] > 0.75
     (file,) = folder.glob("*/*.safetensors")
-    assert {one.dtype for one in load_file(file).values()} == {torch.float32}
-    plain = train(spec_of(method, epochs=6, dtype="fp32"), data, source)
-    assert losses(trained) != losses(plain)  # it was bf16 indeed
-    np.testing.assert_allclose(losses(trained)[:3], losses(plain)[:3], atol=0.03)
+    assert {tensor.dtype for tensor in load_file(file).values()} == {torch.float32}
+    plain = run(method, data, source, epochs=6, dtype="fp32")
+    assert trained.losses != plain.losses  # it was bf16 indeed
+    np.testing.assert_allclose(trained.losses[:3], plain.losses[:3], atol=0.03)
 
 
 class Look(TrainerCallback):
@@ -188,9 +204,9 @@ class Look(TrainerCallback):
 
 
 @pytest.mark.parametrize("method", ["lora", "flat-lora", "dora"])
-def test_the_base_is_held_in_bf16_and_never_written(data: TextData, source: ModelSource, method: str) -> None:
+def test_the_base_is_held_in_bf16_and_never_written(data: TaskData, source: ModelSource, method: str) -> None:
     look = Look()
-    train(spec_of(method, epochs=1, dtype="bf16"), data, source, callbacks=[look])
+    fit(small_job(method, data, source, epochs=1, dtype="bf16"), [look])
     assert {str(one.dtype) for one in look.logits} == {"torch.float32"}
     assert any(not torch.equal(one, one.bfloat16().float()) for one in look.logits)
     assert look.formats == {torch.bfloat16}  # of autocast
@@ -201,44 +217,47 @@ def test_the_base_is_held_in_bf16_and_never_written(data: TextData, source: Mode
 
 
 def test_auto_is_fp32_on_a_processor_without_fast_bf16(
-    data: TextData, source: ModelSource, monkeypatch: pytest.MonkeyPatch
+    texts: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    auto, plain = (train(spec_of("lora", epochs=1, dtype=one), data, source) for one in ("auto", "fp32"))
-    assert auto.predictions.equals(plain.predictions)
+    asked = {"task": {"name": "classification", "data": str(texts)}, "model": str(tiny_model)}
+    asked |= {"methods": ["lora"], "seeds": [42], "epochs": 1, "rank": 4, "lr": 0.01}
+    (auto,), (plain,) = (plan(Recipe(**asked, dtype=dtype)) for dtype in ("auto", "fp32"))
+    assert (auto.dtype, auto.key) == ("fp32", plain.key)
+    assert run_job_of(auto).predictions.equals(run_job_of(plain).predictions)
 
 
-def test_with_lora_plus_b_learns_faster(data: TextData, source: ModelSource) -> None:
+def test_with_lora_plus_b_learns_faster(data: TaskData, source: ModelSource) -> None:
     look, plain = Look(), Look()
-    train(spec_of("lora-plus", epochs=1, lr=0.01, lr_ratio=4.0), data, source, callbacks=[look])
-    train(spec_of("lora", epochs=1, lr=0.01), data, source, callbacks=[plain])
+    fit(small_job("lora-plus", data, source, epochs=1, lr=0.01, lr_ratio=4.0), [look])
+    fit(small_job("lora", data, source, epochs=1, lr=0.01), [plain])
     assert look.first_rates == {0.01, 0.04}
     assert plain.first_rates == {0.01}
 
 
-def test_at_a_ratio_of_one_lora_plus_is_lora(data: TextData, source: ModelSource) -> None:
-    one = train(spec_of("lora-plus", lr=0.01, lr_ratio=1.0), data, source)
-    assert losses(one) == losses(train(spec_of("lora"), data, source))
+def test_at_a_ratio_of_one_lora_plus_is_lora(data: TaskData, source: ModelSource) -> None:
+    plus = run("lora-plus", data, source, lr=0.01, lr_ratio=1.0)
+    assert plus.losses == run("lora", data, source).losses
 
 
 @pytest.mark.parametrize("method", ["dora", "pissa", "vera", "ia3"])
 def test_what_a_peft_row_left_answers_as_it_did(
-    data: TextData, source: ModelSource, method: str, tmp_path: Path
+    data: TaskData, source: ModelSource, method: str, tmp_path: Path
 ) -> None:
-    trained = train(spec_of(method), data, source, tmp_path)
+    trained = run(method, data, source, folder=tmp_path)
     tokenizer = load_tokenizer(source.folder)
-    base = load_classifier(source.folder, data.label_names, tokenizer)
+    base = load_classifier(source.folder, data.label_names, tokenizer).model
     model = PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
-    inputs = tokenizer(list(data.splits["test"].texts), padding=True, return_tensors="pt")
+    inputs = tokenizer(list(data.splits["test"]["text"]), padding=True, return_tensors="pt")
     with torch.no_grad():
-        found = model(**inputs).logits.double().softmax(-1).numpy()
+        answers = model(**inputs).logits.double().softmax(-1).numpy()
     wanted = trained.predictions[[f"p_{name}" for name in data.label_names]].to_numpy()
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
-    assert trained.model_class == "BertForSequenceClassification"
+    np.testing.assert_allclose(answers, wanted, atol=1e-5)
+    assert trained.fitted.model_class == "BertForSequenceClassification"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own, in what it imports to compile
-def test_compile_is_the_trainers(data: TextData, source: ModelSource) -> None:
+def test_compile_is_the_trainers(data: TaskData, source: ModelSource) -> None:
     class Begun(Exception):
         pass
 
@@ -250,26 +269,26 @@ def test_compile_is_the_trainers(data: TextData, source: ModelSource) -> None:
     for compile in (True, False):
         look = Stop()
         with pytest.raises(Begun):
-            train(spec_of("lora", compile=compile), data, source, callbacks=[look])
+            fit(small_job("lora", data, source, compile=compile), [look])
         assert look.args.torch_compile is compile
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("method", ["lora", "neftune+lora"])
-def test_a_compiled_run_learns_the_same(data: TextData, source: ModelSource, method: str) -> None:
-    compiled, plain = (
-        train(spec_of(method, compile=one, batch_size=64), data, source) for one in (True, False)
-    )
-    np.testing.assert_allclose(losses(compiled), losses(plain), atol=1e-3)
+def test_a_compiled_run_learns_the_same(data: TaskData, source: ModelSource, method: str) -> None:
+    compiled, plain = (run(method, data, source, compile=whether, batch_size=64) for whether in (True, False))
+    np.testing.assert_allclose(compiled.losses, plain.losses, atol=1e-3)
 
 
-def test_a_quantised_model_is_refused_before_it_is_loaded(source: ModelSource, tmp_path: Path) -> None:
+def test_a_quantised_model_is_refused_before_it_is_loaded(
+    data: TaskData, source: ModelSource, tmp_path: Path
+) -> None:
     folder = tmp_path / "quantised"
     shutil.copytree(source.folder, folder)
     config = json.loads((folder / "config.json").read_text())
     config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(Mistake, match=r"are quantised; .* loop of your own with add_lora"):
-        check([spec_of("lora")], find_model(str(folder)))
-    check([spec_of("lora")], source)
+        check_methods_fit([small_job("lora", data, find_model(str(folder)))])
+    check_methods_fit([small_job("lora", data, source)])

@@ -11,15 +11,10 @@ from torch import nn
 
 from lowland import FlatLoRA, count_parameters
 from lowland.ground.mistakes import Mistake
-from lowland.ground.recipe import Recipe
-from lowland.ground.spec import RunSpec, run_spec
 from lowland.lora import lora_layers
-from lowland.train.methods import METHODS, PERTURBATIONS, SAME, method_named, perturbers
+from lowland.train.methods import METHODS, PERTURBATIONS, SAME, method_named, noise_callbacks
 from lowland.train.neftune import NEFTune
-
-
-def spec_of(name: str, seed: int = 1, **asked: object) -> RunSpec:
-    return run_spec(Recipe(**{"rank": 4, **asked}), name, seed, method_named(name).options)
+from tests.train.runs import adapt, settings_of
 
 
 def trained(model: nn.Module) -> set[str]:
@@ -28,7 +23,7 @@ def trained(model: nn.Module) -> set[str]:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_each_row_trains_what_it_says(bert: nn.Module, name: str) -> None:
-    model = METHODS[name].adapt(bert, spec_of(name))
+    model = adapt(name, bert).model
     if name == "full":
         assert count_parameters(model).share == 1
         return
@@ -46,14 +41,14 @@ def test_each_row_trains_what_it_says(bert: nn.Module, name: str) -> None:
 def test_flat_lora_is_lora_and_a_callback() -> None:
     lora, flat = METHODS["lora"], METHODS["flat-lora"]
     assert flat.adapt is lora.adapt
-    (callback,) = perturbers(flat, spec_of("flat-lora", seed=7, rho=0.3))
+    (callback,) = noise_callbacks(flat, settings_of("flat-lora", rho=0.3), seed=7)
     assert isinstance(callback, FlatLoRA)
     assert (callback.rho, callback.seed) == (0.3, 7)
     assert set(flat.options) - set(lora.options) == {"rho"}
 
 
 def test_rslora_is_lora_with_the_other_scale(bert: nn.Module) -> None:
-    METHODS["rslora"].adapt(bert, spec_of("rslora", alpha=8.0))
+    adapt("rslora", bert, alpha=8.0)
     assert {layer.scaling for _, layer in lora_layers(bert)} == {4.0}  # 8 / sqrt(4)
     assert "rslora" not in METHODS["rslora"].options
 
@@ -61,25 +56,29 @@ def test_rslora_is_lora_with_the_other_scale(bert: nn.Module) -> None:
 def test_lora_plus_is_lora_in_other_parameter_groups(bert: nn.Module) -> None:
     lora, plus = METHODS["lora"], METHODS["lora-plus"]
     assert plus.adapt is lora.adapt
-    spec = spec_of("lora-plus", lr=0.01, lr_ratio=4.0, weight_decay=0.1)
-    plus.adapt(bert, spec)
-    assert lora.optimise(bert, spec_of("lora")) is None
-    groups = plus.optimise(bert, spec)
-    assert {(one["lr"], one["weight_decay"]) for one in groups} == {(0.01, 0.1), (0.01, 0.0), (0.04, 0.1)}
+    values = {"lr": 0.01, "lr_ratio": 4.0, "weight_decay": 0.1}
+    adapt("lora-plus", bert, **values)
+    assert lora.parameter_groups(bert, settings_of("lora")) is None
+    groups = plus.parameter_groups(bert, settings_of("lora-plus", **values))
+    assert groups is not None
+    assert {(group["lr"], group["weight_decay"]) for group in groups} == {
+        (0.01, 0.1),
+        (0.01, 0.0),
+        (0.04, 0.1),
+    }
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_adapting_leaves_the_global_generator_and_hangs_on_the_seed_alone(name: str, bert: nn.Module) -> None:
     before = torch.random.get_rng_state()
-    state = METHODS[name].adapt(bert, spec_of(name)).state_dict()
+    state = adapt(name, bert).model.state_dict()
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(one.isfinite().all() for one in state.values())
 
 
 @pytest.mark.parametrize("name", [name for name, row in METHODS.items() if "rank_pattern" in row.options])
 def test_patterns_give_layers_ranks_of_their_own(name: str, bert: nn.Module) -> None:
-    asked = spec_of(name, rank_pattern={"query": 2}, alpha_pattern={"query": 6.0})
-    model = METHODS[name].adapt(bert, asked)
+    model = adapt(name, bert, rank_pattern={"query": 2}, alpha_pattern={"query": 6.0}).model
     shapes = {n: tuple(one.shape) for n, one in model.named_parameters() if ".lora_A" in n}
     assert {shape[0] for n, shape in shapes.items() if ".query." in n} == {2}
     assert {shape[0] for n, shape in shapes.items() if ".query." not in n} == {4}
@@ -121,20 +120,21 @@ def test_a_composed_name_is_the_row_under_noise_and_has_one_spelling(
     method, row = method_named(name), METHODS[own.rpartition("+")[2]]
     assert (method.name, method.perturb) == (own, perturb)
     assert method == method_named(own)
-    assert (method.adapt, method.optimise) == (row.adapt, row.optimise)
+    assert (method.adapt, method.parameter_groups) == (row.adapt, row.parameter_groups)
     added = {"flat": "rho", "neftune": "neftune_alpha"}
     assert set(method.options) == {*row.options, *(added[one] for one in perturb)}
     assert len(set(method.options)) == len(method.options)
 
 
 def test_the_perturbations_of_a_name_reach_the_trainer() -> None:
-    spec = spec_of("flat+neftune+dora", seed=7, rho=0.3, neftune_alpha=9.0)
-    neftune, flat = perturbers(method_named(spec.method), spec)
+    name = "flat+neftune+dora"
+    settings = settings_of(name, rho=0.3, neftune_alpha=9.0)
+    neftune, flat = noise_callbacks(method_named(name), settings, seed=7)
     assert isinstance(neftune, NEFTune)
     assert (neftune.alpha, neftune.seed) == (9.0, 7)
     assert isinstance(flat, FlatLoRA)
     assert (flat.rho, flat.seed) == (0.3, 7)
-    assert perturbers(METHODS["dora"], spec_of("dora")) == []
+    assert noise_callbacks(METHODS["dora"], settings_of("dora"), seed=7) == []
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -154,9 +154,9 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
     [
         (
             "flat+full",
-            r"'flat\+full' cannot be: flat puts noise on an adapter's merged weight, and full has no adapter",
+            r"'flat\+full' is impossible: flat puts noise on an adapter's merged weight, and full has no adapter",
         ),
-        ("neftune+flat+full", r"'flat\+full' cannot be"),
+        ("neftune+flat+full", r"'flat\+full' is impossible"),
         ("flat+flat-lora", r"'flat\+flat-lora' has flat twice: flat-lora has it already"),
         ("flat+flat+dora", "has flat twice"),
         ("flat+neftune+flat-lora", "has flat twice"),

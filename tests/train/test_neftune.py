@@ -16,12 +16,12 @@ from lowland import LoRAConfig, add_lora
 from lowland.ground.rng import stream_seed
 from lowland.lora.embedding import LoRAEmbedding
 from lowland.models.find import ModelSource
-from lowland.tasks.classification import TextData
-from lowland.train.fit import train
-from lowland.train.methods import METHODS
+from lowland.tasks.base import TaskData
+from lowland.train.fit import fit
 from lowland.train.neftune import NEFTune, input_embeddings
 from tests.invariants.test_paired import same, watched
-from tests.train.test_fit import Look, losses, spec_of
+from tests.train.runs import adapt, run, small_job
+from tests.train.test_fit import Look
 
 EMBEDDING = ("query", "word_embeddings")
 
@@ -101,7 +101,7 @@ def test_in_bf16_the_sum_is_rounded_once(table: nn.Module) -> None:
 def adapted(bert: nn.Module, kind: str) -> nn.Module:
     if kind == "embedding":
         return add_lora(bert, LoRAConfig(r=4, targets=EMBEDDING))
-    return METHODS[kind].adapt(bert, spec_of(kind))
+    return adapt(kind, bert, seed=42).model
 
 
 @pytest.mark.parametrize("kind", ["full", "lora", "embedding", "dora", "vera", "ia3"])
@@ -149,7 +149,7 @@ def test_what_a_stopped_run_left_goes_before_the_next_begins(bert: nn.Module) ->
 
 
 def test_a_run_has_it_once_a_batch_in_training_alone_and_leaves_no_hook(
-    data: TextData, source: ModelSource, monkeypatch: pytest.MonkeyPatch
+    data: TaskData, source: ModelSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[bool, bool]] = []
     real = NEFTune._noisy
@@ -162,7 +162,7 @@ def test_a_run_has_it_once_a_batch_in_training_alone_and_leaves_no_hook(
     plain, _ = watched(data, source, "lora", epochs=1)
     monkeypatch.setattr(NEFTune, "_noisy", watch)
     look = Look()
-    train(spec_of("neftune+lora", epochs=1), data, source, callbacks=[look])
+    fit(small_job("neftune+lora", data, source, epochs=1), [look])
     assert set(seen) == {(True, True), (False, False)}
     assert seen.count((True, True)) == len(plain.batches)
     assert not any(one._forward_hooks for one in input_embeddings(look.model))
@@ -170,7 +170,7 @@ def test_a_run_has_it_once_a_batch_in_training_alone_and_leaves_no_hook(
 
 @pytest.mark.parametrize("row", ["full", "lora", "dora"])
 def test_head_batches_and_masks_are_those_of_the_method_without_it(
-    data: TextData, source: ModelSource, row: str
+    data: TaskData, source: ModelSource, row: str
 ) -> None:
     changes = {"batch_size": 8, "accumulation": 2, "dropout": 0.1}
     (plain, before), (under, after) = (
@@ -180,32 +180,32 @@ def test_head_batches_and_masks_are_those_of_the_method_without_it(
     assert plain.batches == under.batches
     assert len(plain.masks) > 4
     assert all(torch.equal(a, b) for a, b in zip(plain.masks, under.masks, strict=True))
-    assert losses(before) != losses(after)
+    assert before.losses != after.losses
 
 
-def test_next_to_no_noise_is_next_to_the_method_without(data: TextData, source: ModelSource) -> None:
+def test_next_to_no_noise_is_next_to_the_method_without(data: TaskData, source: ModelSource) -> None:
     plain, faint = (
-        train(spec_of("lora"), data, source),
-        train(spec_of("neftune+lora", neftune_alpha=1e-7), data, source),
+        run("lora", data, source),
+        run("neftune+lora", data, source, neftune_alpha=1e-7),
     )
-    np.testing.assert_allclose(losses(plain), losses(faint), atol=1e-4)
+    np.testing.assert_allclose(plain.losses, faint.losses, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["neftune+lora", "neftune+flat-lora"])
 def test_a_run_repeats_itself_and_hangs_on_alpha_and_seed(
-    data: TextData, source: ModelSource, method: str
+    data: TaskData, source: ModelSource, method: str
 ) -> None:
-    first = train(spec_of(method, epochs=1), data, source)
-    assert same(first, train(spec_of(method, epochs=1), data, source))
-    assert losses(first) != losses(train(spec_of(method, epochs=1, neftune_alpha=20.0), data, source))
+    first = run(method, data, source, epochs=1)
+    assert same(first, run(method, data, source, epochs=1))
+    assert first.losses != run(method, data, source, epochs=1, neftune_alpha=20.0).losses
     row = method.removeprefix("neftune+")
-    assert losses(first) != losses(train(spec_of(row, epochs=1), data, source))
+    assert first.losses != run(row, data, source, epochs=1).losses
 
 
-def test_two_perturbations_draw_from_streams_of_their_own(data: TextData, source: ModelSource) -> None:
+def test_two_perturbations_draw_from_streams_of_their_own(data: TaskData, source: ModelSource) -> None:
     """With rho 0, Flat-LoRA's noise is none, and NEFTune's is what it was."""
-    alone, both = (spec_of("neftune+lora", epochs=1), spec_of("neftune+flat-lora", epochs=1, rho=0.0))
-    assert same(train(alone, data, source), train(both, data, source))
+    alone = run("neftune+lora", data, source, epochs=1)
+    assert same(alone, run("neftune+flat-lora", data, source, epochs=1, rho=0.0))
 
 
 def test_a_checkpoint_that_holds_the_embeddings_is_refused_and_a_reference_pass_is_clean() -> None:

@@ -21,12 +21,15 @@ from transformers import (
 from lowland.ground.mistakes import Mistake
 from lowland.lora import LoRAConfig, add_lora, load_adapter, lora_layers
 from lowland.models.find import ModelSource
-from lowland.models.load import outline
-from lowland.train.fit import check
+from lowland.models.load import LoadedModel, outline_classifier
+from lowland.tasks.base import TaskData
+from lowland.train import peft_methods
+from lowland.train.adapted import AdaptedModel
+from lowland.train.fit import check_methods_fit
 from lowland.train.methods import METHODS
-from lowland.train.peft_methods import save_peft
 from tests.conftest import bert_config
-from tests.train.test_methods import spec_of
+from tests.train import runs
+from tests.train.runs import small_job
 
 ROWS = ("dora", "pissa", "vera", "ia3")
 
@@ -46,20 +49,24 @@ def fresh(kind: str, seed: int = 0) -> nn.Module:
         return model.eval()
 
 
-def adapt(name: str, model: nn.Module, **asked: object) -> PeftModel:
-    wrapped = METHODS[name].adapt(model, spec_of(name, **asked))
-    assert isinstance(wrapped, PeftModel)
-    return wrapped
+def adapt(name: str, model: nn.Module | LoadedModel, **values: object) -> AdaptedModel:
+    adapted = runs.adapt(name, model, **values)
+    assert isinstance(adapted.model, PeftModel)
+    return adapted
 
 
-def trained_a_little(model: nn.Module) -> nn.Module:
-    """As training might leave it."""
+def save_peft(adapted: AdaptedModel, folder: Path) -> None:
+    peft_methods.save_peft(adapted.model, folder, "some/base", adapted.pissa_start)
+
+
+def train_a_little(adapted: AdaptedModel) -> PeftModel:
+    """Change the weights as training might."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for one in model.parameters():
-            if one.requires_grad:
-                one += 0.2 * torch.randn(one.shape, generator=generator)
-    return model.eval()
+        for parameter in adapted.model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    return adapted.model.eval()
 
 
 @torch.no_grad()
@@ -71,7 +78,7 @@ def answers(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_begins_at_the_answers_of_its_base(name: str, kind: str, tokens: torch.Tensor) -> None:
     base = answers(fresh(kind), tokens)
-    torch.testing.assert_close(answers(adapt(name, fresh(kind)), tokens), base, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(answers(adapt(name, fresh(kind)).model, tokens), base, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2"])
@@ -79,9 +86,9 @@ def test_a_row_begins_at_the_answers_of_its_base(name: str, kind: str, tokens: t
 def test_a_row_adapts_the_layers_that_lora_adapts(name: str, kind: str) -> None:
     head = ("classifier",) if kind == "bert" else ("score",)
     ours = {one for one, _ in lora_layers(add_lora(fresh(kind), LoRAConfig(r=4, modules_to_save=head)))}
-    model = adapt(name, fresh(kind)).get_base_model()
+    model = adapt(name, fresh(kind)).base_model
     assert {one for one, layer in model.named_modules() if isinstance(layer, BaseTunerLayer)} == ours
-    some = adapt(name, fresh("bert"), targets=("query",)).get_base_model()
+    some = adapt(name, fresh("bert"), targets=("query",)).base_model
     found = {one for one, layer in some.named_modules() if isinstance(layer, BaseTunerLayer)}
     assert found == {f"bert.encoder.layer.{i}.attention.self.query" for i in (0, 1)}
 
@@ -89,7 +96,7 @@ def test_a_row_adapts_the_layers_that_lora_adapts(name: str, kind: str) -> None:
 @pytest.mark.parametrize("name", ["dora", "vera"])
 def test_the_seed_says_how_a_row_begins(name: str) -> None:
     def state(seed: int) -> dict[str, torch.Tensor]:
-        return adapt(name, fresh("bert"), seed=seed).state_dict()
+        return adapt(name, fresh("bert"), seed=seed).model.state_dict()
 
     one, same, other = state(1), state(1), state(2)
     assert all(torch.equal(one[key], same[key]) for key in one)
@@ -101,8 +108,9 @@ def test_the_seed_says_how_a_row_begins(name: str) -> None:
 def test_what_is_saved_answers_the_same_on_a_fresh_base(
     name: str, kind: str, tokens: torch.Tensor, tmp_path: Path
 ) -> None:
-    model = trained_a_little(adapt(name, fresh(kind)))
-    save_peft(model, tmp_path, "some/base")
+    adapted = adapt(name, fresh(kind))
+    model = train_a_little(adapted)
+    save_peft(adapted, tmp_path)
     again = PeftModel.from_pretrained(fresh(kind, seed=5), tmp_path)
     assert not torch.allclose(answers(fresh(kind), tokens), answers(model, tokens), atol=1e-2)
     torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
@@ -112,13 +120,14 @@ def test_what_is_saved_answers_the_same_on_a_fresh_base(
 
 def test_pissa_changes_the_base_and_its_file_is_plain_lora(tokens: torch.Tensor, tmp_path: Path) -> None:
     patterns = {"rank_pattern": {"query": 2}, "alpha_pattern": {"query": 6.0}}
-    model = adapt("pissa", fresh("bert"), **patterns)
-    layer = model.get_base_model().bert.encoder.layer[0].attention.self.query
+    adapted = adapt("pissa", fresh("bert"), **patterns)
+    layer = adapted.base_model.bert.encoder.layer[0].attention.self.query
     first = fresh("bert").bert.encoder.layer[0].attention.self.query.weight
     assert not torch.allclose(layer.base_layer.weight, first, atol=1e-3)
     left = torch.linalg.svdvals(first.detach())[2:]  # all but the two that the adapter took
     torch.testing.assert_close(torch.linalg.svdvals(layer.base_layer.weight)[:-2], left, atol=1e-5, rtol=1e-5)
-    save_peft(trained_a_little(model), tmp_path, "some/base")
+    model = train_a_little(adapted)
+    save_peft(adapted, tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     assert (config["peft_type"], config["use_dora"], config["init_lora_weights"]) == ("LORA", False, True)
     assert (config["r"], config["rank_pattern"], config["alpha_pattern"]) == (
@@ -131,18 +140,18 @@ def test_pissa_changes_the_base_and_its_file_is_plain_lora(tokens: torch.Tensor,
 
 
 def test_lowlands_own_reader_reads_what_pissa_learned(tokens: torch.Tensor, tmp_path: Path) -> None:
-    model = trained_a_little(adapt("pissa", fresh("bert")))
-    save_peft(model, tmp_path, "some/base")
+    adapted = adapt("pissa", fresh("bert"))
+    model = train_a_little(adapted)
+    save_peft(adapted, tmp_path)
     again = load_adapter(fresh("bert", seed=5), tmp_path)
     torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
 
 
 def test_what_the_checkpoint_lacked_is_trained_and_saved(tokens: torch.Tensor, tmp_path: Path) -> None:
     for name in ROWS:
-        base = fresh("bert")
-        base.fresh_modules = ("bert.pooler.dense",)
-        model = trained_a_little(adapt(name, base))
-        save_peft(model, tmp_path / name, "some/base")
+        adapted = adapt(name, LoadedModel(fresh("bert"), fresh_backbone=("bert.pooler.dense",)))
+        model = train_a_little(adapted)
+        save_peft(adapted, tmp_path / name)
         other = fresh("bert", seed=5)
         nn.init.normal_(other.bert.pooler.dense.weight)
         again = PeftModel.from_pretrained(other, tmp_path / name)
@@ -161,7 +170,11 @@ def test_what_the_checkpoint_lacked_is_trained_and_saved(tokens: torch.Tensor, t
             "unknown layer in rank_pattern 'qurey'; did you mean 'query'",
         ),
         ("pissa", {"alpha_pattern": {"classifier": 2.0}}, "unknown layer in alpha_pattern 'classifier'"),
-        ("pissa", {"alpha_pattern": {"quer(": 2.0}}, "alpha_pattern: key .* is not a valid regular expression"),
+        (
+            "pissa",
+            {"alpha_pattern": {"quer(": 2.0}},
+            "alpha_pattern: key .* is not a valid regular expression",
+        ),
         ("vera", {"targets": ("qurey",)}, "did you mean 'query'"),
         ("dora", {"targets": ("query", "word_embeddings")}, "word_embeddings is an embedding"),
     ],
@@ -170,7 +183,7 @@ def test_what_does_not_fit_is_a_sentence_before_anything_is_loaded(
     name: str, asked: dict, says: str, tiny_model: Path
 ) -> None:
     with pytest.raises(Mistake, match=says):
-        METHODS[name].adapt(outline(tiny_model), spec_of(name, **asked))
+        runs.adapt(name, outline_classifier(tiny_model), **asked)
 
 
 def test_ia3_on_a_model_that_peft_does_not_know_is_a_sentence() -> None:
@@ -178,11 +191,16 @@ def test_ia3_on_a_model_that_peft_does_not_know_is_a_sentence() -> None:
     with torch.device("meta"):
         model = ElectraForSequenceClassification(ElectraConfig(vocab_size=64, intermediate_size=32, **sizes))
     with pytest.raises(Mistake, match=r"no layers for ia3 in a model of type electra; .*bert"):
-        METHODS["ia3"].adapt(model, spec_of("ia3"))
+        runs.adapt("ia3", model)
 
 
-def test_the_mistakes_of_all_rows_are_told_at_once(source: ModelSource) -> None:
-    check([spec_of(name) for name in METHODS], source)
+def test_the_mistakes_of_all_rows_are_told_at_once(data: TaskData, source: ModelSource) -> None:
+    check_methods_fit([small_job(name, data, source, rank=4) for name in METHODS])
     with pytest.raises(Mistake) as caught:
-        check([spec_of("pissa", rank=9, targets=("key",)), spec_of("dora", targets=("qurey",))], source)
+        check_methods_fit(
+            [
+                small_job("pissa", data, source, rank=9, targets=("key",)),
+                small_job("dora", data, source, targets=("qurey",)),
+            ]
+        )
     assert len(caught.value.problems) == 2

@@ -6,34 +6,39 @@ options, recipe files and records come from the same fields.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import annotated_types
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from lowland.ground.mistakes import Mistake, one_of
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def _whole(value: Any) -> Any:
     """Read "1e3" and 3.0 as whole numbers; refuse true and false."""
     if isinstance(value, bool):
         raise ValueError("be a whole number")
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            raise ValueError("be a whole number") from None
-        return int(number) if number.is_integer() else number
-    return value
+    if not isinstance(value, str):
+        return value
+    with contextlib.suppress(ValueError):
+        return int(value)  # not by way of float, which holds 53 bits
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError("be a whole number") from None
+    return int(number) if number.is_integer() else number
 
 
 def _number(value: Any) -> Any:
@@ -60,6 +65,25 @@ def _truth(value: Any) -> Any:
 def _several(value: Any) -> Any:
     """Let a lone value stand for a list of one."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+class FixedMapping(Mapping[K, V]):
+    """Mapping that cannot be changed. Unlike `types.MappingProxyType`, it can be pickled."""
+
+    def __init__(self, items: Mapping[K, V]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, key: K) -> V:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return repr(self._items)
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
@@ -155,6 +179,8 @@ def _sentence(problem: Any, model: type[BaseModel], cause: object) -> str:
         return one_of(name, problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
     field = model.model_fields.get(name)
     must = str(cause) if cause is not None else _requirement(problem, field if len(loc) == 1 else None)
+    if loc[-1:] == ("[key]",):
+        return f"{name} names {given}; each name in it must {must}"
     if len(loc) > 1 and isinstance(loc[1], int):
         return f"{name} holds {given}; each value must {must}"
     if len(loc) > 1:

@@ -44,7 +44,7 @@ def _check_patterns(patterns: Mapping[str, Any], info: ValidationInfo) -> Mappin
 def _check_targets(names: tuple[str, ...]) -> tuple[str, ...]:
     """Check that at least one target is given."""
     if not names:
-        raise ValueError(f"name at least one layer, or be '{ALL_LINEAR}'")
+        raise ValueError("not be empty")
     return names
 
 

@@ -48,12 +48,13 @@ def _read_methods(value: Any, info: ValidationInfo) -> Any:
     base = Settings(**{name: info.data[name] for name in Settings.model_fields if name in info.data})
     choices: list[MethodChoice] = []
     problems: list[str] = []
+    older_problems = _override_problems(overrides, base)
     for entry in entries:
         try:
-            choices.append(_read_method(entry, base, overrides))
+            choices.append(_read_method(entry, base, {} if older_problems else overrides))
         except Mistake as mistake:
             problems += mistake.problems
-    problems += _override_problems(overrides, base)
+    problems += older_problems
     labels = [choice.label for choice in choices]
     problems += [
         f"methods names {label} more than once; give each a label of its own, such as {{{label}: {{label: {label}-2}}}}"
@@ -203,7 +204,7 @@ def task_field_names() -> list[str]:
 def _with_fields(task: Any, beside: Mapping[str, Any]) -> Any:
     """Return a task with further fields; fields that are given twice are a mistake."""
     if isinstance(task, TaskFields):
-        task = plain(task)
+        task = {name: getattr(task, name) for name in task.model_fields_set}
     named = dict(task) if isinstance(task, Mapping) else {"name": task}
     if twice := [name for name in beside if name in named and named[name] != beside[name]]:
         raise Mistake(f"{twice[0]} stands in the task and beside it, with two values; keep one of them")

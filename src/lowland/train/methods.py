@@ -6,10 +6,13 @@ each parameter learns. A perturbation is a row, too, and goes in front of a meth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator
 
 from lowland.ground.asked import Asked, Text, plain
 from lowland.ground.mistakes import Mistake, one_of
@@ -234,6 +237,13 @@ def noise_callbacks(method: Method, settings: Settings, seed: int) -> list[Train
     return [PERTURBATIONS[name].callback(settings, seed) for name in method.perturb]
 
 
+def _check_label(value: str) -> str:
+    """Check that a label can be part of a folder's name."""
+    if not re.fullmatch(r"[\w.+-]+", value) or value.startswith("."):
+        raise ValueError("hold letters, digits and - + _ . alone, and not begin with a dot")
+    return value
+
+
 class MethodChoice(Asked):
     """A method as a recipe asks for it: its name, a label to tell it from others, and its settings.
 
@@ -242,7 +252,7 @@ class MethodChoice(Asked):
 
     name: Text
     """of the method, as `method_named` writes it"""
-    label: Text
+    label: Annotated[Text, AfterValidator(_check_label)]
     """in tables and in the names of folders; the same method may stand twice under two labels"""
     settings: Settings
     """all settings, checked"""
@@ -274,7 +284,8 @@ class MethodChoice(Asked):
             problems += [f"{name}: {problem}" for problem in mistake.problems]
         if problems:
             raise Mistake(*problems)
-        return cls(name=method.name, label=label or method.name, settings=settings, own=frozenset(own))
+        label = method.name if label is None else label
+        return cls(name=method.name, label=label, settings=settings, own=frozenset(own))
 
     @property
     def method(self) -> Method:

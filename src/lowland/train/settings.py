@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lowland.flat.config import RHO, Rho
-from lowland.ground.asked import Asked, Number, Truth, Whole
+from lowland.ground.asked import Asked, FixedMapping, Number, Truth, Whole
 from lowland.lora.config import (
     ALPHA,
     DROPOUT,
@@ -51,9 +51,9 @@ class Settings(Asked):
     """layers to adapt: all-linear, or names or patterns"""
     rslora: Truth = False
     """scale by alpha / sqrt(rank) instead (rsLoRA)"""
-    rank_pattern: RankPattern = Field(default_factory=dict)
+    rank_pattern: Annotated[RankPattern, AfterValidator(FixedMapping)] = FixedMapping({})
     """ranks of layers that differ from `rank`, by name or pattern: {query: 4}"""
-    alpha_pattern: AlphaPattern = Field(default_factory=dict)
+    alpha_pattern: Annotated[AlphaPattern, AfterValidator(FixedMapping)] = FixedMapping({})
     """alphas of layers that differ from `alpha`, by name or pattern: {query: 32}"""
     lr_ratio: Annotated[Number, Field(ge=1)] = LR_RATIO
     """learning rate of B as a multiple of A's and the head's (LoRA+)"""
