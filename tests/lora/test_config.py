@@ -58,7 +58,7 @@ def test_all_mistakes_of_a_config_are_reported_at_once() -> None:
         ({"targets": 3}, "targets holds 3; each value must be text that is not empty"),
         ({"targets": [""]}, "targets holds ''; each value must be text"),
         ({"targets": ""}, "targets holds ''; each value must be text"),
-        ({"targets": ()}, "targets is (); it must not be empty"),
+        ({"targets": ()}, "it must not be empty"),
         ({"modules_to_save": (1,)}, "modules_to_save holds 1"),
         ({"rank_pattern": {"a": 0}}, "rank_pattern holds 0 for a; it must be at least 1"),
         ({"rank_pattern": {"a": 1.5}}, "rank_pattern holds 1.5 for a; it must be a whole number"),

@@ -55,7 +55,7 @@ class Classification(Task):
 
     def load(self, fields: TaskFields) -> TaskData:
         """Read a table and split it, stratified by label."""
-        table, source = self._table(fields)
+        table, source = self.read_tables(fields)
         return make_splits(table, source, fields, inputs=self.input_columns)
 
     def load_model(self, folder: Path, label_names: Sequence[str], tokenizer: Tokenizer) -> LoadedModel:
@@ -110,8 +110,12 @@ class Classification(Task):
             "weighted_f1": float(f1_score(labels, predicted, average="weighted", zero_division=0)),
         }
 
-    def _table(self, fields: TaskFields) -> tuple[pd.DataFrame, str]:
-        """Return the table that the fields ask for, and its source."""
+    def read_tables(self, fields: TaskFields) -> tuple[pd.DataFrame, str]:
+        """Return the table that the fields ask for, and its source.
+
+        Raises:
+            Mistake: if the fields do not go together, or a file cannot be read.
+        """
         if self.read is None and not fields.data == fields.test_data is None:
             raise Mistake(
                 f"task {self.name} brings its own data and takes no data file; for yours use --task classification"

@@ -100,6 +100,33 @@ def read_sms(path: Path, fields: object = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["text", "label"])
 
 
+def read_original_table(path: Path, columns: Mapping[str, str], data_set: str) -> pd.DataFrame:
+    """Read a data set's original tab-separated file: a header, UTF-8, and quotes that mean nothing.
+
+    Args:
+        path: of the file.
+        columns: from a column's name in the result to its name in the file.
+        data_set: its name, for the error.
+
+    Raises:
+        Mistake: if the file cannot be read, or lacks a column.
+    """
+    lines = [line.rstrip("\r") for line in _text(path, "utf-8-sig").split("\n")]
+    rows = [line.split("\t") for line in lines if line.strip()]
+    if missing := [name for name in columns.values() if name not in rows[0]]:
+        raise Mistake(
+            f"{path} is not a file of {data_set}: it lacks the columns {', '.join(missing)};"
+            f" its first line is {chr(9).join(rows[0])[:60]!r}"
+        )
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(rows[0]):
+            raise Mistake(
+                f"{path}, line {number}: {len(row)} fields, where the first line has {len(rows[0])}"
+            )
+    table = pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
+    return pd.DataFrame({role: table[name].str.strip() for role, name in columns.items()})
+
+
 def read_embedded(name: str) -> tuple[pd.DataFrame, str]:
     """Return a table that comes with the package, and its source."""
     with resources.as_file(resources.files("lowland.tasks") / "data" / name) as path:
@@ -111,7 +138,7 @@ def phrasebank_from_hub() -> tuple[pd.DataFrame, str]:
     from huggingface_hub import hf_hub_download
 
     repository, archive = "takala/financial_phrasebank", "FinancialPhraseBank-v1.0.zip"
-    with _from_hub("financial-phrasebank", repository, "Sentences_50Agree.txt"):
+    with hub_errors("financial-phrasebank", repository, "Sentences_50Agree.txt"):
         path = hf_hub_download(
             repository,
             f"data/{archive}",
@@ -128,7 +155,7 @@ def sms_from_hub() -> tuple[pd.DataFrame, str]:
     from datasets import DownloadConfig, load_dataset  # type: ignore[attr-defined]
 
     repository = "ucirvine/sms_spam"
-    with _from_hub("sms-spam", repository, "SMSSpamCollection"):
+    with hub_errors("sms-spam", repository, "SMSSpamCollection"):
         offline = DownloadConfig(local_files_only=not hub_reachable())
         loaded = load_dataset(repository, split="train", download_config=offline)
         labels = [("ham", "spam")[number] for number in loaded["label"]]
@@ -137,13 +164,13 @@ def sms_from_hub() -> tuple[pd.DataFrame, str]:
 
 
 @contextmanager
-def _from_hub(task: str, repository: str, original: str) -> Iterator[None]:
+def hub_errors(task: str, repository: str, original: str) -> Iterator[None]:
     """Turn any error of the hub's libraries into one sentence that names the file to use instead."""
     try:
         yield
     except Exception as error:
         raise Mistake(
-            f"the data of task {task} cannot be had from the hub, {repository} ({reason_of(error)});"
+            f"the data of task {task} cannot be loaded from the hub, {repository} ({reason_of(error)});"
             f" give its original file instead: --data {original}"
         ) from error
 
