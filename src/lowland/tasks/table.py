@@ -8,6 +8,15 @@ from typing import Any
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.tasks.base import Task, TaskData, TaskFields
 from lowland.tasks.classification import Classification, TableClassification, read_own_table
+from lowland.tasks.pairs import (
+    MRPC_FROM_HUB,
+    RTE_FROM_HUB,
+    Pairs,
+    TablePairs,
+    read_mrpc,
+    read_own_pairs,
+    read_rte,
+)
 from lowland.tasks.readers import (
     phrasebank_from_hub,
     read_embedded,
@@ -40,6 +49,25 @@ TASKS: Mapping[str, Task] = {
             "classification",
             "your own texts: --data FILE --text-column NAME --label-column NAME (.csv, .tsv, .jsonl, .parquet)",
             read=read_own_table,
+        ),
+        Pairs(
+            "mrpc",
+            "paraphrases or not (Dolan & Brockett, 2005); from the hub, or --data FOLDER of the original files",
+            read=read_mrpc,
+            fetch=MRPC_FROM_HUB,
+            files=("msr_paraphrase_train.txt", "msr_paraphrase_test.txt"),
+        ),
+        Pairs(
+            "rte",
+            "entailment or not (GLUE; Wang et al., 2019); from the hub, or --data FOLDER of the original files",
+            read=read_rte,
+            fetch=RTE_FROM_HUB,
+            files=("train.tsv", "dev.tsv"),
+        ),
+        TablePairs(
+            "pairs",
+            "your own pairs: --data FILE --first-column NAME --second-column NAME --label-column NAME",
+            read=read_own_pairs,
         ),
     )
 }
