@@ -16,7 +16,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 import annotated_types
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from lowland.ground.mistakes import Mistake, one_of
