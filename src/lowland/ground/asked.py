@@ -6,18 +6,16 @@ options, recipe files and records come from the same fields.
 
 from __future__ import annotations
 
-import contextlib
-import math
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import annotated_types
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from lowland.ground.mistakes import Mistake, one_of
@@ -33,13 +31,16 @@ def _whole(value: Any) -> Any:
         raise ValueError("be a whole number")
     if not isinstance(value, str):
         return value
-    with contextlib.suppress(ValueError):
-        return int(value)  # not by way of float, which holds 53 bits
     try:
         number = float(value)
     except ValueError:
         raise ValueError("be a whole number") from None
-    return int(number) if number.is_integer() else number
+    if not number.is_integer():
+        raise ValueError("be a whole number")
+    try:
+        return int(value)  # a float keeps 53 bits of it
+    except ValueError:  # "1e3"
+        return int(number)
 
 
 def _number(value: Any) -> Any:
@@ -68,23 +69,16 @@ def _several(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-class FixedMapping(Mapping[K, V]):
-    """Mapping that cannot be changed. Unlike `types.MappingProxyType`, it can be pickled."""
+class FixedDict(dict[K, V]):
+    """Dict that cannot be changed. Unlike `types.MappingProxyType`, it can be pickled."""
 
-    def __init__(self, items: Mapping[K, V]) -> None:
-        self._items = dict(items)
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("what was asked for cannot be changed; use replace")
 
-    def __getitem__(self, key: K) -> V:
-        return self._items[key]
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __repr__(self) -> str:
-        return repr(self._items)
+    def __reduce__(self) -> Any:
+        return type(self), (dict(self),)
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
@@ -94,8 +88,6 @@ Text = Annotated[str, BeforeValidator(_text)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Several = Annotated[tuple[T, ...], BeforeValidator(_several)]
 """One or more values; a value alone stands for a list of one."""
-Table = Annotated[Mapping[K, V], AfterValidator(FixedMapping)]
-"""A mapping that cannot be changed."""
 NotEmpty = annotated_types.MinLen(1)
 
 
@@ -122,6 +114,12 @@ class Asked(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise Mistake(*_sentences(error, type(self))) from None
+
+    def model_post_init(self, context: Any) -> None:
+        """Make the mappings among the values immutable, too."""
+        for name, value in self.__dict__.items():
+            if isinstance(value, dict):
+                self.__dict__[name] = FixedDict(value)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values for some fields, checked like any other."""
@@ -171,7 +169,8 @@ def _sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 
 def _sentence(problem: Any, model: type[BaseModel], cause: object) -> str:
-    loc, given = problem["loc"], _shown(problem["input"])
+    loc = problem["loc"]
+    given = _shown(problem["input"]) if problem["type"] in BOUNDS else repr(problem["input"])
     name = str(loc[0]) if loc else model.__name__
     if problem["type"] == "extra_forbidden":
         return one_of("field", name, list(model.model_fields))
@@ -191,11 +190,8 @@ def _sentence(problem: Any, model: type[BaseModel], cause: object) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Show a value as it was given: a number from the command line, which is text, without quotes."""
-    try:
-        return str(value) if isinstance(value, str) and math.isfinite(float(value)) else repr(value)
-    except ValueError:
-        return repr(value)
+    """Show a number; one from the command line is text, and is shown without quotes."""
+    return value if isinstance(value, str) else repr(value)
 
 
 def _requirement(problem: Any, field: FieldInfo | None) -> str:

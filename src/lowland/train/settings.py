@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
 
-from lowland.ground.asked import Asked, FixedMapping, NotEmpty, Number, Several, Table, Text, Truth, Whole
+from lowland.ground.asked import Asked, NotEmpty, Number, Several, Text, Truth, Whole
 
 Positive = Annotated[Number, Field(gt=0)]
 Count = Annotated[Whole, Field(ge=1)]
@@ -37,9 +38,9 @@ class Settings(Asked):
     """layers to adapt: all-linear, or names or patterns"""
     rslora: Truth = False
     """scale by alpha / sqrt(rank) instead (rsLoRA)"""
-    rank_pattern: Table[Text, Count] = FixedMapping({})
+    rank_pattern: Mapping[str, Count] = {}
     """ranks of layers that differ from `rank`, by name or pattern: {query: 4}"""
-    alpha_pattern: Table[Text, Positive] = FixedMapping({})
+    alpha_pattern: Mapping[str, Positive] = {}
     """alphas of layers that differ from `alpha`, by name or pattern: {query: 32}"""
     lr_ratio: Annotated[Number, Field(ge=1)] = 16.0
     """learning rate of B as a multiple of A's and the head's (LoRA+)"""
