@@ -261,7 +261,7 @@ def test_a_range_holds_at_its_edges(name, allowed, refused):
     for value in refused:
         (told,) = problems(**{name: value})
         unmet = re.compile(
-            f"^(task: )?{name} (is .*|holds .* for .*); it must (be (in|at least|above|finite)|not)"
+            f"^(task: )?{name} (is .*|holds .* for .*); it must (be (in|at least|above|finite)|not|name)"
             f"|^unknown {name} '{re.escape(str(value))}'"
         )
         assert unmet.match(told), told
