@@ -24,8 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lowland.stress.progress import Progress
-
+from lowland.ground.progress import Progress
 from lowland.ground.provenance import code, machine
 from lowland.stress.asking.run import run_stress
 from lowland.stress.asking.settings import AskingSettings
@@ -42,9 +41,9 @@ class Clock(Progress):
         super().__init__()
         self.arrivals: list[float] = []
 
-    def step(self) -> None:
-        """Record one reply."""
-        self.arrivals.append(time.perf_counter())
+    def step(self, count: int = 1) -> None:
+        """Record the time of a reply."""
+        self.arrivals += [time.perf_counter()] * count
 
 
 @contextlib.contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,11 +14,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from lowland.ground.asked import (
     Asked,
-    FixedMapping,
     NotEmpty,
     Number,
     Several,
-    Table,
     Text,
     Truth,
     Whole,
@@ -56,7 +56,7 @@ class Order(Asked):
     """whether it is fast"""
     words: Annotated[Several[Text], NotEmpty] = ("a",)
     """some words"""
-    ranks: Table[Text, Annotated[Whole, Field(ge=1)]] = FixedMapping({})
+    ranks: Mapping[Text, Annotated[Whole, Field(ge=1)]] = {}
     """numbers by name"""
     kind: Literal["small", "large"] = "small"
     """which kind"""
@@ -80,7 +80,7 @@ def problems(**values: Any) -> tuple[str, ...]:
         ({"count": 0}, "count is 0; it must be at least 1"),
         ({"count": "0"}, "count is 0; it must be at least 1"),
         ({"count": 1.5}, "count is 1.5; it must be a whole number"),
-        ({"count": "1.5"}, "count is 1.5; it must be a whole number"),
+        ({"count": "1.5"}, "count is '1.5'; it must be a whole number"),
         ({"count": "many"}, "count is 'many'; it must be a whole number"),
         ({"count": True}, "count is True; it must be a whole number"),
         ({"count": None}, "count is None; it must be a whole number"),
@@ -174,13 +174,20 @@ def test_nothing_can_be_changed() -> None:
     assert order.ranks == {"q": 4}
     with pytest.raises(ValidationError, match="frozen"):
         order.count = 4
-    with pytest.raises(TypeError):
-        order.ranks["q"] = 8  # type: ignore[index]
+    for ranks in (order.ranks, Order(name="x").ranks):
+        with pytest.raises(TypeError, match="cannot be changed"):
+            ranks["q"] = 8  # type: ignore[index]
+        with pytest.raises(TypeError, match="cannot be changed"):
+            ranks.update(q=8)  # type: ignore[attr-defined]
+    assert Order(name="x").ranks == {}
 
 
 def test_it_can_be_pickled() -> None:
     order = Order(name="x", words=["a", "b"], ranks={"q": 4}, spare=Part(size=2))
-    assert pickle.loads(pickle.dumps(order)) == order
+    for again in (pickle.loads(pickle.dumps(order)), copy.deepcopy(order)):
+        assert again == order
+        with pytest.raises(TypeError):
+            again.ranks["q"] = 8
 
 
 def test_plain_is_what_json_and_yaml_can_hold() -> None:

@@ -19,7 +19,6 @@ from lowland.train.fit import Fitted, fit
 from lowland.train.job import Job
 from lowland.train.methods import MethodChoice
 from lowland.train.settings import Settings
-from lowland.train.test import Evaluation
 from lowland.train.test import test as answer_test_sets
 from tests.conftest import job_of
 
@@ -32,7 +31,8 @@ class Run:
     """A run, trained and tested."""
 
     fitted: Fitted
-    outcome: Evaluation
+    scores: dict[str, dict[str, float]]
+    predictions: pd.DataFrame
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -41,14 +41,6 @@ class Run:
     @property
     def losses(self) -> list[float]:
         return [entry["loss"] for entry in self.history if "loss" in entry]
-
-    @property
-    def predictions(self) -> pd.DataFrame:
-        return self.outcome.predictions
-
-    @property
-    def scores(self) -> dict[str, dict[str, float]]:
-        return self.outcome.scores
 
 
 def small_job(method: str, data: TaskData, source: ModelSource, seed: int = 42, **changes: object) -> Job:
@@ -61,10 +53,10 @@ def small_job(method: str, data: TaskData, source: ModelSource, seed: int = 42, 
 def run_job_of(job: Job, callbacks: Sequence[TrainerCallback] = (), folder: Path | None = None) -> Run:
     """Train and test a job; what it learned is saved in `folder`."""
     fitted = fit(job, callbacks)
-    outcome = answer_test_sets(fitted)
+    answers = answer_test_sets(fitted)
     if folder is not None:
         fitted.adapted.save(folder, job.model, fitted.tokenizer)
-    return Run(fitted, outcome)
+    return Run(fitted, answers.scores, answers.predictions)
 
 
 def run(

@@ -152,7 +152,7 @@ def test_a_run_has_it_once_a_batch_in_training_alone_and_leaves_no_hook(
     data: TaskData, source: ModelSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[bool, bool]] = []
-    real = NEFTune._noisy
+    real = NEFTune._add_noise
 
     def watch(noise: NEFTune, layer: nn.Module, given: object, out: torch.Tensor) -> torch.Tensor:
         got = real(noise, layer, given, out)
@@ -160,7 +160,7 @@ def test_a_run_has_it_once_a_batch_in_training_alone_and_leaves_no_hook(
         return got
 
     plain, _ = watched(data, source, "lora", epochs=1)
-    monkeypatch.setattr(NEFTune, "_noisy", watch)
+    monkeypatch.setattr(NEFTune, "_add_noise", watch)
     look = Look()
     fit(small_job("neftune+lora", data, source, epochs=1), [look])
     assert set(seen) == {(True, True), (False, False)}
@@ -213,7 +213,7 @@ def test_a_checkpoint_that_holds_the_embeddings_is_refused_and_a_reference_pass_
 
     table = nn.Embedding(5, 4)
     callback = NEFTune(alpha=5.0, seed=1)
-    table.register_forward_hook(callback._noisy)
+    table.register_forward_hook(callback._add_noise)
     ids = torch.arange(5)[None]
     with torch.no_grad():
         assert torch.equal(table(ids), table.weight[None])

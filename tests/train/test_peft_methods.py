@@ -23,7 +23,6 @@ from lowland.lora import LoRAConfig, add_lora, load_adapter, lora_layers
 from lowland.models.find import ModelSource
 from lowland.models.load import LoadedModel, outline_classifier
 from lowland.tasks.base import TaskData
-from lowland.train import peft_methods
 from lowland.train.adapted import AdaptedModel
 from lowland.train.fit import check_methods_fit
 from lowland.train.methods import METHODS
@@ -55,8 +54,10 @@ def adapt(name: str, model: nn.Module | LoadedModel, **values: object) -> Adapte
     return adapted
 
 
-def save_peft(adapted: AdaptedModel, folder: Path) -> None:
-    peft_methods.save_peft(adapted.model, folder, "some/base", adapted.pissa_start)
+def save(adapted: AdaptedModel, folder: Path) -> Path:
+    """Save what was trained; return the adapter's folder."""
+    adapted.save(folder, "some/base", tokenizer=None)
+    return folder / "adapter"
 
 
 def train_a_little(adapted: AdaptedModel) -> PeftModel:
@@ -110,11 +111,11 @@ def test_what_is_saved_answers_the_same_on_a_fresh_base(
 ) -> None:
     adapted = adapt(name, fresh(kind))
     model = train_a_little(adapted)
-    save_peft(adapted, tmp_path)
-    again = PeftModel.from_pretrained(fresh(kind, seed=5), tmp_path)
+    folder = save(adapted, tmp_path)
+    again = PeftModel.from_pretrained(fresh(kind, seed=5), folder)
     assert not torch.allclose(answers(fresh(kind), tokens), answers(model, tokens), atol=1e-2)
     torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
-    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    config = json.loads((folder / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "some/base"
 
 
@@ -127,23 +128,23 @@ def test_pissa_changes_the_base_and_its_file_is_plain_lora(tokens: torch.Tensor,
     left = torch.linalg.svdvals(first.detach())[2:]  # all but the two that the adapter took
     torch.testing.assert_close(torch.linalg.svdvals(layer.base_layer.weight)[:-2], left, atol=1e-5, rtol=1e-5)
     model = train_a_little(adapted)
-    save_peft(adapted, tmp_path)
-    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    folder = save(adapted, tmp_path)
+    config = json.loads((folder / "adapter_config.json").read_text())
     assert (config["peft_type"], config["use_dora"], config["init_lora_weights"]) == ("LORA", False, True)
     assert (config["r"], config["rank_pattern"], config["alpha_pattern"]) == (
         8,
         {"query": 4},
         {"query": 12.0},
     )
-    again = PeftModel.from_pretrained(fresh("bert", seed=5), tmp_path)
+    again = PeftModel.from_pretrained(fresh("bert", seed=5), folder)
     torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
 
 
 def test_lowlands_own_reader_reads_what_pissa_learned(tokens: torch.Tensor, tmp_path: Path) -> None:
     adapted = adapt("pissa", fresh("bert"))
     model = train_a_little(adapted)
-    save_peft(adapted, tmp_path)
-    again = load_adapter(fresh("bert", seed=5), tmp_path)
+    folder = save(adapted, tmp_path)
+    again = load_adapter(fresh("bert", seed=5), folder)
     torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
 
 
@@ -151,10 +152,10 @@ def test_what_the_checkpoint_lacked_is_trained_and_saved(tokens: torch.Tensor, t
     for name in ROWS:
         adapted = adapt(name, LoadedModel(fresh("bert"), fresh_backbone=("bert.pooler.dense",)))
         model = train_a_little(adapted)
-        save_peft(adapted, tmp_path / name)
+        folder = save(adapted, tmp_path / name)
         other = fresh("bert", seed=5)
         nn.init.normal_(other.bert.pooler.dense.weight)
-        again = PeftModel.from_pretrained(other, tmp_path / name)
+        again = PeftModel.from_pretrained(other, folder)
         torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""What a run cost: seconds, and peak memory."""
+"""Cost of a run: seconds and peak memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import torch
 
 
 class Meter:
-    """Measures the block that it surrounds.
+    """Context manager that measures time and peak memory of its block.
 
     Attributes:
         seconds: wall-clock time of the block.
-        peak_bytes: the largest memory while it ran: on CUDA what torch allocated, else the process's resident set
-            with the program itself and its libraries, read from the kernel, which resets its high-water mark at the
-            start of the block. 0 where the system does not tell (other than Linux).
+        peak_bytes: peak memory during the block. On CUDA, what torch allocated. Else the resident set size of the whole
+            process, the program and its libraries included: the kernel's high-water mark, which is reset at the start
+            of the block. 0 on systems other than Linux, which do not report it.
 
     Example:
         >>> with Meter() as meter:
@@ -44,7 +44,7 @@ class Meter:
 
 
 def _trim() -> None:
-    """Give memory that earlier runs freed back to the system, so that it is not counted again."""
+    """Return memory that earlier runs freed to the system, so that it is not counted."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -56,7 +56,7 @@ def _reset_peak() -> None:
         try:
             Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, see proc(5)
         except OSError:
-            return  # not allowed in some containers: the peak is then the process's own
+            return  # some containers do not allow it: the peak is then that since the start of the process
 
 
 def _peak() -> int:

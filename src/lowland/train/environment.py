@@ -1,4 +1,4 @@
-"""What a model ran on and with."""
+"""Environment of a run: versions, hardware, number format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "safetensors
 
 
 def environment(dtype: str) -> dict[str, Any]:
-    """Versions, processor, cores, threads, device, and the number format it computed in, "fp32" or "bf16"."""
+    """Return the entry for a record: versions, processor, cores, threads, device and number format.
+
+    Args:
+        dtype: the number format that the run computes in, "fp32" or "bf16".
+    """
     return {
         **machine(*PACKAGES),
         "threads": torch.get_num_threads(),

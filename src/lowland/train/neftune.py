@@ -1,7 +1,8 @@
-"""NEFTune (Jain et al., 2023, arXiv 2310.05914): uniform noise on the input embeddings while the model trains.
+"""NEFTune (Jain et al., 2023, arXiv 2310.05914): uniform noise on the input embeddings during training.
 
-transformers has it, too, but draws from the global generator, which changes every dropout mask that follows, and puts
-it on the one embedding that `get_input_embeddings` names, which T5 and BART do not call.
+transformers has an implementation, too, but it does not fit here for two reasons. It draws from the global generator,
+which changes all later dropout masks. And it adds the noise to the one layer that `get_input_embeddings` returns, which
+T5 and BART do not call.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from lowland.ground.rng import stream_seed
 
 
 class NEFTune(TrainerCallback):
-    """Trains a Trainer's model under noise on the embeddings: X + E, with E uniform on ± alpha / sqrt(L d).
+    """Callback that adds noise to the embeddings of a Trainer's model: X + E, with E uniform on ± alpha / sqrt(L d).
 
-    X is (batch, L, d): L tokens with the padding, as in transformers, and width d (section 2, algorithm 1). E is a pure
-    function of (seed, optimizer step, how many draws that step has had). There is none where the model does not train.
+    X is (batch, L, d): L tokens including the padding, as in transformers, and width d (section 2, algorithm 1). E
+    depends only on the seed, the optimizer step, and the number of earlier draws in that step. In evaluation, and where
+    gradients are disabled, no noise is added.
 
     Args:
-        alpha: above 0; 5, 10 and 15 in the paper.
-        seed: of the noise.
+        alpha: strength of the noise, above 0; the paper uses 5, 10 and 15.
+        seed: seed of the noise.
     """
 
     def __init__(self, alpha: float, seed: int) -> None:
@@ -35,37 +37,42 @@ class NEFTune(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Hook the embeddings; the hooks that a run left that was stopped by an exception go first."""
+        """Add the hooks to the embeddings, after removing those of an earlier run that an exception stopped."""
         self.remove()
-        self._hooks = [one.register_forward_hook(self._noisy) for one in input_embeddings(kwargs["model"])]
+        self._hooks = [
+            layer.register_forward_hook(self._add_noise) for layer in input_embeddings(kwargs["model"])
+        ]
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Begin the noise of an optimizer step."""
+        """Start the draws of an optimizer step."""
         self.step, self.draws = state.global_step, 0
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Leave the model as it was."""
+        """Remove the hooks: the model is as it was."""
         self.remove()
 
     def remove(self) -> None:
-        """Take the hooks off, also after a run that was stopped by an exception, of which the Trainer tells nobody."""
+        """Remove the hooks.
+
+        After an exception in training, call this yourself: the Trainer does not call `on_train_end` then.
+        """
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
 
-    @torch.compiler.disable
-    def _noisy(self, layer: nn.Module, given: Any, out: Tensor) -> Tensor:
-        """X + E (batch, L, d), summed in float32 at least and rounded once; a forward hook."""
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _add_noise(self, layer: nn.Module, inputs: Any, out: Tensor) -> Tensor:
+        """Return X + E (batch, L, d), computed in float32 or wider and rounded once; a forward hook."""
         if not (layer.training and torch.is_grad_enabled()):
             return out
         if torch._C._current_graph_task_id() != -1:
             raise RuntimeError(
-                "the embeddings are computed again in the backward pass, where NEFTune would draw other noise; leave"
-                " them out of the gradient checkpoint"
+                "gradient checkpointing computes the embeddings again in the backward pass, where NEFTune would draw"
+                " different noise; leave them out of the gradient checkpoint"
             )
         seed = stream_seed(self.seed, "neftune", self.step, self.draws)
         self.draws += 1
@@ -76,12 +83,13 @@ class NEFTune(TrainerCallback):
 
 
 def input_embeddings(model: Any) -> list[nn.Module]:
-    """The layers that look up a model's tokens: the one that it names, and those that share its table.
+    """Return the layers that look up the embeddings of a model's tokens.
 
-    The model may be adapted by lowland or wrapped by PEFT. An encoder and a decoder each have a layer of their own.
+    They are the layer that the model names, and all others that share its weight: an encoder and a decoder have a layer
+    each. The model may be adapted by lowland or wrapped by PEFT.
     """
     named: nn.Module = model.get_input_embeddings()
-    if not isinstance(named, nn.Embedding):  # an adapter around one; a shared table is never adapted
+    if not isinstance(named, nn.Embedding):  # an adapter around an embedding, whose weight is not shared
         return [named]
-    layers = [one for one in model.modules() if isinstance(one, nn.Embedding)]
-    return [one for one in layers if one.weight is named.weight]
+    layers = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    return [layer for layer in layers if layer.weight is named.weight]

@@ -9,10 +9,9 @@ import anyio
 import numpy as np
 import pytest
 import torch
-from lowland.ground.recipe import DEFAULT_MODEL
 
 from lowland.ground.mistakes import Mistake
-from lowland.models.find import ModelSource, find_model
+from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
 from lowland.stress.asking import retriever as room
 from lowland.stress.asking.retriever import UNKNOWN, Retriever
 from lowland.stress.questions.items import Fact, messy_items
