@@ -6,10 +6,11 @@ options, recipe files and records come from the same fields.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -31,16 +32,15 @@ def _whole(value: Any) -> Any:
         raise ValueError("be a whole number")
     if not isinstance(value, str):
         return value
+    with contextlib.suppress(ValueError):
+        return int(value)  # not by way of float, which holds 53 bits
     try:
         number = float(value)
     except ValueError:
         raise ValueError("be a whole number") from None
     if not number.is_integer():
         raise ValueError("be a whole number")
-    try:
-        return int(value)  # a float keeps 53 bits of it
-    except ValueError:  # "1e3"
-        return int(number)
+    return int(number)
 
 
 def _number(value: Any) -> Any:
@@ -69,16 +69,23 @@ def _several(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-class FixedDict(dict[K, V]):
-    """Dict that cannot be changed. Unlike `types.MappingProxyType`, it can be pickled."""
+class FixedMapping(Mapping[K, V]):
+    """Mapping that cannot be changed. Unlike `types.MappingProxyType`, it can be pickled."""
 
-    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError("what was asked for cannot be changed; use replace")
+    def __init__(self, items: Mapping[K, V]) -> None:
+        self._items = dict(items)
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+    def __getitem__(self, key: K) -> V:
+        return self._items[key]
 
-    def __reduce__(self) -> Any:
-        return type(self), (dict(self),)
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return repr(self._items)
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
@@ -114,12 +121,6 @@ class Asked(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise Mistake(*_sentences(error, type(self))) from None
-
-    def model_post_init(self, context: Any) -> None:
-        """Make the mappings among the values immutable, too."""
-        for name, value in self.__dict__.items():
-            if isinstance(value, dict):
-                self.__dict__[name] = FixedDict(value)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values for some fields, checked like any other."""

@@ -79,7 +79,7 @@ def is_paid(model: str, base_url: str | None = None) -> bool:
 
 
 def tokens_of(question: Question) -> int:
-    """CostEstimate the number of tokens of a question and its system prompt: a third of its bytes in UTF-8.
+    """Estimate the number of tokens of a question and its system prompt: a third of its bytes in UTF-8.
 
     That is more than English takes (a quarter), and about what Devanagari takes (one token per letter).
     """
@@ -87,7 +87,7 @@ def tokens_of(question: Question) -> int:
 
 
 def tokens_of_text(text: str) -> int:
-    """CostEstimate the number of tokens of a request with this text; see `tokens_of`."""
+    """Estimate the number of tokens of a request with this text; see `tokens_of`."""
     return math.ceil(len(text.encode("utf-8", "surrogatepass")) / 3) + FRAME
 
 
