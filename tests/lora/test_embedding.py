@@ -78,7 +78,7 @@ def test_a_base_in_16_bits_has_an_adapter_in_32(dtype: torch.dtype) -> None:
 
 
 def test_a_rank_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(Mistake, match="r is 0; it must be"):
+    with pytest.raises(Mistake, match="r is 0; it must be at least 1"):
         LoRAEmbedding(nn.Embedding(9, 6), r=0, alpha=1)
     with pytest.raises(Mistake, match=r"rank 7 is larger than layer words \(9 x 6\)"):
         add_lora(nn.ModuleDict({"words": nn.Embedding(9, 6)}), LoRAConfig(r=7, targets="words"))

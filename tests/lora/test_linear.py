@@ -75,5 +75,5 @@ def test_dropout_applies_to_the_branch_alone_and_only_in_training() -> None:
 
 
 def test_a_rank_below_1_is_refused() -> None:
-    with pytest.raises(Mistake, match="r is 0; it must be"):
+    with pytest.raises(Mistake, match="r is 0; it must be at least 1"):
         LoRALinear(nn.Linear(8, 6), r=0, alpha=1)

@@ -14,18 +14,17 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lowland.ground.recipe import DATA, Recipe
 
 from lowland.ground.mistakes import Mistake
 from lowland.models import hub
 from lowland.tasks import readers
 from lowland.tasks.readers import (
     phrasebank_from_hub,
+    read_columns,
     read_embedded,
     read_phrasebank,
     read_sms,
     read_table,
-    read_texts,
     sms_from_hub,
 )
 
@@ -38,9 +37,8 @@ ROWS: Rows = [
 ]
 
 
-def asked(**changes: Any) -> dict[str, Any]:
-    """The task's fields of a recipe."""
-    return {**{name: getattr(Recipe(), name) for name in DATA}, **changes}
+def read(path: Path, text: str = "text", label: str = "label", split: str | None = None) -> pd.DataFrame:
+    return read_table(path, {"text": text, "label": label, "split": split})
 
 
 def rows_of(table: pd.DataFrame) -> Rows:
@@ -71,28 +69,28 @@ def file_of(folder: Path, form: str, rows: Rows = ROWS, encoding: str = "utf-8")
 @pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_a_table_is_read_as_it_is(tmp_path, form):
     """Commas, quotes, letters beyond ASCII, and words that a reader of numbers would take for nothing."""
-    assert rows_of(read_table(file_of(tmp_path, form), asked())) == ROWS
+    assert rows_of(read(file_of(tmp_path, form))) == ROWS
 
 
 @pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_the_ending_may_be_in_capitals(tmp_path, form):
     path = file_of(tmp_path, form)
     loud = path.rename(path.with_suffix(form.upper()))
-    assert rows_of(read_table(loud, asked())) == ROWS
+    assert rows_of(read(loud)) == ROWS
 
 
 @pytest.mark.parametrize("form", [".csv", ".tsv"])
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path, form):
     path = file_of(tmp_path, form, encoding="utf-8-sig")
     assert path.read_bytes().startswith(b"\xef\xbb\xbf")
-    assert rows_of(read_table(path, asked())) == ROWS
+    assert rows_of(read(path)) == ROWS
 
 
 @pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl"])
 def test_crlf_is_the_end_of_a_line_and_no_part_of_a_label(tmp_path, form):
     path = file_of(tmp_path, form)
     path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
-    assert rows_of(read_table(path, asked())) == ROWS
+    assert rows_of(read(path)) == ROWS
 
 
 WORDS = st.text(
@@ -104,31 +102,31 @@ WORDS = st.text(
 @settings(deadline=None, max_examples=40)
 def test_what_the_csv_module_writes_is_read_as_it_was(tmp_path_factory, rows):
     path = file_of(tmp_path_factory.mktemp("csv"), ".csv", rows)
-    assert rows_of(read_table(path, asked())) == rows
+    assert rows_of(read(path)) == rows
 
 
 def test_a_quoted_cell_may_hold_lines(tmp_path):
     rows = [("first\nsecond", "a"), ("x", "b")]
-    assert rows_of(read_table(file_of(tmp_path, ".csv", rows), asked())) == rows
+    assert rows_of(read(file_of(tmp_path, ".csv", rows))) == rows
 
 
 def test_quotes_mean_nothing_in_a_tsv(tmp_path):
     rows = [('"he said', "a"), ('she"s', "b"), ('"', "a")]
-    assert rows_of(read_table(file_of(tmp_path, ".tsv", rows), asked())) == rows
+    assert rows_of(read(file_of(tmp_path, ".tsv", rows))) == rows
 
 
 @pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_texts_that_look_like_numbers_stay_as_they_are_spelled(tmp_path, form):
     rows = [("007", "01"), ("1e3", "1.0"), ("20200102", "1")]
-    assert rows_of(read_table(file_of(tmp_path, form, rows), asked())) == rows
+    assert rows_of(read(file_of(tmp_path, form, rows))) == rows
 
 
 def test_numbers_and_truths_in_jsonl_and_parquet_are_labels_too(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "007", "label": 1}\n\n{"text": "2020-01-02", "label": 0}\n')
-    assert rows_of(read_table(path, asked())) == [("007", "1"), ("2020-01-02", "0")]
+    assert rows_of(read(path)) == [("007", "1"), ("2020-01-02", "0")]
     pd.DataFrame({"text": ["007", "8"], "label": [True, False]}).to_parquet(tmp_path / "a.parquet")
-    assert rows_of(read_table(tmp_path / "a.parquet", asked())) == [("007", "True"), ("8", "False")]
+    assert rows_of(read(tmp_path / "a.parquet")) == [("007", "True"), ("8", "False")]
 
 
 @pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
@@ -141,11 +139,11 @@ def test_the_columns_may_have_any_name_and_others_are_left_aside(tmp_path, form)
         frame.to_json(path, orient="records", lines=True)
     else:
         frame.to_csv(path, sep="," if form == ".csv" else "\t", index=False)
-    table = read_table(path, asked(text_column="Satz", label_column="Klasse", split_column="Teil"))
+    table = read(path, text="Satz", label="Klasse", split="Teil")
     assert rows_of(table) == [("x", "a"), ("y", "b")]
     assert list(table["split"]) == ["train", "test"]
     assert set(table.columns) == {"text", "label", "split"}
-    assert read_texts(path, "Satz") == ["x", "y"]
+    assert read_columns(path, {"text": "Satz"})["text"] == ["x", "y"]
 
 
 @pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
@@ -159,7 +157,7 @@ def test_every_missing_column_is_told_with_the_nearest(tmp_path, form):
     else:
         frame.to_csv(path, sep="," if form == ".csv" else "\t", index=False)
     with pytest.raises(Mistake) as caught:
-        read_table(path, asked(text_column="sentences", split_column="xyz"))
+        read(path, text="sentences", split="xyz")
     text, label, split = caught.value.problems
     assert "text column 'sentences'; did you mean 'sentence'?" in text
     assert "label column 'label'; did you mean 'labels'?" in label
@@ -171,14 +169,14 @@ def test_a_row_with_too_many_fields_is_told_by_its_line(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\nSales fell,bad\nSales rose, by 5 %,good\n")
     with pytest.raises(Mistake, match=rf"{path}, line 3: 3 fields"):
-        read_table(path, asked())
+        read(path)
 
 
 def test_a_quote_that_never_ends_is_told(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('text,label\n"Sales rose,good\nSales fell,bad\n')
     with pytest.raises(Mistake, match=rf"{path}, line 3"):
-        read_table(path, asked())
+        read(path)
 
 
 @pytest.mark.parametrize("line", ['{"text": "x", "label": ', "no json", "{'text': 'x', 'label': 'a'}"])
@@ -186,7 +184,7 @@ def test_a_line_that_is_no_json_is_told(tmp_path, line):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "x", "label": "a"}\n' + line + "\n")
     with pytest.raises(Mistake, match=rf"{path}, line 2: cannot be read as JSON"):
-        read_table(path, asked())
+        read(path)
 
 
 def test_a_parquet_file_that_is_none_is_told(tmp_path):
@@ -195,20 +193,20 @@ def test_a_parquet_file_that_is_none_is_told(tmp_path):
     for junk in (b"junk", b"x" * 5000, whole[: len(whole) // 2]):
         path.write_bytes(junk)
         with pytest.raises(Mistake, match=rf"{path} cannot be read as parquet"):
-            read_table(path, asked())
+            read(path)
 
 
 @pytest.mark.parametrize("name", ["data.xlsx", "data", "data.json", "data.csv.gz"])
-def test_an_unknown_form_is_told_with_those_there_are(tmp_path, name):
+def test_an_unknown_ending_is_told_with_those_there_are(tmp_path, name):
     (tmp_path / name).write_text("text,label\nx,a\n")
-    with pytest.raises(Mistake, match=r"unknown form; expected one of \.csv, \.tsv, \.jsonl, \.parquet"):
-        read_table(tmp_path / name, asked())
+    with pytest.raises(Mistake, match=r"unknown ending; expected one of \.csv, \.tsv, \.jsonl, \.parquet"):
+        read(tmp_path / name)
 
 
 # What no reader can read
 
 READERS = [
-    *[(read_table, f"data{form}") for form in (".csv", ".tsv", ".jsonl", ".parquet")],
+    *[(read, f"data{form}") for form in (".csv", ".tsv", ".jsonl", ".parquet")],
     (read_phrasebank, "Sentences_50Agree.txt"),
     (read_sms, "SMSSpamCollection"),
 ]
@@ -218,14 +216,14 @@ each_reader = pytest.mark.parametrize(("read", "name"), READERS, ids=[name for _
 @each_reader
 def test_a_missing_file_is_told(tmp_path, read, name):
     with pytest.raises(Mistake, match=f"{tmp_path / name} does not exist; name a file"):
-        read(tmp_path / name, asked())
+        read(tmp_path / name)
 
 
 @each_reader
 def test_a_folder_is_no_file(tmp_path, read, name):
     (tmp_path / name).mkdir()
     with pytest.raises(Mistake, match=f"{tmp_path / name} is a folder; name a file"):
-        read(tmp_path / name, asked())
+        read(tmp_path / name)
 
 
 @each_reader
@@ -233,7 +231,7 @@ def test_an_empty_file_is_told(tmp_path, read, name):
     for content in (b"",) if name.endswith(".parquet") else (b"", b"\n \r\n\t\n"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(Mistake, match=f"{tmp_path / name} is empty"):
-            read(tmp_path / name, asked())
+            read(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -246,21 +244,21 @@ def test_an_undecodable_file_is_told_with_the_place(tmp_path, read, name, conten
     (tmp_path / name).write_bytes(content)
     place = next(i for i, byte in enumerate(content) if byte >= 0x80)
     with pytest.raises(Mistake, match=rf"{tmp_path / name} is not UTF-8 \(byte {place}\); save it as UTF-8"):
-        read(tmp_path / name, asked())
+        read(tmp_path / name)
 
 
 # Texts to predict
 
 
 def test_the_texts_of_a_table_come_in_order(tmp_path):
-    assert read_texts(file_of(tmp_path, ".csv"), "text") == [text for text, _ in ROWS]
+    assert read_columns(file_of(tmp_path, ".csv"), {"text": "text"})["text"] == [text for text, _ in ROWS]
 
 
 def test_texts_of_a_column_that_is_not_there_or_of_no_rows_are_told(tmp_path):
     with pytest.raises(Mistake, match=r"text column 'txt'; did you mean 'text'\?"):
-        read_texts(file_of(tmp_path, ".csv"), "txt")
+        read_columns(file_of(tmp_path, ".csv"), {"text": "txt"})["text"]
     with pytest.raises(Mistake, match="holds no rows"):
-        read_texts(file_of(tmp_path, ".csv", []), "text")
+        read_columns(file_of(tmp_path, ".csv", []), {"text": "text"})["text"]
 
 
 # Financial PhraseBank
@@ -279,7 +277,7 @@ def phrasebank_bytes(rows: Rows = PHRASES) -> bytes:
 def test_phrasebank_is_latin_1_with_crlf(tmp_path):
     path = tmp_path / "Sentences_50Agree.txt"
     path.write_bytes(phrasebank_bytes() + b"\r\n")
-    assert rows_of(read_phrasebank(path, asked())) == PHRASES
+    assert rows_of(read_phrasebank(path)) == PHRASES
 
 
 @pytest.mark.parametrize("line", ["no mark", "a sentence@good", "a sentence@", "a sentence@Positive", "@"])
@@ -287,7 +285,7 @@ def test_a_line_that_is_no_phrase_is_told_by_its_number(tmp_path, line):
     path = tmp_path / "Sentences_50Agree.txt"
     path.write_bytes(phrasebank_bytes() + f"{line}\r\n".encode())
     with pytest.raises(Mistake, match=rf"{path}, line 4: expected 'sentence@label'") as caught:
-        read_phrasebank(path, asked())
+        read_phrasebank(path)
     assert repr(line) in str(caught.value)
 
 
@@ -295,7 +293,7 @@ def test_a_line_that_is_no_phrase_is_told_by_its_number(tmp_path, line):
 def test_the_original_phrasebank(shared_data):
     """Malo et al. (2014): 4,846 sentences of which at least half of the annotators agreed."""
     path = shared_data("financial_phrasebank/Sentences_50Agree.txt")
-    rows = rows_of(read_phrasebank(path, asked()))
+    rows = rows_of(read_phrasebank(path))
     assert len(rows) == 4846
     counts = pd.Series([label for _, label in rows]).value_counts().to_dict()
     assert counts == {"neutral": 2879, "positive": 1363, "negative": 604}
@@ -317,9 +315,9 @@ MESSAGES: Rows = [
 def test_sms_with_stray_quotes_is_one_message_a_line(tmp_path):
     path = tmp_path / "SMSSpamCollection"
     path.write_text("".join(f"{label}\t{text}\n" for text, label in MESSAGES) + "\n", encoding="utf-8")
-    assert rows_of(read_sms(path, asked())) == MESSAGES
+    assert rows_of(read_sms(path)) == MESSAGES
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert rows_of(read_sms(path, asked())) == MESSAGES
+    assert rows_of(read_sms(path)) == MESSAGES
 
 
 @pytest.mark.parametrize("line", ["ham no tab", "eggs\ta text", "\ta text", "Spam\tx"])
@@ -329,7 +327,7 @@ def test_a_line_that_is_no_message_is_told_by_its_number(tmp_path, line):
     with pytest.raises(
         Mistake, match=rf"{path}, line 3: expected 'ham' or 'spam', a tab and a text"
     ) as caught:
-        read_sms(path, asked())
+        read_sms(path)
     assert repr(line) in str(caught.value)
 
 
@@ -337,7 +335,7 @@ def test_a_line_that_is_no_message_is_told_by_its_number(tmp_path, line):
 def test_the_original_sms_collection(shared_data):
     """Almeida and Hidalgo (2011): 4,827 messages and 747 spam, one a line whatever quotes they hold."""
     path = shared_data("sms_spam/SMSSpamCollection")
-    rows = rows_of(read_sms(path, asked()))
+    rows = rows_of(read_sms(path))
     assert [label for _, label in rows].count("ham") == 4827
     assert [label for _, label in rows].count("spam") == 747
     lines = [line for line in path.read_text("utf-8").split("\n") if line.strip()]
@@ -392,7 +390,7 @@ def test_the_hub_and_the_original_file_give_the_same_phrasebank(tmp_path, monkey
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: str(archive(tmp_path)))
     path = tmp_path / "Sentences_50Agree.txt"
     path.write_bytes(phrasebank_bytes())
-    pd.testing.assert_frame_equal(phrasebank_from_hub()[0], read_phrasebank(path, asked()))
+    pd.testing.assert_frame_equal(phrasebank_from_hub()[0], read_phrasebank(path))
 
 
 @pytest.mark.parametrize("reachable", [True, False])
@@ -508,13 +506,13 @@ def test_a_first_row_with_too_many_fields_is_told_and_not_cut(tmp_path, form, te
     path = tmp_path / f"a{form}"
     path.write_text(text)
     with pytest.raises(Mistake, match="line 2"):
-        read_table(path, asked())
+        read(path)
 
 
 def test_a_byte_order_mark_in_jsonl(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "x", "label": "a"}\n', encoding="utf-8-sig")
-    assert read_table(path, asked())["text"].tolist() == ["x"]
+    assert read(path)["text"].tolist() == ["x"]
 
 
 @pytest.mark.parametrize("form", [".jsonl", ".parquet"])
@@ -524,24 +522,24 @@ def test_columns_named_by_numbers(tmp_path, form):
         path.write_text('{"0": "x", "1": "a"}\n')
     else:
         pd.DataFrame({0: ["x"], 1: ["a"]}).to_parquet(path)
-    assert read_table(path, asked(text_column="0", label_column="1"))["text"].tolist() == ["x"]
+    assert read(path, text="0", label="1")["text"].tolist() == ["x"]
 
 
 def test_the_nearest_column_is_offered_whatever_its_case(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("TEXT,LABEL\nx,a\n")
     with pytest.raises(Mistake, match="did you mean 'TEXT'"):
-        read_table(path, asked())
+        read(path)
 
 
 def test_a_number_too_large_for_jsons_reader(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": 123456789012345678901234567890, "text": "x", "label": "a"}\n')
-    assert read_table(path, asked())["text"].tolist() == ["x"]
+    assert read(path)["text"].tolist() == ["x"]
 
 
 def test_text_and_label_cannot_be_the_same_column(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\nx,a\ny,b\n")
     with pytest.raises(Mistake):
-        read_table(path, asked(label_column="text"))
+        read(path, label="text")

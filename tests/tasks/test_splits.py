@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lowland.ground.recipe import DATA, Recipe
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.classification import TextData, score
+from lowland.tasks.base import Split, TaskData, TaskFields
 from lowland.tasks.readers import read_phrasebank, read_sms
 from lowland.tasks.splits import make_splits
 from tests.conftest import table_of
@@ -24,13 +22,12 @@ from tests.conftest import table_of
 NAMES = ("train", "validation", "test")
 
 
-def asked(**changes: Any) -> dict[str, Any]:
-    """The task's fields of a recipe."""
-    return {**{name: getattr(Recipe(), name) for name in DATA}, **changes}
+def split(table: pd.DataFrame, **changes: Any) -> TaskData:
+    return make_splits(table, "my.csv", TaskFields(name="classification", **changes))
 
 
-def split(table: pd.DataFrame, **changes: Any) -> TextData:
-    return make_splits("classification", table, "my.csv", asked(**changes))
+def count_labels(part: Split) -> dict[str, int]:
+    return dict(Counter(part["label"]))
 
 
 def problems(table: pd.DataFrame, **changes: Any) -> tuple[str, ...]:
@@ -50,7 +47,7 @@ def frame(*rows: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["text", "label", "split"][: len(rows[0])])
 
 
-def places(data: TextData) -> dict[int, str]:
+def places(data: TaskData) -> dict[int, str]:
     """For each example the split it is in; no example is in two."""
     found = [(int(number), name) for name, part in data.splits.items() for number in part.examples]
     assert len(found) == len({number for number, _ in found})
@@ -62,30 +59,30 @@ def plain(text: str) -> str:
     return " ".join(word for word in text.replace("\t", " ").lower().split(" ") if word)
 
 
-def assert_no_leaks(data: TextData) -> None:
+def assert_no_leaks(data: TaskData) -> None:
     seen: dict[str, str] = {}
     for name, part in data.splits.items():
-        for text in part.texts:
+        for text in part["text"]:
             assert seen.setdefault(plain(text), name) == name, text
 
 
-def assert_true_to(data: TextData, table: pd.DataFrame) -> None:
+def assert_true_to(data: TaskData, table: pd.DataFrame) -> None:
     """Every example is a row of the table with its own text and label, in the order of the table."""
     for part in data.splits.values():
-        assert list(part.texts) == [table["text"].iloc[i] for i in part.examples]
-        assert [data.label_names[i] for i in part.labels] == [table["label"].iloc[i] for i in part.examples]
+        for name in ("text", "label"):
+            assert list(part[name]) == [table[name].iloc[i] for i in part.examples]
         assert list(part.examples) == sorted(part.examples)
         assert (
             len(part)
-            == len(part.texts)
-            == len(part.labels)
+            == len(part["text"])
+            == len(part["label"])
             == len(part.examples)
             == len(part.groups)
             == len(part.categories)
         )
 
 
-def same(one: TextData, other: TextData) -> bool:
+def same(one: TaskData, other: TaskData) -> bool:
     return one.sha256 == other.sha256 and places(one) == places(other)
 
 
@@ -111,25 +108,24 @@ def test_every_split_has_its_share_of_every_label(sizes, test, validation, seed)
         size = len(data.splits[name])
         if name != "train":
             assert abs(size - max(share * n, k)) <= 1
-        counts = Counter(data.splits[name].labels.tolist())
-        for label, whole in enumerate(sizes):
-            assert abs(counts[label] - size * whole / n) <= 2
+        counts = count_labels(data.splits[name])
+        for label, whole in zip("abcd", sizes, strict=False):
+            assert abs(counts.get(label, 0) - size * whole / n) <= 2
 
 
 def test_the_labels_of_a_share_that_fits_are_met_exactly():
     data = split(classes(a=600, b=300, c=100), test_share=0.2, validation_share=0.1)
-    counts = {name: Counter(part.labels.tolist()) for name, part in data.splits.items()}
-    assert counts == {
-        "test": {0: 120, 1: 60, 2: 20},
-        "validation": {0: 60, 1: 30, 2: 10},
-        "train": {0: 420, 1: 210, 2: 70},
+    assert {name: count_labels(part) for name, part in data.splits.items()} == {
+        "test": {"a": 120, "b": 60, "c": 20},
+        "validation": {"a": 60, "b": 30, "c": 10},
+        "train": {"a": 420, "b": 210, "c": 70},
     }
 
 
 def test_five_texts_a_label_are_enough_for_all_splits_to_have_every_label():
     data = split(classes(a=5, b=5))
-    assert {name: sorted(part.labels.tolist()) for name, part in data.splits.items()} == {
-        "train": [0, 0, 0, 1, 1, 1], "validation": [0, 1], "test": [0, 1],
+    assert {name: count_labels(part) for name, part in data.splits.items()} == {
+        "train": {"a": 3, "b": 3}, "validation": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1},
     }  # fmt: skip
 
 
@@ -239,7 +235,7 @@ def test_shares_are_of_different_texts():
     """One text that stands 500 times does not fill the test set."""
     table = pd.concat([classes(a=50, b=50), frame(*[("a text 0", "a")] * 500)])
     data = split(table)
-    distinct = {name: len({plain(text) for text in part.texts}) for name, part in data.splits.items()}
+    distinct = {name: len({plain(text) for text in part["text"]}) for name, part in data.splits.items()}
     assert distinct == {"test": 20, "validation": 10, "train": 70}
 
 
@@ -275,7 +271,7 @@ def test_further_splits_are_test_sets_by_their_names():
     table = pd.concat([own(), frame(("oddly put a", "a", "shifted"), ("oddly put b", "b", "another"))])
     data = split(table)
     assert data.test_sets == ("test", "another", "shifted")
-    assert data.splits["shifted"].texts == ("oddly put a",)
+    assert data.splits["shifted"]["text"] == ("oddly put a",)
 
 
 @pytest.mark.parametrize("variant", ["held a text 1", "HELD  A text 1 ", "held\ta text 1"])
@@ -300,14 +296,14 @@ def test_the_later_split_keeps_a_text_that_stands_in_three():
     data = split(table)
     assert_no_leaks(data)
     assert data.dropped == 2
-    assert "leak " in data.splits["test"].texts
-    assert data.splits["validation"].texts == ("v",)
+    assert "leak " in data.splits["test"]["text"]
+    assert data.splits["validation"]["text"] == ("v",)
 
 
 def test_a_validation_text_beats_a_training_text():
     rows = [("Leak", "a", "train"), ("LEAK", "b", "validation")]
     data = split(pd.concat([own(), frame(*rows)], ignore_index=True))
-    assert data.splits["validation"].texts == ("LEAK",)
+    assert data.splits["validation"]["text"] == ("LEAK",)
     assert data.dropped == 1
 
 
@@ -333,7 +329,7 @@ def test_no_split_column_can_make_a_leak(data, column):
 @settings(deadline=None, max_examples=20)
 def test_copies_of_a_text_are_one_group_and_different_texts_are_not(data):
     made = split(copies(data))
-    texts = [plain(text) for part in made.splits.values() for text in part.texts]
+    texts = [plain(text) for part in made.splits.values() for text in part["text"]]
     groups = [group for part in made.splits.values() for group in part.groups]
     assert len(set(zip(texts, groups, strict=True))) == len(set(texts)) == len(set(groups))
 
@@ -387,7 +383,7 @@ def test_label_names_are_sorted_texts_and_numbers_become_texts():
     table = classes(a=10, b=10)
     data = split(table.assign(label=[2] * 10 + [10] * 10))
     assert data.label_names == ("10", "2")
-    assert {data.label_names[i] for i in data.splits["test"].labels} == {"2", "10"}
+    assert set(data.splits["test"]["label"]) == {"2", "10"}
 
 
 def test_categories_go_with_their_rows_and_are_empty_where_there_are_none():
@@ -461,39 +457,6 @@ def test_a_split_column_without_a_test_set_is_told():
     assert "shifted" in told
 
 
-# Scores
-
-ANSWERS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
-
-
-@given(ANSWERS)
-@settings(deadline=None, max_examples=50)
-def test_scores_are_their_formulas(answers):
-    """F1 = 2 tp / (2 tp + fp + fn), 0 where there is nothing; macro: its mean; weighted: by the true counts."""
-    labels, predicted = (np.array(one) for one in zip(*answers, strict=True))
-    f1: dict[int, float] = {}
-    for one in sorted({*labels.tolist(), *predicted.tolist()}):
-        hits = int(((labels == one) & (predicted == one)).sum())
-        f1[one] = 2 * hits / (int((labels == one).sum()) + int((predicted == one).sum()))
-    count: Mapping[int, int] = Counter(labels.tolist())
-    told = score(labels, predicted)
-    assert told == pytest.approx(
-        {
-            "accuracy": sum(a == b for a, b in answers) / len(answers),
-            "macro_f1": sum(f1.values()) / len(f1),
-            "weighted_f1": sum(f1[one] * count[one] for one in f1) / len(answers),
-        }
-    )
-    assert all(type(value) is float for value in told.values())
-
-
-def test_a_right_answer_scores_one_and_one_class_for_all_does_not_warn():
-    assert set(score(np.array([0, 1, 2]), np.array([0, 1, 2])).values()) == {1.0}
-    assert score(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 0])) == pytest.approx(
-        {"accuracy": 0.5, "macro_f1": 1 / 3, "weighted_f1": 1 / 3}
-    )
-
-
 # Public data
 
 
@@ -506,7 +469,7 @@ def test_a_right_answer_scores_one_and_one_class_for_all_does_not_warn():
     ],
 )
 def test_the_duplicates_of_public_data_never_cross_a_split(shared_data, name, read):
-    table = read(shared_data(name), asked())
+    table = read(shared_data(name))
     data = split(table)
     assert len({plain(text) for text in table["text"]}) < len(table)  # it has some
     assert_no_leaks(data)
@@ -514,15 +477,15 @@ def test_the_duplicates_of_public_data_never_cross_a_split(shared_data, name, re
     assert data.dropped == 0
     whole = table["label"].value_counts(normalize=True)
     for part in data.splits.values():
-        counts = Counter(data.label_names[i] for i in part.labels)
+        counts = count_labels(part)
         for label, share in whole.items():
             assert counts[label] / len(part) == pytest.approx(share, abs=0.02)
 
 
 def test_four_texts_a_label_are_too_few_and_five_are_enough():
     with pytest.raises(Mistake, match=r"a has 4, b has 4 different texts .* at least 5"):
-        make_splits("t", classes(a=4, b=4), "my.csv", asked())
-    assert set(make_splits("t", classes(a=5, b=5), "my.csv", asked()).splits) == {
+        split(classes(a=4, b=4))
+    assert set(split(classes(a=5, b=5)).splits) == {
         "train",
         "validation",
         "test",
@@ -533,15 +496,14 @@ def test_four_texts_a_label_are_too_few_and_five_are_enough():
     ("size", "test", "validation"), [(50, 0.5, 0.49), (100, 0.9, 0.0999), (4, 0.85, 0.1)]
 )
 def test_shares_that_leave_too_little_are_a_mistake_and_no_error_of_sklearns(size, test, validation):
-    data = asked(test_share=test, validation_share=validation)
     with pytest.raises(Mistake, match=r"too few of each label|different texts to take"):
-        make_splits("t", classes(a=size, b=size), "my.csv", data)
+        split(classes(a=size, b=size), test_share=test, validation_share=validation)
 
 
 @pytest.mark.parametrize("name", ["Train", "training", "test"])
 def test_a_split_column_that_names_no_training_rows_is_a_mistake(name):
     with pytest.raises(Mistake, match="train"):
-        make_splits("t", classes(a=10, b=10).assign(split=name), "my.csv", asked())
+        split(classes(a=10, b=10).assign(split=name))
 
 
 def every_fourth():
@@ -555,14 +517,14 @@ def test_an_empty_cell_of_the_split_column_is_told(blank):
     table = every_fourth().astype(object)
     table.loc[3, "split"] = blank
     with pytest.raises(Mistake, match="row 4"):
-        make_splits("t", table, "my.csv", asked())
+        split(table)
 
 
 @pytest.mark.parametrize("name", ["val", "Validation", "validation "])
 def test_val_is_the_validation_set(name):
     table = every_fourth()
     table.loc[[1, 21], "split"] = name
-    data = make_splits("t", table, "my.csv", asked())
+    data = split(table)
     assert list(data.splits["validation"].examples) == [1, 21]
 
 
@@ -576,7 +538,7 @@ def test_a_validation_set_that_is_the_test_set_is_told_and_not_lost():
         ]
     )
     try:
-        data = make_splits("t", table, "my.csv", asked())
+        data = split(table)
     except Mistake:
         return
     assert len(data.splits["validation"])  # KeyError: the trainer evaluates on splits["validation"]
@@ -586,5 +548,5 @@ def test_a_validation_set_that_is_the_test_set_is_told_and_not_lost():
 def test_validation_is_taken_from_what_is_left_after_leaks_are_dropped(seed):
     train = classes(a=20, b=20).assign(split="train")  # 16 of 20 a label leak into the table's own test set
     leaks = train[train.index % 20 < 16].assign(split="test", text=lambda t: t["text"].str.upper())
-    data = make_splits("t", pd.concat([train, leaks]), "my.csv", asked(split_seed=seed))
+    data = split(pd.concat([train, leaks]), split_seed=seed)
     assert {"train", "validation", "test"} == set(data.splits)

@@ -11,17 +11,17 @@ from typing import Any
 import huggingface_hub
 import pandas as pd
 import pytest
-from lowland.ground.recipe import DATA, Recipe
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.table import TASKS, load_task
+from lowland.study.recipe import Recipe
+from lowland.tasks.base import TaskData
+from lowland.tasks.table import TASKS, load_data, task_fields
 from tests.conftest import table_of
 
 
-def asked(**changes: Any) -> dict[str, Any]:
-    """The task's fields of a recipe."""
-    given = {name: str(value) if isinstance(value, Path) else value for name, value in changes.items()}
-    return {**{name: getattr(Recipe(), name) for name in DATA}, **given}
+def load(task: str, **fields: Any) -> TaskData:
+    texts = {name: str(value) if isinstance(value, Path) else value for name, value in fields.items()}
+    return load_data(task_fields(task, **texts))
 
 
 def write(table: pd.DataFrame, path: Path) -> Path:
@@ -45,14 +45,16 @@ def sms_file(path: Path, start: str = "") -> Path:
 
 
 def test_the_tasks_are_those_of_the_issue():
-    assert set(TASKS) == {"financial-demo", "financial-phrasebank", "sms-spam", "classification"}
-    assert Recipe().task in TASKS
-    assert all(one.summary and "\n" not in one.summary for one in TASKS.values())
-    assert all(one.read or one.fetch for one in TASKS.values())
+    assert set(TASKS) == {
+        "financial-demo", "financial-phrasebank", "sms-spam", "classification", "mrpc", "rte", "pairs",
+    }  # fmt: skip
+    assert Recipe().task.name in TASKS
+    assert all(task.summary and "\n" not in task.summary for task in TASKS.values())
+    assert all(name == task.name for name, task in TASKS.items())
 
 
 def test_the_demo_comes_with_the_package():
-    data = load_task("financial-demo", asked())
+    data = load("financial-demo")
     assert data.task == "financial-demo"
     assert data.label_names == ("negative", "neutral", "positive")
     assert set(data.splits) == {"train", "validation", "test", "shifted"}
@@ -62,15 +64,13 @@ def test_the_demo_comes_with_the_package():
 
 
 def test_the_demo_is_the_same_whatever_the_seed_of_the_splits():
-    assert (
-        load_task("financial-demo", asked(split_seed=7)).sha256 == load_task("financial-demo", asked()).sha256
-    )
+    assert load("financial-demo", split_seed=7).sha256 == load("financial-demo").sha256
 
 
 @pytest.mark.parametrize("given", [{"data": "my.csv"}, {"test_data": "my.csv"}])
 def test_the_demo_takes_no_file(given):
     with pytest.raises(Mistake, match=r"financial-demo brings its own data .* --task classification"):
-        load_task("financial-demo", asked(**given))
+        load("financial-demo", **given)
 
 
 def test_a_table_is_the_same_data_in_every_form(tmp_path):
@@ -78,7 +78,7 @@ def test_a_table_is_the_same_data_in_every_form(tmp_path):
     table = table_of()
     table["label"] = (table["label"] == "good").astype(int)
     loaded = [
-        load_task("classification", asked(data=write(table, tmp_path / f"data{form}")))
+        load("classification", data=write(table, tmp_path / f"data{form}"))
         for form in (".csv", ".tsv", ".jsonl", ".parquet")
     ]
     assert len({one.sha256 for one in loaded}) == 1
@@ -88,26 +88,26 @@ def test_a_table_is_the_same_data_in_every_form(tmp_path):
 
 def test_a_task_of_the_users_needs_a_file():
     with pytest.raises(Mistake, match="task classification needs a file: --data FILE"):
-        load_task("classification", asked())
+        load("classification")
 
 
 @pytest.mark.parametrize("name", ["classification", "sms-spam", "financial-phrasebank"])
 def test_test_data_without_data_is_told(name):
     with pytest.raises(Mistake, match="test_data is given without data"):
-        load_task(name, asked(test_data="test.csv"))
+        load(name, test_data="test.csv")
 
 
 def test_a_test_file_and_a_split_column_cannot_both_be(tmp_path):
     path = write(table_of().assign(split="train"), tmp_path / "a.csv")
     with pytest.raises(Mistake, match="test_data and split_column both say"):
-        load_task("classification", asked(data=path, test_data=path, split_column="split"))
+        load("classification", data=path, test_data=path, split_column="split")
 
 
 def test_a_test_file_is_the_test_set(tmp_path):
     train = write(table_of(), tmp_path / "train.csv")
     test = write(table_of(2).assign(text=lambda t: "later " + t["text"]), tmp_path / "test.jsonl")
-    data = load_task("classification", asked(data=train, test_data=test))
-    assert list(data.splits["test"].texts) == ["later " + text for text in table_of(2)["text"]]
+    data = load("classification", data=train, test_data=test)
+    assert list(data.splits["test"]["text"]) == ["later " + text for text in table_of(2)["text"]]
     assert len(data.splits["train"]) + len(data.splits["validation"]) == len(table_of())
     assert data.dropped == 0
     assert data.source == "train.csv + test.jsonl"
@@ -119,9 +119,9 @@ def test_a_training_text_that_leaks_into_the_test_file_is_dropped_from_training(
     test = write(
         leaks.assign(text="  " + leaks["text"].str.upper().str.replace(" ", "  ")), tmp_path / "test.csv"
     )
-    data = load_task("classification", asked(data=train, test_data=test))
+    data = load("classification", data=train, test_data=test)
     assert len(data.splits["test"]) == data.dropped == len(leaks)
-    kept = {*data.splits["train"].texts, *data.splits["validation"].texts}
+    kept = {*data.splits["train"]["text"], *data.splits["validation"]["text"]}
     assert kept == set(table_of()["text"]) - set(leaks["text"])
 
 
@@ -129,13 +129,13 @@ def test_a_label_of_the_test_file_that_training_lacks_is_told(tmp_path):
     train = write(table_of(), tmp_path / "train.csv")
     test = write(pd.DataFrame({"text": ["x", "y"], "label": ["good", "so-so"]}), tmp_path / "test.csv")
     with pytest.raises(Mistake, match=r"train\.csv \+ test\.csv: label 'so-so' is in the split 'test'"):
-        load_task("classification", asked(data=train, test_data=test))
+        load("classification", data=train, test_data=test)
 
 
 def test_a_test_file_that_is_the_training_file_is_a_sentence(tmp_path):
     path = write(table_of(), tmp_path / "a.csv")
     with pytest.raises(Mistake, match="no rows of its own for the split 'train'"):
-        load_task("classification", asked(data=path, test_data=path))
+        load("classification", data=path, test_data=path)
 
 
 @pytest.mark.parametrize("lost", ["data", "test_data"])
@@ -143,13 +143,13 @@ def test_a_missing_file_is_told_by_its_name(tmp_path, lost):
     path = write(table_of(), tmp_path / "a.csv")
     given = {"data": path, "test_data": path, lost: tmp_path / "lost.csv"}
     with pytest.raises(Mistake, match=r"lost\.csv does not exist"):
-        load_task("classification", asked(**given))
+        load("classification", **given)
 
 
 def test_the_split_column_says_which_row_is_where(tmp_path):
     table = table_of()
     table["part"] = ["train", "test", "train", "dev"] * (len(table) // 4)
-    data = load_task("classification", asked(data=write(table, tmp_path / "a.csv"), split_column="part"))
+    data = load("classification", data=write(table, tmp_path / "a.csv"), split_column="part")
     for name, written in (("train", "train"), ("validation", "dev"), ("test", "test")):
         assert list(data.splits[name].examples) == table.index[table["part"] == written].tolist()
 
@@ -158,16 +158,16 @@ def test_a_column_named_split_is_no_split_unless_it_is_named(tmp_path):
     table = table_of()
     path = write(table.assign(split="train"), tmp_path / "a.csv")
     plain = write(table, tmp_path / "b.csv")
-    one, other = (load_task("classification", asked(data=given)) for given in (path, plain))
+    one, other = (load("classification", data=given) for given in (path, plain))
     assert one.sha256 == other.sha256
 
 
 def test_an_original_file_is_read_by_its_tasks_reader_and_may_have_a_test_file(tmp_path):
-    whole = load_task("sms-spam", asked(data=sms_file(tmp_path / "SMSSpamCollection")))
+    whole = load("sms-spam", data=sms_file(tmp_path / "SMSSpamCollection"))
     assert whole.label_names == ("ham", "spam")
     assert sum(len(one) for one in whole.splits.values()) == 40
     test = sms_file(tmp_path / "later", start="later ")
-    both = load_task("sms-spam", asked(data=tmp_path / "SMSSpamCollection", test_data=test))
+    both = load("sms-spam", data=tmp_path / "SMSSpamCollection", test_data=test)
     assert len(both.splits["test"]) == 40
 
 
@@ -180,8 +180,8 @@ def test_without_a_file_phrasebank_comes_from_the_hub_split_as_the_original(tmp_
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
         packed.write(path, "FinancialPhraseBank-v1.0/Sentences_50Agree.txt")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: str(tmp_path / "a.zip"))
-    fetched = load_task("financial-phrasebank", asked())
-    read = load_task("financial-phrasebank", asked(data=path))
+    fetched = load("financial-phrasebank")
+    read = load("financial-phrasebank", data=path)
     assert fetched.sha256 == read.sha256
     assert "hub" in fetched.source
     assert read.source == "Sentences_50Agree.txt"
@@ -197,8 +197,8 @@ def test_a_hub_that_cannot_be_had_is_a_sentence_that_names_the_original_file(
     """With the real libraries, offline and with an empty cache."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
-    with pytest.raises(Mistake, match=f"task {name} cannot be had from the hub.*--data {original}$"):
-        load_task(name, asked())
+    with pytest.raises(Mistake, match=f"task {name} cannot be loaded from the hub.*--data {original}$"):
+        load(name)
 
 
 @pytest.mark.data
@@ -214,7 +214,7 @@ def test_a_hub_that_cannot_be_had_is_a_sentence_that_names_the_original_file(
     ],
 )
 def test_the_original_files_load(shared_data, name, file, labels):
-    data = load_task(name, asked(data=shared_data(file)))
+    data = load(name, data=shared_data(file))
     assert data.label_names == labels
     total = sum(len(one) for one in data.splits.values())
     assert len(data.splits["test"]) / total == pytest.approx(0.2, abs=0.01)
