@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from lowland.ground.mistakes import Mistake, one_of
@@ -25,7 +24,7 @@ from lowland.tasks.readers import (
     sms_from_hub,
 )
 
-TASKS: Mapping[str, Task] = {
+TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         Classification(

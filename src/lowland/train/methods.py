@@ -89,6 +89,7 @@ class Method:
         parameter_groups: returns AdamW's parameter groups; None leaves them to the Trainer.
         options: the settings that the method uses beside those of `TRAINING`.
         defaults: settings whose default differs for this method.
+        has_adapter: whether it adds an adapter, whose merged weight can take noise.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Method:
     parameter_groups: Callable[[nn.Module, Settings], ParameterGroups | None] = one_rate
     options: tuple[str, ...] = ()
     defaults: Mapping[str, float] = field(default_factory=dict)
+    has_adapter: bool = True
 
     @property
     def uses(self) -> tuple[str, ...]:
@@ -153,6 +155,7 @@ _ROWS = (
         "full fine-tuning: every parameter is trained; lr 5e-5 unless it has its own",
         train_everything,
         defaults={"lr": 5e-5},
+        has_adapter=False,
     ),
     Method("lora", "LoRA (Hu et al., 2021) on every linear layer", our_lora, options=LORA),
     Method(
@@ -200,7 +203,7 @@ _ROWS = (
     ),
 )
 
-METHODS: Mapping[str, Method] = {row.name: row for row in _ROWS}
+METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
 
 SAME = {"flat+lora": "flat-lora"}
 """Compositions that are rows already: each method has one name, and one run key."""
@@ -312,7 +315,7 @@ def _perturbed(noise: Perturbation, method: Method) -> Method:
     name = f"{noise.name}+{method.name}"
     if noise.name in method.perturb:
         raise Mistake(f"method '{name}' has {noise.name} twice: {method.name} has it already; once is enough")
-    if noise.on_adapters and method.adapt is train_everything:
+    if noise.on_adapters and not method.has_adapter:
         raise Mistake(
             f"method '{name}' is impossible: {noise.name} puts noise on an adapter's merged weight, and {method.name}"
             " has no adapter; take another method"
