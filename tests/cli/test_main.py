@@ -128,7 +128,9 @@ def test_a_recipe_file_is_obeyed(lowland: Run, tmp_path: Path, texts: Path) -> N
         "lora-r2",
         "flat+dora",
     ]
-    code, _, err = lowland("train", "--config", str(path), "--method", "lora-r2", "--seed", "5")
+    code, _, err = lowland(
+        "train", "--config", str(path), "--method", "lora-r2", "--seed", "5", "--rank", "2"
+    )
     assert code == 0, err
     assert "found, accuracy" in err  # `train` is `compare` with one of each
 
@@ -379,7 +381,7 @@ def test_nothing_is_said_that_is_not_ours(tmp_path: Path, tiny_model: Path) -> N
     told = subprocess.run(given, capture_output=True, text=True, check=False)
     assert (
         told.stderr
-        == f"lowland: the model in {tiny_model} is no classifier of sequences; fine-tune it first\n"
+        == f"lowland: the model in {tiny_model} is not a classifier of sequences; fine-tune it first\n"
     )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lowland.cli import stress as cli_stress
 from lowland.cli.main import main
 from lowland.ground.records import read_rows, read_stress_record
 from tests.stress.asking.messages_api import MessagesAPI
@@ -96,7 +95,7 @@ def test_the_way_from_a_sheet_to_rated_rows(
         (["messy", "--extra-body", "[1]"], "extra_body is [1]; it must be JSON such as"),
         (["messy", "--model", "claude"], "model is 'claude'; it must be provider/name"),
         (["messy", "--model", "lowland/oracle"], "unknown model"),
-        (["messy", "--temperature", "3"], "temperature is 3.0"),
+        (["messy", "--temperature", "3"], "temperature is 3; it must be in [0, 2]"),
         (["multilingual", "--languages", "klingon"], "unknown language 'klingon'"),
         (["adapter", "nowhere"], "nowhere"),
         (["report", "nowhere"], "nowhere holds no record.json"),
@@ -121,9 +120,9 @@ def test_a_mistake_is_a_sentence_and_exit_code_2(
 def test_without_the_extra_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli_stress, "find_spec", lambda name: None if name == "inspect_ai" else object())
+    monkeypatch.setattr("lowland.cli.main.find_spec", lambda name: None if name == "inspect_ai" else object())
     assert main(["stress", "messy"]) == 2
-    assert 'need inspect_ai; install them with pip install "lowland[stress]"' in capsys.readouterr().err
+    assert 'need inspect_ai; install with pip install "lowland[stress]"' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

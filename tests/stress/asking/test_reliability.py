@@ -26,7 +26,6 @@ pytestmark = [pytest.mark.filterwarnings(warning) for warning in INSPECTS]
 __all__ = ["own_machine"]
 
 ROOT = Path(__file__).parents[3]
-IMPORTABLE = (str(ROOT / "src"), str(ROOT))
 PROGRAM = """
 import json, sys
 from lowland.stress.asking.run import run_stress
@@ -135,7 +134,7 @@ def test_kill_9_loses_only_what_was_in_flight(rows, tmp_path):
     with MessagesAPI(delay=0.1) as api:
         request = request_to(api, tmp_path, count=rows // 2, max_connections=connections)
         command = [sys.executable, "-c", PROGRAM, json.dumps(plain(request))]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(IMPORTABLE)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(command, env=environment)
         wait_for(lambda: len(api.bodies) >= rows // 2, process)
         process.send_signal(signal.SIGKILL)
@@ -207,7 +206,7 @@ def test_the_server_has_the_faults_of_its_table():
 def test_an_interrupted_run_says_so_and_is_continued(tmp_path):
     with MessagesAPI(delay=0.1) as api:
         request = request_to(api, tmp_path, count=30, max_connections=4)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(IMPORTABLE)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, json.dumps(plain(request))],
             env=environment,
