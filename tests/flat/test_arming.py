@@ -26,7 +26,7 @@ def bits(model: nn.Module, step: int = 2, micro: int = 0, **options: Any) -> Bit
     """Return eps of each layer in an optimizer step."""
     with flat.arm(model, **{"rho": 0.3, "schedule": "constant", **options}) as noise:
         noise.begin_step(step, micro)
-        return {name: layer.noise.eps() for name, layer in noise.layers.items()}
+        return {name: layer.drawn_noise.eps() for name, layer in noise.layers.items()}
 
 
 def same(a: Bits, b: Bits) -> bool:
@@ -43,7 +43,7 @@ def draws(steps: int, rho: float = 0.3, seed: int = 0) -> tuple[Any, Tensor]:
         drawn = []
         for step in range(steps):
             noise.begin_step(step)
-            drawn.append(noise.layers["up"].noise.eps())
+            drawn.append(noise.layers["up"].drawn_noise.eps())
     return model.up, torch.stack(drawn)
 
 
@@ -105,7 +105,7 @@ def test_a_step_has_its_bits_whatever_came_before() -> None:
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         for step in (0, 7, 5, 5):
             noise.begin_step(step)
-        assert same({name: layer.noise.eps() for name, layer in noise.layers.items()}, wanted)
+        assert same({name: layer.drawn_noise.eps() for name, layer in noise.layers.items()}, wanted)
 
 
 @pytest.mark.parametrize("wrapper", ["module", "_orig_mod", "_checkpoint_wrapped_module"])
@@ -210,9 +210,9 @@ def test_the_length_must_be_known_where_the_schedule_needs_it() -> None:
         with pytest.raises(Mistake, match="needs the length of the training, which is not known"):
             noise.begin_step(1)
         noise.begin_step(1, progress=0.5)
-        assert noise.layers["up"].noise is not None
+        assert noise.layers["up"].drawn_noise is not None
         noise.begin_step(2, progress=0.0)  # sigma is 0
-        assert noise.layers["up"].noise is None
+        assert noise.layers["up"].drawn_noise is None
 
 
 @pytest.mark.parametrize("layers", ["up", ["up"], r"u\w", ("up",)])
@@ -258,7 +258,7 @@ def test_token_noise_stands_for_the_same_variance_and_learns() -> None:
     x, layer = rows(), canonical(model)["up"]
     with flat.arm(model, rho=0.4, schedule="constant", noise="token") as noise:
         noise.begin_step(0)
-        token_scale = layer.noise.scale
+        token_scale = layer.drawn_noise.scale
         y = layer(x)
         assert torch.equal(layer(x), y)
         results(model, x)
@@ -266,7 +266,7 @@ def test_token_noise_stands_for_the_same_variance_and_learns() -> None:
         assert not torch.equal(layer(x), y)
     with flat.arm(model, rho=0.4, schedule="constant") as noise:
         noise.begin_step(0)
-        torch.testing.assert_close(layer.noise.scale.abs(), token_scale, rtol=1e-6, atol=0)
+        torch.testing.assert_close(layer.drawn_noise.scale.abs(), token_scale, rtol=1e-6, atol=0)
 
 
 def test_layers_that_would_share_a_name_without_their_wrappers_keep_their_own() -> None:

@@ -83,7 +83,7 @@ def test_the_loss_is_that_of_explicit_noise_without_dropout(
     for draw in range(2):
         with flat.arm(adapted, rho=sigma, schedule="constant", seed=5) as noise:
             noise.begin_step(draw)
-            eps = {name: layer.noise.eps() for name, layer in noise.layers.items()}
+            eps = {name: layer.drawn_noise.eps() for name, layer in noise.layers.items()}
         by_hand = copy.deepcopy(adapted).eval()
         for name, change in eps.items():
             by_hand.get_submodule(name).base.weight.data.add_(change)

@@ -184,13 +184,13 @@ def test_the_noise_is_as_large_as_the_values_say(case: tuple[nn.Module, str]) ->
         for name, layer in noise.layers.items():
             full = weight_of(base_of(layer)).double() + delta(layer)
             wanted = 0.3 / math.sqrt(full.shape[1]) * full.norm(dim=1, keepdim=True)
-            standard = layer.noise.eps().double() / wanted
+            standard = layer.drawn_noise.eps().double() / wanted
             assert standard.std().item() == pytest.approx(1, abs=0.03), name
             narrow = form in NARROW
-            assert layer.noise.scale.dtype == (getattr(torch, form) if narrow else torch.float32)
-            assert layer.noise.blocks[0].dtype == layer.noise.scale.dtype
+            assert layer.drawn_noise.scale.dtype == (getattr(torch, form) if narrow else torch.float32)
+            assert layer.drawn_noise.blocks[0].dtype == layer.drawn_noise.scale.dtype
             tolerance = 2**-8 if narrow else 1e-5
-            torch.testing.assert_close(layer.noise.scale.abs().double(), wanted, rtol=tolerance, atol=0)
+            torch.testing.assert_close(layer.drawn_noise.scale.abs().double(), wanted, rtol=tolerance, atol=0)
 
 
 @torch.no_grad()
@@ -216,7 +216,7 @@ def test_the_gradient_is_that_of_the_explicit_sum(case: tuple[nn.Module, str]) -
     layer, inputs = layers(model)["up"], x_for(form).clone().requires_grad_()
     with flat.arm(model, rho=0.5, schedule="constant", layers="up") as noise:
         noise.begin_step(0)
-        eps = layer.noise.eps(torch.float64)
+        eps = layer.drawn_noise.eps(torch.float64)
         y = layer(inputs)
         y.float().sum().backward()
     (clean,) = torch.autograd.grad(layers(plain)["up"](inputs).float().sum(), inputs)
@@ -234,6 +234,6 @@ def test_weights_of_16_bits_are_summed_in_one_rounding() -> None:
     model = ours("bfloat16")
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)
-        drawn, weight = noise.layers["up"].noise, base_of(noise.layers["up"]).weight
+        drawn, weight = noise.layers["up"].drawn_noise, base_of(noise.layers["up"]).weight
         exact = weight.double() + drawn.scale.double() * torch.cat(drawn.blocks).double()
         assert torch.equal(drawn.added_to(weight), exact.bfloat16())

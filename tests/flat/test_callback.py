@@ -64,7 +64,7 @@ class ReferencePass(TrainerCallback):
 
     def on_pre_optimizer_step(self, *args: object, model: nn.Module, **kwargs: object) -> None:
         assert model.training
-        assert adapted_layers(model)[0].noise is not None
+        assert adapted_layers(model)[0].drawn_noise is not None
         with torch.no_grad():
             model(Rows().ids)
 
@@ -90,7 +90,7 @@ def test_between_steps_there_is_no_noise_even_in_training_mode(adapt: Any, tmp_p
     class Between(TrainerCallback):
         def on_step_end(self, *args: object, model: nn.Module, **kwargs: object) -> None:
             assert model.training
-            left.extend(layer.noise for layer in adapted_layers(model))
+            left.extend(layer.drawn_noise for layer in adapted_layers(model))
 
     model = adapt()
     run(model, tmp_path, FlatLoRA(**STEADY), Between())

@@ -96,7 +96,7 @@ def with_explicit_noise(model: nn.Module, noise: flat.Noise) -> nn.Module:
         for name, module in model.named_modules()
         if module in list(noise.layers.values())
     ):
-        base, eps = base_of(plain), layer.noise.eps().to(base_of(plain).weight.dtype)
+        base, eps = base_of(plain), layer.drawn_noise.eps().to(base_of(plain).weight.dtype)
         base.weight.data += eps.T if isinstance(base, Conv1D) else eps
         base.register_forward_hook(lambda *args: None)
     return other
@@ -162,7 +162,7 @@ def test_a_layer_of_several_windows(backend: str, kind: str, monkeypatch: pytest
         x = torch.randn(16, INS)
         for step in range(3):
             noise.begin_step(step)
-            assert [len(block) for block in next(iter(noise.layers.values())).noise.blocks] == [5, 5, 2]
+            assert [len(block) for block in next(iter(noise.layers.values())).drawn_noise.blocks] == [5, 5, 2]
             assert_near(gradients(compiled, x), gradients(with_explicit_noise(model, noise), x))
         assert_one_graph()
 
@@ -175,7 +175,7 @@ def test_w_plus_eps_is_built_again_for_the_backward_pass(backend: str, kind: str
         noise.begin_step(0)
         compiled = torch.compile(model, fullgraph=True, backend=backend)
         known = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-        known.add(next(iter(noise.layers.values())).noise.blocks[0].untyped_storage().data_ptr())
+        known.add(next(iter(noise.layers.values())).drawn_noise.blocks[0].untyped_storage().data_ptr())
         with torch.autograd.graph.saved_tensors_hooks(
             lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor
         ):
@@ -262,7 +262,7 @@ def test_noise_is_the_same_whatever_comes_first(backend: str, armed_first: bool,
                 compiled = torch.compile(again, fullgraph=True, backend=backend)
             noise.begin_step(3)
             grads.append(gradients(compiled, x))
-            draws.append([layer.noise.eps() for layer in list(noise.layers.values())])
+            draws.append([layer.drawn_noise.eps() for layer in list(noise.layers.values())])
             assert list(noise.layers) == ["0", "2"]
     assert_near(grads[1], grads[0])
     for mine, theirs in zip(*draws, strict=True):

@@ -56,7 +56,7 @@ def test_the_examples_noise_is_on_while_it_learns(
 
     def watched(model: nn.Module, pairs: dict[str, str]) -> Tensor:
         noisy.append(
-            all(module.noise is not None for module in model.modules() if isinstance(module, Perturbed))
+            all(module.drawn_noise is not None for module in model.modules() if isinstance(module, Perturbed))
         )
         return loss_of(model, pairs)
 

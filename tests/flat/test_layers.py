@@ -45,7 +45,7 @@ def test_outputs_and_gradients_are_those_of_the_explicit_loss(kind: str) -> None
     with flat.arm(model, rho=0.5, schedule="constant") as noise:
         assert list(noise.layers) == TARGETS
         noise.begin_step(3)
-        eps = {name: layer.noise.eps() for name, layer in noise.layers.items()}
+        eps = {name: layer.drawn_noise.eps() for name, layer in noise.layers.items()}
         armed = results(model, x)
     close(armed, results(under_explicit_noise(plain, eps), x))
     clean = results(plain, x)
@@ -63,7 +63,7 @@ def test_our_layer_is_its_formula(dropout: float, conv1d: bool, monkeypatch: pyt
     layer, x = model.up, rows(torch.float64).requires_grad_()
     with flat.arm(model, rho=0.5, schedule="constant", layers="up") as noise:
         noise.begin_step(1)
-        eps = layer.noise.eps()
+        eps = layer.drawn_noise.eps()
         layer(x).pow(3).sum().backward()
     a, b, x2 = (tensor.detach().clone().requires_grad_() for tensor in (layer.lora_A, layer.lora_B, x))
     mask = plans[0].dropped(torch.ones_like(x2)) / (1 - dropout)
@@ -79,7 +79,7 @@ def test_doras_magnitude_learns_from_the_clean_direction() -> None:
     layer, x = canonical(model)["up"], rows(torch.float64).requires_grad_()
     with flat.arm(model, rho=0.5, schedule="constant", layers="up") as noise:
         noise.begin_step(1)
-        eps = layer.noise.eps()
+        eps = layer.drawn_noise.eps()
         layer(x).pow(3).sum().backward()
     trained = (
         layer.lora_A["default"].weight,
@@ -110,10 +110,10 @@ def test_a_rows_noise_is_scaled_by_the_merged_rows_norm(kind: str) -> None:
         noise.begin_step(0)
         for name, layer in noise.layers.items():
             wanted = 0.3 / math.sqrt(merged[name].shape[1]) * merged[name].norm(dim=1, keepdim=True)
-            torch.testing.assert_close(layer.noise.scale.abs(), wanted.detach(), rtol=1e-7, atol=0)
-            assert torch.equal(layer.noise.scale.sign(), layer.noise.strength.sign())
+            torch.testing.assert_close(layer.drawn_noise.scale.abs(), wanted.detach(), rtol=1e-7, atol=0)
+            assert torch.equal(layer.drawn_noise.scale.sign(), layer.drawn_noise.strength.sign())
             assert (
-                layer.noise.blocks[0].stride() == weight_of(base_of(layer)).stride()
+                layer.drawn_noise.blocks[0].stride() == weight_of(base_of(layer)).stride()
             )  # read in memory order
             own = weight_of(base_of(layer)).norm(dim=1, keepdim=True)
             assert (merged[name].norm(dim=1, keepdim=True) / own - 1).abs().max() > 0.01  # W' is not W
@@ -123,12 +123,12 @@ def test_the_scale_follows_what_is_learned() -> None:
     model = ours().double()
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)
-        before = model.up.noise.scale.abs()
+        before = model.up.drawn_noise.scale.abs()
         with torch.no_grad():
             model.up.lora_B.mul_(3)
         noise.begin_step(1)
         wanted = 0.3 / math.sqrt(10) * (model.up.weight + model.up.delta()).norm(dim=1, keepdim=True).detach()
-        torch.testing.assert_close(model.up.noise.scale.abs(), wanted, rtol=1e-7, atol=0)
+        torch.testing.assert_close(model.up.drawn_noise.scale.abs(), wanted, rtol=1e-7, atol=0)
         assert not torch.allclose(before, wanted)
 
 
@@ -144,7 +144,7 @@ def test_pefts_lora_and_ours_meet_the_same_noise_and_learn_the_same() -> None:
     for model in (mine, theirs):
         with flat.arm(model, rho=0.5, seed=3, schedule="constant") as noise:
             noise.begin_step(2)
-            drawn.append({name: layer.noise.eps() for name, layer in noise.layers.items()})
+            drawn.append({name: layer.drawn_noise.eps() for name, layer in noise.layers.items()})
             got.append(results(model, rows(torch.float64)))
     assert drawn[0].keys() == drawn[1].keys()
     assert all(torch.equal(drawn[0][name], drawn[1][name]) for name in drawn[0])

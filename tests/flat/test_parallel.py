@@ -98,7 +98,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 def state_of(model: nn.Module, noise: flat.Noise) -> dict[str, Tensor]:
     """Return every parameter, gradient and draw, gathered, by the names of one process."""
-    state = {f"{name}.draw": layer.noise.eps() for name, layer in noise.layers.items()}
+    state = {f"{name}.draw": layer.drawn_noise.eps() for name, layer in noise.layers.items()}
     for name, parameter in model.named_parameters():
         state[WRAPPERS.sub("", name)] = whole(parameter)
         if parameter.grad is not None:

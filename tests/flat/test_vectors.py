@@ -45,8 +45,10 @@ def test_outputs_and_gradients_are_those_of_explicit_noise(build: object) -> Non
     with flat.arm(model, **ARMED) as noise:
         noise.begin_step(1)
         assert list(noise.norms) == ["norm"]
-        on_norm = noise.norms["norm"].noise
-        on_layers = {name: (layer.noise.eps(), layer.bias_noise) for name, layer in noise.layers.items()}
+        on_norm = noise.norms["norm"].drawn_noise
+        on_layers = {
+            name: (layer.drawn_noise.eps(), layer.bias_noise) for name, layer in noise.layers.items()
+        }
         armed = results(model, x)
     weight, bias = (on_norm[name].double() for name in ("weight", "bias"))
     plain = canonical(twin)["norm"]

@@ -70,7 +70,7 @@ class Watch(TrainerCallback):
         model.register_forward_pre_hook(self._note, with_kwargs=True)
 
     def _look(self, layer: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        noise = getattr(layer, "noise", None)
+        noise = getattr(layer, "drawn_noise", None)
         with torch.no_grad():
             clean = getattr(layer, "plain", type(layer)).forward(layer, *inputs)
         noisy = not torch.equal(output, clean)

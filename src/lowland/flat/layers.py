@@ -40,9 +40,9 @@ class PerturbedLinear(Perturbed):
     _dtype: torch.dtype  # of W, dequantised
     _bias_noise: Tensor | None  # (out,)
 
-    def start(self, gate: ForwardPassGate) -> None:
+    def start_noiseless(self, gate: ForwardPassGate) -> None:
         """Set the attributes of an armed layer, and keep its weight readable."""
-        super().start(gate)
+        super().start_noiseless(gate)
         keep_readable(base_of(self))
         weight = self.full_weight()
         self._shape, self._dtype = (len(weight), weight.shape[1]), weight.dtype
@@ -154,9 +154,9 @@ class PerturbedPEFT(PerturbedLinear):
         list[str] | None
     )  # active in the step's first pass: the noise has the size of W' with these
 
-    def start(self, gate: ForwardPassGate) -> None:
+    def start_noiseless(self, gate: ForwardPassGate) -> None:
         """Set the attributes of an armed layer."""
-        super().start(gate)
+        super().start_noiseless(gate)
         self._adapters_of_step = None
 
     def draw(self, sigma: float, seed: int, *, token: bool = False, bias: bool = False) -> None:

@@ -59,10 +59,10 @@ class Perturbed(nn.Module):
         classes: Any = (cls, type(module))
         module.__class__ = _armed_class(*classes)
         armed: Self = module  # type: ignore[assignment]  # now its class is a subclass of cls
-        armed.start(gate)
+        armed.start_noiseless(gate)
         return armed
 
-    def start(self, gate: ForwardPassGate) -> None:
+    def start_noiseless(self, gate: ForwardPassGate) -> None:
         """Set the attributes named in `own`. There is no noise until the first draw."""
         self._gate, self._noise, self._noise_of_forward = gate, None, None
 
@@ -73,7 +73,7 @@ class Perturbed(nn.Module):
         self.__class__ = self.plain  # type: ignore[assignment]  # a base class of this one
 
     @property
-    def noise(self) -> Any:
+    def drawn_noise(self) -> Any:
         """The noise of the current optimizer step, or None."""
         return self._noise
 
