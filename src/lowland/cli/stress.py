@@ -116,7 +116,7 @@ def report(settings: ReportSettings) -> int:
 
 def sheet(settings: SheetSettings) -> int:
     """Draw replies for people to rate, and write them to a CSV file."""
-    from lowland.stress.replies.ratings import sample_for_rating, write_sheet
+    from lowland.stress.asking.ratings import sample_for_rating, write_sheet
 
     if settings.out.exists():
         raise Mistake(f"{settings.out} exists, and may hold ratings; name another file with --out")
@@ -132,8 +132,8 @@ def sheet(settings: SheetSettings) -> int:
 def merge_back(settings: RatingsSettings) -> int:
     """Join people's ratings with the rows, and with a judge model's."""
     from lowland.report.ratings import ratings_markdown
-    from lowland.stress.replies.ratings import merge_back as join_ratings
-    from lowland.stress.replies.ratings import read_ratings
+    from lowland.stress.asking.ratings import merge_back as join_ratings
+    from lowland.stress.asking.ratings import read_ratings
 
     if settings.out.resolve() == settings.ratings.resolve():
         raise Mistake(f"out is {settings.out}, which holds the ratings; name another file with --out")

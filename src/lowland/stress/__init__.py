@@ -1,12 +1,13 @@
-"""Stress tests: messy and multilingual questions for language models, and damaged texts for fine-tuned adapters.
+"""Stress tests: damaged or mixed-language questions for language models, and damaged texts for fine-tuned runs.
 
-Rooms:
+Four packages, one subject each:
 
-- `questions/`: `items` (the questions and their answers), `mitigations.py`, `questionnaire.py` (from a questionnaire to
-  questions); the damage to texts is in `lowland.text`;
-- `asking/`: `settings.py` (what can be requested), `run.py` (a run from start to end), `evals.py` (Inspect tasks),
-  `inspecting.py` (calls to Inspect), `budget.py` and `prices.py`, `outcome.py` and `collect.py` (record and rows from
-  Inspect's log), `keys.py` (keeps API keys out of logs), `judge.py`, `retriever.py` (the embedded model);
-- `replies/`: how a reply is scored;
-- `adapters/`: fine-tuned runs on damaged test texts.
+- `questions`: what a language model is asked. Items with their correct answers, mitigations, and questionnaires, which
+  combine the two with conditions and levels of damage. The damage itself is in `lowland.text`.
+- `asking`: how it is asked. Settings, prices and budget, the run through Inspect, the record and rows that it leaves,
+  and ratings of fluency by people or by a judge model.
+- `replies`: how a reply is scored. Match with the correct answers, language of the reply, kind of error.
+- `adapters`: fine-tuned runs that answer the test texts of their own task, clean and damaged. Inspect is not needed.
+
+Start reading at `questions/questionnaire.py`, `asking/run.py`, `replies/answers.py` and `adapters/run.py`.
 """

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lowland.ground.mistakes import Mistake
 from lowland.stress.questions.items import facts, languages, messy_items, multilingual_items
-from lowland.stress.questions.mitigations import MITIGATIONS, is_unsure, prepared, system_prompt
+from lowland.stress.questions.mitigations import MITIGATIONS, prepared, system_prompt
 from lowland.text.corruptions import corrupt
 
 QUESTIONS = [(item.condition, item.question) for item in [*messy_items(), *multilingual_items()]]
@@ -66,18 +66,6 @@ def test_unknown_names_are_mistakes(eval: str, mitigation: str, words: str) -> N
 def test_preparing_with_an_unknown_mitigation_is_a_mistake() -> None:
     with pytest.raises(Mistake, match="did you mean 'normalise'"):
         prepared("Who?", "normalize")
-
-
-@pytest.mark.parametrize(
-    "reply", ["UNSURE", "unsure.", "**Unsure**", " UNSURE\n", "Uska naam UNSURE hai", "UNSURE।"]
-)
-def test_unsure_is_recognised(reply: str) -> None:
-    assert is_unsure(reply)
-
-
-@pytest.mark.parametrize("reply", ["", "Tokyo", "I was unsure, but it is Tokyo.", "UNSUREly", "पक्का नहीं"])
-def test_other_replies_are_not_unsure(reply: str) -> None:
-    assert not is_unsure(reply)
 
 
 # --- cleaning: what goes ---

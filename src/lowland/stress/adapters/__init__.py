@@ -1,1 +1,1 @@
-"""Fine-tuned runs asked their own test texts, damaged."""
+"""Stress tests of fine-tuned runs: they answer the test texts of their own task, clean and damaged."""

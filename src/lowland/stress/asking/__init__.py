@@ -1,1 +1,1 @@
-"""Asking: settings, budget, calls to Inspect, rows from its log, the judge, and the embedded model."""
+"""Asking: settings, budget, calls to Inspect, rows from its log, ratings by people or a judge, the embedded model."""

@@ -30,7 +30,6 @@ from lowland.stress.asking.budget import Budget, tokens_of
 from lowland.stress.asking.inspect_internals import PrerequisiteError, http_retries
 from lowland.stress.asking.settings import MOST_FAILED, USUAL, AskingSettings
 from lowland.stress.questions.items import Language
-from lowland.stress.questions.mitigations import is_unsure
 from lowland.stress.questions.questionnaire import (
     MessyQuestionnaire,
     MultilingualQuestionnaire,
@@ -40,6 +39,7 @@ from lowland.stress.questions.questionnaire import (
 )
 from lowland.stress.replies.answers import match
 from lowland.stress.replies.language import keeps, language_of, profiles_of
+from lowland.stress.replies.unsure import is_unsure
 
 REFUSED = {
     401: "the provider does not accept the key (401); set the right one in the environment",

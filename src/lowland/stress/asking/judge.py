@@ -15,8 +15,8 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.stress.asking.budget import Confirm, estimate_texts, is_paid, require_consent
 from lowland.stress.asking.inspecting import inspect_home, open_model, run_task
+from lowland.stress.asking.ratings import RUBRIC
 from lowland.stress.asking.settings import AskingSettings
-from lowland.stress.replies.ratings import RUBRIC
 
 if TYPE_CHECKING:
     from inspect_ai import Task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from lowland.ground.mistakes import Mistake, one_of
@@ -25,8 +24,6 @@ ROBUST = (
 PIN = (
     "Respond only in {target}. If you are unsure of a term, say UNSURE rather than switch. Keep the dialect."
 )
-
-_UNSURE = re.compile(r"\bUNSURE\b")
 
 
 def system_prompt(eval: str, mitigation: str, target: str = "English") -> str:
@@ -71,13 +68,3 @@ def prepared(text: str, mitigation: str) -> str:
     if mitigation not in names:
         raise Mistake(one_of("mitigation", mitigation, names))
     return cleaned(text) if mitigation in ("normalise", "both") else text
-
-
-def is_unsure(reply: str) -> bool:
-    """Return whether a reply says UNSURE: in capitals, as in the prompt, or as its only word.
-
-    Example:
-        >>> is_unsure("**Unsure.**"), is_unsure("Rajdhani: UNSURE"), is_unsure("I was unsure, but Delhi.")
-        (True, True, False)
-    """
-    return bool(_UNSURE.search(reply)) or reply.strip(" \t\r\n.!*_\"'`।").casefold() == "unsure"

@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lowland.stress.questions.items import Item, Language, Profile
-from lowland.stress.questions.mitigations import is_unsure
 from lowland.stress.replies.language import language_of
 from lowland.stress.replies.rules import MESSY_RULES, MULTILINGUAL_RULES, Case, Rule
+from lowland.stress.replies.unsure import is_unsure
 
 RIGHT, FAILED, UNSURE, WRONG_FACT = "right", "failed", "unsure", "wrong fact"
 MESSY = (*(rule.name for rule in MESSY_RULES), WRONG_FACT)

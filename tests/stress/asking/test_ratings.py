@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lowland.ground.mistakes import Mistake
-from lowland.stress.replies.ratings import (
+from lowland.stress.asking.ratings import (
     KEYS,
     SHEET,
     merge_back,
