@@ -1,15 +1,15 @@
-"""Settings of a stress test of fine-tuned runs. The command line makes its options of them; no torch in here."""
+"""Settings of a stress test of fine-tuned runs: the command line takes its options from them, and torch is not imported."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from lowland.ground.asked import Asked, NotEmpty, Several, Truth, Whole
 from lowland.ground.mistakes import Mistake
-from lowland.stress.questions.words import Words, chosen
+from lowland.stress.questions.words import Words, chosen, word
 from lowland.text.corruptions import ALL, CORRUPTIONS
 from lowland.text.levels import DEFAULT_LEVELS, levels_of
 
@@ -45,7 +45,7 @@ class AdapterStressSettings(Asked):
     """kinds of damage to the text"""
     levels: Annotated[Words, AfterValidator(_chosen_levels)] = DEFAULT_LEVELS
     """amounts of damage: light, heavy, ladder (five rates), or rates such as 0.1"""
-    protect: Literal["no", "yes", "both"] = "no"
+    protect: Annotated[Literal["no", "yes", "both"], BeforeValidator(word)] = "no"
     """leave names and numbers undamaged; both asks either way"""
     mitigations: Annotated[Words, AfterValidator(_chosen_mitigations)] = (NONE,)
     """none, normalise (each text is cleaned before it is read, undamaged texts, too), or all"""

@@ -78,6 +78,3 @@ def _right_or_failed(row: Mapping[str, Any]) -> str:
 
 def _first_that_holds(rules: Sequence[Rule], case: Case) -> str:
     return next((rule.name for rule in rules if rule.holds(case)), WRONG_FACT)
-
-
-# What a reply says of itself
