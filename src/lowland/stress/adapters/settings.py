@@ -1,4 +1,4 @@
-"""Settings of a stress test of fine-tuned runs: the command line takes its options from them, and torch is not imported."""
+"""Settings of a stress test of fine-tuned runs. Importing them loads no torch, so that options are fast."""
 
 from __future__ import annotations
 
