@@ -43,7 +43,7 @@ def test_flat_lora_is_lora_and_a_callback() -> None:
     assert flat.adapt is lora.adapt
     (callback,) = noise_callbacks(flat, settings_of("flat-lora", rho=0.3), seed=7)
     assert isinstance(callback, FlatLoRA)
-    assert (callback.config.rho, callback.seed) == (0.3, 7)
+    assert (callback.rho, callback.seed) == (0.3, 7)
     assert set(flat.options) - set(lora.options) == {"rho"}
 
 
@@ -133,7 +133,7 @@ def test_the_perturbations_of_a_name_reach_the_trainer() -> None:
     assert isinstance(neftune, NEFTune)
     assert (neftune.alpha, neftune.seed) == (9.0, 7)
     assert isinstance(flat, FlatLoRA)
-    assert (flat.config.rho, flat.seed) == (0.3, 7)
+    assert (flat.rho, flat.seed) == (0.3, 7)
     assert noise_callbacks(METHODS["dora"], settings_of("dora"), seed=7) == []
 
 

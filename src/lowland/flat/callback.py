@@ -48,10 +48,9 @@ class FlatLoRA(TrainerCallback):
         total_tokens: int | None = None,
         **options: Unpack[RunOptions],
     ) -> None:
-        self.rho_is_measured = rho == "auto"
         self.config = FlatConfig(rho=0.0 if rho == "auto" else rho, seed=seed or 0, **options)
         self.share = RhoSearch(share=share).share
-        self.seed, self.total_tokens = seed, total_tokens
+        self.rho, self.seed, self.total_tokens = rho, seed, total_tokens
         if total_tokens is not None and total_tokens < 1:
             raise Mistake(
                 f"total_tokens is {total_tokens}; it must be the number of tokens of the whole training"
@@ -83,7 +82,7 @@ class FlatLoRA(TrainerCallback):
                 " include_num_input_tokens_seen=True in its arguments"
             )
         loader, config = kwargs.get("train_dataloader"), self.config.replace(seed=seed)
-        if self.rho_is_measured:
+        if self.rho == "auto":
             self.measured = auto_rho_of_training(model, args, state, loader, config, self.share)
             config = config.replace(rho=self.measured.rho)
         effect = effect_on_loss(model, args, loader, config) if config.rho > 1 else ""

@@ -34,7 +34,12 @@ from lowland.lora.fused import adapted_product
 class PerturbedLinear(Perturbed):
     """Adapted linear layer under noise on its merged weight W'."""
 
-    own: ClassVar[tuple[str, ...]] = (*Perturbed.own, "_shape", "_dtype", "_bias_noise")
+    added_attributes: ClassVar[tuple[str, ...]] = (
+        *Perturbed.added_attributes,
+        "_shape",
+        "_dtype",
+        "_bias_noise",
+    )
     _noise: LayerNoise | TokenNoise | None
     _shape: tuple[int, int]  # of W
     _dtype: torch.dtype  # of W, dequantised
@@ -149,10 +154,8 @@ class PerturbedPEFT(PerturbedLinear):
     merged: bool
     holder: str
     """Name of the attribute that holds each adapter's parameters, by the adapter's name."""
-    own: ClassVar[tuple[str, ...]] = (*PerturbedLinear.own, "_adapters_of_step")
-    _adapters_of_step: (
-        list[str] | None
-    )  # active in the step's first pass: the noise has the size of W' with these
+    added_attributes: ClassVar[tuple[str, ...]] = (*PerturbedLinear.added_attributes, "_adapters_of_step")
+    _adapters_of_step: list[str] | None  # active in the step's first pass, which sets the noise's size
 
     def start_noiseless(self, gate: ForwardPassGate) -> None:
         """Set the attributes of an armed layer."""

@@ -47,8 +47,8 @@ class Perturbed(nn.Module):
 
     plain: ClassVar[type[nn.Module]]
     """The module's class without noise."""
-    own: ClassVar[tuple[str, ...]] = ("_gate", "_noise", "_noise_of_forward")
-    """Names of the attributes that arming adds; disarming removes them, and copies and pickles leave them out."""
+    added_attributes: ClassVar[tuple[str, ...]] = ("_gate", "_noise", "_noise_of_forward")
+    """Names of the attributes that arming adds. Disarming removes them; copies and pickles leave them out."""
     _gate: ForwardPassGate
     _noise: Any  # each subclass names the type
     _noise_of_forward: Any
@@ -63,12 +63,12 @@ class Perturbed(nn.Module):
         return armed
 
     def start_noiseless(self, gate: ForwardPassGate) -> None:
-        """Set the attributes named in `own`. There is no noise until the first draw."""
+        """Set the attributes named in `added_attributes`. There is no noise until the first draw."""
         self._gate, self._noise, self._noise_of_forward = gate, None, None
 
     def disarm(self) -> None:
         """Restore the module's own class, and remove all that arming added."""
-        for name in self.own:
+        for name in self.added_attributes:
             self.__dict__.pop(name, None)
         self.__class__ = self.plain  # type: ignore[assignment]  # a base class of this one
 
@@ -120,7 +120,7 @@ class Perturbed(nn.Module):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Copy and pickle the module as it is without noise."""
-        state = {name: value for name, value in self.__dict__.items() if name not in self.own}
+        state = {name: value for name, value in self.__dict__.items() if name not in self.added_attributes}
         return _new_instance, (self.plain,), state
 
 
