@@ -141,7 +141,7 @@ def test_a_study_of_pairs_runs_and_its_runs_answer(
     answers = lowland.load(run).predict(list(zip(tested["a"], tested["b"], strict=True)))
     assert list(answers) == ["first", "second", "label", "p_other", "p_same"]
     assert list(answers["label"]) == list(predictions["predicted"])
-    with pytest.raises(Mistake, match="an input has 1 texts, and the task pairs reads first, second"):
+    with pytest.raises(Mistake, match="an input has 1 text, and the task pairs reads first, second"):
         lowland.load(run).predict(["the firm rises"])
     code, out, err = lowland_command("predict", str(run), "--data", str(tmp_path / "pairs.csv"))
     assert code == 0, err
@@ -149,6 +149,8 @@ def test_a_study_of_pairs_runs_and_its_runs_answer(
     code, out, err = lowland_command("merge", str(run), "--out", str(tmp_path / "merged"))
     assert code == 0, err
     assert "validation texts of the run's task pairs" in out
+    merged = lowland.load(tmp_path / "merged").predict(list(zip(tested["a"], tested["b"], strict=True)))
+    assert list(merged["label"]) == list(answers["label"])  # the merged model knows its task
     code, out, err = lowland_command(
         "stress",
         "adapter",

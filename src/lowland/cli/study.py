@@ -130,6 +130,7 @@ def _read_one_run(values: Values) -> tuple[Recipe, StudyOptions]:
     name, settings = _entry_of(run.method, file.pop("methods", ()))
     used = method_named(name).uses
     settings |= {key: value for key, value in own.items() if key in used}
+    own = {key: value for key, value in own.items() if key not in used}
     rest = {key: value for key, value in {**file, **own}.items() if key not in ("method", "seed", "seeds")}
     return Recipe(
         **{**rest, "methods": [{name: settings} if settings else name], "seeds": [run.seed]}

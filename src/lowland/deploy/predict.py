@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from lowland.models.load import load_tokenizer, read_model_config, token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.tasks.base import Batch, Task
 from lowland.tasks.readers import read_columns
-from lowland.tasks.table import task_named
+from lowland.tasks.table import TASKS, task_named
 
 Columns = Mapping[str, Sequence[str]]
 """Inputs by the names of the task's input columns."""
@@ -89,10 +90,14 @@ class Predictor:
         rows = [(row,) if isinstance(row, str) else tuple(row) for row in inputs]
         if wrong := [row for row in rows if len(row) != len(names)]:
             raise Mistake(
-                f"an input has {len(wrong[0])} texts, and the task {self.task.name} reads {', '.join(names)};"
-                f" give {'a text' if len(names) == 1 else f'{len(names)} texts'} for each example"
+                f"an input has {_count(len(wrong[0]), 'text')}, and the task {self.task.name} reads {', '.join(names)};"
+                f" give {_count(len(names), 'text')} for each example"
             )
         return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def batches(task: Task, columns: Columns, tokenizer: Any, max_length: int, size: int) -> Iterator[Batch]:
@@ -124,7 +129,7 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
 def _input_names(folder: Path) -> dict[str, str]:
     """Return the names of the input columns in a file like that which a run was trained on."""
     if not (folder / "record.json").is_file():
-        return task_named("classification").input_names()
+        return _task_of_model(folder).input_names()
     record = finished_record(folder)
     return task_named(record.task).input_names(fields_of(record))
 
@@ -143,7 +148,7 @@ def read_inputs(path: Path, names: Mapping[str, str], given: Sequence[str] | Non
     if given is not None:
         if len(given) != len(names):
             raise Mistake(
-                f"text_column names {len(given)} columns; the task reads {len(names)}: {', '.join(names)}"
+                f"text_column names {_count(len(given), 'column')}; the task reads {len(names)}: {', '.join(names)}"
             )
         names = dict(zip(names, given, strict=True))
     return read_columns(path, names)
@@ -203,6 +208,15 @@ def _of_adapter(folder: Path, merge: bool) -> Predictor:
     return Predictor(base.task, model, base.tokenizer, base.label_names, adapted.max_length, adapted.record)
 
 
+def _task_of_model(folder: Path) -> Task:
+    """Return the task that a merge wrote beside its model; without one, classification of texts."""
+    try:
+        name = json.loads((folder / "merge_report.json").read_text(encoding="utf-8"))["task"]
+    except (OSError, ValueError, KeyError, TypeError):
+        name = None
+    return task_named(name if name in TASKS else "classification")
+
+
 def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
     config = read_model_config(folder)
     if record is not None:
@@ -212,7 +226,7 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
         if not any("SequenceClassification" in name for name in config.architectures or ()):
             raise Mistake(f"the model in {folder} is not a classifier of sequences; fine-tune it first")
         labels = tuple(config.id2label[number] for number in sorted(config.id2label))
-        task, length = task_named("classification"), LENGTH
+        task, length = _task_of_model(folder), LENGTH
     check_readable(config, folder)
     tokenizer = load_tokenizer(folder)
     loaded = task.load_model(folder, labels, tokenizer)

@@ -140,6 +140,7 @@ def _report(
         adapter=str(settings.run),
         base=base,
         task_type=adapted.base.kind,
+        task=None if adapted.record is None else adapted.record.task,
         dtype=settings.dtype,
         precision=settings.precision,
         tolerance=_default_tolerance(apart, settings) if tolerance is None else tolerance,

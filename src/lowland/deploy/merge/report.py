@@ -29,7 +29,8 @@ class MergeReport:
         adapter: the run's or adapter's folder.
         base: about the base model: name, origin, SHA-256, the package that quantised it (None: none), and
             whether some of its layers round their inputs (those in 8 bits without an adapter).
-        task_type: PEFT's name of the task.
+        task_type: PEFT's name of the kind of task.
+        task: lowland's task; None if no record names it. `lowland predict` reads it from the file.
         dtype: number format of the merged model: fp32, fp16, bf16 or nf4.
         precision: of the sum W + s·BA.
         tolerance: on the largest difference of a logit.
@@ -46,6 +47,7 @@ class MergeReport:
     adapter: str
     base: Mapping[str, Any]
     task_type: str
+    task: str | None
     dtype: str
     precision: str
     tolerance: float
