@@ -173,7 +173,7 @@ class Task(ABC):
 
     @abstractmethod
     def targets(self, split: Split, data: TaskData) -> Sequence[Any]:
-        """Return what the model shall answer, in the form of the `labels` that its forward pass takes."""
+        """Return what the model should answer, in the form of the `labels` that its forward pass takes."""
 
     @abstractmethod
     def collator(self, tokenizer: Tokenizer) -> Callable[[list[dict[str, Any]]], Batch]:

@@ -20,7 +20,7 @@ class EncodedSplit(Dataset[dict[str, Any]]):
 
     Args:
         inputs: by name, a list for each example: `input_ids`, `attention_mask` and the like.
-        targets: what the model shall answer, one for each example.
+        targets: what the model should answer, one for each example.
     """
 
     def __init__(self, inputs: Mapping[str, Sequence[list[int]]], targets: Sequence[Any]) -> None:

@@ -150,7 +150,7 @@ def rows_of(run: TrainedRun, test: StressTest, answers: pd.DataFrame) -> pd.Data
 
 
 def share_of_other_answers(run: TrainedRun, rows: pd.DataFrame) -> float:
-    """Return the share of clean examples that a run answers otherwise than in its record: 0 for runs in float32."""
+    """Return the share of clean examples that a run answers differently from its record: 0 for runs in float32."""
     recorded = read_predictions(run.folder).set_index(["split", "example"])["predicted"]
     clean = rows[(rows["condition"] == CLEAN) & (rows["mitigation"] == NONE)]
     known = recorded.reindex(pd.MultiIndex.from_frame(clean[["split", "item"]])).to_numpy()
