@@ -194,7 +194,7 @@ def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
 
 
 def _spread(columns: Columns, most: int) -> dict[str, tuple[str, ...]]:
-    """Return at most `count` texts of each column, evenly spread."""
+    """Return at most `most` texts of each column, evenly spread."""
     return {name: tuple(texts[:: -(-len(texts) // most)]) for name, texts in columns.items()}
 
 
