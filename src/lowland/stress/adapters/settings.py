@@ -25,7 +25,7 @@ def _chosen_corruptions(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _chosen_mitigations(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Always include "none": the mitigations are compared with it."""
+    """Return the named mitigations and "none", which they are compared with."""
     wanted = {NONE, *chosen("mitigation", names or (NONE,), MITIGATIONS)}
     return tuple(name for name in MITIGATIONS if name in wanted)
 
