@@ -66,7 +66,7 @@ def test_another_base_model_is_refused(run: Path, tiny_model: Path) -> None:
         weights.write_bytes(genuine)
 
 
-def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_run_or_weights_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="neither a run"):
         load(tmp_path)
     for kept in ("adapter", "model"):

@@ -69,8 +69,9 @@ def read_data(
         raise Mistake(*mistake.problems, hint) from None
     if task_data.sha256 != record.data["sha256"]:
         raise Mistake(
-            f"the data of task {task_data.task} ({task_data.source}) have SHA-256 {task_data.sha256[:12]}…, and the run in {folder}"
-            f" was trained and tested on {record.data['sha256'][:12]}…; give them with --data as they were then"
+            f"the data of task {task_data.task} ({task_data.source}) have SHA-256 {task_data.sha256[:12]}…, and"
+            f" the run in {folder} was trained and tested on {record.data['sha256'][:12]}…;"
+            " give them with --data as they were then"
         )
     return task_data
 
