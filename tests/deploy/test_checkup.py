@@ -40,7 +40,7 @@ def test_a_sound_model_passes(lowland: Run, tmp_path: Path, tiny_model: Path, ki
     assert "bit for bit" in lines[2]
 
 
-def test_the_share_is_told_and_is_no_failure(tiny_model: Path) -> None:
+def test_a_large_share_is_a_note_and_not_a_failure(tiny_model: Path) -> None:
     outcome, figures = outcomes(str(tiny_model))["trainable share"]
     assert outcome == NOTE
     assert "aim: at most 0.3%" in figures
@@ -75,11 +75,11 @@ def test_a_given_adapter_is_checked_as_it_is(
     assert "FAIL" not in out
 
 
-def test_an_adapter_that_does_nothing_is_told_of(tmp_path: Path, tiny_model: Path) -> None:
+def test_an_adapter_that_does_nothing_is_noted(tmp_path: Path, tiny_model: Path) -> None:
     base = base_folder("CAUSAL_LM", tmp_path / "base", tiny_model)
     peft_adapter("CAUSAL_LM", base, tmp_path / "adapter")
     path = tmp_path / "adapter" / "adapter_model.safetensors"
-    state = {name: one * ("lora_A" in name) for name, one in load_file(path).items()}
+    state = {name: weight * ("lora_A" in name) for name, weight in load_file(path).items()}
     save_file(state, path, metadata={"format": "pt"})
     assert outcomes(None, tmp_path / "adapter")["first answer"] == (
         NOTE,
@@ -145,7 +145,7 @@ def headless(genuine: Callable[..., Any]) -> Callable[..., Any]:
     def save(model: nn.Module, folder: Path, **options: Any) -> Any:
         genuine(model, folder, **options)
         path = folder / "adapter_model.safetensors"
-        state = {name: one * ("classifier" not in name) for name, one in load_file(path).items()}
+        state = {name: weight * ("classifier" not in name) for name, weight in load_file(path).items()}
         save_file(state, path, metadata={"format": "pt"})
         return folder
 
@@ -201,13 +201,15 @@ def test_a_check_that_cannot_be_run_has_failed_and_the_others_go_on(
         raise RuntimeError("no such thing")
 
     monkeypatch.setattr(checkup, "CHECKS", {**CHECKS, "merge": broken})
-    found = outcomes(str(tiny_model))
-    assert found["merge"] == (FAIL, "RuntimeError: no such thing")
-    assert list(found) == list(CHECKS)
-    assert [name for name, (outcome, _) in found.items() if outcome == FAIL] == ["merge"]
+    results = outcomes(str(tiny_model))
+    assert results["merge"] == (FAIL, "RuntimeError: no such thing")
+    assert list(results) == list(CHECKS)
+    assert [name for name, (outcome, _) in results.items() if outcome == FAIL] == ["merge"]
 
 
-def test_what_cannot_be_checked_is_a_sentence(lowland: Run, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_checked_is_reported_in_a_sentence(
+    lowland: Run, tiny_model: Path, tmp_path: Path
+) -> None:
     for options, words in (
         ([], "give a model with --model"),
         (["--adapter", str(tmp_path)], "neither a run (record.json) nor an adapter"),

@@ -50,7 +50,7 @@ def adapter(base: Path, folder: Path, saved: list[str], **options: Any) -> Path:
 @pytest.mark.parametrize(
     ("saved", "targets"), [([], ["query"]), ([HEAD], ["query"]), ([HEAD], ["query", "pooler.dense"])]
 )
-def test_what_neither_the_adapter_nor_its_base_holds_is_named(
+def test_weights_that_neither_the_adapter_nor_its_base_holds_are_named(
     lowland: Run,
     poolerless: Path,
     tmp_path: Path,
@@ -64,9 +64,9 @@ def test_what_neither_the_adapter_nor_its_base_holds_is_named(
     if not kind:
         commands += [["predict", folder, "--merge", "--text", "a"], ["check", "--adapter", folder]]
         commands += [["merge", folder, "--out", str(tmp_path / "merged")]]
-    for given in commands:
-        code, out, err = lowland(*given)
-        assert (code, out) == (2, ""), given
+    for command in commands:
+        code, out, err = lowland(*command)
+        assert (code, out) == (2, ""), command
         assert f"the adapter in {folder} needs {needed}, which neither it nor the base model" in err
         assert err.count("lowland: ") == 1
     assert not (tmp_path / "merged").exists()
@@ -78,10 +78,10 @@ def test_an_adapter_that_brings_it_all_answers_as_peft(
 ) -> None:
     folder = tmp_path / "adapter"
     adapter(poolerless, folder, [HEAD, POOLER], target_modules=["query"], **kind)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         classifier = load(folder)
-    assert [str(one.message) for one in told] == []
+    assert [str(warning.message) for warning in caught] == []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         oracle = PeftModel.from_pretrained(
@@ -98,9 +98,9 @@ def test_biases_that_were_trained_are_not_left_out(tmp_path: Path, tiny_model: P
     base = base_folder("SEQ_CLS", tmp_path / "base", tiny_model)
     model = peft_adapter("SEQ_CLS", base, tmp_path / "adapter", target_modules=["query"], bias="all")
     with torch.no_grad():
-        for name, one in model.named_parameters():
+        for name, parameter in model.named_parameters():
             if name.endswith("output.dense.bias"):
-                one += 1.0
+                parameter += 1.0
     model.save_pretrained(tmp_path / "adapter")
     batch = load_tokenizer(base)(ASKED, padding=True, return_tensors="pt")
     served = load(tmp_path / "adapter").model
@@ -110,7 +110,7 @@ def test_biases_that_were_trained_are_not_left_out(tmp_path: Path, tiny_model: P
         merge(tmp_path / "adapter", tmp_path / "merged")
 
 
-def test_what_cannot_be_merged_is_refused_before_anything_is_loaded(
+def test_an_adapter_that_cannot_be_merged_is_refused_before_anything_is_loaded(
     lowland: Run, poolerless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = adapter(
@@ -126,8 +126,8 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_loaded(
         ["predict", str(folder), "--merge", "--text", "a"],
         ["merge", str(folder), "--out", str(tmp_path / "x")],
     ]
-    for given in commands:
-        code, out, err = lowland(*given)
+    for command in commands:
+        code, out, err = lowland(*command)
         assert (code, out) == (2, "")
         assert "use_dora" in err
         assert "`lowland predict` without --merge answers with it" in err

@@ -53,6 +53,11 @@ def test_a_merged_run_and_a_folder_with_the_merged_model_answer_the_same(
     pd.testing.assert_frame_equal(merged, plain, atol=1e-6)
 
 
+def test_no_texts_are_refused(run: Path) -> None:
+    with pytest.raises(Mistake, match="there is nothing to answer"):
+        load(run).predict([])
+
+
 def test_another_base_model_is_refused(run: Path, tiny_model: Path) -> None:
     if read_record(run).method == "full":
         pytest.skip("a full run brings its own weights")
@@ -66,7 +71,7 @@ def test_another_base_model_is_refused(run: Path, tiny_model: Path) -> None:
         weights.write_bytes(genuine)
 
 
-def test_what_is_no_run_is_refused(run: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_run_or_weights_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="neither a run"):
         load(tmp_path)
     for kept in ("adapter", "model"):

@@ -97,9 +97,11 @@ def test_nf4_is_the_merged_weight_rounded_once(
         twin = oracle.get_submodule(name)
         twin.base.weight = nn.Parameter(wanted.T if twin.transposed else wanted)
         nn.init.zeros_(twin.lora_B)
-    few = [name for name, one in stored.named_parameters() if quantised_by(one)]
+    few = [name for name, parameter in stored.named_parameters() if quantised_by(parameter)]
     assert len(few) >= 0.75 * len(report.layers)  # T5 keeps some of its own in float32
-    assert {one.dtype for one in stored.parameters() if not quantised_by(one)} == {torch.float32}
+    assert {parameter.dtype for parameter in stored.parameters() if not quantised_by(parameter)} == {
+        torch.float32
+    }
     assert type(stored.get_submodule(HEADS[kind])) is nn.Linear
     torch.testing.assert_close(answers(stored, tokens, kind), answers(oracle, tokens, kind))
     adapted = find_adapted(adapter)
@@ -110,7 +112,7 @@ def test_nf4_is_the_merged_weight_rounded_once(
     assert report.logits.mean == pytest.approx(loss.mean, rel=1e-3)
     assert report.logits.changed == loss.changed
     assert report.own_dtype.largest == pytest.approx(loss.largest, rel=1)
-    assert 0.03 < max(one.of_weight for one in report.layers.values()) < 0.2
+    assert 0.03 < max(error.of_weight for error in report.layers.values()) < 0.2
     assert not list((tmp_path / "merged").glob("tmp*"))
 
 
@@ -118,16 +120,16 @@ def test_nf4_is_warned_of_and_its_folder_serves(lowland: Run, tmp_path: Path, ti
     pytest.importorskip("bitsandbytes")
     _, adapter = wide_adapter("SEQ_CLS", tmp_path, tiny_model)
     options = ["--dtype", "nf4", "--out", str(tmp_path / "merged")]
-    code, told, err = lowland("merge", str(adapter), *options, "--tolerance", "1e-3")
+    code, stdout, err = lowland("merge", str(adapter), *options, "--tolerance", "1e-3")
     assert code == 1
     assert not (tmp_path / "merged").exists()
-    code, told, err = lowland("merge", str(adapter), *options, "--tolerance", "100")
+    code, stdout, err = lowland("merge", str(adapter), *options, "--tolerance", "100")
     assert code == 0, err
     report = json.loads((tmp_path / "merged" / "merge_report.json").read_text())
     assert f"move logits by up to {report['logits']['largest']:.2g}" in err
     assert "keep the adapter apart" in err
     assert "merge into the dequantised weight, with --dtype fp32" in err
-    assert "computing as bitsandbytes does, too" in told
+    assert "computing as bitsandbytes does, too" in stdout
     served, apart = load_predictor(tmp_path / "merged"), load_predictor(adapter)
     assert served.predict(ASKED)["label"].notna().all()
     batch = served.tokenizer(ASKED, padding=True, return_tensors="pt")
@@ -143,13 +145,13 @@ def test_layers_without_whole_blocks_stay_in_float32(tmp_path: Path, tiny_model:
     base = base_folder("SEQ_CLS", tmp_path / "base", tiny_model, width=32)  # its second half has rows of 64
     peft_adapter("SEQ_CLS", base, tmp_path / "adapter")
     report = merge(tmp_path / "adapter", tmp_path / "merged", dtype="nf4", tolerance=100.0)
-    rounded = {name for name, one in report.layers.items() if one.of_weight > 1e-3}
+    rounded = {name for name, error in report.layers.items() if error.of_weight > 1e-3}
     assert rounded == {f"bert.encoder.layer.{i}.output.dense" for i in range(2)}
     base = base_folder("SEQ_CLS", tmp_path / "small", tiny_model)
     peft_adapter("SEQ_CLS", base, tmp_path / "other")
     with pytest.raises(Mistake, match="no layer to put in NF4"):
         merge(tmp_path / "other", tmp_path / "none", dtype="nf4")
-    assert {one.name for one in tmp_path.iterdir()} == {"base", "adapter", "merged", "small", "other"}
+    assert {path.name for path in tmp_path.iterdir()} == {"base", "adapter", "merged", "small", "other"}
 
 
 def without(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,18 +191,18 @@ def test_a_quantised_base_is_merged_into_its_dequantised_weights(
     assert ("round their inputs to 8 bits" in " ".join(report.warnings())) == rounds
     assert "quantization_config" not in json.loads((tmp_path / "merged" / "config.json").read_text())
     stored = load_file(tmp_path / "merged" / "model.safetensors")
-    assert {one.dtype for one in stored.values()} == {torch.float32}
+    assert {weight.dtype for weight in stored.values()} == {torch.float32}
     assert stored.keys() == load_file(plain / "model.safetensors").keys()
 
     merged, apart = load(kind, tmp_path / "merged"), load_adapted(find_adapted(adapter, str(base)))
     adapted = dict(lora_layers(apart))
     for name, layer in adapted.items():
         assert torch.equal(weight_of(merged.get_submodule(name)), layer.weight + layer.delta()), name
-    others = {name: one for name, one in load(kind, base).named_modules() if name not in adapted}
-    rest = {name: one for name, one in others.items() if isinstance(one, nn.Linear | Conv1D)}
-    for name, one in rest.items():
+    others = {name: module for name, module in load(kind, base).named_modules() if name not in adapted}
+    rest = {name: layer for name, layer in others.items() if isinstance(layer, nn.Linear | Conv1D)}
+    for name, layer in rest.items():
         if name != HEADS[kind]:
-            assert torch.equal(weight_of(merged.get_submodule(name)), weight_of(one)), name
+            assert torch.equal(weight_of(merged.get_submodule(name)), weight_of(layer)), name
     assert (len(rest) > 1) == (targets == "some")
 
     with warnings.catch_warnings():
@@ -217,16 +219,16 @@ def test_a_quantised_base_that_cannot_be_read_is_refused(
 ) -> None:
     base, adapter = wide_adapter("SEQ_CLS", tmp_path, tiny_model)
     config = json.loads((base / "config.json").read_text())
-    for told, words in (
+    for quantisation, words in (
         ({"quant_method": "gptq", "bits": 4}, "quantised by gptq, which is not supported"),
         ({"load_in_4bit": True}, "needs bitsandbytes; pip install 'lowland"),
         ({"quant_method": "torchao", "quant_type": "int8_weight_only"}, "needs torchao; pip install torchao"),
     ):
-        (base / "config.json").write_text(json.dumps({**config, "quantization_config": told}))
+        (base / "config.json").write_text(json.dumps({**config, "quantization_config": quantisation}))
         with monkeypatch.context() as patched:
             without("torchao" if "torchao" in words else "bitsandbytes", patched)
             with pytest.raises(Mistake, match=words):
                 merge(adapter, tmp_path / "merged")
             with pytest.raises(Mistake, match=words):
                 load_predictor(base)
-    assert {one.name for one in tmp_path.iterdir()} == {"base", "adapter"}
+    assert {path.name for path in tmp_path.iterdir()} == {"base", "adapter"}

@@ -1,4 +1,4 @@
-"""The checks that a careful person makes by hand before trusting LoRA on a model of their own: a table of checks."""
+"""Checks that a careful person makes by hand before trusting LoRA on a model of their own."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def check_adapters(subject: Subject) -> CheckResult:
 
 
 def check_share(subject: Subject) -> CheckResult:
-    """Compare the number of the adapters' parameters with that of the model, without its head."""
+    """Compare the number of the adapters' parameters with the number of the model's, without its head."""
     head = tuple(f"{name}." for name in find_head(subject.model))
     sizes = parameter_sizes(subject.model)
     total = sum(sizes[value] for name, value in subject.model.named_parameters() if not name.startswith(head))
@@ -139,7 +139,7 @@ def check_merging(subject: Subject) -> CheckResult:
 
 
 def check_unmerging(subject: Subject) -> CheckResult:
-    """Check that the base model is what it was, after all this."""
+    """Check that the base model's parameters are unchanged, bit for bit, after all these checks."""
     unmerge_lora(merge_lora(subject.model))
     now = fingerprints(subject.frozen_parameters())
     changed = [name for name, value in now.items() if subject.frozen[name] != value]
@@ -156,7 +156,7 @@ def check_round_trip(subject: Subject) -> CheckResult:
 
 
 def check_peft_reads_it(subject: Subject) -> CheckResult:
-    """Check that PEFT answers the same with the adapter's file (the given one, if there is one)."""
+    """Check that PEFT answers the same with the adapter's file: the user's, or the one that was saved here."""
     from peft import PeftModel
 
     with warnings.catch_warnings():

@@ -66,19 +66,19 @@ class Predictor:
             The input columns, then `label` and `p_<label>` for each label, a row for each text.
 
         Raises:
-            Mistake: if an input has another number of texts than the task reads.
+            Mistake: if there is no input, or an input has another number of texts than the task reads.
         """
         return self.predict_columns(self._columns(inputs), batch_size)
 
     def predict_columns(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
-        """Answer inputs that are given by column; see `predict`."""
+        """Answer inputs that are held by column; see `predict`."""
         answers = self.answer(columns, batch_size).rename(columns={"predicted": "label"})
         inputs = pd.DataFrame({name: list(columns[name]) for name in self.task.input_columns})
         return pd.concat([inputs, answers], axis=1)
 
     @torch.inference_mode()
     def answer(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
-        """Return the task's answers: `predicted`, and its own columns; in float32, batches in the given order."""
+        """Return the task's answers, `predicted` and its own columns, computed in float32 in input order."""
         outputs = [
             self.model(**batch).logits.double().numpy()
             for batch in batches(self.task, columns, self.tokenizer, self.max_length, batch_size)
@@ -86,6 +86,8 @@ class Predictor:
         return self.task.decode(np.concatenate(outputs), self.label_names)
 
     def _columns(self, inputs: Sequence[str] | Sequence[Sequence[str]]) -> Columns:
+        if not len(inputs):
+            raise Mistake("there is nothing to answer; give at least one text")
         names = self.task.input_columns
         rows = [(row,) if isinstance(row, str) else tuple(row) for row in inputs]
         if wrong := [row for row in rows if len(row) != len(names)]:
@@ -101,7 +103,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def batches(task: Task, columns: Columns, tokenizer: Any, max_length: int, size: int) -> Iterator[Batch]:
-    """Yield padded batches of inputs, in the given order."""
+    """Yield padded batches of inputs, in the order of the inputs."""
     collate = task.collator(tokenizer)
     names = task.input_columns
     for start in range(0, len(columns[names[0]]), size):
@@ -114,7 +116,7 @@ def batches(task: Task, columns: Columns, tokenizer: Any, max_length: int, size:
 
 
 def predict(settings: PredictSettings) -> pd.DataFrame:
-    """Answer the texts that are asked for; see `Predictor.predict`.
+    """Answer the texts that the settings name; see `Predictor.predict`.
 
     Raises:
         Mistake: if the folder holds no model that can answer, or the file holds no texts.
@@ -127,30 +129,30 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
 
 
 def _input_names(folder: Path) -> dict[str, str]:
-    """Return the names of the input columns in a file like that which a run was trained on."""
+    """Return the names that the input columns have in the file that a run was trained on."""
     if not (folder / "record.json").is_file():
         return _task_of_model(folder).input_names()
     record = finished_record(folder)
     return task_named(record.task).input_names(fields_of(record))
 
 
-def read_inputs(path: Path, names: Mapping[str, str], given: Sequence[str] | None) -> dict[str, list[str]]:
+def read_inputs(path: Path, names: Mapping[str, str], chosen: Sequence[str] | None) -> dict[str, list[str]]:
     """Read the input columns of a file.
 
     Args:
         path: of the file.
         names: from input columns to their usual names in a file.
-        given: names that were given instead, in the same order.
+        chosen: names of columns in the file to read instead, in the same order; None for the usual ones.
 
     Raises:
         Mistake: if the number of names is wrong, a column is missing, or a cell holds no text.
     """
-    if given is not None:
-        if len(given) != len(names):
+    if chosen is not None:
+        if len(chosen) != len(names):
             raise Mistake(
-                f"text_column names {_count(len(given), 'column')}; the task reads {len(names)}: {', '.join(names)}"
+                f"text_column names {_count(len(chosen), 'column')}; the task reads {len(names)}: {', '.join(names)}"
             )
-        names = dict(zip(names, given, strict=True))
+        names = dict(zip(names, chosen, strict=True))
     return read_columns(path, names)
 
 

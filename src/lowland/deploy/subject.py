@@ -28,15 +28,15 @@ LEARNING_RATE = 1e-3
 
 @dataclass
 class Subject:
-    """Model under the checks, which are run on it in their order.
+    """Model under the checks, which run on it one after the other.
 
     Attributes:
         base: where the base model comes from.
-        adapter: folder of an adapter that was given; None for a new one.
+        adapter: folder of the user's trained adapter; None for a new one.
         model: base and adapter.
         linear: number of linear layers of the base model.
         batch: token ids of a few texts.
-        labels: what the model is to learn of them.
+        labels: the targets of these texts in training.
         before: the base model's logits.
         frozen: SHA-256 of the base model's parameters, by name.
         scratch: a folder to write into.
@@ -85,7 +85,7 @@ class Subject:
 
     @contextmanager
     def trained_for_a_while(self) -> Iterator[None]:
-        """Restore a given adapter afterwards; a new one stays trained, or there would be nothing to merge."""
+        """Restore the user's adapter afterwards; a new one stays trained, or there would be nothing to merge."""
         before = [parameter.detach().clone() for parameter in self.trainable()] if self.adapter else []
         yield
         with torch.no_grad():
@@ -95,7 +95,7 @@ class Subject:
 
 
 def load_subject(settings: CheckSettings, scratch: Path) -> Subject:
-    """Load the model that is asked for, with a new adapter or with the given one.
+    """Load the model that the settings name, with a new adapter or with the user's trained one.
 
     Raises:
         Mistake: if the model or the adapter cannot be loaded, or the options do not fit the model.

@@ -74,7 +74,7 @@ def base_folder(kind: str, folder: Path, tiny_model: Path, width: int = 16) -> P
 
 
 def peft_adapter(kind: str, base: Path, folder: Path, **options: Any) -> Any:
-    """An adapter that PEFT wrote, with a B of some size; the model is given back."""
+    """Write an adapter with PEFT, with nonzero B, and return its model."""
     auto = getattr(transformers, merging.AUTO_CLASSES[kind])
     config = LoraConfig(r=4, **{"task_type": kind, "target_modules": "all-linear", **options})
     config.base_model_name_or_path = str(base)
@@ -82,9 +82,9 @@ def peft_adapter(kind: str, base: Path, folder: Path, **options: Any) -> Any:
         warnings.simplefilter("ignore")  # PEFT's own
         torch.manual_seed(3)
         model = get_peft_model(auto.from_pretrained(base), config)
-        for name, one in model.named_parameters():
+        for name, parameter in model.named_parameters():
             if "lora_B" in name:
-                nn.init.normal_(one, std=0.1)
+                nn.init.normal_(parameter, std=0.1)
     model.save_pretrained(folder)
     return model.eval()
 
@@ -107,13 +107,13 @@ def test_a_run_is_merged_and_the_folder_serves(
 ) -> None:
     before = contents(tiny_model), contents(run)
     out = tmp_path / "deep" / "merged"
-    code, told, err = lowland("merge", str(run), "--out", str(out))
+    code, stdout, err = lowland("merge", str(run), "--out", str(out))
     assert code == 0, err
-    assert "changed predictions" in told
-    assert str(out) in told
+    assert "changed predictions" in stdout
+    assert str(out) in stdout
     assert "loses" not in err
     assert (contents(tiny_model), contents(run)) == before
-    assert [one.name for one in out.parent.iterdir()] == ["merged"]
+    assert [path.name for path in out.parent.iterdir()] == ["merged"]
     loaded, info = transformers.AutoModelForSequenceClassification.from_pretrained(
         out, output_loading_info=True
     )
@@ -151,11 +151,11 @@ def test_the_report_says_what_was_compared_and_found(run: Path, tmp_path: Path, 
     batch = tokenizer(list(texts), truncation=True, max_length=40, padding=True, return_tensors="pt")
     models = load(run).model, load(tmp_path / "merged").model
     with torch.no_grad():
-        one, other = (model(**batch).logits for model in models)
-    gap = (one - other).abs()
+        apart, merged = (model(**batch).logits for model in models)
+    gap = (apart - merged).abs()
     assert report.logits.largest == pytest.approx(float(gap.max()), abs=1e-6)
     assert report.logits.mean == pytest.approx(float(gap.mean()), abs=1e-6)
-    assert report.logits.largest_logit == pytest.approx(float(one.abs().max()), abs=1e-5)
+    assert report.logits.largest_logit == pytest.approx(float(apart.abs().max()), abs=1e-5)
     assert (report.logits.changed, report.logits.predictions) == (0, len(texts))
 
 
@@ -166,7 +166,7 @@ def test_weights_are_summed_wide_and_rounded_once(
 ) -> None:
     merge(run, tmp_path / "merged", dtype=dtype, precision=precision, tolerance=1.0)
     stored = load_file(tmp_path / "merged" / "model.safetensors")
-    assert {one.dtype for one in stored.values()} == {merging.DTYPES[dtype]}
+    assert {weight.dtype for weight in stored.values()} == {merging.DTYPES[dtype]}
     wide = merging.PRECISIONS[precision]
     for name, layer in adapted_layers(run, tiny_model).items():
         a, b = layer.lora_A.detach().to(wide), layer.lora_B.detach().to(wide)
@@ -175,15 +175,15 @@ def test_weights_are_summed_wide_and_rounded_once(
 
 
 def test_a_lossy_target_is_warned_of_with_its_loss(lowland: Run, run: Path, tmp_path: Path) -> None:
-    code, told, err = lowland("merge", str(run), "--out", str(tmp_path / "merged"), "--dtype", "bf16")
+    code, stdout, err = lowland("merge", str(run), "--out", str(tmp_path / "merged"), "--dtype", "bf16")
     assert code == 0, err
     report = json.loads((tmp_path / "merged" / "merge_report.json").read_text())
     assert f"{report['logits']['largest']:.2g}" in err
     assert "keep the adapter apart" in err
     assert "--dtype fp32" in err
-    assert "tolerance 0.1" in told
+    assert "tolerance 0.1" in stdout
     assert 1e-5 < report["logits"]["largest"] != report["own_dtype"]["largest"]
-    row = next(line for line in told.splitlines() if line.startswith("computing in bf16, too"))
+    row = next(line for line in stdout.splitlines() if line.startswith("computing in bf16, too"))
     assert f" {report['own_dtype']['largest']:.2g}," in row
     merged = load(tmp_path / "merged").model  # in float32
     own = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged").eval()
@@ -193,22 +193,22 @@ def test_a_lossy_target_is_warned_of_with_its_loss(lowland: Run, run: Path, tmp_
         before, after, rounded = (model(**batch).logits for model in (load(run).model, merged, own))
     assert report["logits"]["largest"] == pytest.approx(float((before - after).abs().max()), rel=1e-3)
     assert report["own_dtype"]["largest"] == pytest.approx(float((before - rounded).abs().max()), rel=0.5)
-    assert 1e-4 < max(one["of_weight"] for one in report["layers"].values()) < 2**-8
+    assert 1e-4 < max(error["of_weight"] for error in report["layers"].values()) < 2**-8
     assert load(tmp_path / "merged").predict(ASKED)["label"].notna().all()
 
 
 def test_above_the_tolerance_nothing_is_left(lowland: Run, run: Path, tmp_path: Path) -> None:
-    before = {one.name for one in tmp_path.iterdir()}
+    before = {path.name for path in tmp_path.iterdir()}
     out = tmp_path / "sub" / "dir" / "merged"
     options = ["--out", str(out), "--dtype", "bf16", "--tolerance", "1e-7"]
-    code, told, err = lowland("merge", str(run), *options)
+    code, stdout, err = lowland("merge", str(run), *options)
     assert code == 1
-    assert "largest difference of a logit" in told
+    assert "largest difference of a logit" in stdout
     assert "nothing was written" in err
-    assert {one.name for one in tmp_path.iterdir()} == before
+    assert {path.name for path in tmp_path.iterdir()} == before
 
 
-def test_what_is_compared_is_what_lies_on_the_disk(
+def test_the_comparison_reads_the_merged_model_from_disk(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     genuine = merging.write_merged
@@ -233,7 +233,7 @@ def test_what_is_compared_is_what_lies_on_the_disk(
 def test_a_merge_that_breaks_off_leaves_nothing(
     lowland: Run, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = {one.name for one in tmp_path.iterdir()}
+    before = {path.name for path in tmp_path.iterdir()}
 
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -243,7 +243,7 @@ def test_a_merge_that_breaks_off_leaves_nothing(
         code, _, err = lowland("merge", str(run), "--out", str(out))
         assert code == 2
         assert "No space left" in err
-        assert {one.name for one in tmp_path.iterdir()} == before
+        assert {path.name for path in tmp_path.iterdir()} == before
     (tmp_path / "mine").mkdir()
     lowland("merge", str(run), "--out", str(tmp_path / "mine" / "sub" / "merged"))
     assert not list((tmp_path / "mine").iterdir())  # it was there before, and stays
@@ -253,17 +253,17 @@ def test_without_the_runs_data_other_texts_are_taken_and_named(
     lowland: Run, run: Path, tmp_path: Path, texts: Path
 ) -> None:
     table_of(copies=13).to_csv(texts, index=False)
-    _, told, err = lowland("merge", str(run), "--out", str(tmp_path / "changed"))
+    _, stdout, err = lowland("merge", str(run), "--out", str(tmp_path / "changed"))
     assert "has changed since" in err
-    assert "64 texts: lowland, financial_demo.csv" in told
+    assert "64 texts: lowland, financial_demo.csv" in stdout
     texts.unlink()
     _, _, err = lowland("merge", str(run), "--out", str(tmp_path / "gone"))
     assert "cannot be loaded" in err
     assert json.loads((tmp_path / "gone" / "merge_report.json").read_text())["texts"]["number"] == 64
     pd.DataFrame({"words": ASKED}).to_csv(tmp_path / "own.csv", index=False)
     options = ["--data", str(tmp_path / "own.csv"), "--text-column", "words"]
-    _, told, err = lowland("merge", str(run), "--out", str(tmp_path / "own"), *options)
-    assert "3 texts: column words of" in told
+    _, stdout, err = lowland("merge", str(run), "--out", str(tmp_path / "own"), *options)
+    assert "3 texts: column words of" in stdout
     assert "cannot be loaded" not in err
 
 
@@ -287,9 +287,9 @@ def test_adapters_that_peft_wrote_are_merged_as_peft_answers(
     assert report.task_type == kind
     assert report.texts["number"] == 64
     merged = getattr(transformers, merging.AUTO_CLASSES[kind]).from_pretrained(tmp_path / "merged").eval()
-    given = {"input_ids": tokens} | ({"labels": tokens} if kind == "SEQ_2_SEQ_LM" else {})
+    inputs = {"input_ids": tokens} | ({"labels": tokens} if kind == "SEQ_2_SEQ_LM" else {})
     with torch.no_grad():
-        torch.testing.assert_close(merged(**given).logits, oracle(**given).logits, rtol=0, atol=1e-5)
+        torch.testing.assert_close(merged(**inputs).logits, oracle(**inputs).logits, rtol=0, atol=1e-5)
     transformers.AutoTokenizer.from_pretrained(tmp_path / "merged")
 
 
@@ -310,7 +310,7 @@ def test_a_head_with_other_labels_than_the_bases_is_read_from_the_adapter(
     pd.testing.assert_frame_equal(load(tmp_path / "merged").predict(ASKED), answers, atol=1e-6)
 
 
-def test_a_difference_that_is_no_number_does_not_pass(run: Path, tmp_path: Path) -> None:
+def test_a_difference_of_nan_does_not_pass(run: Path, tmp_path: Path) -> None:
     report = merge(run, tmp_path / "merged")
     nothing = dataclasses.replace(report.logits, largest=float("nan"))
     assert not dataclasses.replace(report, logits=nothing).passed
@@ -348,8 +348,8 @@ def test_a_run_without_an_adapter_is_refused(
     lowland: Run, run: Path, tmp_path: Path, change: Callable[[Path], None], words: str
 ) -> None:
     change(run)
-    code, told, err = lowland("merge", str(run), "--out", str(tmp_path / "merged"))
-    assert (code, told) == (2, "")
+    code, stdout, err = lowland("merge", str(run), "--out", str(tmp_path / "merged"))
+    assert (code, stdout) == (2, "")
     assert words in err
     assert len([line for line in err.splitlines() if line.startswith("lowland: ")]) == 1
     assert not (tmp_path / "merged").exists()
@@ -359,18 +359,20 @@ OPTION_MISTAKES: dict[str, tuple[list[str], str]] = {
     "dtype": (["--dtype", "fp8"], "unknown dtype 'fp8'"),
     "precision": (["--precision", "float16"], "unknown precision 'float16'"),
     "tolerance": (["--tolerance", "-1"], "tolerance is -1; it must be at least 0"),
-    "no number": (["--tolerance", "nan"], "tolerance is 'nan'; it must be finite"),
-    "no word": (["--tolerance", "much"], "tolerance is 'much'; it must be a number"),
+    "not finite": (["--tolerance", "nan"], "tolerance is 'nan'; it must be finite"),
+    "not a number": (["--tolerance", "much"], "tolerance is 'much'; it must be a number"),
     "base": (["--model", "nowhere/at/all"], "nowhere/at/all"),
     "data": (["--data", "nowhere.csv"], "the data file nowhere.csv does not exist"),
 }
 
 
 @pytest.mark.parametrize("name", OPTION_MISTAKES)
-def test_a_mistaken_option_is_a_sentence(lowland: Run, run: Path, tmp_path: Path, name: str) -> None:
+def test_a_wrong_option_is_reported_in_one_sentence(
+    lowland: Run, run: Path, tmp_path: Path, name: str
+) -> None:
     options, words = OPTION_MISTAKES[name]
-    code, told, err = lowland("merge", str(run), "--out", str(tmp_path / "merged"), *options)
-    assert (code, told) == (2, "")
+    code, stdout, err = lowland("merge", str(run), "--out", str(tmp_path / "merged"), *options)
+    assert (code, stdout) == (2, "")
     assert words in err
     assert err.count("\n") == 1
     assert not (tmp_path / "merged").exists()
@@ -428,15 +430,15 @@ def test_an_adapter_that_cannot_be_merged_is_refused(tmp_path: Path, tiny_model:
         "tokens": "embeddings for 64",
         "json": "is damaged",
     }
-    with pytest.raises(Mistake, match=words[what]) as told:
+    with pytest.raises(Mistake, match=words[what]) as caught:
         merge(tmp_path / "adapter", tmp_path / "merged")
-    assert len(told.value.problems) == 1
-    assert {one.name for one in tmp_path.iterdir()} == {"base", "adapter"}
+    assert len(caught.value.problems) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"base", "adapter"}
 
 
-def test_no_more_texts_than_the_most_are_taken() -> None:
+def test_long_lists_of_texts_are_thinned_evenly() -> None:
     texts = [str(i) for i in range(2500)]
     taken = merging._spread({"text": texts}, 1000)["text"]
     assert 800 <= len(taken) <= 1000
-    assert np.diff([int(one) for one in taken]).tolist() == [3] * (len(taken) - 1)
+    assert np.diff([int(text) for text in taken]).tolist() == [3] * (len(taken) - 1)
     assert merging._spread({"text": texts[:7]}, 1000)["text"] == tuple(texts[:7])

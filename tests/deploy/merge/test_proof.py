@@ -1,4 +1,4 @@
-"""How far two models' answers lie apart: every answer counts, padding does not."""
+"""The distance between two models' answers: every answer counts, padding does not."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_a_difference_is_that_of_all_logits(bert: nn.Module, batch: dict[str, to
     with torch.no_grad():
         other.classifier.bias += torch.tensor([0.5, 0.0, 100.0])
         first = bert(**batch).logits
-    found = logit_difference(bert, other, [batch, batch], SEQ_CLS)
-    assert found.largest == pytest.approx(100, rel=1e-5)
-    assert found.mean == pytest.approx(100.5 / 3, rel=1e-5)
-    assert found.largest_logit == pytest.approx(float(first.abs().max()))
-    assert (found.changed, found.predictions) == (2 * int((first.argmax(-1) != 2).sum()), 6)
+    difference = logit_difference(bert, other, [batch, batch], SEQ_CLS)
+    assert difference.largest == pytest.approx(100, rel=1e-5)
+    assert difference.mean == pytest.approx(100.5 / 3, rel=1e-5)
+    assert difference.largest_logit == pytest.approx(float(first.abs().max()))
+    assert (difference.changed, difference.predictions) == (2 * int((first.argmax(-1) != 2).sum()), 6)
 
 
 def test_a_language_models_padding_does_not_count(gpt2: nn.Module, batch: dict[str, torch.Tensor]) -> None:
@@ -41,12 +41,12 @@ def test_a_language_models_padding_does_not_count(gpt2: nn.Module, batch: dict[s
 
 
 @pytest.mark.parametrize("broken", [0, 1])
-def test_an_answer_that_is_no_number_is_not_passed_over(
+def test_an_answer_of_nan_is_not_passed_over(
     bert: nn.Module, batch: dict[str, torch.Tensor], broken: int
 ) -> None:
-    def answers(**given: torch.Tensor) -> object:
-        out = bert(**given)
-        if given["input_ids"][0, 0] == 1:
+    def answers(**inputs: torch.Tensor) -> object:
+        out = bert(**inputs)
+        if inputs["input_ids"][0, 0] == 1:
             out.logits[0, 0] = math.nan
         return out
 

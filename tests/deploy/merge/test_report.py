@@ -26,7 +26,7 @@ DTYPES = ("fp32", "bf16", "nf4")
 
 @pytest.fixture
 def adapter(tmp_path: Path, tiny_model: Path) -> Path:
-    """One on layers with rows of 64, as NF4 needs them."""
+    """Adapter on layers with rows of 64, as NF4 needs them."""
     base = base_folder("SEQ_CLS", tmp_path / "base", tiny_model, width=64)
     peft_adapter("SEQ_CLS", base, tmp_path / "adapter")
     return tmp_path / "adapter"
@@ -34,7 +34,7 @@ def adapter(tmp_path: Path, tiny_model: Path) -> Path:
 
 def report(**changes: Any) -> MergeReport:
     near = LogitDifference(largest=0.01, mean=0.001, changed=0, predictions=8, largest_logit=1.0)
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "adapter": "a",
         "base": {"name": "b", "rounds_inputs": False, "quantised": None},
         "task_type": "SEQ_CLS",
@@ -48,7 +48,7 @@ def report(**changes: Any) -> MergeReport:
         "effect": dataclasses.replace(near, largest=1.0),
         "layers": {"one": LayerError(0.001, 0.1), "two": LayerError(0.001, 0.0)},
     }
-    return MergeReport(**{**given, **changes})
+    return MergeReport(**{**fields, **changes})
 
 
 @pytest.mark.filterwarnings("ignore")  # of the package that quantises
@@ -69,9 +69,9 @@ def test_a_merge_that_forgets_the_adapter_fails(
     report = merge(adapter, tmp_path / "merged", dtype=dtype, tolerance=100.0)
     assert not report.passed
     assert not (tmp_path / "merged").exists()
-    told = " ".join(report.failures())
-    assert "half of what the adapter does" in told
-    assert ("have lost half of their update" in told) == (dtype == "fp32")
+    failures = " ".join(report.failures())
+    assert "half of what the adapter does" in failures
+    assert ("have lost half of their update" in failures) == (dtype == "fp32")
     assert ("have lost half of their update" in " ".join(report.warnings())) == (dtype != "fp32")
     assert report.effect == genuine.effect
 
@@ -81,15 +81,15 @@ def test_the_effect_is_that_of_the_adapter_on_its_base(adapter: Path, tmp_path: 
     texts = proof_texts(adapted, MergeSettings(run=adapter, out=tmp_path / "none"))
     inputs = input_batches(adapted.base, texts.columns, adapted.max_length)
     wanted = logit_difference(load_adapted(adapted), load_base(adapted.base).model, inputs, "SEQ_CLS")
-    found = merge(adapter, tmp_path / "merged")
-    assert found.effect.largest == pytest.approx(wanted.largest, rel=1e-4)
-    assert f"moves logits by up to {wanted.largest:.2g}" in found.table()
+    merged = merge(adapter, tmp_path / "merged")
+    assert merged.effect.largest == pytest.approx(wanted.largest, rel=1e-4)
+    assert f"moves logits by up to {wanted.largest:.2g}" in merged.table()
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_an_adapter_that_does_nothing_is_merged(adapter: Path, tmp_path: Path, dtype: str) -> None:
     path = adapter / "adapter_model.safetensors"
-    state = {name: one * ("lora_B" not in name) for name, one in load_file(path).items()}
+    state = {name: weight * ("lora_B" not in name) for name, weight in load_file(path).items()}
     save_file(state, path, metadata={"format": "pt"})
     assert not any(layer.delta().any() for _, layer in lora_layers(load_adapted(find_adapted(adapter))))
     report = merge(adapter, tmp_path / "merged", dtype=dtype)
@@ -113,13 +113,13 @@ def test_an_adapter_that_does_nothing_is_merged(adapter: Path, tmp_path: Path, d
     ],
 )
 def test_each_reason_to_fail_is_a_sentence(changes: dict[str, Any], words: str) -> None:
-    found = report(**changes)
-    assert not found.passed
-    (told,) = found.failures()
-    assert words in told
+    failed = report(**changes)
+    assert not failed.passed
+    (sentence,) = failed.failures()
+    assert words in sentence
 
 
-def test_what_was_learned_may_lose_less_than_half() -> None:
+def test_an_update_may_lose_less_than_half() -> None:
     assert report().passed
     assert report(effect=LogitDifference(0.021, 0, 0, 8, 1)).passed
     assert report(layers={"one": LayerError(0.001, 0.49)}, dtype="fp32").passed

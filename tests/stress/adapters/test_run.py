@@ -49,19 +49,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple
     """The runs of a study, and the file of its data beside them."""
     root = tmp_path_factory.mktemp("study")
     table_of(6).to_csv(root / "texts.csv", index=False)
-    given = {
+    fields = {
         **{"task": "classification", "data": str(root / "texts.csv"), "model": str(tiny_model)},
         **{"seeds": list(SEEDS), "dtype": "fp32", "out": str(root / "runs")},
         **{"epochs": 2, "batch_size": 4, "rank": 2, "lr": 0.01},
         "methods": [{"full": {"lr": 0.01}} if method == "full" else method for method in METHODS],
     }
-    return root, run_study(Recipe(**given))
+    return root, run_study(Recipe(**fields))
 
 
 @pytest.fixture
 def runs(trained: tuple[Path, list[Path]], tmp_path: Path) -> list[Path]:
     """The runs, copied: a test may change them."""
-    return [Path(shutil.copytree(one, tmp_path / "runs" / one.name)) for one in trained[1]]
+    return [Path(shutil.copytree(run, tmp_path / "runs" / run.name)) for run in trained[1]]
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def conditions(**changes: Any) -> list[Condition]:
 
 
 def requests_of(texts: pd.DataFrame, conditions: list[Condition]) -> Requests:
-    """Requests for texts that are given with what is known of them."""
+    """Return requests for texts, from a table of texts and their other columns."""
     examples = Examples(
         texts.drop(columns="text"), texts[["text"]], pd.DataFrame({"label": ["up"] * len(texts)})
     )
@@ -104,7 +104,7 @@ def test_every_run_is_asked_every_text_in_every_condition(runs: list[Path], stre
     assert not rows.duplicated(["model", "seed", "item", "condition", "level"]).any()
     assert record["counts"] == {"expected": len(rows), "scored": len(rows), "failed": 0}
     assert record["items"]["count"] == sizes["test"]
-    assert [one["method"] for one in record["model"]["runs"]] == [read_record(one).method for one in runs]
+    assert [run["method"] for run in record["model"]["runs"]] == [read_record(run).method for run in runs]
     assert (rows["score"] == (rows["predicted"] == rows["label"])).all()
     assert set(map(tuple, rows[["condition", "level", "rate"]].drop_duplicates().to_numpy())) == {
         ("clean", "", 0.0),
@@ -138,18 +138,20 @@ def test_clean_answers_are_those_of_the_record(runs: list[Path], stress: Any) ->
         assert clean["label"].to_dict() == tested["label"].to_dict()
         assert clean["group"].to_dict() == tested["group"].to_dict()
         assert clean["score"].mean() == pytest.approx(record.scores["test"]["accuracy"])
-    told = json.loads((folder / "record.json").read_text())["model"]["runs"]
-    assert [one["clean_differs"] for one in told] == [0.0] * len(runs)
+    recorded = json.loads((folder / "record.json").read_text())["model"]["runs"]
+    assert [run["clean_differs"] for run in recorded] == [0.0] * len(runs)
 
 
-def test_other_clean_answers_than_the_records_are_counted_and_told(runs: list[Path], stress: Any) -> None:
+def test_clean_answers_that_differ_from_the_record_are_counted_and_reported(
+    runs: list[Path], stress: Any
+) -> None:
     tested, said = read_predictions(runs[1]), io.StringIO()
     tested.loc[[0, 3], "predicted"] = tested.loc[[0, 3], "predicted"].map({"good": "bad", "bad": "good"})
     write_predictions(runs[1], tested)
     folder = stress(runs[:2], progress=Progress(said))
-    told = json.loads((folder / "record.json").read_text())["model"]["runs"]
-    assert [one["clean_differs"] for one in told] == [0.0, pytest.approx(2 / len(tested))]
-    (beware,) = [one for one in said.getvalue().splitlines() if "BEWARE" in one]
+    recorded = json.loads((folder / "record.json").read_text())["model"]["runs"]
+    assert [run["clean_differs"] for run in recorded] == [0.0, pytest.approx(2 / len(tested))]
+    (beware,) = [line for line in said.getvalue().splitlines() if "BEWARE" in line]
     assert beware.startswith("lora, seed 1: ")
 
 
@@ -187,11 +189,11 @@ import os, signal, sys
 from pathlib import Path
 from lowland.stress.adapters import run as adapters
 asked, ask = [], adapters._ask
-def until_the_third(*given):
-    asked.append(given)
+def until_the_third(*args):
+    asked.append(args)
     if len(asked) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return ask(*given)
+    return ask(*args)
 adapters._ask = until_the_third
 from lowland.stress.adapters.settings import AdapterStressSettings
 settings = AdapterStressSettings(runs=sys.argv[2:], corruptions=["typos", "casing"], out=sys.argv[1])
@@ -203,22 +205,22 @@ def test_killed_in_the_middle_it_goes_on_from_there(
     runs: list[Path], stress: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = rows_of(stress(runs[:4], out=tmp_path / "undisturbed"))
-    given = [sys.executable, "-c", KILLED, str(tmp_path / "out"), *map(str, runs[:4])]
-    killed = subprocess.run(given, capture_output=True, check=False)
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "out"), *map(str, runs[:4])]
+    killed = subprocess.run(command, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not list((tmp_path / "out").glob("adapter-*"))
     asked = []
-    monkeypatch.setattr(adapters, "load", lambda one: asked.append(one) or load(one))
+    monkeypatch.setattr(adapters, "load", lambda folder: asked.append(folder) or load(folder))
     folder = stress(runs[:4])
     assert asked == runs[2:4]
     pd.testing.assert_frame_equal(rows_of(folder), wanted)
-    assert sorted(one.name for one in folder.parent.iterdir()) == [".locks", ".unfinished", folder.name]
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".locks", ".unfinished", folder.name]
 
 
 def test_answers_left_damaged_or_of_other_texts_are_not_taken(
     runs: list[Path], stress: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*given: Any) -> Any:
+    def stop(*args: Any) -> Any:
         raise KeyboardInterrupt
 
     wanted = rows_of(whole := stress(runs[:3]))
@@ -232,12 +234,12 @@ def test_answers_left_damaged_or_of_other_texts_are_not_taken(
     parts[0].write_bytes(parts[0].read_bytes()[:100])
     pd.read_parquet(parts[1]).assign(text="else").to_parquet(parts[1])
     asked = []
-    monkeypatch.setattr(adapters, "load", lambda one: asked.append(one) or load(one))
+    monkeypatch.setattr(adapters, "load", lambda folder: asked.append(folder) or load(folder))
     pd.testing.assert_frame_equal(rows_of(stress(runs[:3])), wanted)
-    assert {read_record(one).key for one in asked} == {one.stem for one in parts[:2]}
+    assert {read_record(run).key for run in asked} == {part.stem for part in parts[:2]}
 
 
-def test_how_long_it_takes_is_told_after_the_first_texts(
+def test_the_remaining_time_is_estimated_after_the_first_texts(
     runs: list[Path], stress: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapters, "time", Clock(1.5))
@@ -251,15 +253,15 @@ def test_how_long_it_takes_is_told_after_the_first_texts(
     assert lines[0].endswith(" in 4 ways")
     assert lines[1] == f"{texts} different texts a run; 3 runs left to ask"
     first = [adapters._duration(1.5 / 10 * texts * runs_left) for runs_left in (1, 3, 2, 1)]
-    told = [one for one in lines if " for all that are left" in one]
-    assert told[0] == f"full, seed 1: about {first[0]}, {first[1]} for all that are left"
-    assert told[1] == f"lora, seed 1: about {first[0]}, {first[2]} for all that are left"
-    assert told[2] == f"flat-lora, seed 1: about {first[0]}, {first[3]} for all that are left"
-    assert sum("clean" in one for one in lines) == 3
+    estimates = [line for line in lines if " for all that are left" in line]
+    assert estimates[0] == f"full, seed 1: about {first[0]}, {first[1]} for all that are left"
+    assert estimates[1] == f"lora, seed 1: about {first[0]}, {first[2]} for all that are left"
+    assert estimates[2] == f"flat-lora, seed 1: about {first[0]}, {first[3]} for all that are left"
+    assert sum("clean" in line for line in lines) == 3
 
 
 class Clock:
-    """Every look at it takes some seconds."""
+    """Clock that moves on by some seconds whenever it is read."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.now = seconds, 0.0
@@ -271,7 +273,7 @@ class Clock:
 
 def test_a_limit_draws_the_same_texts_and_more_of_them(trained: Any, runs: list[Path], stress: Any) -> None:
     rows = {n: rows_of(stress(runs[:2], limit=n)) for n in (4, 9)}
-    items = {n: set(one["item"]) for n, one in rows.items()}
+    items = {n: set(table["item"]) for n, table in rows.items()}
     assert [len(items[4]), len(items[9])] == [4, 9]
     assert items[4] < items[9]
     whole = rows_of(stress(runs[:1], limit=10**6))
@@ -288,9 +290,9 @@ def test_protect_asks_both_ways(runs: list[Path], stress: Any) -> None:
 def test_numbers_and_names_are_spared_where_asked() -> None:
     text = "Profit of Nokia Oyj rose 12.5% to EUR 3,200 mn in 2009 , said H&M ."
     assert vital(text) == ("Nokia", "Oyj", "12.5%", "EUR", "3,200", "2009", "H&M")
-    one = {"split": "test", "item": 3, "group": "a", "topic": "", "label": "up", "text": text}
+    example = {"split": "test", "item": 3, "group": "a", "topic": "", "label": "up", "text": text}
     asked = conditions(corruptions=["typos"], levels=[0.9], protect="both")
-    clean, free, spared = requests_of(pd.DataFrame([one]), asked).inputs["text"]
+    clean, free, spared = requests_of(pd.DataFrame([example]), asked).inputs["text"]
     assert clean == text
     assert all(span in spared for span in vital(text))
     assert not all(span in free for span in vital(text))
@@ -299,33 +301,33 @@ def test_numbers_and_names_are_spared_where_asked() -> None:
 def test_normalise_is_tried_on_the_same_damage_and_on_clean_texts(runs: list[Path], stress: Any) -> None:
     rows = rows_of(stress(runs[:1], corruptions=["confusables"], mitigations=["normalise"]))
     keys = ["item", "condition", "level"]
-    none, after = (rows[rows["mitigation"] == one].set_index(keys) for one in ("none", "normalise"))
+    none, after = (rows[rows["mitigation"] == name].set_index(keys) for name in ("none", "normalise"))
     assert list(none.index) == list(after.index)
     assert (none["edits"] == after["edits"]).all()
-    assert [prepared(one, "normalise") for one in none["prompt"]] == list(after["prompt"])
+    assert [prepared(text, "normalise") for text in none["prompt"]] == list(after["prompt"])
     assert (none["prompt"] != after["prompt"]).any()
     every = stress(runs[:1], corruptions=["confusables"], mitigations=["all"])
     assert stress(runs[:1], corruptions=["confusables"], mitigations=["none", "normalise"]) == every
 
 
 def test_all_corruptions_and_the_ladder_are_spelt_out() -> None:
-    found = conditions(corruptions=["all"], levels=["ladder", "heavy"])
-    assert {one.condition for one in found} == {"clean", *CORRUPTIONS}
-    assert {one.level: one.rate for one in found if one.condition == "ocr"} == {
+    wanted = conditions(corruptions=["all"], levels=["ladder", "heavy"])
+    assert {condition.condition for condition in wanted} == {"clean", *CORRUPTIONS}
+    assert {condition.level: condition.rate for condition in wanted if condition.condition == "ocr"} == {
         f"{rate:g}": rate for rate in LADDER
     }  # heavy is one of them, and asked once
 
 
-def test_the_command_line_asks_and_tells(runs: list[Path], lowland: Any, tmp_path: Path) -> None:
-    given = [*map(str, runs), "--corruptions", "typos", "--limit", "12", "--out", str(tmp_path / "out")]
-    code, out, err = lowland("stress", "adapter", *given)
+def test_the_command_line_asks_and_reports(runs: list[Path], lowland: Any, tmp_path: Path) -> None:
+    options = [*map(str, runs), "--corruptions", "typos", "--limit", "12", "--out", str(tmp_path / "out")]
+    code, out, err = lowland("stress", "adapter", *options)
     assert code == 0, err
     assert "typos" in out
     assert "flat-lora" in out
-    code, _, err = lowland("stress", "adapter", *given)
+    code, _, err = lowland("stress", "adapter", *options)
     assert code == 0
     assert "found, " in err
-    code, _, err = lowland("stress", "adapter", *given, "--corruptions", "typoes")
+    code, _, err = lowland("stress", "adapter", *options, "--corruptions", "typoes")
     assert code == 2
     assert "did you mean 'typos'" in err
 
@@ -354,7 +356,7 @@ def test_light_damage_and_heavy_damage_of_a_text_are_drawn_alike(trained: Any) -
         patch.setitem(
             damaged_requests.__globals__,
             "corrupt",
-            lambda *given, seed, protect: seen.append(seed) or real(*given, seed=seed, protect=protect),
+            lambda *args, seed, protect: seen.append(seed) or real(*args, seed=seed, protect=protect),
         )
         requests_of(texts, asked)
     assert len(seen) == 8
@@ -362,7 +364,7 @@ def test_light_damage_and_heavy_damage_of_a_text_are_drawn_alike(trained: Any) -
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("settings", "words"),
     [
         ({"corruptions": ["typoes"]}, "unknown corruption 'typoes'; did you mean 'typos'"),
         ({"corruptions": []}, "corruptions is empty"),
@@ -374,12 +376,14 @@ def test_light_damage_and_heavy_damage_of_a_text_are_drawn_alike(trained: Any) -
         ({"limit": 0}, "limit is 0"),
     ],
 )
-def test_what_does_not_exist_is_a_mistake(runs: list[Path], stress: Any, given: Any, words: str) -> None:
+def test_an_unknown_or_impossible_setting_is_a_mistake(
+    runs: list[Path], stress: Any, settings: Any, words: str
+) -> None:
     with pytest.raises(Mistake, match=words):
-        stress(runs[:1], **given)
+        stress(runs[:1], **settings)
 
 
-def test_all_mistakes_are_told_at_once(runs: list[Path], stress: Any) -> None:
+def test_all_mistakes_are_reported_at_once(runs: list[Path], stress: Any) -> None:
     with pytest.raises(Mistake) as caught:
         stress(runs, corruptions=["typoes"], mitigations=["prompt"], limit=0)
     assert len(caught.value.problems) == 3
@@ -390,10 +394,10 @@ def test_folders_that_hold_no_finished_run_are_named(runs: list[Path], stress: A
     shutil.rmtree(runs[2] / "adapter")
     with pytest.raises(Mistake) as caught:
         stress([tmp_path / "nowhere", *runs])
-    told = dict(zip(("nowhere", runs[1].name, runs[2].name), caught.value.problems, strict=True))
-    assert all(name in words for name, words in told.items())
-    assert "out of memory" in told[runs[1].name]
-    assert "kept no weights" in told[runs[2].name]
+    problems = dict(zip(("nowhere", runs[1].name, runs[2].name), caught.value.problems, strict=True))
+    assert all(name in words for name, words in problems.items())
+    assert "out of memory" in problems[runs[1].name]
+    assert "kept no weights" in problems[runs[2].name]
     with pytest.raises(Mistake, match=r"runs is .*; it must not be empty"):
         stress([])
 
@@ -420,7 +424,7 @@ def test_runs_that_do_not_belong_together_are_refused(
 
 def test_seeds_of_a_method_with_other_settings_are_refused(runs: list[Path], stress: Any) -> None:
     """The mean over seeds would be of two methods under one name; other settings of other methods are fine."""
-    own = [one for one in runs if read_record(one).method == "lora"]
+    own = [run for run in runs if read_record(run).method == "lora"]
     asked = read_record(own[1]).asked
     change(own[1], asked={**asked, "method": {**asked["method"], "rank": 8}})
     with pytest.raises(Mistake, match=r"runs of lora in .* different settings \(rank 2 and 8\)"):

@@ -67,7 +67,7 @@ class ProofTexts:
     Attributes:
         columns: by input column, n texts each.
         origin: where they came from, in words.
-        instead: why they are not the run's validation texts, where these were looked for.
+        instead: why they are not the run's validation texts; None if they are, or if a file was named.
     """
 
     columns: Columns
@@ -154,7 +154,7 @@ def _report(
 
 @contextmanager
 def _parents(out: Path) -> Iterator[None]:
-    """Make the folders above a place; remove those that were made if nothing came to lie in them."""
+    """Make the parent folders of a path; remove the new ones afterwards if they are empty."""
     made = [folder for folder in out.absolute().parents if not folder.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def _default_tolerance(apart: nn.Module, settings: MergeSettings) -> float:
 
 
 def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
-    """Return the texts of the file that is asked for; else the run's own validation texts; else embedded ones."""
+    """Return the texts of the file in the settings; else the run's own validation texts; else embedded ones."""
     task, record = adapted.base.task, adapted.record
     fields = None if record is None else fields_of(record)
     names = {TEXT: TEXT} if task is None else task.input_names(fields)

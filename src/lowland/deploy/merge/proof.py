@@ -142,9 +142,7 @@ def fingerprints(parameters: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _hash(tensor: Tensor) -> str:
-    if is_traceable_wrapper_subclass(
-        tensor
-    ):  # it consists of several tensors: torchao's of values and scales
+    if is_traceable_wrapper_subclass(tensor):  # torchao's tensors consist of values and scales
         raw = "".join(_hash(getattr(tensor, part)) for part in tensor.__tensor_flatten__()[0]).encode()
         return hashlib.sha256(raw).hexdigest()
     plain = tensor.cpu().contiguous().flatten().view(torch.uint8)

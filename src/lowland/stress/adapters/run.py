@@ -184,7 +184,7 @@ def _find_or_ask(test: StressTest, store: Store, progress: Progress, fresh: bool
             return place
         started = utc_now()
         answers = _ask_all(test, beside, progress)
-        rows = [rows_of(run, test, given) for run, given in zip(test.runs, answers, strict=True)]
+        rows = [rows_of(run, test, table) for run, table in zip(test.runs, answers, strict=True)]
         for run, table in zip(test.runs, rows, strict=True):
             progress.say(_score_line(run, table))
         with store.writing(name) as folder:
@@ -244,7 +244,7 @@ def _stored(part: Path, inputs: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _score_line(run: TrainedRun, rows: pd.DataFrame) -> str:
-    """Say how a run did."""
+    """Return a line with a run's scores, and a warning if its clean answers differ from its record."""
     clean, share = rows["condition"] == CLEAN, share_of_other_answers(run, rows)
     beware = f"; BEWARE: {share:.1%} of its clean answers are not those of its record" if share else ""
     scores = f"accuracy {rows[clean]['score'].mean():.3f} clean, {rows[~clean]['score'].mean():.3f} corrupted"

@@ -63,16 +63,17 @@ def read_data(
     folder, record = runs[0].folder, runs[0].record
     moved = {name: str(path) for name, path in (("data", data), ("test_data", test_data)) if path is not None}
     try:
-        found = load_data(task_fields(**{**record.asked["task"], **moved}))
+        task_data = load_data(task_fields(**{**record.asked["task"], **moved}))
     except Mistake as mistake:
         hint = f"the run in {folder} was tested on these data; say with --data (and --test-data) where they are now"
         raise Mistake(*mistake.problems, hint) from None
-    if found.sha256 != record.data["sha256"]:
+    if task_data.sha256 != record.data["sha256"]:
         raise Mistake(
-            f"the data of task {found.task} ({found.source}) have SHA-256 {found.sha256[:12]}…, and the run in {folder}"
-            f" was trained and tested on {record.data['sha256'][:12]}…; give them with --data as they were then"
+            f"the data of task {task_data.task} ({task_data.source}) have SHA-256 {task_data.sha256[:12]}…, and"
+            f" the run in {folder} was trained and tested on {record.data['sha256'][:12]}…;"
+            " give them with --data as they were then"
         )
-    return found
+    return task_data
 
 
 def _differences(runs: Sequence[TrainedRun]) -> list[str]:
