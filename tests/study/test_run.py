@@ -21,6 +21,8 @@ from lowland.study import run as study
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
+from lowland.train import test as testing
+from lowland.train.fit import Fitted
 from lowland.train.job import Job
 
 WIDE_FIRST = ((".*", 3), ("query", 1))
@@ -127,6 +129,35 @@ def test_neftune_is_a_run_of_its_own_keyed_by_its_alpha(recipe: Callable[..., Re
     assert under.startswith("classification-neftune+lora-s1-")
     assert names(neftune_alpha=6)[0] == lora
     assert names(neftune_alpha=6)[1] != under
+
+
+def test_each_run_reads_its_test_sets_once_after_training(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, str]] = []
+    real_fit, real_test, real_encode = study.fit, study.test, testing.encode
+
+    def counted_fit(job: Job, *rest: Any) -> Fitted:
+        fitted = real_fit(job, *rest)
+        calls.append(("fitted", job.method.label))
+        return fitted
+
+    def counted_test(fitted: Fitted) -> testing.Evaluation:
+        calls.append(("test", fitted.job.method.label))
+        return real_test(fitted)
+
+    def counted_encode(job: Job, name: str, *rest: Any) -> Any:
+        calls.append((f"read {name}", job.method.label))
+        return real_encode(job, name, *rest)
+
+    monkeypatch.setattr(study, "fit", counted_fit)
+    monkeypatch.setattr(study, "test", counted_test)
+    monkeypatch.setattr(testing, "encode", counted_encode)
+    run_study(recipe(seeds=[1]))
+    expected = [(step, name) for name in ("lora", "flat-lora") for step in ("fitted", "test", "read test")]
+    assert calls == expected
+    run_study(recipe(seeds=[1]))
+    assert calls == expected  # a finished run is not tested again
 
 
 def test_a_failed_run_is_recorded_told_and_run_again(

@@ -54,6 +54,16 @@ def test_the_original_files_of_mrpc(tmp_path: Path) -> None:
     assert load_data(task_fields("mrpc", data=files[0], test_data=files[1])).sha256 == data.sha256
 
 
+def test_a_test_file_beside_a_folder_that_holds_one_is_refused(tmp_path: Path) -> None:
+    folder = mrpc_folder(tmp_path / "mrpc")
+    other = folder / "msr_paraphrase_train.txt"
+    with pytest.raises(
+        Mistake, match="test_data is given, but the folder .*mrpc holds the test set"
+    ) as caught:
+        load_data(task_fields("mrpc", data=str(folder), test_data=str(other)))
+    assert len(caught.value.problems) == 1
+
+
 def test_the_original_files_of_rte(tmp_path: Path) -> None:
     labels = ("entailment", "not_entailment")
     for name, count in (("train.tsv", 40), ("dev.tsv", 10)):

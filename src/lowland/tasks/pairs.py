@@ -40,8 +40,16 @@ class Pairs(Classification):
     input_columns: ClassVar[tuple[str, ...]] = ("first", "second")
 
     def read_tables(self, fields: TaskFields) -> tuple[pd.DataFrame, str]:
-        """Return the table that the fields ask for; of a folder, the data set's two files in it."""
+        """Return the table that the fields ask for; of a folder, the data set's two files in it.
+
+        Raises:
+            Mistake: if the fields do not go together, or a file cannot be read.
+        """
         if fields.data is not None and any(self.files) and Path(fields.data).is_dir():
+            if fields.test_data is not None:
+                raise Mistake(
+                    f"test_data is given, but the folder {fields.data} holds the test set; leave it out"
+                )
             train, test = (str(Path(fields.data) / name) for name in self.files)
             fields = fields.replace(data=train, test_data=test)
         return super().read_tables(fields)

@@ -28,8 +28,8 @@ def make_splits(
     Where the table has a column `split`, that column decides; if it names no validation set, one is taken from the
     training rows. Otherwise the shares in `fields` decide, stratified by label, with the split seed alone.
     Duplicates (equal but for case and spaces) never cross a split: they are held out together, and where the table's
-    own splits share an example, the copy in the earlier split is dropped (train before validation before test before
-    further test sets, by name).
+    own splits share an example, the copy in the earlier split is dropped. The order is train, validation, further test
+    sets by name, test: a row of the test set is never dropped.
 
     Args:
         table: the columns `inputs`, label, and optionally split, group and category.
