@@ -58,7 +58,7 @@ def test_a_test_file_beside_a_folder_that_holds_one_is_refused(tmp_path: Path) -
     folder = mrpc_folder(tmp_path / "mrpc")
     other = folder / "msr_paraphrase_train.txt"
     with pytest.raises(
-        Mistake, match="test_data is given, but the folder .*mrpc holds the test set"
+        Mistake, match=r"test_data is given, but the folder .*mrpc holds the test set"
     ) as caught:
         load_data(task_fields("mrpc", data=str(folder), test_data=str(other)))
     assert len(caught.value.problems) == 1
