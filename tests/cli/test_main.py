@@ -487,3 +487,14 @@ def test_json_lines_and_parquet_of_the_users_own(lowland: Run, tmp_path: Path) -
         assert code == 0, err
         scores.append(json.dumps(out.split("|")[12:15]))
     assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("field", ["lr: 9", "seeds: [1]", "text_col: review"])
+def test_a_task_of_a_recipe_file_holds_nothing_but_its_own_fields(
+    lowland: Run, tmp_path: Path, field: str
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"task: {{name: classification, {field}}}\n")
+    code, _, err = lowland("compare", "--config", str(path), small=False)
+    assert code == 2
+    assert f"task: unknown field '{field.partition(':')[0]}'" in err

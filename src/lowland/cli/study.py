@@ -156,9 +156,11 @@ def _recipe_file(options: StudyOptions, task: object) -> Values:
         raise Mistake(f"{options.config} is not a recipe; expected lines such as 'task: financial-demo'")
     recipe = {str(name): value for name, value in content.items()}
     if isinstance(recipe.get("task"), Mapping):
-        fields = {str(name): value for name, value in recipe["task"].items()}
-        recipe["task"] = fields.pop("name", None)
-        recipe = {**({} if task not in (None, recipe["task"]) else fields), **recipe}
+        rest = {str(name): value for name, value in recipe["task"].items()}
+        fields = {name: rest.pop(name) for name, _ in _task_fields() if name in rest}
+        if set(rest) == {"name"}:  # else the model names what is unknown or missing
+            recipe["task"] = rest["name"]
+            recipe = {**({} if task not in (None, recipe["task"]) else fields), **recipe}
     return recipe
 
 
