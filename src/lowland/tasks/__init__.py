@@ -1,1 +1,1 @@
-"""Tasks: data and metric. `table.py` lists them; one file a kind of task."""
+"""Tasks: data, model head and scores. `table.py` lists them; each kind has a file of its own."""

@@ -1,1 +1,1 @@
-"""One training run: `methods.py` says how, `trainer.py` does it, on Hugging Face's Trainer."""
+"""One training run: methods and their settings, fitting on Hugging Face's Trainer, and the test afterwards."""
