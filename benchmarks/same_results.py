@@ -73,7 +73,7 @@ def table() -> pd.DataFrame:
 
 def train(root: Path, data: Path, out: Path, dtype: str, asked: argparse.Namespace) -> dict[str, Path]:
     """Run `lowland compare` in a checkout; return the runs' folders by method and seed."""
-    module = next(one for one in MODULES if (root / "src" / f"{one.replace('.', '/')}.py").is_file())
+    module = next(name for name in MODULES if (root / "src" / f"{name.replace('.', '/')}.py").is_file())
     command = [
         *(sys.executable, "-m", module, "compare", "--task", "classification", "--data", str(data)),
         *("--methods", *asked.methods, "--seeds", *asked.seeds, "--dtype", dtype, "--out", str(out)),

@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from lowland import LoRAConfig, add_lora, flat
-from lowland.flat.layers import base_of
+from lowland.flat.linear import base_of
 from lowland.lora.bases import is_quantised, weight_of
 from tests.flat.conftest import canonical, filled
 from tests.lora.test_bases import bytes_of, quantised

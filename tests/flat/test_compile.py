@@ -19,7 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lowland import LoRAConfig, add_lora, flat
 from lowland.flat import bank
-from lowland.flat.layers import base_of
+from lowland.flat.linear import base_of
 from tests.lora.test_bases import quantised
 
 NO_COMPILER = not (shutil.which("g++") or shutil.which("clang++"))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lowland import LoRAConfig, add_lora, flat, merge_lora
-from lowland.flat.layers import base_of
+from lowland.flat.linear import base_of
 from lowland.lora import fused, lora_layers
 from lowland.lora.bases import weight_of
 from lowland.lora.fused import Plan

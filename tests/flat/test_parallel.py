@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lowland import LoRAConfig, add_lora, flat
 from lowland.flat.arming import WRAPPERS
-from lowland.flat.layers import base_of
+from lowland.flat.linear import base_of
 from lowland.ground.mistakes import Mistake
 
 pytestmark = pytest.mark.skipif(

@@ -116,8 +116,8 @@ def test_each_kind_of_mistake_is_one_sentence(values: dict, sentence: str) -> No
 
 
 def test_an_unknown_field_is_answered_with_the_nearest() -> None:
-    (told,) = problems(coutn=3)
-    assert told.startswith("unknown field 'coutn'; did you mean 'count'? Allowed: name, count, ")
+    (message,) = problems(coutn=3)
+    assert message.startswith("unknown field 'coutn'; did you mean 'count'? Allowed: name, count, ")
 
 
 def test_a_missing_field_is_named() -> None:
@@ -127,8 +127,8 @@ def test_a_missing_field_is_named() -> None:
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_fields() -> None:
-    told = problems(spare={"size": 0, "share": 2}, kind="x", words=["", 3], share=7, count=0, other=1)
-    assert [sentence.partition(" ")[0] for sentence in told] == [
+    messages = problems(spare={"size": 0, "share": 2}, kind="x", words=["", 3], share=7, count=0, other=1)
+    assert [sentence.partition(" ")[0] for sentence in messages] == [
         "count", "share", "words", "words", "unknown", "spare:", "spare:", "unknown",
     ]  # fmt: skip
 

@@ -110,7 +110,7 @@ def test_every_field_has_a_help_text():
 
 
 def test_all_mistakes_are_told_at_once():
-    told = problems_of_overrides(
+    messages = problems_of_overrides(
         {"lora": {"rank": -3, "rho": 0.1}, "ful": {"lr": 1}},
         task="sms-spm",
         methods=["lora", "flat"],
@@ -125,14 +125,14 @@ def test_all_mistakes_are_told_at_once():
         "lerning_rate", "rank is 0", "rho is -1", "epochs is 'many'", "rslora is 'perhaps'", "'sms-spm'", "'flat'",
         "seeds names 1 more than once", "rank is -3", "'rho'", "'ful'",
     ]  # fmt: skip
-    assert len(told) == len(wanted)
+    assert len(messages) == len(wanted)
     for words in wanted:
-        assert sum(words in sentence for sentence in told) == 1, words
-    assert not any("\n" in sentence for sentence in told)
+        assert sum(words in sentence for sentence in messages) == 1, words
+    assert not any("\n" in sentence for sentence in messages)
 
 
 def test_all_mistakes_in_the_newer_form_are_told_at_once():
-    told = problems(
+    messages = problems(
         task={"name": "sms-spam", "text_column": "t", "split_seed": -1},
         methods=[
             "lora",
@@ -148,9 +148,9 @@ def test_all_mistakes_in_the_newer_form_are_told_at_once():
         "rank is 0", "task: unknown field 'text_column'", "task: split_seed is -1", "lora: rank is -3",
         "unknown setting of lora 'rho'", "unknown method 'ful'", "methods holds {lora: 3}",
     ]  # fmt: skip
-    assert len(told) == len(wanted)
+    assert len(messages) == len(wanted)
     for words in wanted:
-        assert sum(words in sentence for sentence in told) == 1, words
+        assert sum(words in sentence for sentence in messages) == 1, words
 
 
 @pytest.mark.parametrize(
@@ -165,17 +165,17 @@ def test_all_mistakes_in_the_newer_form_are_told_at_once():
     ],
 )
 def test_a_wrong_name_is_answered_with_the_nearest(given, nearest):
-    (told,) = problems(**given)
-    assert f"did you mean '{nearest}'?" in told
+    (message,) = problems(**given)
+    assert f"did you mean '{nearest}'?" in message
 
 
 @pytest.mark.parametrize(
     ("row", "nearest"), [({"lroa": {"lr": 1e-4}}, "lora"), ({"lora": {"rnk": 4}}, "rank")]
 )
 def test_a_wrong_name_in_the_older_form_is_answered_with_the_nearest(row, nearest):
-    (told,) = problems_of_overrides(row)
-    assert told.startswith("overrides: unknown")
-    assert f"did you mean '{nearest}'?" in told
+    (message,) = problems_of_overrides(row)
+    assert message.startswith("overrides: unknown")
+    assert f"did you mean '{nearest}'?" in message
 
 
 @pytest.mark.parametrize(
@@ -192,9 +192,9 @@ def test_a_wrong_name_in_the_older_form_is_answered_with_the_nearest(row, neares
     ],
 )
 def test_a_value_of_another_type_is_a_sentence_that_names_field_and_value(name, value):
-    (told,) = problems(**in_task(name, value))
+    (message,) = problems(**in_task(name, value))
     prefix = "task: " if name in task_field_names() else ""
-    assert told.startswith(f"{prefix}{name} is {value!r}; it must be ")
+    assert message.startswith(f"{prefix}{name} is {value!r}; it must be ")
 
 
 def in_task(name: str, value: Any) -> dict[str, Any]:
@@ -223,14 +223,14 @@ def in_task(name: str, value: Any) -> dict[str, Any]:
     ],
 )
 def test_a_value_of_another_type_within_a_field_is_a_sentence(name, value, says):
-    (told,) = problems(**{name: value})
-    assert told.startswith(says)
+    (message,) = problems(**{name: value})
+    assert message.startswith(says)
 
 
 @pytest.mark.parametrize("value", [None, 3, ["lora"], {"lora": 3}, {"lora": None}])
 def test_an_older_form_of_another_type_is_a_sentence(value):
-    (told,) = problems(overrides=value)
-    assert told.startswith(f"overrides is {value!r}; it must be ")
+    (message,) = problems(overrides=value)
+    assert message.startswith(f"overrides is {value!r}; it must be ")
 
 
 @pytest.mark.parametrize(
@@ -259,25 +259,25 @@ def test_a_range_holds_at_its_edges(name, allowed, refused):
     for value in allowed:
         Recipe(**{name: value})
     for value in refused:
-        (told,) = problems(**{name: value})
+        (message,) = problems(**{name: value})
         unmet = re.compile(
             f"^(task: )?{name} (is .*|holds .* for .*); it must (be (in|at least|above|finite)|not|name)"
             f"|^unknown {name} '{re.escape(str(value))}'"
         )
-        assert unmet.match(told), told
+        assert unmet.match(message), message
 
 
 @pytest.mark.parametrize("name", [*WHOLE, *NUMBERS])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "inf", "-Infinity"])
 def test_nan_and_infinity_are_no_numbers(name, value):
-    (told,) = problems(**{name: value})
-    assert re.match(f"(task: )?{name} is ", told)
+    (message,) = problems(**{name: value})
+    assert re.match(f"(task: )?{name} is ", message)
 
 
 def test_the_two_shares_must_leave_something_to_train_on():
-    (told,) = problems(validation_share=0.4, test_share=0.6)
-    assert "0.4" in told
-    assert "0.6" in told
+    (message,) = problems(validation_share=0.4, test_share=0.6)
+    assert "0.4" in message
+    assert "0.6" in message
     assert Recipe(validation_share=0.4, test_share=0.59).task.test_share == 0.59
 
 
@@ -285,8 +285,8 @@ def test_the_two_shares_must_leave_something_to_train_on():
     ("name", "values", "twice"), [("seeds", [3, 4, 3], "3"), ("methods", ["lora", "lora"], "lora")]
 )
 def test_what_is_named_twice_is_refused(name, values, twice):
-    (told,) = problems(**{name: values})
-    assert told.startswith(f"{name} names {twice} more than once")
+    (message,) = problems(**{name: values})
+    assert message.startswith(f"{name} names {twice} more than once")
 
 
 @pytest.mark.parametrize(
@@ -371,27 +371,27 @@ def test_a_recipe_does_not_hold_on_to_what_it_was_read_from():
 )
 def test_settings_of_a_method_are_about_training_and_never_about_the_data_or_the_model(name):
     """What all methods must share to be comparable cannot differ for one."""
-    (told,) = problems(methods=[{"lora": {name: 1}}])
-    assert f"unknown setting of lora '{name}'" in told
-    (told,) = problems_of_overrides({"lora": {name: 1}})
-    assert f"unknown setting of lora '{name}'" in told
+    (message,) = problems(methods=[{"lora": {name: 1}}])
+    assert f"unknown setting of lora '{name}'" in message
+    (message,) = problems_of_overrides({"lora": {name: 1}})
+    assert f"unknown setting of lora '{name}'" in message
 
 
 def test_a_setting_that_the_method_does_not_use_is_refused():
-    (told,) = problems(methods=[{"full": {"rank": 4}}])
-    assert "setting of full 'rank'" in told
-    (told,) = problems_of_overrides({"full": {"rank": 4}})
-    assert "setting of full 'rank'" in told
+    (message,) = problems(methods=[{"full": {"rank": 4}}])
+    assert "setting of full 'rank'" in message
+    (message,) = problems_of_overrides({"full": {"rank": 4}})
+    assert "setting of full 'rank'" in message
 
 
 def test_a_methods_own_settings_are_held_against_the_fields_range():
     own = {"lora": {"lr": 0, "rank": "x", "epochs": math.nan}}
-    told = problems(methods=[own])
-    assert len(told) == 3
-    assert all(sentence.startswith("lora: ") for sentence in told)
-    told = problems_of_overrides(own)
-    assert len(told) == 3
-    assert all(sentence.startswith("overrides: lora: ") for sentence in told)
+    messages = problems(methods=[own])
+    assert len(messages) == 3
+    assert all(sentence.startswith("lora: ") for sentence in messages)
+    messages = problems_of_overrides(own)
+    assert len(messages) == 3
+    assert all(sentence.startswith("overrides: lora: ") for sentence in messages)
 
 
 def test_own_settings_reach_their_method_alone():
@@ -436,10 +436,10 @@ def test_a_method_has_one_name_whatever_a_recipe_calls_it():
 
 
 def test_what_is_named_twice_by_two_names_is_refused():
-    (told,) = problems(methods=["flat+lora", "flat-lora"])
-    assert told.startswith("methods names flat-lora more than once; give each a label of its own")
-    (told,) = problems_of_overrides({"flat+lora": {"rho": 1}, "flat-lora": {"rho": 2}})
-    assert told == "overrides names flat-lora more than once; once is enough"
+    (message,) = problems(methods=["flat+lora", "flat-lora"])
+    assert message.startswith("methods names flat-lora more than once; give each a label of its own")
+    (message,) = problems_of_overrides({"flat+lora": {"rho": 1}, "flat-lora": {"rho": 2}})
+    assert message == "overrides names flat-lora more than once; once is enough"
 
 
 def test_a_method_may_stand_twice_under_two_labels():
@@ -455,8 +455,8 @@ def test_a_method_may_stand_twice_under_two_labels():
 
 @pytest.mark.parametrize("label", ["a/b", "..", "", "a b", "../x"])
 def test_a_label_can_be_part_of_a_folders_name(label):
-    (told,) = problems(methods=[{"lora": {"label": label}}])
-    assert f"label is {label!r}" in told
+    (message,) = problems(methods=[{"lora": {"label": label}}])
+    assert f"label is {label!r}" in message
 
 
 def test_a_task_is_a_name_or_a_mapping_or_has_its_fields_beside_it():
@@ -474,20 +474,20 @@ def test_a_task_is_a_name_or_a_mapping_or_has_its_fields_beside_it():
     "task", [{"name": "classification", "data": "a.csv"}, task_fields("classification", data="a.csv")]
 )
 def test_a_field_in_the_task_and_beside_it_with_two_values_is_a_mistake(task):
-    (told,) = problems(task=task, data="b.csv")
-    assert told == "data stands in the task and beside it, with two values; keep one of them"
+    (message,) = problems(task=task, data="b.csv")
+    assert message == "data stands in the task and beside it, with two values; keep one of them"
 
 
 @pytest.mark.parametrize("name", ["text_column", "label_column", "split_column"])
 def test_a_field_of_another_task_is_a_mistake(name):
     for values in ({name: "x"}, {"task": {"name": "sms-spam", name: "x"}}):
-        (told,) = problems(**values)
-        assert told.startswith(f"task: unknown field '{name}'")
+        (message,) = problems(**values)
+        assert message.startswith(f"task: unknown field '{name}'")
 
 
 def test_a_task_without_a_name_is_a_mistake():
-    (told,) = problems(task={"data": "a.csv"})
-    assert told.startswith("task is {'data': 'a.csv'}; it must be a task's name, or a mapping")
+    (message,) = problems(task={"data": "a.csv"})
+    assert message.startswith("task is {'data': 'a.csv'}; it must be a task's name, or a mapping")
 
 
 def test_a_recipe_as_a_dict_is_a_recipe_file():
@@ -636,11 +636,11 @@ def test_a_large_whole_number_written_as_text_keeps_its_digits():
 
 
 def test_what_was_not_given_is_not_told_as_a_mistake():
-    told = problems(validation_share="abc", test_share=0.95)
-    assert not any("validation_share 0.1" in sentence for sentence in told)
+    messages = problems(validation_share="abc", test_share=0.95)
+    assert not any("validation_share 0.1" in sentence for sentence in messages)
 
 
 @pytest.mark.parametrize("name", ["data", "text_column", "model", "out", "targets"])
 def test_an_empty_text_names_nothing(name):
-    (told,) = problems(**in_task(name, ""))
-    assert "text that is not empty" in told
+    (message,) = problems(**in_task(name, ""))
+    assert "text that is not empty" in message

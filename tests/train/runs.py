@@ -15,9 +15,9 @@ from lowland.models.find import ModelSource
 from lowland.models.load import LoadedModel
 from lowland.tasks.base import TaskData
 from lowland.train.adapted import AdaptedModel
+from lowland.train.choice import MethodChoice
 from lowland.train.fit import Fitted, fit
 from lowland.train.job import Job
-from lowland.train.methods import MethodChoice
 from lowland.train.settings import Settings
 from lowland.train.test import test as answer_test_sets
 from tests.conftest import job_of

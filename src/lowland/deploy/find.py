@@ -135,7 +135,7 @@ def finished_record(folder: Path) -> RunRecord:
     record = read_record(folder)
     if record.status != "finished":
         failure = (record.failure or "no reason is recorded").splitlines()[0]
-        raise Mistake(f"the run in {folder} failed ({failure}); it has nothing to answer with")
+        raise Mistake(f"the run in {folder} failed ({failure}); run it again")
     return record
 
 

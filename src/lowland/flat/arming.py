@@ -11,7 +11,8 @@ from torch import distributed, nn
 
 from lowland.flat.checks import check_can_be_armed, layers_to_perturb
 from lowland.flat.config import FlatConfig, FlatOptions, warn_of_much_noise
-from lowland.flat.layers import PerturbedLinear, arm_linear
+from lowland.flat.layers import arm_linear
+from lowland.flat.linear import PerturbedLinear
 from lowland.flat.perturbed import ForwardPassGate
 from lowland.flat.vectors import PerturbedNorm, arm_norms
 from lowland.ground.mistakes import Mistake

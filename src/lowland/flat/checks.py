@@ -11,7 +11,8 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from lowland.flat.config import FlatConfig
-from lowland.flat.layers import PERTURBED_CLASSES, base_of, class_name
+from lowland.flat.layers import PERTURBED_CLASSES, class_name
+from lowland.flat.linear import base_of
 from lowland.flat.perturbed import Perturbed
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.lora.bases import why_not

@@ -15,7 +15,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import untouched_generators
 
 Batch = Any
-"""One batch of a model's inputs: a mapping by name, or a sequence in order."""
+"""Inputs of one forward pass: keyword arguments in a mapping, or positional ones in a sequence."""
 
 
 def expected_losses(

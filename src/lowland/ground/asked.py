@@ -94,7 +94,7 @@ Number = Annotated[float, BeforeValidator(_number)]
 Text = Annotated[str, BeforeValidator(_text)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Several = Annotated[tuple[T, ...], BeforeValidator(_several)]
-"""One or more values; a value alone stands for a list of one."""
+"""A list of values. A single value is accepted, too, and becomes a list of one."""
 NotEmpty = annotated_types.MinLen(1)
 
 

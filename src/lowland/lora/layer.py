@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,13 +73,13 @@ class LoRALayer(nn.Module):
         """Whether the branch is merged into the weight."""
         return self._before_merge is not None
 
+    @abstractmethod
     def delta(self, dtype: torch.dtype | None = None) -> Tensor:
         """Return what the branch adds to W, in the shape of `weight`.
 
         Args:
             dtype: data type to compute in; default: that of A and B.
         """
-        raise NotImplementedError
 
     @torch.no_grad()
     def merged_weight(self, precision: torch.dtype, dtype: torch.dtype | None = None) -> Tensor:

@@ -17,7 +17,7 @@ class Quoted:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """One or more sentences."""
+    """A paragraph of text."""
 
     text: str
 

@@ -14,7 +14,8 @@ from lowland.ground.mistakes import Mistake
 from lowland.models.find import DEFAULT_MODEL
 from lowland.tasks.base import TaskFields
 from lowland.tasks.table import TASKS, task_fields
-from lowland.train.methods import MethodChoice, method_named
+from lowland.train.choice import MethodChoice
+from lowland.train.methods import method_named
 from lowland.train.settings import Settings
 
 DEFAULT_METHODS = ("full", "lora", "flat-lora")

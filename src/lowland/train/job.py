@@ -14,7 +14,7 @@ from lowland.models.find import ModelSource
 from lowland.models.formats import NumberFormat
 from lowland.tasks.base import Task, TaskData, TaskFields
 from lowland.tasks.table import task_named
-from lowland.train.methods import MethodChoice
+from lowland.train.choice import MethodChoice
 from lowland.train.settings import Settings
 
 PLACES = ("data", "test_data")

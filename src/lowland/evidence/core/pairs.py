@@ -33,11 +33,10 @@ from lowland.ground.mistakes import Mistake
 
 
 @dataclass(frozen=True)
-class PairedComparison:
+class PairedComparison(PairedInterval):
     """Difference of one method from a reference in one score: interval, tests, and what the design can detect.
 
-    Differences are method minus reference, in units of the score. If the score is a share, 0.01 is one percentage
-    point.
+    Beside the interval and its attributes:
 
     Attributes:
         method: name of the method.
@@ -47,14 +46,6 @@ class PairedComparison:
         n_examples: number of test examples.
         n_groups: number of groups they fall into, which the interval resamples; ``n_examples`` if each example is its
             own group.
-        difference: mean over seeds.
-        low: lower end of the interval.
-        high: upper end of the interval.
-        level: level of the interval, 0 to 1.
-        per_seed: the S differences.
-        standard_error: standard error of ``difference``.
-        df: degrees of freedom that belong to the interval.
-        over_seeds: False with one seed: the interval is over examples alone.
         permutation: sign-flip test over seeds.
         mcnemar: one exact test for each seed, of right and wrong, whatever the metric and the groups; empty if scores
             are not 0 or 1.
@@ -70,14 +61,6 @@ class PairedComparison:
     seeds: tuple[int, ...]
     n_examples: int
     n_groups: int
-    difference: float
-    low: float
-    high: float
-    level: float
-    per_seed: tuple[float, ...]
-    standard_error: float
-    df: float
-    over_seeds: bool
     permutation: Permutation
     mcnemar: tuple[McNemar, ...]
     detectable: float
@@ -266,20 +249,13 @@ def _comparison(
 ) -> PairedComparison:
     """Add the tests to an interval; `correct` says what each run (S, N) got right, None if scores are not 0 or 1."""
     return PairedComparison(
+        **vars(interval),
         method=method,
         reference=reference,
         metric=metric,
         seeds=seeds,
         n_examples=member.size,
         n_groups=count_groups(member),
-        difference=interval.difference,
-        low=interval.low,
-        high=interval.high,
-        level=interval.level,
-        per_seed=interval.per_seed,
-        standard_error=interval.standard_error,
-        df=interval.df,
-        over_seeds=interval.over_seeds,
         permutation=permutation_p(interval.per_seed, seed=seed),
         mcnemar=tuple(mcnemar_of_correct(*rows) for rows in zip(*correct, strict=True)) if correct else (),
         detectable=detectable_difference(interval.standard_error, interval.df, level=interval.level),

@@ -20,7 +20,7 @@ QUANTITIES = ["right", "strict", "unsure", "near", "kept", "undecided"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One condition, level of damage, protection and mitigation; level is "" for undamaged text and languages."""
+    """Key of a group of rows: condition, level of damage ("" without damage), protection and mitigation."""
 
     condition: str
     level: str
@@ -43,7 +43,7 @@ def prepare_rows(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
 
     Args:
         rows: with the columns `NEEDED`, of one eval and one model.
-        reference: the undamaged condition, which has nothing to protect.
+        reference: name of the undamaged condition; its rows carry no protection.
 
     Raises:
         Mistake: if there are no rows, columns are missing, rows are of several evals or models, or scored rows have no

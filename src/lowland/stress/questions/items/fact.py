@@ -12,7 +12,7 @@ class Fact(Asked):
     """A fact that the retriever knows; a line of `facts.jsonl`."""
 
     id: Text
-    """One word, different for each fact."""
+    """Unique name, a single word."""
     fact: Text
     """The fact as a sentence."""
     question: Text

@@ -1,0 +1,84 @@
+"""A method as a recipe asks for it: a row of the table, with settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from lowland.ground.asked import Asked, Text, plain
+from lowland.ground.mistakes import Mistake, one_of
+from lowland.train.methods import Method, method_named
+from lowland.train.settings import Settings
+
+
+def _check_label(value: str) -> str:
+    """Check that a label can be part of a folder's name."""
+    if not re.fullmatch(r"[\w.+-]+", value) or value.startswith("."):
+        raise ValueError("hold letters, digits and - + _ . alone, and not begin with a dot")
+    return value
+
+
+class MethodChoice(Asked):
+    """A method as a recipe asks for it: its name, a label to tell it from others, and its settings.
+
+    Make one with `choose`.
+    """
+
+    name: Text
+    """of the method, as `method_named` writes it"""
+    label: Annotated[Text, AfterValidator(_check_label)]
+    """in tables and in the names of folders; the same method may stand twice under two labels"""
+    settings: Settings
+    """all settings, checked"""
+    own: frozenset[str] = frozenset()
+    """names of the settings that were given for this method alone"""
+
+    @classmethod
+    def choose(
+        cls, name: str, base: Settings, own: Mapping[str, Any] | None = None, label: str | None = None
+    ) -> MethodChoice:
+        """Choose a method.
+
+        Args:
+            name: as `method_named` takes it.
+            base: settings that hold for all methods of the recipe.
+            own: settings for this method alone; they win over the method's defaults, and those over the base.
+            label: default: the method's name.
+
+        Raises:
+            Mistake: if the method is unknown, does not use one of its own settings, or a value is out of range.
+        """
+        method, own = method_named(name), dict(own or {})
+        problems = [one_of(f"setting of {name}", key, method.uses) for key in own if key not in method.uses]
+        settings = base
+        try:
+            known = {key: value for key, value in own.items() if key in method.uses}
+            settings = base.replace(**{**method.defaults, **known})
+        except Mistake as mistake:
+            problems += [f"{name}: {problem}" for problem in mistake.problems]
+        if problems:
+            raise Mistake(*problems)
+        label = method.name if label is None else label
+        return cls(name=method.name, label=label, settings=settings, own=frozenset(own))
+
+    @property
+    def method(self) -> Method:
+        """The row of the table."""
+        return method_named(self.name)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return name, label and the settings that the method uses, as plain values for a record."""
+        used = {name: plain(getattr(self.settings, name)) for name in self.method.uses}
+        return {"name": self.name, "label": self.label, **used}
+
+    def as_recipe(self) -> str | dict[str, dict[str, Any]]:
+        """Return the entry for a recipe file: the name, or the name with what was given for it alone."""
+        own = {
+            name: plain(getattr(self.settings, name)) for name in Settings.model_fields if name in self.own
+        }
+        if self.label != self.name:
+            own["label"] = self.label
+        return {self.name: own} if own else self.name
