@@ -309,7 +309,7 @@ def test_a_mistake_is_a_sentence_and_exit_code_2(lowland: Run, tmp_path: Path, n
 DATA_MISTAKES: dict[str, tuple[object, str]] = {
     "one class": ({"text": ["a", "b", "c"], "label": ["x"] * 3}, "has one label only, 'x'"),
     "no rows": ({"text": [], "label": []}, "holds no rows"),
-    "blank": ({"text": ["a", "", "c"], "label": ["x", "y", "x"]}, "1 rows without a text"),
+    "blank": ({"text": ["a", "", "c"], "label": ["x", "y", "x"]}, "1 row without a text"),
     "empty": (b"", "is empty"),
     "undecodable": ("text,label\ngrün,x\n".encode("latin-1"), "is not UTF-8"),
     "unseen label": (
@@ -498,3 +498,58 @@ def test_a_task_of_a_recipe_file_holds_nothing_but_its_own_fields(
     code, _, err = lowland("compare", "--config", str(path), small=False)
     assert code == 2
     assert f"task: unknown field '{field.partition(':')[0]}'" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "problems"),
+    [
+        ("methods: [full, lora]\nseeds: 3", [], ["several methods: full, lora; choose one with --method"]),
+        ("methods: lora\nseeds: [3, 4]", [], ["several seeds: 3, 4; choose one with --seed"]),
+        ("methods: [full, lora]\nseeds: [3, 4]", [], ["several methods", "several seeds"]),
+        ("methods: lora\nepochs: 2\nepochs: 3", [], ["'epochs' stands twice"]),
+    ],
+)
+def test_train_does_not_choose_silently(
+    lowland: Run, tmp_path: Path, content: str, options: list[str], problems: list[str]
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(content)
+    code, _, err = lowland("train", "--config", str(path), *options, small=False)
+    assert code == 2
+    assert len(err.splitlines()) == len(problems)
+    assert all(problem in line for problem, line in zip(problems, err.splitlines(), strict=True))
+
+
+def test_train_takes_the_only_method_and_seed_of_a_recipe_file(lowland: Run, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("methods: [{lora: {rank: 2, label: small}}]\nseeds: [3]\n")
+    code, out, err = lowland("train", "--config", str(path), "--print-config", small=False)
+    assert code == 0, err
+    recipe = yaml.safe_load(out)
+    assert (recipe["methods"], recipe["seeds"]) == ([{"lora": {"rank": 2, "label": "small"}}], [3])
+
+
+def test_an_option_of_another_task_is_refused_by_name(lowland: Run) -> None:
+    code, _, err = lowland("train", "--first-column", "a")
+    assert code == 2
+    assert err == "lowland: task: classification has no field first_column; it belongs to pairs\n"
+
+
+def test_help_shows_defaults_that_are_0_or_1(lowland: Run) -> None:
+    out = " ".join(lowland("train", "--help")[1].split())
+    assert out.count("(default: 0)") >= 1
+    assert out.count("(default: 1)") >= 1
+
+
+def test_texts_of_options_that_stand_twice_are_all_read(lowland: Run, tmp_path: Path) -> None:
+    assert lowland("train")[0] == 0
+    (run,) = (tmp_path / "runs").glob("classification-*")
+    code, out, err = lowland("predict", str(run), "--text", "the firm gains", "--text", "a bank loses")
+    assert code == 0, err
+    assert [line.split(",")[0] for line in out.splitlines()] == ["text", "the firm gains", "a bank loses"]
+    code, _, err = lowland("predict", str(run), "--text", "a", "--text-column", "b")
+    assert code == 2
+    assert "give the file with --data instead of --text" in err
+    code, _, err = lowland("predict", str(run), "--text", "a", "--out", str(tmp_path))
+    assert code == 2
+    assert "cannot be written: give a file in a folder that exists" in err

@@ -123,7 +123,7 @@ def test_an_unknown_field_is_answered_with_the_nearest() -> None:
 def test_a_missing_field_is_named() -> None:
     with pytest.raises(Mistake) as caught:
         Order()
-    assert caught.value.problems == ("name is missing; give it a value",)
+    assert caught.value.problems == ("name is missing: what it is called",)
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_fields() -> None:

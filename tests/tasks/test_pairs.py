@@ -153,6 +153,14 @@ def test_a_study_of_pairs_runs_and_its_runs_answer(
     assert list(answers["label"]) == list(predictions["predicted"])
     with pytest.raises(Mistake, match="an input has 1 text, and the task pairs reads first, second"):
         lowland.load(run).predict(["the firm rises"])
+    code, out, err = lowland_command(
+        "predict", str(run), "--text", *tested[["a", "b"]].to_numpy()[:2].ravel()
+    )
+    assert code == 0, err
+    assert out.count("\n") == 1 + 2
+    code, out, err = lowland_command("predict", str(run), "--text", "a", "b", "c")
+    assert code == 2
+    assert "give 2 texts for each example" in err
     code, out, err = lowland_command("predict", str(run), "--data", str(tmp_path / "pairs.csv"))
     assert code == 0, err
     assert out.count("\n") == 1 + len(table)

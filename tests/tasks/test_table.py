@@ -134,7 +134,7 @@ def test_a_label_of_the_test_file_that_training_lacks_is_told(tmp_path):
 
 def test_a_test_file_that_is_the_training_file_is_a_sentence(tmp_path):
     path = write(table_of(), tmp_path / "a.csv")
-    with pytest.raises(Mistake, match="no rows of its own for the split 'train'"):
+    with pytest.raises(Mistake, match="data and test_data are the same file"):
         load("classification", data=path, test_data=path)
 
 

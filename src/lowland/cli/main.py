@@ -69,7 +69,7 @@ VERBS: Mapping[str, Verb] = {
     "stress multilingual": _stress(
         "ask the same questions in English, Hindi, Hinglish and code-switched", "MULTILINGUAL"
     ),
-    "stress adapter": _stress("ask fine-tuned runs their test texts, damaged", "ADAPTER"),
+    "stress adapter": _stress("test fine-tuned runs on damaged copies of their test texts", "ADAPTER"),
     "stress report": _stress("write the results of stress tests as Markdown", "REPORT"),
     "stress sheet": _stress("draw replies for people to rate: a CSV file to fill in", "SHEET"),
     "stress merge-back": _stress(
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except KeyboardInterrupt:
-        _complain("interrupted; finished runs are kept, and the same command goes on from there")
+        _complain("interrupted; what was finished is kept, and the same command goes on from there")
         return 130
     except Exception as error:
         if debug:

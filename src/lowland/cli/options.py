@@ -127,6 +127,7 @@ def _add_option(parser: Parser, name: str, field: FieldInfo, *, positional: bool
     parser.add_argument(
         option_name(name),
         dest=name,
+        action="extend" if several else "store",
         nargs="+" if several else None,
         type=reads,
         metavar=shown,
@@ -154,7 +155,7 @@ def _help_of(field: FieldInfo) -> str:
         default = default.get("name")
     if isinstance(default, list):
         default = " ".join(map(str, default))
-    shown = "" if default in (None, False, "", True) else f" (default: {default})"
+    shown = "" if default is None or default == "" or isinstance(default, bool) else f" (default: {default})"
     return f"{text}{shown}".replace("%", "%%")
 
 

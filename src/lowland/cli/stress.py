@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from lowland.cli.options import command
 from lowland.cli.quiet import quiet_libraries
-from lowland.ground.asked import Asked, NotEmpty, Several, Text, Whole
+from lowland.ground.asked import Asked, NotEmpty, OutputFile, Several, Text, Whole
 from lowland.ground.mistakes import Mistake
 from lowland.ground.store import write_whole
 from lowland.stress.adapters.settings import AdapterStressSettings
@@ -28,14 +28,6 @@ IN_PROCESS = ("lowland", "hf")
 """Providers whose models run in this process."""
 
 
-def _writable(path: Path) -> Path:
-    """Check that a file can be written, before anything is asked."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise Mistake(f"{path} cannot be written: give a file in a folder that exists")
-    return path
-
-
-OutputFile = Annotated[Path, AfterValidator(_writable)]
 Folders = Annotated[Several[Path], NotEmpty]
 
 

@@ -23,7 +23,7 @@ class StudyOptions(Asked):
     """Options of a study beside those of its recipe."""
 
     config: Path | None = None
-    """a recipe file; options beside it win"""
+    """a recipe file; options win over it, but not over settings that it gives to one method alone"""
     print_config: Truth = False
     """print the recipe as a recipe file, and run nothing"""
     fresh: Truth = False
@@ -124,14 +124,20 @@ def _read_one_run(values: Values) -> tuple[Recipe, StudyOptions]:
     What a recipe file says of the method holds, and settings on the command line are meant for this method.
     """
     own, options = _without_study_options(values)
-    (run,) = read_models(own, [OneRun])
-    assert isinstance(run, OneRun)
     file = _recipe_file(options, own.get("task"))
-    name, settings = _entry_of(run.method, file.pop("methods", ()))
+    entries = _entries(file.pop("methods", ()))
+    seeds = file.pop("seeds", ())
+    choices = {
+        "method": list(entries),
+        "seed": seeds if isinstance(seeds, list) else [seeds] if seeds != () else [],
+    }
+    (run,) = read_models({**_only_choices(choices, own), **own}, [OneRun])
+    assert isinstance(run, OneRun)
+    name, settings = entries.get(run.method, (run.method, {}))
     used = method_named(name).uses
     settings |= {key: value for key, value in own.items() if key in used}
     own = {key: value for key, value in own.items() if key not in used}
-    rest = {key: value for key, value in {**file, **own}.items() if key not in ("method", "seed", "seeds")}
+    rest = {key: value for key, value in {**file, **own}.items() if key not in ("method", "seed")}
     return Recipe(
         **{**rest, "methods": [{name: settings} if settings else name], "seeds": [run.seed]}
     ), options
@@ -164,14 +170,30 @@ def _recipe_file(options: StudyOptions, task: object) -> Values:
     return recipe
 
 
-def _entry_of(method: str, entries: Any) -> tuple[str, dict[str, Any]]:
-    """Return the name and settings of the entry with this label or name in a recipe file; else the name alone."""
-    for entry in entries if isinstance(entries, list | tuple) else [entries]:
-        if isinstance(entry, Mapping) and len(entry) == 1:
-            ((name, settings),) = entry.items()
-            if isinstance(settings, Mapping) and method == settings.get("label", name):
-                return str(name), dict(settings)
-    return method, {}
+def _entries(methods: Any) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return name and settings of each method in a recipe file, by its label."""
+    entries: dict[str, tuple[str, dict[str, Any]]] = {}
+    for entry in methods if isinstance(methods, list | tuple) else [methods]:
+        name, settings = next(iter(entry.items())) if isinstance(entry, Mapping) and entry else (entry, {})
+        settings = dict(settings) if isinstance(settings, Mapping) else {}
+        entries[str(settings.get("label", name))] = str(name), settings
+    return entries
+
+
+def _only_choices(choices: Mapping[str, list[Any]], own: Values) -> Values:
+    """Return the method and the seed of a recipe file, where the command line leaves them open.
+
+    Raises:
+        Mistake: if the file has several.
+    """
+    open_choices = {name: values for name, values in choices.items() if values and name not in own}
+    if problems := [
+        f"the recipe file has several {name}s: {', '.join(map(str, values))}; choose one with --{name}"
+        for name, values in open_choices.items()
+        if len(values) > 1
+    ]:
+        raise Mistake(*problems)
+    return {name: values[0] for name, values in open_choices.items()}
 
 
 _TRAIN_OPTIONS = {

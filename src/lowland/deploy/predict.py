@@ -22,7 +22,7 @@ from lowland.deploy.find import (
 )
 from lowland.deploy.load import load_adapted, load_with_peft
 from lowland.deploy.settings import PredictSettings
-from lowland.ground.mistakes import Mistake
+from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.records import RunRecord
 from lowland.lora import merge_lora
 from lowland.models.load import load_tokenizer, read_model_config, token_limit
@@ -92,14 +92,10 @@ class Predictor:
         rows = [(row,) if isinstance(row, str) else tuple(row) for row in inputs]
         if wrong := [row for row in rows if len(row) != len(names)]:
             raise Mistake(
-                f"an input has {_count(len(wrong[0]), 'text')}, and the task {self.task.name} reads {', '.join(names)};"
-                f" give {_count(len(names), 'text')} for each example"
+                f"an input has {plural(len(wrong[0]), 'text')}, and the task {self.task.name} reads {', '.join(names)};"
+                f" give {plural(len(names), 'text')} for each example"
             )
         return {name: [row[place] for row in rows] for place, name in enumerate(names)}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def batches(task: Task, columns: Columns, tokenizer: Any, max_length: int, size: int) -> Iterator[Batch]:
@@ -122,7 +118,10 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
         Mistake: if the folder holds no model that can answer, or the file holds no texts.
     """
     if settings.text is not None:
-        return load(settings.run, merge=settings.merge).predict(settings.text)
+        predictor = load(settings.run, merge=settings.merge)
+        width = len(predictor.task.input_columns)
+        texts = settings.text
+        return predictor.predict([texts[start : start + width] for start in range(0, len(texts), width)])
     assert settings.data is not None
     columns = read_inputs(settings.data, _input_names(settings.run), settings.text_column)
     return load(settings.run, merge=settings.merge).predict_columns(columns)
@@ -150,7 +149,7 @@ def read_inputs(path: Path, names: Mapping[str, str], chosen: Sequence[str] | No
     if chosen is not None:
         if len(chosen) != len(names):
             raise Mistake(
-                f"text_column names {_count(len(chosen), 'column')}; the task reads {len(names)}: {', '.join(names)}"
+                f"text_column names {plural(len(chosen), 'column')}; the task reads {len(names)}: {', '.join(names)}"
             )
         names = dict(zip(names, chosen, strict=True))
     return read_columns(path, names)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lowland.ground.asked import Asked, NotEmpty, Number, Several, Text, Truth, Whole
+from lowland.ground.asked import Asked, NotEmpty, Number, OutputFile, Several, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake
 
 Dtype = Literal["fp32", "fp16", "bf16", "nf4"]
@@ -27,12 +27,12 @@ class PredictSettings(Asked):
     run: Path
     """folder of a run, of an adapter, or of a whole model"""
     text: Annotated[Several[Text], NotEmpty] | None = None
-    """texts to answer; one that begins with a dash as --text=-5%"""
+    """texts to answer, two for each pair of sentences; one that begins with a dash as --text=-5%"""
     data: Path | None = None
     """a file of texts: .csv, .tsv, .jsonl or .parquet"""
     text_column: ColumnNames | None = None
     """its column of texts, or columns for a task that reads several; default: those that the run was trained on"""
-    out: Path | None = None
+    out: OutputFile | None = None
     """write a CSV file instead of printing one"""
     merge: Truth = False
     """fold the adapter into the weights first"""
@@ -41,6 +41,8 @@ class PredictSettings(Asked):
     def _check_one_source(self) -> Self:
         if (self.text is None) == (self.data is None):
             raise Mistake("give texts with --text, or a file of them with --data; one of the two")
+        if self.text is not None and self.text_column is not None:
+            raise Mistake("text_column names columns of a file; give the file with --data instead of --text")
         return self
 
 
@@ -96,7 +98,7 @@ class CheckSettings(Asked):
             raise Mistake("give a model with --model, a trained adapter with --adapter, or both")
         if self.adapter is not None and (new := self.lora_options):
             options = ", ".join(f"--{'rank' if name == 'r' else name}" for name in new)
-            raise Mistake(f"--adapter says all about the adapter; leave out {options}")
+            raise Mistake(f"--adapter gives the settings of the adapter; leave out {options}")
         return self
 
     @property

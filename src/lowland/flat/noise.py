@@ -24,8 +24,8 @@ from lowland.lora.scratch import scratch
 class LayerNoise:
     """Noise of one layer in one optimizer step: eps = scale · E, with E standard normal from the bank.
 
-    The rows' norms are computed in the step's first forward pass. W is at hand there (gathered, dequantised, in the
-    processor's cache), because W + eps is computed next.
+    The rows' norms are computed in the step's first forward pass. W has been loaded there (gathered, dequantised, in
+    the processor's cache), because W + eps is computed next.
 
     Args:
         strength: (out, 1), ± sigma / sqrt(n); the sign is that of the row of E.

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 import annotated_types
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from lowland.ground.mistakes import Mistake, one_of
@@ -88,6 +88,13 @@ class FixedMapping(Mapping[K, V]):
         return repr(self._items)
 
 
+def _writable(path: Path) -> Path:
+    """Check that a file can be written, before any work is done for it."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise Mistake(f"{path} cannot be written: give a file in a folder that exists")
+    return path
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
 """A finite number. Strings are read, too: YAML 1.1 takes 5e-4 for one."""
@@ -96,6 +103,8 @@ Truth = Annotated[bool, BeforeValidator(_truth)]
 Several = Annotated[tuple[T, ...], BeforeValidator(_several)]
 """A list of values. A single value is accepted, too, and becomes a list of one."""
 NotEmpty = annotated_types.MinLen(1)
+OutputFile = Annotated[Path, AfterValidator(_writable)]
+"""A file to write, in a folder that exists."""
 
 
 class Asked(BaseModel):
@@ -135,14 +144,25 @@ def read_yaml(path: Path, what: str) -> Any:
         what: the file is meant to be, for the error: "recipe file".
 
     Raises:
-        Mistake: if the file does not exist or is not YAML.
+        Mistake: if the file does not exist, is not YAML, or has a key twice in one mapping.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except (FileNotFoundError, IsADirectoryError):
         raise Mistake(f"the {what} {path} does not exist") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise Mistake(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, which refuses a key that stands twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise Mistake(f"line {node.start_mark.line + 1} ff.: {twice[0]!r} stands twice; once is enough")
+        return super().construct_mapping(node, deep)
 
 
 def plain(value: Any) -> Any:
@@ -176,7 +196,8 @@ def _sentence(problem: Any, model: type[BaseModel], cause: object) -> str:
     if problem["type"] == "extra_forbidden":
         return one_of("field", name, list(model.model_fields))
     if problem["type"] == "missing":
-        return f"{name} is missing; give it a value"
+        described = model.model_fields[name].description if name in model.model_fields else None
+        return f"{name} is missing: {described}" if described else f"{name} is missing; give it a value"
     if problem["type"] == "literal_error":
         return one_of(name, problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
     field = model.model_fields.get(name)
@@ -238,7 +259,7 @@ def _interval(field: FieldInfo) -> str | None:
 
 
 def _holds_model(model: type[BaseModel], loc: Sequence[str | int]) -> bool:
-    """Whether the field at a place holds a model of its own, whose sentences do not name that field."""
+    """Return whether the field at a place holds a model of its own, whose sentences do not name that field."""
     field = model.model_fields.get(str(loc[0])) if loc else None
     if field is None:
         return False

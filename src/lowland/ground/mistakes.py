@@ -36,7 +36,12 @@ def one_of(what: str, given: object, allowed: Collection[str]) -> str:
     folded = {name.casefold(): name for name in allowed}
     close = difflib.get_close_matches(str(given).casefold(), list(folded), n=1, cutoff=0.5)
     hint = f"did you mean '{folded[close[0]]}'? " if close else ""
-    return f"unknown {what} '{given}'; {hint}Allowed: {', '.join(allowed)}"
+    return f"unknown {what} '{given}'; {hint}Allowed: {', '.join(allowed) or 'none'}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun: `1 seed`, `3 seeds`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def reason_of(error: BaseException) -> str:

@@ -16,7 +16,7 @@ NumberFormat = Literal["fp32", "bf16"]
 
 
 def number_format(dtype: Literal["auto", "fp32", "bf16"]) -> NumberFormat:
-    """Settle the number format to train in: "auto" is bf16 where the machine is fast at it, else fp32.
+    """Settle the number format to train in: "auto" is bf16 where the machine computes fast in it, else fp32.
 
     Raises:
         Mistake: if bf16 is asked for and the GPU does not support it.

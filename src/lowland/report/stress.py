@@ -10,6 +10,7 @@ import pandas as pd
 from lowland.evidence.cells import CellDifference
 from lowland.evidence.readers.stress_rows import split_rows
 from lowland.evidence.stress import StressEvidence, stress_evidence
+from lowland.ground.mistakes import plural
 from lowland.ground.records import StressRecord, read_rows, read_stress_record
 from lowland.report.blocks import Block, Bullets, Paragraph, Section
 from lowland.report.markdown import render
@@ -25,14 +26,14 @@ from lowland.report.stress_tables import (
     reference_table,
     worst_table,
 )
-from lowland.report.wording import cell_name, p_value, plural, points
+from lowland.report.wording import cell_name, p_value, points
 
 RETRIEVER = "lowland/retriever"
 ABOUT_RETRIEVER = (
     "`lowland/retriever` is not a language model. It embeds a question with MiniLM and returns the answer of the"
-    " nearest of its packed facts, or says that it does not know. It reads no instructions, so that a prompt can"
+    " nearest of its packaged facts, or says that it does not know. It ignores instructions, so that a prompt can"
     " neither help nor harm it. It is deterministic, so that its epochs agree. The test measures how such embeddings"
-    " bear damage; it says nothing about language models."
+    " cope with damage; it says nothing about language models."
 )
 
 

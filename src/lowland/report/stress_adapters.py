@@ -9,8 +9,9 @@ import pandas as pd
 from lowland.evidence.core.intervals import PairedInterval
 from lowland.evidence.core.spread import Spread
 from lowland.evidence.stress_adapters import AdapterDifference, AdapterEvidence, adapter_evidence
+from lowland.ground.mistakes import plural
 from lowland.report.blocks import Block, Bullets, Paragraph, Table
-from lowland.report.wording import cell_name, cell_suffix, p_value, plural, signed
+from lowland.report.wording import cell_name, cell_suffix, p_value, signed
 
 
 def adapter_blocks(rows: pd.DataFrame, *, full: bool) -> list[Block]:
@@ -27,7 +28,7 @@ def adapter_blocks(rows: pd.DataFrame, *, full: bool) -> list[Block]:
         if str(split) != "test":
             blocks.append(Paragraph(f"Test set '{split}':"))
         blocks += [_heading(evidence), *evidence_blocks(evidence, full=full)]
-    return [*blocks, _notes(evidence)]
+    return [*blocks, *_notes(evidence, full)]
 
 
 def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
@@ -74,7 +75,7 @@ def _heading(evidence: AdapterEvidence) -> Paragraph:
     groups = "" if evidence.groups == evidence.examples else f" in {evidence.groups} groups"
     return Paragraph(
         f"{evidence.examples} test texts{groups}, {plural(len(evidence.seeds), 'seed')};"
-        " mean ± standard deviation over seeds, in per cent"
+        f" {'mean ± standard deviation over seeds, in per cent' if len(evidence.seeds) > 1 else 'accuracy in per cent'}"
     )
 
 
@@ -112,14 +113,21 @@ def _difference_table(differences: tuple[AdapterDifference, ...]) -> Table:
     return Table(("texts", "method", "points", "p", "p (Holm)"), rows)
 
 
-def _notes(evidence: AdapterEvidence) -> Paragraph:
+def _notes(evidence: AdapterEvidence, full: bool) -> list[Block]:
+    """Return what the intervals and p-values that are shown mean."""
     drop = next((score.drop for score in evidence.scores if score.drop), None)
-    level = 100 * drop.level if drop else 95
-    return Paragraph(
-        f"Intervals ({level:g} %) speak of other seeds and other texts of the same kind; texts of one group are"
-        " resampled together. p is by Student's t from the interval's standard error; Holm's correction is over"
-        " all rows of a table."
+    compared = evidence.overall or (full and evidence.accuracy)
+    if drop is None or not (full or compared):
+        return []
+    seeds = (
+        "other seeds and other texts of the same kind"
+        if drop.over_seeds
+        else "other texts of the same kind, and not of other seeds"
     )
+    note = f"Intervals ({100 * drop.level:g} %) speak of {seeds}; texts of one group are resampled together."
+    if compared:
+        note += " p is by Student's t from the interval's standard error; Holm's correction is over all rows of a table."
+    return [Paragraph(note)]
 
 
 def _interval(interval: PairedInterval) -> str:

@@ -11,10 +11,10 @@ from lowland.evidence.core.spread import Spread
 from lowland.evidence.core.wording import score_name
 from lowland.evidence.readers.runs import finished
 from lowland.evidence.study import MethodScores, by_method, compare_with_reference, reference_of
+from lowland.ground.mistakes import plural
 from lowland.ground.records import RunRecord
 from lowland.report.blocks import Block, Bullets, Paragraph, Table
 from lowland.report.markdown import render
-from lowland.report.wording import plural
 
 
 def summary(folders: Sequence[Path]) -> str:

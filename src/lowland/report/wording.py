@@ -42,11 +42,6 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def plural(count: int, noun: str) -> str:
-    """Write a count with its noun: `1 seed`, `3 seeds`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def cell_name(cell: Cell) -> str:
     """Write a cell in words: `typos heavy, protected, with normalise`."""
     return f"{cell.condition} {cell.level}".strip() + cell_suffix(cell)

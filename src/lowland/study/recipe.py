@@ -160,7 +160,7 @@ class Recipe(Settings):
     """number of tokens after which a text is cut off"""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     """number format: fp32; bf16 (autocast, the frozen base of lowland's LoRA held in bf16); auto takes bf16 where the
-    processor is fast at it. What was learned is kept, and `lowland predict` answers, in fp32"""
+    processor has instructions for it. Weights are saved in fp32, and `lowland predict` computes in fp32"""
     compile: Truth = False
     """train with torch.compile"""
     keep_weights: Truth = True

@@ -152,5 +152,9 @@ def _read_files(read: TablesOfFiles, fields: TaskFields) -> tuple[pd.DataFrame, 
     if getattr(fields, "split_column", None) is not None:
         raise Mistake("test_data and split_column both say what the test set is; give one of them")
     test_path = Path(fields.test_data)
+    if path.exists() and test_path.exists() and path.samefile(test_path):
+        raise Mistake(
+            f"data and test_data are the same file, {path}; leave test_data out, and a test set is held out"
+        )
     parts = [read(path, fields).assign(split="train"), read(test_path, fields).assign(split="test")]
     return pd.concat(parts, ignore_index=True), f"{path.name} + {test_path.name}"

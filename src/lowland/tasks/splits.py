@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from lowland.ground.mistakes import Mistake
+from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.rng import stream_seed
 from lowland.tasks.base import TEST, TRAIN, VALIDATION, Split, TaskData, TaskFields
 
@@ -87,7 +87,7 @@ def _clean(table: pd.DataFrame, source: str, inputs: Sequence[str]) -> pd.DataFr
         if blank.any():
             row = int(np.flatnonzero(blank)[0]) + 1
             raise Mistake(
-                f"{source} has {int(blank.sum())} rows without a {column}, the first is row {row};"
+                f"{source} has {plural(int(blank.sum()), 'row')} without a {column}, the first is row {row};"
                 " fill them in or remove them"
             )
     table = table.astype({name: str for name in table.columns}).reset_index(drop=True)
@@ -112,10 +112,10 @@ def _hold_out(
     same = _same_example(rows, inputs)
     first = rows.groupby(same)["label"].first()
     count = first.value_counts()
-    few = [f"{label} has {number}" for label, number in count.items() if number < least]
+    few = [f"{label} has {plural(number, 'text')}" for label, number in count.items() if number < least]
     if few:
         raise Mistake(
-            f"{source}: {', '.join(few)} different texts to take '{name}' from; at least {least} a label are needed"
+            f"{source}: {', '.join(few)} to take '{name}' from, not counting copies; every label needs at least {least}"
         )
     size = max(round(share * len(first)), len(count))
     try:

@@ -89,7 +89,17 @@ def task_fields(name: str, **values: Any) -> TaskFields:
     Raises:
         Mistake: if there is no such task, or it has no such field, or a value is out of range.
     """
-    return task_named(name).fields(name=name, **values)
+    fields = task_named(name).fields
+    foreign = [key for key in values if key not in fields.model_fields]
+    if problems := [sentence for key in foreign if (sentence := _of_other_tasks(key, name))]:
+        raise Mistake(*problems)
+    return fields(name=name, **values)
+
+
+def _of_other_tasks(field: str, name: str) -> str | None:
+    """Return the sentence for a field that only other tasks have, or None if no task has it."""
+    others = [task.name for task in TASKS.values() if field in task.fields.model_fields]
+    return f"{name} has no field {field}; it belongs to {' and '.join(others)}" if others else None
 
 
 def load_data(fields: TaskFields) -> TaskData:

@@ -52,7 +52,11 @@ class MethodChoice(Asked):
             Mistake: if the method is unknown, does not use one of its own settings, or a value is out of range.
         """
         method, own = method_named(name), dict(own or {})
-        problems = [one_of(f"setting of {name}", key, method.uses) for key in own if key not in method.uses]
+        problems = [
+            one_of(f"setting of {name}", key, (*method.uses, "label"))
+            for key in own
+            if key not in method.uses
+        ]
         settings = base
         try:
             known = {key: value for key, value in own.items() if key in method.uses}

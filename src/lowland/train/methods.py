@@ -188,13 +188,13 @@ _ROWS = (
     ),
     Method(
         "vera",
-        "PEFT's VeRA: vectors that scale one random A and B of all layers; wants a high rank (Kopiczko et al., 2024)",
+        "PEFT's VeRA: vectors that scale one random A and B of all layers; needs a high rank (Kopiczko et al., 2024)",
         peft_methods.vera,
         options=("rank", "dropout", "targets"),
     ),
     Method(
         "ia3",
-        "PEFT's (IA)³: vectors that scale keys, values and feed-forward; wants a high lr (Liu et al., 2022)",
+        "PEFT's (IA)³: vectors that scale keys, values and feed-forward; needs a high lr (Liu et al., 2022)",
         peft_methods.ia3,
     ),
 )

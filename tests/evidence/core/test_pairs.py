@@ -407,9 +407,9 @@ def test_sentence_to_the_letter():
     )
     open_question = with_numbers(difference=0.003, low=-0.012, high=0.018, detectable=0.021)
     assert open_question.sentence() == (
-        "No difference in accuracy between flat-lora and lora can be told from these runs: "
+        "These runs do not show a difference in accuracy between flat-lora and lora: "
         "+0.3 points (95 % interval -1.2 to 1.8, 3 seeds, 420 test examples). A true difference "
-        "of about 2.1 points would be found four times in five, and a smaller one may well go unseen."
+        "of about 2.1 points would be detected in 80 % of such studies; a smaller one may go undetected."
     )
 
 

@@ -100,9 +100,9 @@ def test_sentences_speak_of_points_only_where_scores_are_shares():
     )
     unclear = dataclasses.replace(better, difference=0.3, low=-1.2, high=1.8, detectable=2.1)
     assert unclear.sentence() == (
-        "No difference in matthews_corrcoef between flat-lora and lora can be told from these runs: "
+        "These runs do not show a difference in matthews_corrcoef between flat-lora and lora: "
         "+0.30 (95 % interval -1.20 to 1.80, 3 seeds, 420 test examples). A true difference "
-        "of about 2.1 would be found four times in five, and a smaller one may well go unseen."
+        "of about 2.1 would be detected in 80 % of such studies; a smaller one may go undetected."
     )
     share = dataclasses.replace(better, is_share=True, difference=0.0125, low=0.0031, high=0.0219)
     assert "by 1.2 points (95 % interval 0.3 to 2.2" in share.sentence()

@@ -251,12 +251,12 @@ def test_the_remaining_time_is_estimated_after_the_first_texts(
     texts = rows_of(folder)["prompt"].nunique()
     assert lines[0].startswith("3 runs of classification: corrupting ")
     assert lines[0].endswith(" in 4 ways")
-    assert lines[1] == f"{texts} different texts a run; 3 runs left to ask"
+    assert lines[1] == f"{texts} different texts a run; 3 runs left to test"
     first = [adapters._duration(1.5 / 10 * texts * runs_left) for runs_left in (1, 3, 2, 1)]
-    estimates = [line for line in lines if " for all that are left" in line]
-    assert estimates[0] == f"full, seed 1: about {first[0]}, {first[1]} for all that are left"
-    assert estimates[1] == f"lora, seed 1: about {first[0]}, {first[2]} for all that are left"
-    assert estimates[2] == f"flat-lora, seed 1: about {first[0]}, {first[3]} for all that are left"
+    estimates = [line for line in lines if " in total for the rest" in line]
+    assert estimates[0] == f"full, seed 1: about {first[0]}, {first[1]} in total for the rest"
+    assert estimates[1] == f"lora, seed 1: about {first[0]}, {first[2]} in total for the rest"
+    assert estimates[2] == f"flat-lora, seed 1: about {first[0]}, {first[3]} in total for the rest"
     assert sum("clean" in line for line in lines) == 3
 
 

@@ -79,7 +79,7 @@ def paired_interval(
 
     The mean on a resample is divided by the resample's own weight, which differs from N where groups differ in size. B
     is too small by the factor (G - 1) / G, which matters only with a handful of groups. A carries the choice of seeds,
-    B the choice of examples. The seed-by-example interaction is in both, so SE errs on the wide side (as the pigeonhole
+    B the choice of examples. The seed-by-example interaction is in both, so SE is rather too large (as the pigeonhole
     bootstrap does, Owen 2007). Seeds are not resampled: three seeds have 27 resamples, whose variance is too small by
     the factor (S - 1) / S (Rao and Wu 1988), while A is known without drawing. The quantile is the weighted t of
     Cochran and Cox, which keeps its level with 2 or 3 seeds, where Satterthwaite's does not. With one seed A is

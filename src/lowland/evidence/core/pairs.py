@@ -49,7 +49,7 @@ class PairedComparison(PairedInterval):
         permutation: sign-flip test over seeds.
         mcnemar: one exact test for each seed, of right and wrong, whatever the metric and the groups; empty if scores
             are not 0 or 1.
-        detectable: smallest true difference that would be found four times in five.
+        detectable: smallest true difference that 80 % of such studies would detect.
         identical: True if both have the same predictions (or scores) for every example and seed.
         compared: "predictions" or "scores": what `identical` speaks of.
         is_share: True if every score lies in [0, 1], so that differences are written in points.
@@ -96,19 +96,19 @@ class PairedComparison(PairedInterval):
     def _undecided(self, name: str) -> str:
         difference, low, high = self._numbers([self.difference, self.low, self.high])
         sign = "" if difference.startswith("-") else "+"
-        runs = "these runs" if self.over_seeds else "this run of each"
+        runs = "These runs do" if self.over_seeds else "One run of each does"
         return (
-            f"No difference in {name} between {self.method} and {self.reference} can be told from "
-            f"{runs}: {sign}{difference}{self._unit()} ({self._basis(low, high)}). {self._power()}"
+            f"{runs} not show a difference in {name} between {self.method} and {self.reference}: "
+            f"{sign}{difference}{self._unit()} ({self._basis(low, high)}). {self._power()}"
             f"{'' if self.over_seeds else '; other seeds may differ'}."
         )
 
     def _power(self) -> str:
         if self.is_share and self.detectable >= 1:
-            return "No true difference, however large, could be relied on to show"
+            return "With this design no difference, however large, would be detected reliably"
         return (
-            f"A true difference of about {self._numbers([self.detectable])[0]}{self._unit()} would be found four "
-            "times in five, and a smaller one may well go unseen"
+            f"A true difference of about {self._numbers([self.detectable])[0]}{self._unit()} would be detected in "
+            "80 % of such studies; a smaller one may go undetected"
         )
 
     def _numbers(self, values: list[float]) -> list[str]:

@@ -201,7 +201,7 @@ def _ask_all(test: StressTest, beside: Path, progress: Progress) -> list[pd.Data
     parts = [beside / f"{run.record.key}.parquet" for run in test.runs]
     stored = [_stored(part, inputs) for part in parts]
     left = sum(answers is None for answers in stored)
-    progress.say(f"{_count(len(inputs), 'different text')} a run; {_count(left, 'run')} left to ask")
+    progress.say(f"{_count(len(inputs), 'different text')} a run; {_count(left, 'run')} left to test")
     progress.begin(left * len(inputs))
     for place, run in enumerate(test.runs):
         if stored[place] is None:
@@ -224,7 +224,7 @@ def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress) -
         if done_before < enough <= done:
             seconds = (time.perf_counter() - started) / done * len(inputs)
             progress.say(
-                f"{run}: about {_duration(seconds)}, {_duration(seconds * left)} for all that are left"
+                f"{run}: about {_duration(seconds)}, {_duration(seconds * left)} in total for the rest"
             )
         progress.step(done - done_before)
         done_before = done

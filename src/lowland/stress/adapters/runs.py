@@ -88,7 +88,7 @@ def _differences(runs: Sequence[TrainedRun]) -> list[str]:
         folders = {value_of(run.record): run.folder for run in runs}
         if len(folders) > 1:
             values = ", ".join(f"{value} in {folder}" for value, folder in folders.items())
-            problems.append(f"the runs are of different {trait}: {values}; give runs of one study at a time")
+            problems.append(f"the runs differ in their {trait}: {values}; give runs of one study at a time")
             break  # other tasks have other data
     problems += _different_settings(runs)
     names = [str(run) for run in runs]
