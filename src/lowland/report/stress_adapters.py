@@ -124,7 +124,8 @@ def _notes(evidence: AdapterEvidence, full: bool) -> list[Block]:
         if drop.over_seeds
         else "other texts of the same kind, and not of other seeds"
     )
-    note = f"Intervals ({100 * drop.level:g} %) speak of {seeds}; texts of one group are resampled together."
+    size = f"{100 * drop.level:g} %"
+    note = f"Intervals ({size}) speak of {seeds}; texts of one group are resampled together."
     if compared:
         note += " p is by Student's t from the interval's standard error; Holm's correction is over all rows of a table."
     return [Paragraph(note)]
