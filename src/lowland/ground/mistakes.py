@@ -40,8 +40,8 @@ def one_of(what: str, given: object, allowed: Collection[str]) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Write a count with its noun: `1 seed`, `3 seeds`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """Write a count with its noun: `1 seed`, `3 seeds`, `1,000 texts`."""
+    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def reason_of(error: BaseException) -> str:

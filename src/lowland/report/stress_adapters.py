@@ -127,7 +127,8 @@ def _notes(evidence: AdapterEvidence, full: bool) -> list[Block]:
     size = f"{100 * drop.level:g} %"
     note = f"Intervals ({size}) speak of {seeds}; texts of one group are resampled together."
     if compared:
-        note += " p is by Student's t from the interval's standard error; Holm's correction is over all rows of a table."
+        note += " p is by Student's t from the interval's standard error."
+        note += " Holm's correction is over all rows of a table."
     return [Paragraph(note)]
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 import lowland
 from lowland.deploy.predict import Predictor, load
+from lowland.ground.mistakes import plural
 from lowland.ground.progress import Progress
 from lowland.ground.provenance import code, utc_now
 from lowland.ground.records import (
@@ -91,9 +92,9 @@ def stress_adapters(settings: AdapterStressSettings, *, progress: Progress | Non
     runs = read_runs(settings.runs)
     data = read_data(runs, settings.data, settings.test_data)
     examples = examples_of(data, task_named(data.task), settings.limit, settings.seed)
-    ways = _count(len(conditions) - 1, "way")
+    ways = plural(len(conditions) - 1, "way")
     progress.say(
-        f"{_count(len(runs), 'run')} of {data.task}: corrupting {_count(len(examples), 'text')} in {ways}"
+        f"{plural(len(runs), 'run')} of {data.task}: corrupting {plural(len(examples), 'text')} in {ways}"
     )
     requests = damaged_requests(examples, conditions, settings.mitigations, settings.seed)
     test = StressTest(runs, data, requests, _asked(settings, runs, data))
@@ -201,7 +202,7 @@ def _ask_all(test: StressTest, beside: Path, progress: Progress) -> list[pd.Data
     parts = [beside / f"{run.record.key}.parquet" for run in test.runs]
     stored = [_stored(part, inputs) for part in parts]
     left = sum(answers is None for answers in stored)
-    progress.say(f"{_count(len(inputs), 'different text')} a run; {_count(left, 'run')} left to test")
+    progress.say(f"{plural(len(inputs), 'different text')} a run; {plural(left, 'run')} left to test")
     progress.begin(left * len(inputs))
     for place, run in enumerate(test.runs):
         if stored[place] is None:
@@ -286,10 +287,6 @@ def _record(
         },
         when={"started": started, "ended": utc_now()},
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:
