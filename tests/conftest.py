@@ -150,6 +150,13 @@ def shared_data() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope="module")
+def fast_collection() -> None:
+    """Exempt living objects from garbage collection: statsmodels collects at each correction, which visits them all."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def data(texts: Path) -> TaskData:
     """`table_of`, split."""

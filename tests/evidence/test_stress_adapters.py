@@ -15,6 +15,8 @@ from lowland.evidence.readers.stress_rows import Cell
 from lowland.evidence.stress_adapters import adapter_evidence
 from lowland.ground.mistakes import Mistake
 
+pytestmark = pytest.mark.usefixtures("fast_collection")
+
 KEPT = {"clean": 0.9, "ocr": 0.8, "typos": 0.7}  # accuracies of lora; flat-lora loses half as much
 N = 120
 

@@ -89,17 +89,21 @@ def task_fields(name: str, **values: Any) -> TaskFields:
     Raises:
         Mistake: if there is no such task, or it has no such field, or a value is out of range.
     """
-    fields = task_named(name).fields
-    foreign = [key for key in values if key not in fields.model_fields]
-    if problems := [sentence for key in foreign if (sentence := _of_other_tasks(key, name))]:
+    model = task_named(name).fields
+    foreign = [key for key in values if key not in model.model_fields and _tasks_with(key)]
+    problems = [f"{name} has no field {key}; it belongs to {_tasks_with(key)}" for key in foreign]
+    try:
+        fields = model(name=name, **{key: value for key, value in values.items() if key not in foreign})
+    except Mistake as mistake:
+        problems += mistake.problems
+    if problems:
         raise Mistake(*problems)
-    return fields(name=name, **values)
+    return fields
 
 
-def _of_other_tasks(field: str, name: str) -> str | None:
-    """Return the sentence for a field that only other tasks have, or None if no task has it."""
-    others = [task.name for task in TASKS.values() if field in task.fields.model_fields]
-    return f"{name} has no field {field}; it belongs to {' and '.join(others)}" if others else None
+def _tasks_with(field: str) -> str:
+    """Return the names of the tasks that have a field, joined by "and"; "" if none has it."""
+    return " and ".join(task.name for task in TASKS.values() if field in task.fields.model_fields)
 
 
 def load_data(fields: TaskFields) -> TaskData:

@@ -13,6 +13,8 @@ from scipy import stats
 from lowland.evidence import permutation_p
 from lowland.evidence.core.by_item import draw, estimate, holm, means, sign_flip_p
 
+pytestmark = pytest.mark.usefixtures("fast_collection")
+
 
 def test_interval_of_a_mean_over_items_covers_about_what_it_says():
     """Items of unequal difficulty, three epochs each: a bootstrap over answers would fall to about .85."""

@@ -407,10 +407,10 @@ def test_folders_that_hold_no_finished_run_are_named(runs: list[Path], stress: A
     [
         (
             {"asked": {"task": {"name": "financial-demo"}}},
-            "different task: classification in .* financial-demo in",
+            "differ in their task: classification in .* financial-demo in",
         ),
-        ({"data": {"sha256": "0" * 64}}, "different data"),
-        ({"model": {"sha256": "0" * 64}}, "different base model"),
+        ({"data": {"sha256": "0" * 64}}, "differ in their data"),
+        ({"model": {"sha256": "0" * 64}}, "differ in their base model"),
     ],
 )
 def test_runs_that_do_not_belong_together_are_refused(

@@ -164,7 +164,7 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
     """
     corrected = np.array(p, dtype=np.float64)
     present = np.isfinite(corrected)
-    if present.any():
+    if present.sum() > 1:
         corrected[present] = multipletests(corrected[present], method="holm")[1]
     return tuple(corrected.tolist())
 
