@@ -509,6 +509,7 @@ def test_a_task_of_a_recipe_file_holds_nothing_but_its_own_fields(
         ("methods: lora\nseeds: [3, 4]", [], ["several seeds: 3, 4; choose one with --seed"]),
         ("methods: [full, lora]\nseeds: [3, 4]", [], ["several methods", "several seeds"]),
         ("methods: lora\nepochs: 2\nepochs: 3", [], ["'epochs' stands twice"]),
+        ("methods: [{lora: {label: wide, rank: 32}}]", ["--method", "lora"], ["labels lora wide"]),
     ],
 )
 def test_train_does_not_choose_silently(

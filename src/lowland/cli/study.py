@@ -23,18 +23,18 @@ class StudyOptions(Asked):
     """Options of a study beside those of its recipe."""
 
     config: Path | None = None
-    """a recipe file; options win over it, but not over settings that it gives to one method alone"""
+    """a recipe file; options win over the settings that it gives to all methods"""
     print_config: Truth = False
     """print the recipe as a recipe file, and run nothing"""
     fresh: Truth = False
-    """run again what is found in the folder of the runs"""
+    """run again even if a finished run is found in the folder of the runs"""
 
 
 class OneRun(Asked):
     """The method and the seed of a single run."""
 
     method: Text = "lora"
-    """the method; `lowland methods` lists them"""
+    """the method, or its label in the recipe file; `lowland methods` lists the methods"""
     seed: Whole = 42
     """seed of the run"""
 
@@ -133,6 +133,12 @@ def _read_one_run(values: Values) -> tuple[Recipe, StudyOptions]:
     }
     (run,) = read_models({**_only_choices(choices, own), **own}, [OneRun])
     assert isinstance(run, OneRun)
+    if run.method not in entries and (
+        labels := [label for label, (name, _) in entries.items() if name == run.method]
+    ):
+        raise Mistake(
+            f"the recipe file labels {run.method} {' and '.join(labels)}; give the label with --method"
+        )
     name, settings = entries.get(run.method, (run.method, {}))
     used = method_named(name).uses
     settings |= {key: value for key, value in own.items() if key in used}
@@ -153,7 +159,7 @@ def _without_study_options(values: Values) -> tuple[Values, StudyOptions]:
 def _recipe_file(options: StudyOptions, task: object) -> Values:
     """Return the content of the recipe file, if one is given; the fields of its task stand beside it.
 
-    They are left out where another task is asked for on the command line.
+    Those in the task's mapping are left out where another task is asked for on the command line.
     """
     if options.config is None:
         return {}
@@ -181,7 +187,7 @@ def _entries(methods: Any) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def _only_choices(choices: Mapping[str, list[Any]], own: Values) -> Values:
-    """Return the method and the seed of a recipe file, where the command line leaves them open.
+    """Return the method and the seed of a recipe file, if the command line does not give them.
 
     Raises:
         Mistake: if the file has several.

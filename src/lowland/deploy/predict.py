@@ -1,4 +1,4 @@
-"""Answers of a trained model: of a run, an adapter, or a folder with a whole (merged) model."""
+"""Prediction with a trained model: a run, an adapter, or a whole (merged) model."""
 
 from __future__ import annotations
 
@@ -79,6 +79,8 @@ class Predictor:
     @torch.inference_mode()
     def answer(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
         """Return the task's answers, `predicted` and its own columns, computed in float32 in input order."""
+        if not len(columns[self.task.input_columns[0]]):
+            raise Mistake("there is nothing to answer; give at least one text")
         outputs = [
             self.model(**batch).logits.double().numpy()
             for batch in batches(self.task, columns, self.tokenizer, self.max_length, batch_size)
@@ -86,8 +88,6 @@ class Predictor:
         return self.task.decode(np.concatenate(outputs), self.label_names)
 
     def _columns(self, inputs: Sequence[str] | Sequence[Sequence[str]]) -> Columns:
-        if not len(inputs):
-            raise Mistake("there is nothing to answer; give at least one text")
         names = self.task.input_columns
         rows = [(row,) if isinstance(row, str) else tuple(row) for row in inputs]
         if wrong := [row for row in rows if len(row) != len(names)]:

@@ -1,4 +1,4 @@
-"""The base of everything that a user can ask for: pydantic models that tell every mistake at once, in sentences.
+"""Base class of what a user can ask for: pydantic models that report what is wrong in sentences, several at once.
 
 A field states its type and range in `Annotated`, its default, and its help text in the docstring under it. Command line
 options, recipe files and records come from the same fields.
@@ -141,10 +141,10 @@ def read_yaml(path: Path, what: str) -> Any:
 
     Args:
         path: of the file.
-        what: the file is meant to be, for the error: "recipe file".
+        what: kind of file, for the error message, such as "recipe file".
 
     Raises:
-        Mistake: if the file does not exist, is not YAML, or has a key twice in one mapping.
+        Mistake: if there is no such file, or it is not YAML, or has a key twice in one mapping.
     """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
@@ -259,7 +259,7 @@ def _interval(field: FieldInfo) -> str | None:
 
 
 def _holds_model(model: type[BaseModel], loc: Sequence[str | int]) -> bool:
-    """Return whether the field at a place holds a model of its own, whose sentences do not name that field."""
+    """Return whether a field's type is a model, so that its sentences need the field's name before them."""
     field = model.model_fields.get(str(loc[0])) if loc else None
     if field is None:
         return False

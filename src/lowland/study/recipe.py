@@ -129,7 +129,7 @@ def _no_seed_twice(seeds: Sequence[int]) -> Sequence[int]:
 class Recipe(Settings):
     """Request for a study: a task, a model, methods, seeds, and the settings that all methods share.
 
-    Every mistake is reported at once. `task` is a name, or a mapping with the task's fields; these may also stand
+    Mistakes are reported together. `task` is a name, or a mapping with the task's fields; these may also stand
     beside it. An entry of `methods` is a name, or a mapping from a name to settings of its own, so that the same method
     may stand twice.
 
@@ -159,8 +159,8 @@ class Recipe(Settings):
     max_length: Annotated[Whole, Field(ge=1)] = 128
     """number of tokens after which a text is cut off"""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
-    """number format: fp32; bf16 (autocast, the frozen base of lowland's LoRA held in bf16); auto takes bf16 where the
-    processor has instructions for it. Weights are saved in fp32, and `lowland predict` computes in fp32"""
+    """number format: fp32; bf16 (autocast, the frozen base of lowland's LoRA held in bf16); auto takes bf16 on GPUs
+    that support it and on processors with AMX. Weights are saved in fp32, and `lowland predict` computes in fp32"""
     compile: Truth = False
     """train with torch.compile"""
     keep_weights: Truth = True

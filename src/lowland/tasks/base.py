@@ -1,7 +1,7 @@
 """A task: everything about training and testing that depends on the kind of data.
 
 A task owns its data's fields, readers and splits, the model's head, the encoding, the scores, and the table of
-predictions. The rooms above use this interface alone: they do not know what a label is.
+predictions. Training, studies and reports use this interface alone; what a label means is the task's own business.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lowland.models.load import LoadedModel
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 Tokenizer = Any
-"""A tokenizer of transformers': its classes share no base that is typed."""
+"""A transformers tokenizer (Any: its classes have no typed base class)."""
 Batch = Mapping[str, Any]
 """Tensors by the names that a model's forward pass takes."""
 Share = Annotated[Number, Field(gt=0, lt=1)]
@@ -40,9 +40,9 @@ class TaskFields(Asked):
     test_data: Text | None = None
     """a file that holds the test set, in the same form as `data`"""
     validation_share: Share = 0.1
-    """share of the examples held out for validation"""
+    """share of the different examples held out for validation, stratified by label"""
     test_share: Share = 0.2
-    """share of the examples held out for the test"""
+    """share of the different examples held out for the test, stratified by label"""
     split_seed: Annotated[Whole, Field(ge=0)] = 0
     """seed of the splits, the same for all methods and seeds"""
 
@@ -102,7 +102,7 @@ class TaskData:
 
     @property
     def test_sets(self) -> tuple[str, ...]:
-        """Names of the splits for the last evaluation alone, "test" first."""
+        """Names of the splits that are used only in the final evaluation, "test" first."""
         return (TEST, *sorted(self.splits.keys() - {TRAIN, VALIDATION, TEST}))
 
     def describe(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Task(ABC):
     Attributes:
         name: in recipes, records and on the command line.
         summary: one line for `lowland tasks`.
-        fields: the model of what can be asked about its data.
+        fields: the `TaskFields` class with its data's options.
         input_columns: the columns that the model reads; a stress test damages these.
         scores: names of its scores, the primary one first; higher is better.
         peft_task_type: PEFT's name for it, in adapter files.

@@ -28,7 +28,7 @@ class MethodChoice(Asked):
     """
 
     name: Text
-    """of the method, as `method_named` writes it"""
+    """the method's name in its canonical form"""
     label: Annotated[Text, AfterValidator(_check_label)]
     """in tables and in the names of folders; the same method may stand twice under two labels"""
     settings: Settings
@@ -45,7 +45,7 @@ class MethodChoice(Asked):
         Args:
             name: as `method_named` takes it.
             base: settings that hold for all methods of the recipe.
-            own: settings for this method alone; they win over the method's defaults, and those over the base.
+            own: settings for this method alone; they override the method's defaults, which override the base.
             label: default: the method's name.
 
         Raises:

@@ -1,7 +1,7 @@
 """The table of methods, the table of perturbations, and names that compose them.
 
-A method is a row, not a class: `adapt` says what is trained, `perturb` under which noise, `parameter_groups` how fast
-each parameter learns. A perturbation is a row, too, and goes in front of a method: `flat+dora`, `neftune+full`.
+A method is a row, not a class: `adapt` selects what is trained, `perturb` names the noise, and `parameter_groups` sets
+learning rates. A perturbation is a row, too, and goes in front of a method: `flat+dora`, `neftune+full`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Perturbation:
     """A row of the table of perturbations.
 
     Attributes:
-        name: in front of a method's.
+        name: prefix of a composed name, as in `flat+dora`.
         summary: one line for `lowland methods`.
         callback: returns the Trainer's callback that puts the noise on and takes it off.
         option: the setting for its strength.
@@ -153,7 +153,7 @@ _ROWS = (
         defaults={"lr": 5e-5},
         has_adapter=False,
     ),
-    Method("lora", "LoRA (Hu et al., 2021) on every linear layer", our_lora, options=LORA),
+    Method("lora", "LoRA (Hu et al., 2021) on every linear layer but the head", our_lora, options=LORA),
     Method(
         "flat-lora",
         "LoRA under random noise on the merged weight (Flat-LoRA; Li et al., 2025)",
@@ -208,7 +208,7 @@ SAME = {"flat+lora": "flat-lora"}
 def method_named(name: str) -> Method:
     """Return the method of a name: a row, or a row with perturbations in front, joined by "+".
 
-    The order of the perturbations does not matter. A composition that is a row by another name is that row.
+    The order of the perturbations does not matter. `flat+lora` is the row `flat-lora`.
 
     Raises:
         Mistake: if a part of the name is unknown, stands twice, or does not go with the row.
