@@ -203,3 +203,17 @@ def test_the_real_files(shared_data: Callable[[str], Path], task: str, sizes: tu
     data = load_data(task_fields(task, data=str(shared_data(f"glue/{task}/{first}").parent)))
     counts = {name: len(split) for name, split in data.splits.items()}
     assert (counts["train"] + counts["validation"] + data.dropped, counts["test"]) == sizes
+
+
+def test_pairs_with_one_equal_text_are_different_examples(tmp_path: Path) -> None:
+    table = own_pairs().drop_duplicates(["first", "second"])
+    split = ["train", "test"] * (len(table) // 2 + 1)
+    shared_first = table.assign(first="the same", split=split[: len(table)])
+    shared_first = shared_first.drop_duplicates("second")
+    path = tmp_path / "pairs.csv"
+    shared_first.to_csv(path, index=False)
+    assert load_data(task_fields("pairs", data=str(path))).dropped == 0
+    copied = pd.concat([shared_first, shared_first[shared_first["split"] == "test"].assign(split="train")])
+    copied.to_csv(path, index=False)
+    data = load_data(task_fields("pairs", data=str(path)))
+    assert data.dropped == len(copied) - len(shared_first)
