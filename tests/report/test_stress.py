@@ -271,7 +271,19 @@ def test_a_sentence_claims_no_more_than_the_interval():
     assert "other seeds may differ" in holding_up_sentence(single)
 
 
-def test_test_sets_are_told_apart():
+def test_intervals_and_p_values_are_explained_only_where_they_are_shown():
+    one_method = runs(methods=("lora",))
+    short, full = (write(one_method, record_of(one_method)) for write in (stress_summary, stress_markdown))
+    assert "Intervals (" not in short
+    assert "Intervals (" in full
+    assert "Holm" not in full
+    two_methods = runs(methods=("full", "lora"))
+    short = stress_summary(two_methods, record_of(two_methods))
+    assert "Intervals (" in short
+    assert "Holm" in short
+
+
+def test_each_test_set_has_its_own_table():
     rows = runs()
     two = pd.concat([rows.assign(split="test"), rows.assign(split="shifted", score=1.0)])
     text = stress_summary(two, record_of(two))

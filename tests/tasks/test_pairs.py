@@ -212,8 +212,8 @@ def test_pairs_with_one_equal_text_are_different_examples(tmp_path: Path) -> Non
     shared_first = shared_first.drop_duplicates("second")
     path = tmp_path / "pairs.csv"
     shared_first.to_csv(path, index=False)
-    assert load_data(task_fields("pairs", data=str(path))).dropped == 0
+    assert load_data(task_fields("pairs", data=str(path), split_column="split")).dropped == 0
     copied = pd.concat([shared_first, shared_first[shared_first["split"] == "test"].assign(split="train")])
     copied.to_csv(path, index=False)
-    data = load_data(task_fields("pairs", data=str(path)))
+    data = load_data(task_fields("pairs", data=str(path), split_column="split"))
     assert data.dropped == len(copied) - len(shared_first)

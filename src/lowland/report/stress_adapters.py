@@ -22,13 +22,13 @@ def adapter_blocks(rows: pd.DataFrame, *, full: bool) -> list[Block]:
         full: True for all tables, False for accuracies and conclusions alone.
     """
     splits = rows.groupby("split", sort=False) if "split" in rows.columns else [("test", rows)]
+    evidence_of = {str(split): adapter_evidence(block) for split, block in splits}
     blocks: list[Block] = []
-    for split, block in splits:
-        evidence = adapter_evidence(block)
-        if str(split) != "test":
+    for split, evidence in evidence_of.items():
+        if split != "test":
             blocks.append(Paragraph(f"Test set '{split}':"))
         blocks += [_heading(evidence), *evidence_blocks(evidence, full=full)]
-    return [*blocks, *_notes(evidence, full)]
+    return [*blocks, *_notes(next(iter(evidence_of.values())), full)]
 
 
 def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
@@ -114,7 +114,7 @@ def _difference_table(differences: tuple[AdapterDifference, ...]) -> Table:
 
 
 def _notes(evidence: AdapterEvidence, full: bool) -> list[Block]:
-    """Return what the intervals and p-values that are shown mean."""
+    """Explain the intervals and p-values that are shown; all test sets show the same kinds."""
     drop = next((score.drop for score in evidence.scores if score.drop), None)
     compared = evidence.overall or (full and evidence.accuracy)
     if drop is None or not (full or compared):
