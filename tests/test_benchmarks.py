@@ -54,7 +54,7 @@ def test_memory_of_one_contestant(contest: ModuleType) -> None:
     assert found["peak"] > found["step"] >= 0
 
 
-def test_contestants_are_what_they_are_called(contest: ModuleType) -> None:
+def test_contestants_match_their_names(contest: ModuleType) -> None:
     import torch
 
     shape = contest.SHAPES["tiny"]

@@ -69,7 +69,7 @@ def test_the_loss_falls_and_the_steps_have_noise(
     assert not list(tmp_path.iterdir())  # nothing is left behind
 
 
-def test_what_the_drop_in_saves_peft_reads(run: Run, tmp_path: Path) -> None:
+def test_peft_reads_the_checkpoint_of_the_drop_in(run: Run, tmp_path: Path) -> None:
     run("trainer_dropin", "--out", str(tmp_path))
     import tiny  # type: ignore[import-not-found]
 

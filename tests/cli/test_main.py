@@ -43,7 +43,7 @@ def test_compare_ends_with_a_table_and_a_sentence(lowland: Run, tmp_path: Path) 
     assert again == out
 
 
-def test_train_is_one_run_and_predict_asks_it(lowland: Run, tmp_path: Path, texts: Path) -> None:
+def test_train_makes_one_run_and_predict_uses_it(lowland: Run, tmp_path: Path, texts: Path) -> None:
     code, out, err = lowland("train", "--method", "flat-lora", "--seed", "7", "--epochs", "6")
     assert code == 0, err
     (folder,) = (tmp_path / "runs").glob("classification-flat-lora-s7-*")
@@ -196,7 +196,7 @@ def test_help_lists_every_verb(words: list[str], capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_every_verb_has_help_of_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_has_its_own_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*name.split(), "--help"])
     assert stop.value.code == 0
@@ -232,7 +232,7 @@ def test_a_wrong_word_is_a_sentence(
 
 
 @pytest.mark.parametrize("verb", ["predict", "merge", "check"])
-def test_help_says_what_each_option_of_the_other_verbs_is(lowland: Run, verb: str) -> None:
+def test_help_describes_each_option_of_the_other_verbs(lowland: Run, verb: str) -> None:
     code, out, _ = lowland(verb, "--help")
     assert code == 0
     options = {"predict": ["--merge", "--out"], "merge": ["--dtype", "--tolerance"], "check": ["--adapter"]}[
@@ -338,7 +338,7 @@ def test_bad_data_is_a_sentence_and_exit_code_2(lowland: Run, tmp_path: Path, na
     assert "Traceback" not in err
 
 
-def test_all_mistakes_of_a_recipe_are_told_at_once(lowland: Run, tmp_path: Path) -> None:
+def test_all_mistakes_of_a_recipe_are_reported_at_once(lowland: Run, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("tsak: x\nrank: 0\nlr: fast\nmethods: [lora, flat, {full: {rho: 1}}]\n")
     code, _, err = lowland(
@@ -359,7 +359,7 @@ def test_a_recipe_that_is_none_is_refused(lowland: Run, tmp_path: Path, text: st
     assert "recipe.yaml" in err
 
 
-def test_predict_says_what_is_wrong(lowland: Run, tmp_path: Path, texts: Path) -> None:
+def test_predict_reports_its_mistakes(lowland: Run, tmp_path: Path, texts: Path) -> None:
     for options, words in (
         ([str(tmp_path), "--text", "a"], "neither a run"),
         ([str(tmp_path)], "give texts with --text"),
@@ -375,7 +375,7 @@ def test_predict_says_what_is_wrong(lowland: Run, tmp_path: Path, texts: Path) -
     assert "no text in 1 rows, the first is row 2" in err
 
 
-def test_nothing_is_said_that_is_not_ours(tmp_path: Path, tiny_model: Path) -> None:
+def test_only_our_own_messages_are_printed(tmp_path: Path, tiny_model: Path) -> None:
     """Packages that quantise, where they are installed, warn at import; only a fresh process sees it."""
     given = [sys.executable, "-m", "lowland.cli.main", "predict", str(tiny_model), "--text", "a"]
     told = subprocess.run(given, capture_output=True, text=True, check=False)
@@ -492,7 +492,7 @@ def test_json_lines_and_parquet_of_the_users_own(lowland: Run, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("field", ["lr: 9", "seeds: [1]", "text_col: review"])
-def test_a_task_of_a_recipe_file_holds_nothing_but_its_own_fields(
+def test_the_task_in_a_recipe_file_accepts_only_its_own_fields(
     lowland: Run, tmp_path: Path, field: str
 ) -> None:
     path = tmp_path / "recipe.yaml"

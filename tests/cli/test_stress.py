@@ -36,7 +36,7 @@ def run_of(folder: Path) -> Path:
     return run
 
 
-def test_a_test_is_asked_told_kept_and_not_asked_again(
+def test_a_stress_test_is_run_once_reported_and_found_again(
     asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with MessagesAPI(answer=said) as api:
@@ -117,7 +117,7 @@ def test_a_mistake_is_a_sentence_and_exit_code_2(
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
-def test_without_the_extra_it_says_what_to_install(
+def test_without_the_extra_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lowland.cli.main.find_spec", lambda name: None if name == "inspect_ai" else object())
@@ -135,7 +135,7 @@ def test_without_the_extra_it_says_what_to_install(
         ["merge-back", "sheet.csv", "--runs", "run", "--out", "nowhere/rated.csv"],
     ],
 )
-def test_what_cannot_be_written_is_told_before_anything_is_asked(
+def test_an_unwritable_output_is_reported_before_anything_is_asked(
     given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -175,7 +175,7 @@ BREAKS: dict[str, tuple[str, Callable[..., Any]]] = {
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_each_check_fails_when_what_it_names_is_broken(
+def test_each_check_fails_when_its_subject_is_broken(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     function, damage = BREAKS[name]

@@ -50,7 +50,7 @@ def adapter(base: Path, folder: Path, saved: list[str], **options: Any) -> Path:
 @pytest.mark.parametrize(
     ("saved", "targets"), [([], ["query"]), ([HEAD], ["query"]), ([HEAD], ["query", "pooler.dense"])]
 )
-def test_weights_that_neither_the_adapter_nor_its_base_holds_are_named(
+def test_weights_missing_from_both_adapter_and_base_are_named(
     lowland: Run,
     poolerless: Path,
     tmp_path: Path,

@@ -53,7 +53,7 @@ def test_a_merged_run_and_a_folder_with_the_merged_model_answer_the_same(
     pd.testing.assert_frame_equal(merged, plain, atol=1e-6)
 
 
-def test_no_texts_are_refused(run: Path) -> None:
+def test_an_empty_list_of_texts_is_refused(run: Path) -> None:
     with pytest.raises(Mistake, match="there is nothing to answer"):
         load(run).predict([])
 

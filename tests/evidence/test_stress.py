@@ -136,7 +136,7 @@ def test_epochs_that_repeat_each_other_do_not_narrow_an_interval():
 
 
 @pytest.mark.parametrize("kind", [object, "boolean"])
-def test_language_kept_is_of_the_decided_and_the_rest_is_told(kind):
+def test_language_kept_counts_decided_replies_and_reports_the_rest(kind):
     rows = multilingual().astype({"kept": kind})
     for scores in stress_evidence(rows).cells:
         block = at(rows, scores.cell)
@@ -224,7 +224,7 @@ def test_differences_are_paired_by_item():
         )
 
 
-def test_pairing_takes_out_what_items_share():
+def test_pairing_removes_the_variance_that_items_share():
     """Half of the items are always wrong: both accuracies have wide intervals, but their difference is exactly 0."""
     rows = messy()
     rows["score"] = (rows["item"].str[-1].astype(int) % 2).astype(float)
@@ -235,7 +235,7 @@ def test_pairing_takes_out_what_items_share():
     assert all(difference.p == 1.0 for difference in evidence.to_reference)
 
 
-def test_an_item_that_one_side_lacks_is_in_no_difference():
+def test_an_item_missing_on_one_side_is_in_no_difference():
     rows = messy()
     gone = rows["item"].eq("item-03") & rows.index.isin(at(rows, HEAVY).index)
     for changed in (rows[~gone], fail(rows, gone)):
@@ -249,7 +249,7 @@ def test_an_item_that_one_side_lacks_is_in_no_difference():
         )
 
 
-def test_interval_of_a_difference_covers_about_what_it_says():
+def test_interval_of_a_difference_has_its_nominal_coverage():
     rng = np.random.default_rng(1)
     hits = 0
     for trial in range(400):
@@ -318,20 +318,20 @@ def test_a_failure_leaves_its_epoch_out_of_the_worst_case():
     assert worst.all_right.value == pytest.approx(block.groupby(["item", "epoch"])["score"].min().mean())
 
 
-def test_worst_cases_come_by_rising_rate_whatever_the_levels_are_called():
+def test_worst_cases_are_sorted_by_rate_and_not_by_level_name():
     rows = messy(8, levels=("heavy", "0.1", "light", "0.025"))
     for mitigation in ("none", "normalise"):
         levels = [worst.level for worst in stress_evidence(rows).worst if worst.mitigation == mitigation]
         assert levels == ["0.025", "light", "0.1", "heavy"]
 
 
-def test_languages_are_held_together_whatever_type_their_column_has():
+def test_languages_are_grouped_for_every_column_type():
     rows = multilingual()
     nullable = rows.assign(condition=rows["condition"].astype("string"))
     assert stress_evidence(nullable).worst == stress_evidence(rows).worst != ()
 
 
-def test_the_worst_case_of_languages_holds_english_too():
+def test_the_worst_case_of_languages_includes_english():
     worst = stress_evidence(multilingual()).worst
     assert [(case.mitigation, case.conditions) for case in worst] == [
         ("none", ("english", "hindi", "hinglish")),

@@ -93,7 +93,7 @@ def test_methods_are_paired_by_seed_and_text_in_their_groups():
     )
 
 
-def test_holding_up_is_the_difference_of_what_is_lost():
+def test_holding_up_is_the_difference_of_the_drops():
     rows = runs()
     evidence = adapter_evidence(rows, resamples=4000)
     mean = {(m, c): right(rows, m, c) for m in ("flat-lora", "lora") for c in KEPT}
@@ -116,7 +116,7 @@ def test_holding_up_is_the_difference_of_what_is_lost():
     assert [cell.condition for cell in overall.cells] == ["ocr", "typos"]
 
 
-def test_copies_of_texts_in_one_group_do_not_narrow():
+def test_copies_of_texts_in_one_group_do_not_narrow_the_interval():
     rows = runs()
     copies = pd.concat([rows.assign(item=rows["item"] + k * N) for k in range(3)])
     once = adapter_evidence(rows).overall[0].interval
@@ -124,7 +124,7 @@ def test_copies_of_texts_in_one_group_do_not_narrow():
     assert thrice.standard_error == pytest.approx(once.standard_error, rel=0.02)
 
 
-def test_seeds_that_one_lacks_are_left_out_of_the_pair():
+def test_seeds_missing_from_one_method_are_left_out_of_the_pair():
     rows = runs()
     fewer = rows[~((rows["model"] == "flat-lora") & (rows["seed"] == 2))]
     evidence = adapter_evidence(fewer)

@@ -213,7 +213,7 @@ def test_scores_of_any_kind_are_compared(tmp_path):
     assert "points" not in result.sentence()
 
 
-def test_examples_are_paired_by_their_number_whatever_the_order_of_rows(tmp_path):
+def test_examples_are_paired_by_number_in_any_order_of_rows(tmp_path):
     pairs = [(m, s) for m in ("lora", "flat-lora") for s in (0, 1, 2)]
     in_order = runs_of(tmp_path / "a", *pairs, group_size=4)
     shuffled = runs_of(tmp_path / "b", *pairs, group_size=4)
@@ -223,7 +223,7 @@ def test_examples_are_paired_by_their_number_whatever_the_order_of_rows(tmp_path
     assert compare_with_reference(shuffled, "lora") == compare_with_reference(in_order, "lora")
 
 
-def test_seeds_that_only_one_has_are_left_out(tmp_path):
+def test_seeds_of_only_one_method_are_left_out(tmp_path):
     pairs = [("lora", 0), ("lora", 1), ("lora", 2), ("flat-lora", 2), ("flat-lora", 5), ("flat-lora", 1)]
     result = compare_with_reference(runs_of(tmp_path / "a", *pairs), "lora")
     assert [comparison.seeds for comparison in result] == [(2, 1)]

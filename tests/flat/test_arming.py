@@ -99,7 +99,7 @@ def test_the_bits_are_a_function_of_seed_step_and_name(build: Any) -> None:
     assert torch.equal(up, first["up"])  # whatever other layers there are
 
 
-def test_a_step_has_its_bits_whatever_came_before() -> None:
+def test_the_noise_of_a_step_does_not_depend_on_earlier_steps() -> None:
     model = ours()
     wanted = bits(model, step=5)
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
@@ -122,7 +122,7 @@ def test_micro_batches_share_a_draw_unless_each_is_to_have_its_own() -> None:
 
 
 @pytest.mark.parametrize("build", [ours, peft_lora])
-def test_accumulation_meets_the_noise_of_one_batch(build: Any) -> None:
+def test_accumulated_batches_have_the_noise_of_one_batch(build: Any) -> None:
     model, x = build().double(), torch.cat([rows(torch.float64), rows(torch.float64) ** 2])[:8]
     got = []
     with flat.arm(model, rho=0.5, schedule="constant") as noise:
@@ -173,7 +173,7 @@ def test_the_global_generators_are_not_touched(build: Any, options: dict[str, An
 
 
 @pytest.mark.parametrize("build", [ours, peft_lora])
-def test_dropout_takes_from_the_generator_what_it_takes_without_noise(build: Any) -> None:
+def test_dropout_draws_as_many_random_numbers_as_without_noise(build: Any) -> None:
     option = "dropout" if build is ours else "lora_dropout"
     states = []
     for rho in (0, 0.5):
@@ -216,7 +216,7 @@ def test_the_length_must_be_known_where_the_schedule_needs_it() -> None:
 
 
 @pytest.mark.parametrize("layers", ["up", ["up"], r"u\w", ("up",)])
-def test_layers_that_are_not_named_have_no_noise(layers: Any) -> None:
+def test_layers_that_are_not_selected_have_no_noise(layers: Any) -> None:
     model = ours()
     down = torch.randn(2, 12, generator=torch.Generator().manual_seed(0))
     with flat.arm(model, rho=0.3, schedule="constant", layers=layers) as noise:
@@ -253,7 +253,7 @@ def test_gpt2_and_bert_train_under_noise(bert: nn.Module, gpt2: nn.Module, token
         assert all(layer.lora_B.grad.isfinite().all() for _, layer in lora_layers(model))
 
 
-def test_token_noise_stands_for_the_same_variance_and_learns() -> None:
+def test_token_noise_has_the_same_variance_and_learns() -> None:
     model = peft_lora()
     x, layer = rows(), canonical(model)["up"]
     with flat.arm(model, rho=0.4, schedule="constant", noise="token") as noise:

@@ -216,7 +216,7 @@ def test_training_is_that_with_the_same_rho_given(
     assert elsewhere.measured.losses[0] != callback.measured.losses[0]
 
 
-def test_a_resumed_run_goes_on_with_what_it_found(
+def test_a_resumed_run_continues_with_the_rho_that_it_chose(
     adapted: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saving = {"save_strategy": "steps", "save_steps": 3}

@@ -151,7 +151,9 @@ def test_it_trains_and_no_weight_is_written(case: tuple[nn.Module, str]) -> None
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("when", ["forward", "backward"])
-def test_an_error_in_mid_step_leaves_no_trace(case: tuple[nn.Module, str], when: str, error: Any) -> None:
+def test_an_error_in_mid_step_leaves_no_noise_behind(
+    case: tuple[nn.Module, str], when: str, error: Any
+) -> None:
     model, form = case
     before, kinds = held(model), [type(module) for module in model.modules()]
 

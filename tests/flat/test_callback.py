@@ -128,7 +128,7 @@ def test_accumulation_of_1_x_8_and_8_x_1_see_the_same_noise(adapt: Any, tmp_path
     assert len(set(parts.draws())) == 6
 
 
-def test_micro_batches_have_draws_of_their_own_if_asked(adapt: Any, tmp_path: Path) -> None:
+def test_micro_batches_have_their_own_draws_on_request(adapt: Any, tmp_path: Path) -> None:
     model = adapt()
     watch = Watch(model)
     changes = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
@@ -137,7 +137,7 @@ def test_micro_batches_have_draws_of_their_own_if_asked(adapt: Any, tmp_path: Pa
     assert None not in watch.draws()
 
 
-def test_every_second_step_has_noise_if_asked(adapt: Any, tmp_path: Path) -> None:
+def test_every_second_step_has_noise_on_request(adapt: Any, tmp_path: Path) -> None:
     model = adapt()
     watch = Watch(model)
     run(model, tmp_path, FlatLoRA(every=2, **STEADY), watch)
@@ -203,7 +203,7 @@ def test_a_data_set_without_a_length_needs_max_steps(adapt: Any, tmp_path: Path)
     assert len(set(watch.draws()) - {None}) == 5
 
 
-def test_what_cannot_be_trained_is_refused(adapt: Any, bert: nn.Module, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_trained_is_refused(adapt: Any, bert: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="no LoRA layers to perturb"):
         run(bert, tmp_path, FlatLoRA())
     with pytest.raises(Mistake, match="rho is -1"):

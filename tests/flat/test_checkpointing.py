@@ -123,7 +123,7 @@ def test_gradients_are_to_the_bit_those_without_checkpointing(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("reentrant", [True, False, None])
-def test_a_reference_pass_before_backward_has_no_noise_and_does_no_harm(
+def test_a_reference_pass_before_backward_is_noise_free_and_harmless(
     kind: str, reentrant: bool | None
 ) -> None:
     model, x = blocks(kind, reentrant), data()

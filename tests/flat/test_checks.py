@@ -220,7 +220,7 @@ def test_layers_that_are_left_out_need_not_be_supported() -> None:
     assert list(layers_to_perturb(ours(), layers=None)) == TARGETS
 
 
-def test_an_inactive_dora_does_no_harm() -> None:
+def test_an_inactive_dora_adapter_is_harmless() -> None:
     with flat.arm(two_adapters(["default"], use_dora=True)) as noise:
         assert len(noise.layers) == 2
 

@@ -119,7 +119,7 @@ def test_a_rows_noise_is_scaled_by_the_merged_rows_norm(kind: str) -> None:
             assert (merged[name].norm(dim=1, keepdim=True) / own - 1).abs().max() > 0.01  # W' is not W
 
 
-def test_the_scale_follows_what_is_learned() -> None:
+def test_the_scale_follows_the_learned_adapter() -> None:
     model = ours().double()
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)

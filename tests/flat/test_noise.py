@@ -45,7 +45,7 @@ def test_the_sum_is_rounded_once(dtype: torch.dtype, heights: tuple[int, ...]) -
 
 
 @pytest.mark.parametrize("heights", [(), (3, 5)])
-def test_eps_is_what_is_added(heights: tuple[int, ...]) -> None:
+def test_eps_is_the_noise_that_is_added(heights: tuple[int, ...]) -> None:
     weight, noise = numbers(8, 6, dtype=torch.float64), noise_for(8, 6, heights=heights)
     torch.testing.assert_close(noise.added_to(weight) - weight, noise.eps(torch.float64), rtol=0, atol=1e-12)
     signs = window((8, 6), 4, CPU).signs

@@ -305,7 +305,7 @@ def test_the_bank_is_neither_a_buffer_nor_saved() -> None:
         assert (list(model.state_dict()), list(model.named_buffers())) == (names, buffers)
 
 
-def test_what_cannot_be_sharded_is_refused(states: list) -> None:
+def test_a_base_that_cannot_be_sharded_is_refused(states: list) -> None:
     errors = states[0]["refusals"]
     assert "its base layer has hooks" in errors["bases"]
     assert "LoRALinear is armed; shard the model first" in errors["armed layer"]

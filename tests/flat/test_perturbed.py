@@ -205,7 +205,7 @@ def assert_same_kinds(model: nn.Module, plain: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_disarmed_model_is_what_it_was(kind: str) -> None:
+def test_a_disarmed_model_is_unchanged(kind: str) -> None:
     model = KINDS[kind]()
     plain = copy.deepcopy(model)
     noise = flat.arm(model, vectors=True, **ARMED)

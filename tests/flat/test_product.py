@@ -30,7 +30,7 @@ def test_the_product_is_that_with_the_explicit_sum(bias: bool, heights: tuple[in
     assert torch.autograd.gradgradcheck(lambda x: noisy_product(x, base, noise).pow(2), x)
 
 
-def test_layers_of_one_size_do_not_take_each_others_weights() -> None:
+def test_layers_of_equal_size_keep_their_own_weights() -> None:
     bases = [nn.Linear(6, 6).double().requires_grad_(False) for _ in range(3)]
     noise, x = noise_for(6, 6), numbers(5, 6, dtype=torch.float64).requires_grad_()
     eps, y, y2 = noise.eps(torch.float64), x, x

@@ -95,7 +95,7 @@ def test_no_parameter_is_written() -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_norms_are_known_by_their_name_and_only_where_asked() -> None:
+def test_norm_layers_are_selected_by_name_only_on_request() -> None:
     model = nn.Sequential(
         ours(), LlamaRMSNorm(3), nn.LayerNorm(3, elementwise_affine=False), nn.BatchNorm1d(3)
     )

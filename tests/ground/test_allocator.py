@@ -43,7 +43,7 @@ def run(environment: Mapping[str, str]) -> tuple[bool, int, int]:
 
 
 @needs_glibc
-def test_blocks_that_were_freed_are_not_asked_of_the_system_again() -> None:
+def test_freed_blocks_are_reused_without_a_system_call() -> None:
     told, before, after = run({})
     assert told
     assert before > 100
@@ -51,7 +51,7 @@ def test_blocks_that_were_freed_are_not_asked_of_the_system_again() -> None:
 
 
 @needs_glibc
-def test_what_the_user_said_in_the_environment_stays() -> None:
+def test_the_users_environment_variables_are_kept() -> None:
     told, before, after = run({"MALLOC_MMAP_THRESHOLD_": "65536"})
     assert not told
     assert after > before / 2

@@ -115,7 +115,7 @@ def test_each_kind_of_mistake_is_one_sentence(values: dict, sentence: str) -> No
     assert problems(**values) == (sentence,)
 
 
-def test_an_unknown_field_is_answered_with_the_nearest() -> None:
+def test_an_unknown_field_is_reported_with_the_nearest_match() -> None:
     (message,) = problems(coutn=3)
     assert message.startswith("unknown field 'coutn'; did you mean 'count'? Allowed: name, count, ")
 
@@ -126,7 +126,7 @@ def test_a_missing_field_is_named() -> None:
     assert caught.value.problems == ("name is missing: what it is called",)
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_fields() -> None:
+def test_all_mistakes_are_reported_at_once_in_the_order_of_the_fields() -> None:
     messages = problems(spare={"size": 0, "share": 2}, kind="x", words=["", 3], share=7, count=0, other=1)
     assert [sentence.partition(" ")[0] for sentence in messages] == [
         "count", "share", "words", "words", "unknown", "spare:", "spare:", "unknown",
@@ -191,7 +191,7 @@ def test_it_can_be_pickled() -> None:
             again.ranks["q"] = 8
 
 
-def test_plain_is_what_json_and_yaml_can_hold() -> None:
+def test_plain_values_can_be_written_as_json_and_yaml() -> None:
     order = Order(name="x", words=["a", "b"], ranks={"q": 4})
     values = plain(order)
     assert values["words"] == ["a", "b"]

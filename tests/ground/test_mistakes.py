@@ -41,14 +41,14 @@ def test_nothing_is_offered_where_nothing_is_near():
 
 @given(st.text(max_size=12), st.lists(st.text(min_size=1, max_size=8), max_size=6, unique=True))
 @settings(deadline=None, max_examples=80)
-def test_the_sentence_names_what_was_given_and_all_that_is_allowed(given, allowed):
+def test_the_sentence_names_the_value_and_all_allowed_values(given, allowed):
     told = one_of("thing", given, allowed)
     assert f"unknown thing '{given}'" in told
     assert told.endswith("Allowed: " + (", ".join(allowed) or "none"))
 
 
 @pytest.mark.parametrize("given", [None, 3, 2.5, ["lora"]])
-def test_what_is_no_text_is_named_too(given):
+def test_values_that_are_not_text_are_named_too(given):
     assert f"'{given}'" in one_of("method", given, METHODS)
 
 

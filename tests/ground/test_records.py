@@ -73,7 +73,7 @@ def test_a_record_is_readable_utf8_json_with_every_field(tmp_path):
     assert set(json.loads(text)) == {one.name for one in dataclasses.fields(RunRecord)}
 
 
-def test_method_and_seed_are_what_was_asked():
+def test_method_and_seed_are_read_from_the_request():
     method = {"name": "flat-lora", "label": "flat-lora-r32", "rank": 32}
     record = record_of(asked={"task": {"name": "toy"}, "method": method, "seed": 7})
     assert (record.task, record.method, record.seed) == ("toy", "flat-lora-r32", 7)
@@ -92,7 +92,7 @@ def test_a_record_holds_json_and_no_nan(tmp_path, value):
     assert not (tmp_path / "record.json").exists()
 
 
-def test_a_folder_without_a_record_is_told(tmp_path):
+def test_a_folder_without_a_record_is_reported(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(Mistake, match=r"holds no record\.json") as caught:
             read_record(folder)
@@ -140,7 +140,7 @@ def test_a_record_of_another_version_says_what_to_do(tmp_path, version, advice):
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "null", '"record"'])
-def test_json_that_is_no_record_is_refused(tmp_path, text):
+def test_json_that_is_not_a_record_is_refused(tmp_path, text):
     (tmp_path / "record.json").write_text(text)
     with pytest.raises(Mistake, match=r"record\.json"):
         read_record(tmp_path)
@@ -173,7 +173,7 @@ def test_predictions_without_a_column_are_refused_before_anything_is_written(tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_predictions_that_are_missing_or_cut_off_are_told(tmp_path):
+def test_missing_or_truncated_predictions_are_reported(tmp_path):
     path = tmp_path / "predictions.parquet"
     with pytest.raises(Mistake, match=r"predictions\.parquet cannot be read .*--fresh"):
         read_predictions(tmp_path)
@@ -219,7 +219,7 @@ def test_a_stress_record_comes_back_as_it_was_written(tmp_path, asked, model, fa
     assert read_stress_record(tmp_path) == record
 
 
-def test_the_two_kinds_of_record_are_told_apart(tmp_path):
+def test_the_two_kinds_of_record_are_distinguished(tmp_path):
     write_stress_record(tmp_path, stress_record())
     with pytest.raises(Mistake, match="holds a stress test; name the folder of a training run"):
         read_record(tmp_path)
@@ -264,7 +264,7 @@ def test_rows_without_a_column_are_refused_before_anything_is_written(tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_rows_that_are_missing_or_cut_off_are_told(tmp_path):
+def test_missing_or_truncated_rows_are_reported(tmp_path):
     with pytest.raises(Mistake, match=r"rows\.parquet cannot be read .*--fresh"):
         read_rows(tmp_path)
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")

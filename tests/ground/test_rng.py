@@ -49,7 +49,7 @@ def test_streams_are_equal_exactly_when_seed_and_every_part_of_the_name_are(aske
         assert (stream_seed(seed, *name) == stream_seed(other_seed, *other_name)) == same
 
 
-def test_parts_are_kept_apart_and_a_number_is_not_its_spelling():
+def test_parts_of_a_name_are_kept_apart_and_numbers_differ_from_text():
     names = [
         ("a", "bc"),
         ("ab", "c"),
@@ -65,7 +65,7 @@ def test_parts_are_kept_apart_and_a_number_is_not_its_spelling():
     assert len({stream_seed(0, *name) for name in names}) == len(names)
 
 
-def test_a_stream_is_pure_whatever_else_is_drawn():
+def test_a_stream_does_not_depend_on_other_draws():
     first = stream(42, "order").random(8)
     np.random.seed(1)
     stream(42, "noise").random(1000)

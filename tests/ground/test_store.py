@@ -241,7 +241,7 @@ def test_an_earlier_run_is_replaced_whole(store):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_goes_wrong_leaves_nothing_half_written_and_the_earlier_run_intact(store, earlier, error):
+def test_an_error_leaves_nothing_half_written_and_the_earlier_run_intact(store, earlier, error):
     if earlier:
         write(store, "old")
     before = tree(store.root)

@@ -64,7 +64,7 @@ def assert_near(got: torch.Tensor, wanted: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", [*CLASSIFIERS, *LANGUAGE])
-def test_what_we_write_peft_reads(build: Build, tokens: torch.Tensor, tmp_path: Path, name: str) -> None:
+def test_peft_reads_our_checkpoints(build: Build, tokens: torch.Tensor, tmp_path: Path, name: str) -> None:
     base = build(name)
     model = learned(base, head_of(name, base))
     folder = save_adapter(model, tmp_path / "adapter", base_model="tiny")
@@ -79,7 +79,7 @@ def test_what_we_write_peft_reads(build: Build, tokens: torch.Tensor, tmp_path: 
 
 
 @pytest.mark.parametrize("name", [*CLASSIFIERS, *LANGUAGE])
-def test_what_peft_writes_we_read(build: Build, tokens: torch.Tensor, tmp_path: Path, name: str) -> None:
+def test_we_read_pefts_checkpoints(build: Build, tokens: torch.Tensor, tmp_path: Path, name: str) -> None:
     base = build(name)
     task = "SEQ_CLS" if name in CLASSIFIERS else TASKS.get(name)
     targets = (

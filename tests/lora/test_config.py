@@ -92,7 +92,7 @@ def test_patterns_may_be_any_mapping() -> None:
 
 
 @pytest.mark.parametrize("module", ["lowland.lora", "lowland.lora.config", "lowland.lora.plus"])
-def test_what_can_be_asked_is_imported_without_torch(module: str) -> None:
+def test_the_config_is_imported_without_torch(module: str) -> None:
     heavy = "{'torch', 'transformers', 'peft'}"
     program = f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

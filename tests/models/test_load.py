@@ -54,7 +54,7 @@ def test_without_hub_and_package_the_error_says_what_to_do(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("name", ["somebody/some-model", "./nowhere", "bert-base"])
-def test_no_other_model_is_put_in_its_place(name: str) -> None:
+def test_a_missing_model_is_not_replaced_by_another(name: str) -> None:
     with pytest.raises(Mistake, match=r"cannot be loaded from the hub|is not a folder"):
         find_model(name)
 
@@ -95,7 +95,7 @@ def labelled(folder: Path, seed: int = 0) -> LoadedModel:
         return load_classifier(folder, ["a", "b"], load_tokenizer(folder))
 
 
-def test_what_a_checkpoint_lacks_is_trained_and_saved_with_the_adapter(
+def test_weights_missing_from_a_checkpoint_are_trained_and_saved_with_the_adapter(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "no-pooler"
@@ -193,7 +193,7 @@ def test_the_frozen_base_is_held_in_bf16_and_nothing_else(bert: nn.Module) -> No
     assert bert.bert.encoder.layer[0].output.dense.weight.dtype == torch.bfloat16
 
 
-def test_a_base_held_in_bf16_changes_no_bit_of_what_autocast_makes_of_one_in_fp32(
+def test_a_base_in_bf16_gives_exactly_the_results_of_autocast_on_one_in_fp32(
     bert: nn.Module, tokens: torch.Tensor
 ) -> None:
     add_lora(bert, LoRAConfig(r=2, modules_to_save=("classifier",)))

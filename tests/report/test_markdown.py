@@ -35,5 +35,5 @@ def test_only_quotations_are_escaped():
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT, "", "  \n"])
-def test_missing_text_is_said_to_be_nothing(missing):
+def test_missing_text_is_marked(missing):
     assert quoted(missing) == Quoted("(nothing)")

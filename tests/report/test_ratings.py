@@ -45,7 +45,7 @@ def test_agreement_is_of_replies_that_both_rated():
     assert agreement_sentence(result, "fluency", "judge") in text
     assert f"{len(both)} replies to 12 items" in text
     assert "Agreement" not in ratings_markdown(table.drop(columns="judge"))
-    assert "cannot be told" in ratings_markdown(
+    assert "no agreement can be computed" in ratings_markdown(
         table.assign(judge=table["judge"].where(table["fluency"].isna()))
     )
     assert ratings_markdown(table.assign(fluency=np.nan, judge=np.nan)) == "No reply was rated."

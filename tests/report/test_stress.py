@@ -70,7 +70,7 @@ def test_accuracies_stand_side_by_side_with_their_intervals():
             assert line["rate"] == f"{scores.rate:.0%}"
 
 
-def test_rates_that_are_no_whole_per_cent_are_told_as_they_are():
+def test_rates_with_fractions_of_a_per_cent_are_not_rounded():
     rows = messy(8, levels=("0.02", "0.025", "0.125"))
     text = stress_markdown(rows, record_of(rows))
     rates = {t["level"]: t["rate"] for t in by_header(text, "condition", "none, %")}
@@ -79,12 +79,12 @@ def test_rates_that_are_no_whole_per_cent_are_told_as_they_are():
     assert "A question gets one edit at least" in text
 
 
-def test_no_more_than_all_items_may_be_otherwise():
+def test_the_share_that_may_differ_is_at_most_100_per_cent():
     rows = messy(2)
     assert "(here 100 %)" in stress_markdown(rows, record_of(rows))
 
 
-def test_every_comparison_is_told_with_its_interval_and_both_p():
+def test_every_comparison_has_its_interval_and_both_p_values():
     rows = messy(levels=("0.1", "0.2", "0.4"))
     evidence = stress_evidence(rows)
     text = stress_markdown(rows, record_of(rows))
@@ -108,7 +108,7 @@ def test_every_comparison_is_told_with_its_interval_and_both_p():
     assert [t["20%"] for t in doses] == [percent(dose.accuracies[2]) for dose in evidence.doses]
 
 
-def test_rows_are_accounted_for_by_fate_and_category():
+def test_rows_are_counted_by_status_and_category():
     rows = messy()
     rows = fail(rows, rows.index.isin(at(rows, HEAVY).index) & (rows["epoch"] == 2))
     text = stress_markdown(rows, record_of(rows))
@@ -137,7 +137,7 @@ def test_examples_are_rows_of_their_category_and_always_the_same():
     assert text == stress_markdown(rows.sample(frac=1, random_state=5), record_of(rows))
 
 
-def test_what_was_requested_and_what_was_sent_are_both_told():
+def test_requested_and_sent_settings_are_both_shown():
     rows = messy(items=3)
     text = stress_markdown(rows, record_of(rows))
     assert "- temperature: requested 0.2, sent nothing" in text
@@ -149,7 +149,7 @@ def test_what_was_requested_and_what_was_sent_are_both_told():
     )
 
 
-def test_a_run_that_is_not_whole_says_so_first():
+def test_an_incomplete_run_says_so_first():
     rows = messy(items=3)
     record = record_of(rows, status="incomplete", failure="the budget was spent")
     record.counts["expected"] += 7
@@ -161,7 +161,7 @@ def test_a_run_that_is_not_whole_says_so_first():
     assert "Beware: 7 rows are missing." in stress_markdown(rows.iloc[:0], empty)
 
 
-def test_the_retriever_says_what_it_is():
+def test_the_retriever_is_explained():
     rows = messy(items=3)
     assert ABOUT_RETRIEVER not in stress_summary(rows, record_of(rows))
     mine = rows.assign(model="lowland/retriever")
@@ -169,7 +169,7 @@ def test_the_retriever_says_what_it_is():
     assert ABOUT_RETRIEVER in stress_markdown(mine, record_of(mine))
 
 
-def test_languages_have_no_level_and_tell_whether_they_were_kept():
+def test_languages_have_no_level_and_show_the_share_kept():
     rows = multilingual()
     text = stress_markdown(rows, record_of(rows))
     assert "level" not in tables(text)[0][0]
@@ -181,7 +181,7 @@ def test_languages_have_no_level_and_tell_whether_they_were_kept():
     assert "kept the language, %" not in stress_markdown(messy(items=3), record_of(rows))
 
 
-def test_one_condition_alone_is_told_without_comparisons():
+def test_a_single_condition_is_shown_without_comparisons():
     rows = messy(items=4)
     rows = rows[(rows["condition"] == "clean") & (rows["mitigation"] == "none")]
     text = stress_markdown(rows, record_of(rows))
@@ -189,7 +189,7 @@ def test_one_condition_alone_is_told_without_comparisons():
     assert "What a mitigation changes" not in text
 
 
-def test_a_mitigation_that_does_nothing_is_not_praised():
+def test_a_mitigation_without_effect_is_not_praised():
     rows = messy(items=8)
     idle = pd.concat(
         [rows[rows["mitigation"] == "none"].assign(mitigation=name) for name in ("none", "prompt")]
@@ -201,7 +201,7 @@ def test_a_mitigation_that_does_nothing_is_not_praised():
     assert len(asked) == len(set(asked)) == 2
 
 
-def test_protected_rows_stand_apart():
+def test_protected_rows_have_their_own_lines():
     rows = messy()
     both = pd.concat([rows, rows[rows["condition"] != "clean"].assign(protected=True)])
     lines = by_header(stress_markdown(both, record_of(both)), "condition", "none, %")
@@ -228,7 +228,7 @@ def test_long_replies_are_cut():
     assert len(quoted("x" * 5000).text) == 140
 
 
-def test_numbers_are_told_without_false_signs():
+def test_numbers_are_written_without_a_sign_on_zero():
     assert points(Estimate(-0.0001, -0.01, 0.0, 5)) == "0.0 (-1.0 to 0.0)"
     assert points(Estimate(0.123, 0.05, 0.2, 5)) == "+12.3 (+5.0 to +20.0)"
     assert percent(Estimate(float("nan"), float("nan"), float("nan"), 0)) == "none"
@@ -238,7 +238,7 @@ def test_numbers_are_told_without_false_signs():
 # --- adapters ------------------------------------------------------------------------------
 
 
-def test_adapters_are_told_by_method_and_held_against_the_reference():
+def test_adapters_are_reported_by_method_and_compared_with_the_reference():
     rows = runs()
     evidence = adapter_evidence(rows)
     record = record_of(rows, asked={"eval": "adapter", "task": "toy"}, model={"name": "tiny"})
@@ -263,9 +263,9 @@ def test_a_sentence_claims_no_more_than_the_interval():
     same = runs(methods=("full", "lora"), data_seed=4)
     (unclear,) = adapter_evidence(same).overall
     assert unclear.interval.low <= 0 <= unclear.interval.high
-    assert "cannot be told" in holding_up_sentence(unclear)
+    assert "do not show whether" in holding_up_sentence(unclear)
     chance_over_many = replace(clear, p=0.03, p_holm=0.12)
-    assert "cannot be told" in holding_up_sentence(chance_over_many)
+    assert "do not show whether" in holding_up_sentence(chance_over_many)
     assert "p 0.120 (Holm)" in holding_up_sentence(chance_over_many)
     (single,) = adapter_evidence(runs(seeds=(0,))).overall
     assert "other seeds may differ" in holding_up_sentence(single)
@@ -312,6 +312,6 @@ def test_several_runs_make_one_document(tmp_path):
     assert stress_markdown(messy(items=4), record_of(messy(items=4))) in text
 
 
-def test_a_folder_without_a_stress_test_is_told(tmp_path):
+def test_a_folder_without_a_stress_test_is_reported(tmp_path):
     with pytest.raises(Mistake, match=r"holds no record\.json"):
         stress_folders([tmp_path])

@@ -62,7 +62,7 @@ def test_memory_that_was_not_measured_is_not_known(tmp_path):
     assert dict(zip(header, row, strict=True))["peak memory"] == "not known"
 
 
-def test_another_test_set_has_a_table_of_its_own(tmp_path):
+def test_another_test_set_has_its_own_table(tmp_path):
     text = summary(study(tmp_path))
     header, first, _ = tables(text)[1]
     assert "'shifted'" in text
@@ -80,12 +80,12 @@ def test_failed_runs_are_counted_and_left_out(tmp_path):
     assert text.partition("\n\n")[2] == summary(folders)
 
 
-def test_a_study_that_failed_altogether_says_so_and_no_more(tmp_path):
+def test_a_study_without_finished_runs_reports_only_that(tmp_path):
     failed = [leave_run(tmp_path, "lora", seed, status="failed", failure="NaN") for seed in range(2)]
     assert summary(failed) == "2 of 2 runs failed."
 
 
-def test_the_sentence_of_every_comparison_stands_in_it(tmp_path):
+def test_the_report_holds_the_sentence_of_every_comparison(tmp_path):
     folders = study(tmp_path, ("full", "lora", "flat-lora"))
     text = summary(folders)
     for split in ("test", "shifted"):
@@ -129,7 +129,7 @@ def test_six_seeds_give_the_p_of_every_method(tmp_path):
         ({"code": {}, "environment": {}}, ["versions of lowland's code", "environments"]),
     ],
 )
-def test_runs_that_were_not_made_alike_are_warned_of(tmp_path, changes, warnings):
+def test_runs_with_different_environments_cause_a_warning(tmp_path, changes, warnings):
     folders = [*study(tmp_path), leave_run(tmp_path, "lora", 7, **changes)]
     assert read_record(folders[-1]).seed == 7
     lines = [line for line in summary(folders).splitlines() if line.startswith("Beware")]

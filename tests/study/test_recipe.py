@@ -109,7 +109,7 @@ def test_every_field_has_a_help_text():
     assert [name for name, field in fields if not field.description] == []
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_reported_at_once():
     messages = problems_of_overrides(
         {"lora": {"rank": -3, "rho": 0.1}, "ful": {"lr": 1}},
         task="sms-spm",
@@ -131,7 +131,7 @@ def test_all_mistakes_are_told_at_once():
     assert not any("\n" in sentence for sentence in messages)
 
 
-def test_all_mistakes_in_the_newer_form_are_told_at_once():
+def test_all_mistakes_in_the_new_form_are_reported_at_once():
     messages = problems(
         task={"name": "sms-spam", "text_column": "t", "split_seed": -1},
         methods=[
@@ -255,7 +255,7 @@ def test_an_older_form_of_another_type_is_a_sentence(value):
         ("targets", (["all-linear"],), ([],)),
     ],
 )
-def test_a_range_holds_at_its_edges(name, allowed, refused):
+def test_a_range_includes_its_edges(name, allowed, refused):
     for value in allowed:
         Recipe(**{name: value})
     for value in refused:
@@ -269,7 +269,7 @@ def test_a_range_holds_at_its_edges(name, allowed, refused):
 
 @pytest.mark.parametrize("name", [*WHOLE, *NUMBERS])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "inf", "-Infinity"])
-def test_nan_and_infinity_are_no_numbers(name, value):
+def test_nan_and_infinity_are_refused(name, value):
     (message,) = problems(**{name: value})
     assert re.match(f"(task: )?{name} is ", message)
 
@@ -284,7 +284,7 @@ def test_the_two_shares_must_leave_something_to_train_on():
 @pytest.mark.parametrize(
     ("name", "values", "twice"), [("seeds", [3, 4, 3], "3"), ("methods", ["lora", "lora"], "lora")]
 )
-def test_what_is_named_twice_is_refused(name, values, twice):
+def test_duplicate_entries_are_refused(name, values, twice):
     (message,) = problems(**{name: values})
     assert message.startswith(f"{name} names {twice} more than once")
 
@@ -324,7 +324,7 @@ def test_a_method_may_be_written_in_several_ways(written):
     assert names(Recipe(methods=written)) == ["lora"]
 
 
-def test_no_data_is_the_data_of_the_task():
+def test_without_a_file_the_task_uses_its_own_data():
     assert Recipe(data=None).task.data is None
 
 
@@ -351,7 +351,7 @@ def test_a_recipe_cannot_be_changed():
         Recipe().rank_pattern["query"] = 8  # type: ignore[index]
 
 
-def test_a_recipe_does_not_hold_on_to_what_it_was_read_from():
+def test_a_recipe_keeps_no_reference_to_its_source():
     values = {"methods": [{"lora": {"lr": 1e-3}}], "seeds": [1, 2], "rank_pattern": {"query": 4}}
     recipe = Recipe(**values)
     values["methods"][0]["lora"]["lr"] = 9
@@ -425,7 +425,7 @@ def test_older_settings_of_a_method_hold_for_it_with_perturbations_in_front():
     assert Recipe(methods=["neftune+full"]).methods[0].settings.lr == 5e-5
 
 
-def test_a_method_has_one_name_whatever_a_recipe_calls_it():
+def test_a_method_has_one_canonical_name():
     recipe = Recipe(methods=["lora", {"flat+lora": {"rho": "0.2"}}])
     assert names(recipe) == ["lora", "flat-lora"]
     assert recipe.methods[1].settings.rho == 0.2
@@ -435,7 +435,7 @@ def test_a_method_has_one_name_whatever_a_recipe_calls_it():
     assert Recipe(**{name: getattr(recipe, name) for name in Recipe.model_fields}) == recipe
 
 
-def test_what_is_named_twice_by_two_names_is_refused():
+def test_duplicate_entries_under_two_names_are_refused():
     (message,) = problems(methods=["flat+lora", "flat-lora"])
     assert message.startswith("methods names flat-lora more than once; give each a label of its own")
     (message,) = problems_of_overrides({"flat+lora": {"rho": 1}, "flat-lora": {"rho": 2}})
@@ -530,7 +530,7 @@ def test_recipes_and_jobs_can_be_pickled():
         assert again.settings == made.settings
 
 
-def test_a_job_has_what_its_method_uses_and_nothing_else():
+def test_a_job_has_only_the_settings_that_its_method_uses():
     recipe = Recipe(methods=[*METHODS, "neftune+full", "neftune+lora"])
     for label, made in jobs(recipe, seed=7).items():
         asked = made.asked()
@@ -549,7 +549,7 @@ def test_a_sweep_over_rho_does_not_ask_for_lora_anew():
     assert len(keys("flat-lora")) == 3
 
 
-def test_every_method_and_seed_is_asked_the_same_data():
+def test_every_method_and_seed_has_the_same_data():
     recipe = Recipe(split_seed=5, methods=[{"lora": {"lr": 1.0}}, {"full": {"epochs": 9}}, "flat-lora"])
     made = [each for seed in (1, 2, 3) for each in jobs(recipe, seed).values()]
     assert all(each.asked()["task"] == made[0].asked()["task"] for each in made)
@@ -568,7 +568,7 @@ def test_every_method_and_seed_is_asked_the_same_data():
         ("rank_pattern", {"query": 4}), ("alpha_pattern", {"query": 4}),
     ],
 )  # fmt: skip
-def test_every_field_that_bears_on_a_run_is_in_what_its_job_asks(name, value):
+def test_every_field_that_affects_a_run_is_in_its_jobs_request(name, value):
     plain, other = (
         job("flat-lora", **{"task": "classification", **values}) for values in ({}, {name: value})
     )
@@ -577,7 +577,7 @@ def test_every_field_that_bears_on_a_run_is_in_what_its_job_asks(name, value):
     assert (other.key == plain.key) == (name in by_content)
 
 
-def test_the_key_holds_the_content_of_data_and_model():
+def test_the_key_depends_on_the_content_of_data_and_model():
     plain = job("lora")
     others = [
         dataclasses.replace(plain, data=dataclasses.replace(DATA, sha256="3" * 64)),
@@ -591,13 +591,13 @@ def test_the_key_holds_the_content_of_data_and_model():
 @pytest.mark.parametrize(
     "values", [{"out": "elsewhere"}, {"seeds": [42]}, {"methods": ["lora", "flat-lora"]}]
 )
-def test_where_it_is_written_and_what_else_is_run_do_not_bear_on_a_run(values):
+def test_the_output_folder_and_other_runs_do_not_change_a_key(values):
     plain, other = (jobs(Recipe(**{"methods": ["flat-lora"], **each}))["flat-lora"] for each in ({}, values))
     assert plain.asked() == other.asked()
     assert plain.name == other.name
 
 
-def test_what_a_job_asks_survives_json():
+def test_a_jobs_request_survives_json():
     asked = job("lora-plus", targets=["query", "value"], rank_pattern={"query": 4}).asked()
     assert json.loads(json.dumps(asked)) == asked
     assert asked["method"]["targets"] == ["query", "value"]
@@ -626,7 +626,7 @@ def test_the_sentence_about_nan_and_infinity_is_english(name, value):
 @pytest.mark.parametrize(
     ("name", "value", "says"), [("epochs", "x", "a whole number"), ("methods", [], "must not be empty")]
 )
-def test_the_sentence_says_what_is_wanted(name, value, says):
+def test_the_sentence_says_what_is_expected(name, value, says):
     with pytest.raises(Mistake, match=says):
         Recipe(**{name: value})
 
@@ -635,7 +635,7 @@ def test_a_large_whole_number_written_as_text_keeps_its_digits():
     assert Recipe(seeds=[str(2**53 + 1)]).seeds == (2**53 + 1,)
 
 
-def test_what_was_not_given_is_not_told_as_a_mistake():
+def test_defaults_are_not_reported_as_mistakes():
     messages = problems(validation_share="abc", test_share=0.95)
     assert not any("validation_share 0.1" in sentence for sentence in messages)
 

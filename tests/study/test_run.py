@@ -96,7 +96,7 @@ def test_a_finished_run_is_not_run_again_but_with_fresh(
     assert [comparable(one) for one in folders] == before
 
 
-def test_what_bears_on_a_method_changes_its_key_and_nothing_else_does(
+def test_only_settings_that_affect_a_method_change_its_key(
     recipe: Callable[..., Recipe], texts: Path, tmp_path: Path
 ) -> None:
     def names(**changes: Any) -> list[str]:
@@ -115,13 +115,15 @@ def test_what_bears_on_a_method_changes_its_key_and_nothing_else_does(
     assert not {*names(data=str(moved))} & {lora, flat}
 
 
-def test_one_thing_has_one_key(recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_requests_have_equal_keys(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = run_study(recipe(methods=["flat-lora"], seeds=[1]))
     monkeypatch.setattr(study, "fit", lambda *args: pytest.fail("trained again"))
     assert run_study(recipe(methods=["flat+lora"], seeds=[1], neftune_alpha=1.0)) == row
 
 
-def test_neftune_is_a_run_of_its_own_keyed_by_its_alpha(recipe: Callable[..., Recipe]) -> None:
+def test_neftune_is_a_separate_run_keyed_by_its_alpha(recipe: Callable[..., Recipe]) -> None:
     def names(**changes: Any) -> list[str]:
         return [one.name for one in run_study(recipe(methods=["lora", "neftune+lora"], seeds=[1], **changes))]
 
@@ -160,7 +162,7 @@ def test_each_run_reads_its_test_sets_once_after_training(
     assert calls == expected  # a finished run is not tested again
 
 
-def test_a_failed_run_is_recorded_told_and_run_again(
+def test_a_failed_run_is_recorded_reported_and_run_again(
     recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = study.fit
@@ -199,7 +201,7 @@ def test_a_failure_never_replaces_a_good_run(
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), OSError(28, "No space left on device"), Mistake("no")]
 )
-def test_what_stops_a_study_leaves_nothing_half_written(
+def test_an_interrupted_study_leaves_nothing_half_written(
     recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException
 ) -> None:
     (kept,) = run_study(recipe(methods=["lora"], seeds=[1]))
@@ -254,7 +256,7 @@ def test_killed_at_any_time_and_started_again_the_study_is_the_same(
     assert not list((tmp_path / "killed").glob(".*.partial"))
 
 
-def test_a_record_says_what_was_done_on_what(recipe: Callable[..., Recipe], tiny_model: Path) -> None:
+def test_a_record_describes_the_run_and_its_data(recipe: Callable[..., Recipe], tiny_model: Path) -> None:
     (folder,) = run_study(recipe(methods=["flat-lora"], seeds=[1]))
     record = read_record(folder)
     assert record.asked["method"]["rho"] == 0.05

@@ -50,7 +50,7 @@ def test_scores_are_their_formulas(answers: list[tuple[str, str]]) -> None:
     assert all(type(value) is float for value in result.values())
 
 
-def test_all_right_scores_one_and_a_single_class_for_all_does_not_warn() -> None:
+def test_perfect_predictions_score_one_and_a_constant_prediction_does_not_warn() -> None:
     assert set(scores("abc", "abc").values()) == {1.0}
     assert scores("aabb", "aaaa") == pytest.approx({"accuracy": 0.5, "macro_f1": 1 / 3, "weighted_f1": 1 / 3})
 

@@ -117,7 +117,7 @@ def test_sentences_are_short(rows: list[Row], split: str) -> None:
     assert 15 <= sum(lengths) / len(lengths) <= 25
 
 
-def test_no_slot_is_left_open_and_no_text_occurs_twice(rows: list[Row]) -> None:
+def test_every_slot_is_filled_and_every_text_is_unique(rows: list[Row]) -> None:
     assert not [row["text"] for row in rows if re.search(r"[{}\[\]|]|  | ,", row["text"])]
     counts = Counter(re.sub(r"\W+", " ", row["text"].lower()).strip() for row in rows)
     assert [text for text, count in counts.items() if count > 1] == []

@@ -98,7 +98,9 @@ def test_the_original_files_of_rte(tmp_path: Path) -> None:
         ("pairs", "first\tother\tlabel\na\tb\tc\n", "unknown second column 'second'; Allowed: first"),
     ],
 )
-def test_another_file_is_one_sentence(tmp_path: Path, task: str, content: str, words: str) -> None:
+def test_a_wrong_file_is_reported_in_one_sentence(
+    tmp_path: Path, task: str, content: str, words: str
+) -> None:
     path = tmp_path / "given.tsv"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(Mistake, match=words) as caught:

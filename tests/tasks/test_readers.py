@@ -80,14 +80,14 @@ def test_the_ending_may_be_in_capitals(tmp_path, form):
 
 
 @pytest.mark.parametrize("form", [".csv", ".tsv"])
-def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path, form):
+def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path, form):
     path = file_of(tmp_path, form, encoding="utf-8-sig")
     assert path.read_bytes().startswith(b"\xef\xbb\xbf")
     assert rows_of(read(path)) == ROWS
 
 
 @pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl"])
-def test_crlf_is_the_end_of_a_line_and_no_part_of_a_label(tmp_path, form):
+def test_crlf_ends_a_line_and_is_not_part_of_a_label(tmp_path, form):
     path = file_of(tmp_path, form)
     path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
     assert rows_of(read(path)) == ROWS
@@ -100,7 +100,7 @@ WORDS = st.text(
 
 @given(rows=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=6))
 @settings(deadline=None, max_examples=40)
-def test_what_the_csv_module_writes_is_read_as_it_was(tmp_path_factory, rows):
+def test_tables_written_by_the_csv_module_are_read_unchanged(tmp_path_factory, rows):
     path = file_of(tmp_path_factory.mktemp("csv"), ".csv", rows)
     assert rows_of(read(path)) == rows
 
@@ -147,7 +147,7 @@ def test_the_columns_may_have_any_name_and_others_are_left_aside(tmp_path, form)
 
 
 @pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
-def test_every_missing_column_is_told_with_the_nearest(tmp_path, form):
+def test_every_missing_column_is_reported_with_the_nearest_match(tmp_path, form):
     frame = pd.DataFrame({"sentence": ["x", "y"], "labels": ["a", "b"]})
     path = tmp_path / f"data{form}"
     if form == ".parquet":
@@ -165,14 +165,14 @@ def test_every_missing_column_is_told_with_the_nearest(tmp_path, form):
     assert all(str(path) in one and "sentence, labels" in one for one in (text, label, split))
 
 
-def test_a_row_with_too_many_fields_is_told_by_its_line(tmp_path):
+def test_a_row_with_too_many_fields_is_reported_by_its_line(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\nSales fell,bad\nSales rose, by 5 %,good\n")
     with pytest.raises(Mistake, match=rf"{path}, line 3: 3 fields"):
         read(path)
 
 
-def test_a_quote_that_never_ends_is_told(tmp_path):
+def test_an_unclosed_quote_is_reported(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('text,label\n"Sales rose,good\nSales fell,bad\n')
     with pytest.raises(Mistake, match=rf"{path}, line 3"):
@@ -180,14 +180,14 @@ def test_a_quote_that_never_ends_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("line", ['{"text": "x", "label": ', "no json", "{'text': 'x', 'label': 'a'}"])
-def test_a_line_that_is_no_json_is_told(tmp_path, line):
+def test_a_line_that_is_not_json_is_reported(tmp_path, line):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "x", "label": "a"}\n' + line + "\n")
     with pytest.raises(Mistake, match=rf"{path}, line 2: cannot be read as JSON"):
         read(path)
 
 
-def test_a_parquet_file_that_is_none_is_told(tmp_path):
+def test_an_invalid_parquet_file_is_reported(tmp_path):
     path = file_of(tmp_path, ".parquet")
     whole = path.read_bytes()
     for junk in (b"junk", b"x" * 5000, whole[: len(whole) // 2]):
@@ -197,7 +197,7 @@ def test_a_parquet_file_that_is_none_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["data.xlsx", "data", "data.json", "data.csv.gz"])
-def test_an_unknown_ending_is_told_with_those_there_are(tmp_path, name):
+def test_an_unknown_file_type_is_reported_with_the_known_ones(tmp_path, name):
     (tmp_path / name).write_text("text,label\nx,a\n")
     with pytest.raises(Mistake, match=r"unknown ending; expected one of \.csv, \.tsv, \.jsonl, \.parquet"):
         read(tmp_path / name)
@@ -214,20 +214,20 @@ each_reader = pytest.mark.parametrize(("read", "name"), READERS, ids=[name for _
 
 
 @each_reader
-def test_a_missing_file_is_told(tmp_path, read, name):
+def test_a_missing_file_is_reported(tmp_path, read, name):
     with pytest.raises(Mistake, match=f"{tmp_path / name} does not exist; name a file"):
         read(tmp_path / name)
 
 
 @each_reader
-def test_a_folder_is_no_file(tmp_path, read, name):
+def test_a_folder_in_place_of_a_file_is_reported(tmp_path, read, name):
     (tmp_path / name).mkdir()
     with pytest.raises(Mistake, match=f"{tmp_path / name} is a folder; name a file"):
         read(tmp_path / name)
 
 
 @each_reader
-def test_an_empty_file_is_told(tmp_path, read, name):
+def test_an_empty_file_is_reported(tmp_path, read, name):
     for content in (b"",) if name.endswith(".parquet") else (b"", b"\n \r\n\t\n"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(Mistake, match=f"{tmp_path / name} is empty"):
@@ -240,7 +240,7 @@ def test_an_empty_file_is_told(tmp_path, read, name):
 @pytest.mark.parametrize(
     "content", ["text,label\nPörssi,a\n".encode("iso-8859-1"), "text,label\nx,a".encode("utf-16")]
 )
-def test_an_undecodable_file_is_told_with_the_place(tmp_path, read, name, content):
+def test_an_undecodable_file_is_reported_with_the_place(tmp_path, read, name, content):
     (tmp_path / name).write_bytes(content)
     place = next(i for i, byte in enumerate(content) if byte >= 0x80)
     with pytest.raises(Mistake, match=rf"{tmp_path / name} is not UTF-8 \(byte {place}\); save it as UTF-8"):
@@ -254,7 +254,7 @@ def test_the_texts_of_a_table_come_in_order(tmp_path):
     assert read_columns(file_of(tmp_path, ".csv"), {"text": "text"})["text"] == [text for text, _ in ROWS]
 
 
-def test_texts_of_a_column_that_is_not_there_or_of_no_rows_are_told(tmp_path):
+def test_a_missing_column_of_texts_or_an_empty_table_is_reported(tmp_path):
     with pytest.raises(Mistake, match=r"text column 'txt'; did you mean 'text'\?"):
         read_columns(file_of(tmp_path, ".csv"), {"text": "txt"})["text"]
     with pytest.raises(Mistake, match="holds no rows"):
@@ -281,7 +281,7 @@ def test_phrasebank_is_latin_1_with_crlf(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["no mark", "a sentence@good", "a sentence@", "a sentence@Positive", "@"])
-def test_a_line_that_is_no_phrase_is_told_by_its_number(tmp_path, line):
+def test_a_malformed_phrase_is_reported_by_its_line(tmp_path, line):
     path = tmp_path / "Sentences_50Agree.txt"
     path.write_bytes(phrasebank_bytes() + f"{line}\r\n".encode())
     with pytest.raises(Mistake, match=rf"{path}, line 4: expected 'sentence@label'") as caught:
@@ -312,7 +312,7 @@ MESSAGES: Rows = [
 ]
 
 
-def test_sms_with_stray_quotes_is_one_message_a_line(tmp_path):
+def test_sms_messages_with_stray_quotes_stay_one_per_line(tmp_path):
     path = tmp_path / "SMSSpamCollection"
     path.write_text("".join(f"{label}\t{text}\n" for text, label in MESSAGES) + "\n", encoding="utf-8")
     assert rows_of(read_sms(path)) == MESSAGES
@@ -321,7 +321,7 @@ def test_sms_with_stray_quotes_is_one_message_a_line(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["ham no tab", "eggs\ta text", "\ta text", "Spam\tx"])
-def test_a_line_that_is_no_message_is_told_by_its_number(tmp_path, line):
+def test_a_malformed_message_is_reported_by_its_line(tmp_path, line):
     path = tmp_path / "SMSSpamCollection"
     path.write_text(f"ham\tx\nspam\ty\n{line}\n")
     with pytest.raises(
@@ -436,7 +436,7 @@ each_hub = pytest.mark.parametrize(
 @pytest.mark.parametrize(
     "error", [ConnectionError("no route\nto host"), OSError("x" * 900), ValueError(), RuntimeError("  \n ")]
 )
-def test_a_hub_that_cannot_be_had_is_one_sentence_that_names_the_original_file(
+def test_an_unreachable_hub_is_one_sentence_that_names_the_original_file(
     monkeypatch, fetch, library, call, task, original, error
 ):
     def fail(*given: Any, **options: Any) -> None:
@@ -463,7 +463,7 @@ def test_ctrl_c_is_not_taken_for_a_fault_of_the_hub(monkeypatch, fetch, library,
         fetch()
 
 
-def test_an_archive_that_is_broken_or_without_the_file_is_told_too(tmp_path, monkeypatch):
+def test_a_broken_archive_or_one_without_the_file_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(
         huggingface_hub, "hf_hub_download", lambda *a, **k: str(tmp_path / "FinancialPhraseBank-v1.0.zip")
     )
@@ -475,7 +475,7 @@ def test_an_archive_that_is_broken_or_without_the_file_is_told_too(tmp_path, mon
         phrasebank_from_hub()
 
 
-def test_offline_the_hub_is_not_asked(monkeypatch):
+def test_the_hub_is_not_contacted_offline(monkeypatch):
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(hub, "get_session", lambda: pytest.fail("the hub was asked"))
     assert hub.hub_reachable.__wrapped__() is False
@@ -502,7 +502,7 @@ def test_the_hub_is_reachable_where_it_answers(monkeypatch, answers):
         (".tsv", "text\tlabel\nSales\trose\tgood\nfell\tbad\n"),
     ],
 )
-def test_a_first_row_with_too_many_fields_is_told_and_not_cut(tmp_path, form, text):
+def test_a_first_row_with_too_many_fields_is_reported_and_not_cut(tmp_path, form, text):
     path = tmp_path / f"a{form}"
     path.write_text(text)
     with pytest.raises(Mistake, match="line 2"):
@@ -525,7 +525,7 @@ def test_columns_named_by_numbers(tmp_path, form):
     assert read(path, text="0", label="1")["text"].tolist() == ["x"]
 
 
-def test_the_nearest_column_is_offered_whatever_its_case(tmp_path):
+def test_the_nearest_column_is_suggested_in_any_case(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("TEXT,LABEL\nx,a\n")
     with pytest.raises(Mistake, match="did you mean 'TEXT'"):

@@ -285,7 +285,7 @@ def test_a_training_text_that_leaks_into_the_tables_own_test_set_is_dropped_from
     assert set(range(len(table))) - set(places(data)) == {len(table) - 1}
 
 
-def test_the_later_split_keeps_a_text_that_stands_in_three():
+def test_the_last_split_keeps_a_text_that_occurs_in_three():
     rows = [
         ("Leak", "a", "train"),
         ("LEAK", "b", "validation"),
@@ -309,7 +309,7 @@ def test_a_validation_text_beats_a_training_text():
 
 @given(st.data(), st.lists(st.sampled_from(["train", "test"]), min_size=200, max_size=200))
 @settings(deadline=None, max_examples=20)
-def test_no_split_column_can_make_a_leak(data, column):
+def test_no_split_column_can_cause_a_leak(data, column):
     base = own().assign(text=lambda t: "own " + t["text"])
     table = copies(data)
     table["split"] = column[: len(table)]
@@ -397,33 +397,33 @@ def test_categories_go_with_their_rows_and_are_empty_where_there_are_none():
 # Bad tables
 
 
-def test_no_rows_are_told():
+def test_an_empty_table_is_reported():
     assert problems(table_of()[:0]) == ("my.csv holds no rows",)
 
 
 @pytest.mark.parametrize("column", ["text", "label"])
 @pytest.mark.parametrize("blank", ["", "  \t\n", None, float("nan")])
-def test_an_empty_cell_is_told_by_its_row(column, blank):
+def test_an_empty_cell_is_reported_by_its_row(column, blank):
     table = table_of().astype(object)
     table.loc[[4, 9], column] = blank
     (told,) = problems(table)
     assert told.startswith(f"my.csv has 2 rows without a {column}, the first is row 5;")
 
 
-def test_one_label_only_is_told():
+def test_a_single_label_is_reported():
     (told,) = problems(classes(good=20))
     assert "one label only" in told
     assert "good" in told
 
 
-def test_labels_that_are_really_ids_are_told():
+def test_labels_that_look_like_ids_are_reported():
     table = table_of()
     (told,) = problems(table.assign(label=[f"id{i}" for i in range(len(table))]))
     assert f"{len(table)} labels in {len(table)} rows; is the label column the right one?" in told
 
 
 @pytest.mark.parametrize("few", [1, 2, 3])
-def test_too_few_texts_of_a_label_are_told_with_its_name(few):
+def test_a_label_with_too_few_texts_is_reported_by_name(few):
     (told,) = problems(classes(common=30, scarce=few))
     assert f"scarce has {few} text" in told
     assert "common has" not in told
@@ -435,7 +435,7 @@ def test_copies_of_a_text_do_not_make_it_several():
     assert "scarce has 3 texts" in told
 
 
-def test_labels_in_test_that_train_lacks_are_all_told():
+def test_all_test_labels_missing_from_train_are_reported():
     rows = [("p", "new", "test"), ("q", "newer", "test"), ("r", "newest", "shifted")]
     told = problems(pd.concat([own(), frame(*rows)]))
     assert len(told) == 3
@@ -443,13 +443,13 @@ def test_labels_in_test_that_train_lacks_are_all_told():
         assert any(f"label '{label}' is in the split '{name}', but not in 'train'" in one for one in told)
 
 
-def test_a_label_whose_only_training_texts_leak_is_told():
+def test_a_label_that_loses_all_training_texts_as_leaks_is_reported():
     rows = [(f"leak {i}", "rare", name) for i in range(4) for name in ("train", "test")]
     table = pd.concat([own(), frame(*rows)])
     assert any("label 'rare' is in the split 'test', but not in 'train'" in one for one in problems(table))
 
 
-def test_a_split_column_without_a_test_set_is_told():
+def test_a_split_column_without_a_test_set_is_reported():
     table = own()
     table["split"] = table["split"].replace({"test": "shifted"})
     (told,) = problems(table)
@@ -495,7 +495,7 @@ def test_four_texts_a_label_are_too_few_and_five_are_enough():
 @pytest.mark.parametrize(
     ("size", "test", "validation"), [(50, 0.5, 0.49), (100, 0.9, 0.0999), (4, 0.85, 0.1)]
 )
-def test_shares_that_leave_too_little_are_a_mistake_and_no_error_of_sklearns(size, test, validation):
+def test_shares_that_leave_too_little_are_a_mistake_and_not_an_sklearn_error(size, test, validation):
     with pytest.raises(Mistake, match=r"too few of each label|every label needs at least"):
         split(classes(a=size, b=size), test_share=test, validation_share=validation)
 
@@ -513,7 +513,7 @@ def every_fourth():
 
 
 @pytest.mark.parametrize("blank", [None, "", " "])
-def test_an_empty_cell_of_the_split_column_is_told(blank):
+def test_an_empty_cell_in_the_split_column_is_reported(blank):
     table = every_fourth().astype(object)
     table.loc[3, "split"] = blank
     with pytest.raises(Mistake, match="row 4"):
@@ -528,7 +528,7 @@ def test_val_is_the_validation_set(name):
     assert list(data.splits["validation"].examples) == [1, 21]
 
 
-def test_a_validation_set_that_is_the_test_set_is_told_and_not_lost():
+def test_a_validation_set_equal_to_the_test_set_does_not_vanish():
     held = classes(a=4, b=4).assign(text=lambda t: "held " + t["text"])
     table = pd.concat(
         [
@@ -545,7 +545,7 @@ def test_a_validation_set_that_is_the_test_set_is_told_and_not_lost():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_validation_is_taken_from_what_is_left_after_leaks_are_dropped(seed):
+def test_validation_is_taken_after_leaks_are_dropped(seed):
     train = classes(a=20, b=20).assign(split="train")  # 16 of 20 a label leak into the table's own test set
     leaks = train[train.index % 20 < 16].assign(split="test", text=lambda t: t["text"].str.upper())
     data = split(pd.concat([train, leaks]), split_seed=seed)

@@ -63,7 +63,7 @@ def test_the_demo_comes_with_the_package():
     assert "lowland" in data.source
 
 
-def test_the_demo_is_the_same_whatever_the_seed_of_the_splits():
+def test_the_demo_does_not_depend_on_the_split_seed():
     assert load("financial-demo", split_seed=7).sha256 == load("financial-demo").sha256
 
 
@@ -92,7 +92,7 @@ def test_a_task_of_the_users_needs_a_file():
 
 
 @pytest.mark.parametrize("name", ["classification", "sms-spam", "financial-phrasebank"])
-def test_test_data_without_data_is_told(name):
+def test_test_data_without_data_is_reported(name):
     with pytest.raises(Mistake, match="test_data is given without data"):
         load(name, test_data="test.csv")
 
@@ -125,7 +125,7 @@ def test_a_training_text_that_leaks_into_the_test_file_is_dropped_from_training(
     assert kept == set(table_of()["text"]) - set(leaks["text"])
 
 
-def test_a_label_of_the_test_file_that_training_lacks_is_told(tmp_path):
+def test_a_test_label_missing_from_training_is_reported(tmp_path):
     train = write(table_of(), tmp_path / "train.csv")
     test = write(pd.DataFrame({"text": ["x", "y"], "label": ["good", "so-so"]}), tmp_path / "test.csv")
     with pytest.raises(Mistake, match=r"train\.csv \+ test\.csv: label 'so-so' is in the split 'test'"):
@@ -139,7 +139,7 @@ def test_a_test_file_that_is_the_training_file_is_a_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["data", "test_data"])
-def test_a_missing_file_is_told_by_its_name(tmp_path, lost):
+def test_a_missing_file_is_reported_by_its_name(tmp_path, lost):
     path = write(table_of(), tmp_path / "a.csv")
     given = {"data": path, "test_data": path, lost: tmp_path / "lost.csv"}
     with pytest.raises(Mistake, match=r"lost\.csv does not exist"):
@@ -154,7 +154,7 @@ def test_the_split_column_says_which_row_is_where(tmp_path):
         assert list(data.splits[name].examples) == table.index[table["part"] == written].tolist()
 
 
-def test_a_column_named_split_is_no_split_unless_it_is_named(tmp_path):
+def test_a_column_named_split_decides_only_if_it_is_chosen(tmp_path):
     table = table_of()
     path = write(table.assign(split="train"), tmp_path / "a.csv")
     plain = write(table, tmp_path / "b.csv")

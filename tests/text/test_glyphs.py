@@ -24,7 +24,7 @@ def test_a_look_alike_is_a_letter_of_the_same_case_that_nfkc_does_not_change():
             assert unicodedata.category(glyph) == unicodedata.category(letter), (glyph, letter)
 
 
-def test_no_look_alike_stands_in_two_rows():
+def test_no_look_alike_is_in_two_rows():
     glyphs_of_all = [glyph for row in glyphs.LOOK_ALIKES.values() for glyph in row]
     assert len(glyphs_of_all) == len(set(glyphs_of_all)) == len(glyphs.LATIN)
     assert all(glyphs.LATIN[glyph] == letter for letter, row in glyphs.LOOK_ALIKES.items() for glyph in row)
@@ -116,7 +116,7 @@ def test_words_that_name_emoji(word, sign):
     assert glyphs.emoji_of(word) == sign
 
 
-def test_every_emoji_is_listed_under_a_name_of_its_own():
+def test_every_emoji_has_its_own_name():
     names = glyphs._emoji_names()
     assert len(names) > 500
     for word, sign in names.items():

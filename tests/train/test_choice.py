@@ -14,7 +14,7 @@ OWN_DEFAULTS = [
 ]
 
 
-def test_some_method_has_a_default_of_its_own() -> None:
+def test_at_least_one_method_has_its_own_default() -> None:
     assert OWN_DEFAULTS  # else the next test is empty
 
 

@@ -152,7 +152,7 @@ def test_an_encoder_decoder_can_be_trained(data: TaskData, tiny_model: Path, tmp
     assert 0 < trained.fitted.parameters["share"] < 1
 
 
-def test_weights_are_kept_only_where_asked(data: TaskData, source: ModelSource, tmp_path: Path) -> None:
+def test_weights_are_kept_only_on_request(data: TaskData, source: ModelSource, tmp_path: Path) -> None:
     asked = {"epochs": 1, "out": str(tmp_path)}
     without = run_job(small_job("lora", data, source, **asked, keep_weights=False))
     assert not (without / "adapter").exists()
@@ -235,13 +235,13 @@ def test_with_lora_plus_b_learns_faster(data: TaskData, source: ModelSource) -> 
     assert plain.first_rates == {0.01}
 
 
-def test_at_a_ratio_of_one_lora_plus_is_lora(data: TaskData, source: ModelSource) -> None:
+def test_lora_plus_with_ratio_one_is_lora(data: TaskData, source: ModelSource) -> None:
     plus = run("lora-plus", data, source, lr=0.01, lr_ratio=1.0)
     assert plus.losses == run("lora", data, source).losses
 
 
 @pytest.mark.parametrize("method", ["dora", "pissa", "vera", "ia3"])
-def test_what_a_peft_row_left_answers_as_it_did(
+def test_a_reloaded_peft_run_answers_as_before(
     data: TaskData, source: ModelSource, method: str, tmp_path: Path
 ) -> None:
     trained = run(method, data, source, folder=tmp_path)

@@ -22,7 +22,7 @@ def trained(model: nn.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_each_row_trains_what_it_says(bert: nn.Module, name: str) -> None:
+def test_each_row_trains_the_described_parameters(bert: nn.Module, name: str) -> None:
     model = adapt(name, bert).model
     if name == "full":
         assert count_parameters(model).share == 1
@@ -69,7 +69,7 @@ def test_lora_plus_is_lora_in_other_parameter_groups(bert: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_adapting_leaves_the_global_generator_and_hangs_on_the_seed_alone(name: str, bert: nn.Module) -> None:
+def test_adapting_depends_on_the_seed_and_not_on_the_global_generator(name: str, bert: nn.Module) -> None:
     before = torch.random.get_rng_state()
     state = adapt(name, bert).model.state_dict()
     assert torch.equal(before, torch.random.get_rng_state())
@@ -95,7 +95,7 @@ def test_every_summary_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_rows_name_names_it(name: str) -> None:
+def test_every_row_is_found_by_its_name(name: str) -> None:
     assert method_named(name) is METHODS[name]
     assert METHODS[name].name == name
 
@@ -114,7 +114,7 @@ def test_a_rows_name_names_it(name: str) -> None:
         ("flat+neftune+lora", "neftune+flat-lora", ("neftune", "flat")),
     ],
 )
-def test_a_composed_name_is_the_row_under_noise_and_has_one_spelling(
+def test_a_composed_name_is_the_row_with_noise_and_has_one_spelling(
     name: str, own: str, perturb: tuple[str, ...]
 ) -> None:
     method, row = method_named(name), METHODS[own.rpartition("+")[2]]
@@ -171,14 +171,14 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
         ("Flat+dora", "unknown perturbation 'Flat'; did you mean 'flat'\\?"),
     ],
 )
-def test_a_name_that_cannot_be_is_refused_in_one_sentence(name: str, told: str) -> None:
+def test_an_impossible_name_is_refused_in_one_sentence(name: str, told: str) -> None:
     with pytest.raises(Mistake, match=told) as caught:
         method_named(name)
     assert len(caught.value.problems) == 1
     assert "\n" not in str(caught.value)
 
 
-def test_both_ends_of_a_wrong_name_are_told_at_once() -> None:
+def test_mistakes_in_both_parts_of_a_name_are_reported_at_once() -> None:
     with pytest.raises(Mistake) as caught:
         method_named("falt+doora")
     assert len(caught.value.problems) == 2

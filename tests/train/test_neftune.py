@@ -140,7 +140,7 @@ def test_encoder_and_decoder_each_get_it(tokens: torch.Tensor) -> None:
     assert noise.draws == 2
 
 
-def test_what_a_stopped_run_left_goes_before_the_next_begins(bert: nn.Module) -> None:
+def test_hooks_of_a_stopped_run_are_removed_before_the_next_run(bert: nn.Module) -> None:
     before, noise = hooks(bert), armed(bert)
     noise.on_train_begin(None, None, None, model=bert)  # the last one never came to its end
     assert hooks(bert) == before + 1
@@ -148,7 +148,7 @@ def test_what_a_stopped_run_left_goes_before_the_next_begins(bert: nn.Module) ->
     assert hooks(bert) == before
 
 
-def test_a_run_has_it_once_a_batch_in_training_alone_and_leaves_no_hook(
+def test_noise_is_added_once_per_training_batch_and_leaves_no_hook(
     data: TaskData, source: ModelSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[bool, bool]] = []
@@ -183,7 +183,7 @@ def test_head_batches_and_masks_are_those_of_the_method_without_it(
     assert before.losses != after.losses
 
 
-def test_next_to_no_noise_is_next_to_the_method_without(data: TaskData, source: ModelSource) -> None:
+def test_tiny_noise_gives_nearly_the_method_without_noise(data: TaskData, source: ModelSource) -> None:
     plain, faint = (
         run("lora", data, source),
         run("neftune+lora", data, source, neftune_alpha=1e-7),
@@ -192,7 +192,7 @@ def test_next_to_no_noise_is_next_to_the_method_without(data: TaskData, source: 
 
 
 @pytest.mark.parametrize("method", ["neftune+lora", "neftune+flat-lora"])
-def test_a_run_repeats_itself_and_hangs_on_alpha_and_seed(
+def test_a_run_is_reproducible_and_depends_on_alpha_and_seed(
     data: TaskData, source: ModelSource, method: str
 ) -> None:
     first = run(method, data, source, epochs=1)

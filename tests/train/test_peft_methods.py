@@ -106,7 +106,7 @@ def test_the_seed_says_how_a_row_begins(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2"])
 @pytest.mark.parametrize("name", ROWS)
-def test_what_is_saved_answers_the_same_on_a_fresh_base(
+def test_a_saved_adapter_answers_the_same_on_a_fresh_base(
     name: str, kind: str, tokens: torch.Tensor, tmp_path: Path
 ) -> None:
     adapted = adapt(name, fresh(kind))
@@ -140,7 +140,7 @@ def test_pissa_changes_the_base_and_its_file_is_plain_lora(tokens: torch.Tensor,
     torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
 
 
-def test_lowlands_own_reader_reads_what_pissa_learned(tokens: torch.Tensor, tmp_path: Path) -> None:
+def test_lowlands_reader_loads_a_pissa_adapter(tokens: torch.Tensor, tmp_path: Path) -> None:
     adapted = adapt("pissa", fresh("bert"))
     model = train_a_little(adapted)
     folder = save(adapted, tmp_path)
@@ -148,7 +148,9 @@ def test_lowlands_own_reader_reads_what_pissa_learned(tokens: torch.Tensor, tmp_
     torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
 
 
-def test_what_the_checkpoint_lacked_is_trained_and_saved(tokens: torch.Tensor, tmp_path: Path) -> None:
+def test_weights_missing_from_the_checkpoint_are_trained_and_saved(
+    tokens: torch.Tensor, tmp_path: Path
+) -> None:
     for name in ROWS:
         adapted = adapt(name, LoadedModel(fresh("bert"), fresh_backbone=("bert.pooler.dense",)))
         model = train_a_little(adapted)
@@ -180,7 +182,7 @@ def test_what_the_checkpoint_lacked_is_trained_and_saved(tokens: torch.Tensor, t
         ("dora", {"targets": ("query", "word_embeddings")}, "word_embeddings is an embedding"),
     ],
 )
-def test_what_does_not_fit_is_a_sentence_before_anything_is_loaded(
+def test_an_unsuitable_method_is_reported_before_anything_is_loaded(
     name: str, asked: dict, says: str, tiny_model: Path
 ) -> None:
     with pytest.raises(Mistake, match=says):
@@ -195,7 +197,7 @@ def test_ia3_on_a_model_that_peft_does_not_know_is_a_sentence() -> None:
         runs.adapt("ia3", model)
 
 
-def test_the_mistakes_of_all_rows_are_told_at_once(data: TaskData, source: ModelSource) -> None:
+def test_the_mistakes_of_all_rows_are_reported_at_once(data: TaskData, source: ModelSource) -> None:
     check_methods_fit([small_job(name, data, source, rank=4) for name in METHODS])
     with pytest.raises(Mistake) as caught:
         check_methods_fit(

@@ -59,7 +59,7 @@ def _agreement(rated: pd.DataFrame, first: str, second: str) -> str:
     both = rated[rated[first].notna() & rated[second].notna()]
     if both["item"].nunique() < 2:
         return (
-            f"Fewer than two items have ratings by both {first} and {second}: their agreement cannot be told."
+            f"Fewer than two items have ratings by both {first} and {second}: no agreement can be computed."
         )
     agreement = weighted_kappa(both[first].to_numpy(), both[second].to_numpy(), both["item"])
     return agreement_sentence(agreement, first, second)

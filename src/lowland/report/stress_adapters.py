@@ -65,8 +65,9 @@ def holding_up_sentence(difference: AdapterDifference) -> str:
     if not interval.over_seeds:
         basis += "; over test texts alone, other seeds may differ"
     if interval.low <= 0 <= interval.high or not difference.p_holm <= 1 - interval.level:
-        question = f"whether {difference.method} or {difference.reference} holds up better cannot be told"
-        return f"Under {under}, {question}: {signed(interval.difference)} points ({basis})."
+        methods = f"{difference.method} or {difference.reference}"
+        amount = f"{signed(interval.difference)} points ({basis})"
+        return f"Under {under}, these runs do not show whether {methods} holds up better: {amount}."
     amount = f"{100 * abs(interval.difference):.1f} points {'less' if interval.difference > 0 else 'more'}"
     return f"Under {under}, {difference.method} loses {amount} than {difference.reference} ({basis})."
 

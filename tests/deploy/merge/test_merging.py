@@ -128,7 +128,9 @@ def test_a_run_is_merged_and_the_folder_serves(
     assert answers.count("\n") == 4
 
 
-def test_the_report_says_what_was_compared_and_found(run: Path, tmp_path: Path, tiny_model: Path) -> None:
+def test_the_report_says_what_was_compared_and_with_what_result(
+    run: Path, tmp_path: Path, tiny_model: Path
+) -> None:
     report = merge(run, tmp_path / "merged")
     written = json.loads((tmp_path / "merged" / "merge_report.json").read_text())
     assert written["passed"] is True

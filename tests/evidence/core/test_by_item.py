@@ -16,7 +16,7 @@ from lowland.evidence.core.by_item import draw, estimate, holm, means, sign_flip
 pytestmark = pytest.mark.usefixtures("fast_collection")
 
 
-def test_interval_of_a_mean_over_items_covers_about_what_it_says():
+def test_interval_of_a_mean_over_items_has_its_nominal_coverage():
     """Items of unequal difficulty, three epochs each: a bootstrap over answers would fall to about .85."""
     rng = np.random.default_rng(5)
     difficulty = rng.beta(
@@ -96,7 +96,7 @@ def test_holm_is_the_closed_test_of_bonferroni(p):
     assert holm(p) == pytest.approx(wanted)
 
 
-def test_holm_leaves_what_is_no_comparison():
+def test_holm_leaves_nan_alone():
     assert holm([0.01, float("nan"), 0.04]) == pytest.approx((0.02, float("nan"), 0.04), nan_ok=True)
     assert holm([]) == ()
 

@@ -89,7 +89,7 @@ def test_interval_of_accuracy_follows_its_formula():
 
 
 @pytest.mark.parametrize(("seeds", "examples", "seed_sd"), [(3, 1000, 0.05), (5, 300, 0.0)])
-def test_interval_covers_about_what_it_says(seeds, examples, seed_sd):
+def test_interval_has_its_nominal_coverage(seeds, examples, seed_sd):
     rng = np.random.default_rng(11)
     luck_sd = seed_sd / np.sqrt(2) / stats.norm.pdf(1.0)
     hits = 0
@@ -169,7 +169,7 @@ def clustered(rng, *, seeds=3, groups=100, size=4):
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))
-def test_examples_that_are_groups_of_one_give_the_interval_without_groups_to_the_bit(metric):
+def test_groups_of_one_example_give_exactly_the_interval_without_groups(metric):
     labels, ours, theirs = study(6)
     without = paired_metric_interval(labels, ours, theirs, metric=metric)
     for groups in (np.arange(60), [f"text {60 - i}" for i in range(60)], [(i % 2, i) for i in range(60)]):
@@ -221,7 +221,7 @@ def test_groups_of_unequal_size_are_drawn_whole(metric):
     assert result.high - result.low == pytest.approx(2 * half)
 
 
-def test_interval_covers_where_groups_are_alike_only_if_it_knows_the_groups():
+def test_interval_covers_correlated_groups_only_if_it_knows_them():
     rng = np.random.default_rng(5)
     hits = {True: 0, False: 0}
     for _ in range(300):
@@ -422,7 +422,7 @@ def test_same_score_with_other_predictions_is_not_called_identical():
     ours, theirs = np.full((3, 50), 1), np.full((3, 50), 2)
     sentence = compare(labels, ours, theirs).sentence()
     assert "identical" not in sentence
-    assert "cannot be told" in sentence
+    assert "do not show what other examples would" in sentence
 
 
 def test_comparison_gathers_the_parts():

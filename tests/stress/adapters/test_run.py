@@ -94,7 +94,7 @@ def change(run: Path, **changes: Any) -> None:
     write_record(run, dataclasses.replace(read_record(run), **changes))
 
 
-def test_every_run_is_asked_every_text_in_every_condition(runs: list[Path], stress: Any) -> None:
+def test_every_run_answers_every_text_in_every_condition(runs: list[Path], stress: Any) -> None:
     folder = stress(runs)
     rows, record = rows_of(folder), json.loads((folder / "record.json").read_text())
     sizes = read_record(runs[0]).data["sizes"]
@@ -163,7 +163,7 @@ def test_each_text_is_answered_as_by_predict(runs: list[Path], stress: Any) -> N
         assert list(load(run).predict(list(mine["prompt"]))["label"]) == list(mine["predicted"])
 
 
-def test_asked_again_nothing_is_predicted_but_with_fresh(
+def test_a_finished_test_is_found_again_unless_fresh(
     runs: list[Path], stress: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, said = stress(runs[:2]), io.StringIO()
@@ -178,7 +178,7 @@ def test_asked_again_nothing_is_predicted_but_with_fresh(
     assert (folder / "record.json").stat().st_mtime_ns > stamp
 
 
-def test_a_run_trained_anew_is_asked_anew(runs: list[Path], stress: Any) -> None:
+def test_a_retrained_run_is_tested_again(runs: list[Path], stress: Any) -> None:
     before = stress(runs[:1])
     change(runs[0], when={"ended": "later"})
     assert stress(runs[:1]) != before
@@ -287,7 +287,7 @@ def test_protect_asks_both_ways(runs: list[Path], stress: Any) -> None:
     assert corrupted["protected"].mean() == 0.5
 
 
-def test_numbers_and_names_are_spared_where_asked() -> None:
+def test_numbers_and_names_are_protected_on_request() -> None:
     text = "Profit of Nokia Oyj rose 12.5% to EUR 3,200 mn in 2009 , said H&M ."
     assert vital(text) == ("Nokia", "Oyj", "12.5%", "EUR", "3,200", "2009", "H&M")
     example = {"split": "test", "item": 3, "group": "a", "topic": "", "label": "up", "text": text}
@@ -346,8 +346,8 @@ def test_texts_of_all_test_sets_are_damaged_each_in_its_own_way(tmp_path: Path) 
     assert asked.about["prompt"].nunique() == 1 + 3
 
 
-def test_light_damage_and_heavy_damage_of_a_text_are_drawn_alike(trained: Any) -> None:
-    """One seed an example and corruption, whatever the level: so a ladder of rates is paired, too."""
+def test_all_levels_of_a_text_share_one_seed(trained: Any) -> None:
+    """The seed depends on the example and the corruption alone, so that a ladder of rates is paired, too."""
     seen = []
     texts = pd.DataFrame([{"split": "test", "item": 1, "text": "the firm gains"}])
     asked = conditions(corruptions=["typos", "casing"], levels=["light", "heavy"], protect="both")

@@ -190,7 +190,7 @@ def test_the_next_budget_continues_the_ledger_also_if_its_last_line_is_cut_off(t
     assert spent["dollars"] == pytest.approx(PRICE.of(12, 3) + PRICE.of(10, 100))
 
 
-def test_a_line_that_a_kill_cut_off_spoils_no_other_line(tmp_path: Path) -> None:
+def test_a_line_truncated_by_a_kill_spoils_no_other_line(tmp_path: Path) -> None:
     ledger = tmp_path / "run" / "spent.jsonl"
     with Budget(ledger) as spending:
         assert not ledger.exists()  # nothing was sent

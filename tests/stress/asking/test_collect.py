@@ -166,7 +166,7 @@ def test_any_reply_can_be_written(questionnaire, tmp_path):
     assert list(read_rows(tmp_path)["reply"]) == ["Paris", odd]
 
 
-def test_no_failures_give_no_sentence():
+def test_no_sentence_without_failures():
     assert failures(rows_empty()) is None
 
 
@@ -176,7 +176,7 @@ def rows_empty():
     return pd.DataFrame({"status": ["scored"], "failure": [None]})
 
 
-def test_failed_attempts_are_one_reason_whatever_their_address_in_memory(tmp_path):
+def test_failed_attempts_are_one_reason_despite_their_memory_addresses(tmp_path):
     questionnaire = MessyQuestionnaire(items=items_file(tmp_path), corruptions="typos", mitigations="none")
     questions = questionnaire.questions()
     error = "RetryError(<Future at 0x7fc49a21{} state=finished raised APIConnectionError>)"

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.filterwarnings(warning) for warning in INSPECTS]
         ("44", None),
     ],
 )
-def test_a_rating_is_the_only_whole_number_from_one_to_five(said: str, rating: int | None) -> None:
+def test_a_rating_is_a_whole_number_from_one_to_five(said: str, rating: int | None) -> None:
     assert rating_of(said) == rating
 
 

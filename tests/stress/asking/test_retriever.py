@@ -136,7 +136,7 @@ def test_it_says_that_it_does_not_know(retriever: Retriever) -> None:
     assert reply.similarity < retriever.least
 
 
-def test_the_least_similarity_is_what_decides(minilm: ModelSource) -> None:
+def test_the_smallest_accepted_similarity_decides(minilm: ModelSource) -> None:
     question = "What is the capital of France?"
     similarity = Retriever(minilm, FACTS).answer([question])[0].similarity
     assert Retriever(minilm, FACTS, least=similarity + 1e-3).answer([question])[0].text == UNKNOWN
@@ -185,7 +185,7 @@ def test_it_describes_itself(retriever: Retriever, minilm: ModelSource) -> None:
     assert Retriever(minilm, FACTS[:4]).describe()["facts_sha256"] != said["facts_sha256"]
 
 
-def test_no_facts_is_a_mistake(minilm: ModelSource) -> None:
+def test_an_empty_set_of_facts_is_a_mistake(minilm: ModelSource) -> None:
     with pytest.raises(Mistake, match="no facts"):
         Retriever(minilm, [])
 

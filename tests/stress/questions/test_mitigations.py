@@ -136,7 +136,7 @@ def test_clean_facts_stay_as_they_are() -> None:
         "Who said ... so?",
     ],
 )
-def test_what_carries_meaning_stays(text: str) -> None:
+def test_characters_with_meaning_stay(text: str) -> None:
     assert prepared(text, "normalise") == unicodedata.normalize("NFC", text)
 
 
@@ -175,7 +175,7 @@ def test_cleaning_twice_is_cleaning_once(text: str) -> None:
 
 
 @given(st.lists(PIECES, max_size=12).map("".join))
-def test_a_cleaned_text_holds_no_damage(text: str) -> None:
+def test_a_cleaned_text_has_no_damage_left(text: str) -> None:
     once = prepared(text, "normalise")
     assert once == " ".join(once.split())
     assert not set(once) & set("\u200b\ufeff\u00ad\ufe0f\ufe0e")

@@ -41,7 +41,7 @@ def test_a_copy_is_the_same_questionnaire() -> None:
         assert questionnaire.replace() == questionnaire
 
 
-def test_what_the_others_are_compared_with_is_always_included() -> None:
+def test_the_reference_condition_is_always_included() -> None:
     assert MessyQuestionnaire(mitigations="prompt").mitigations == ("none", "prompt")
     assert MultilingualQuestionnaire(mitigations="pin", languages="hindi").languages == ("english", "hindi")
 
@@ -85,7 +85,7 @@ def test_every_field_has_a_help_text(kind: type[Questionnaire]) -> None:
     assert [name for name, field in kind.model_fields.items() if not field.description] == []
 
 
-def test_own_languages_need_the_one_that_they_are_compared_with(tmp_path: Path) -> None:
+def test_a_users_languages_must_include_the_reference_language(tmp_path: Path) -> None:
     own = shutil.copytree(items_module.HERE / "languages", tmp_path / "languages")
     questionnaire = MultilingualQuestionnaire(items=tmp_path, languages=("hindi",))
     assert questionnaire.languages == ("english", "hindi")
@@ -122,7 +122,7 @@ def test_every_item_has_every_condition_once() -> None:
             assert all(part in question.text for part in question.item.protect)
 
 
-def test_the_same_damage_stands_under_every_mitigation() -> None:
+def test_every_mitigation_sees_the_same_damage() -> None:
     texts: dict[tuple[object, ...], dict[str, str]] = {}
     for question in FEW.questions():
         place = (question.item.id, question.condition, question.level, question.protected)
@@ -146,7 +146,7 @@ def test_multilingual_questions_are_parallel() -> None:
     assert pinned.system == system_prompt("multilingual", "pin", pinned.item.target)
 
 
-def test_the_hash_covers_what_is_sent() -> None:
+def test_the_hash_covers_everything_that_is_sent() -> None:
     sha256 = content_sha256(FEW.questions())
     assert content_sha256(FEW.questions()) == sha256
     for change in ({"seed": 1}, {"limit": 2}, {"levels": ("light", "0.2")}):

@@ -375,7 +375,7 @@ def test_number_words_from_0_to_100_in_english_devanagari_and_latin() -> None:
         assert [number.value for number in numbers_in(plain(form))] == [100], form
 
 
-def test_no_two_numbers_are_spelt_alike() -> None:
+def test_no_spelling_stands_for_two_numbers() -> None:
     for forms in (HINDI, ROMANISED):
         sets = [{skeleton(plain(form)) for form in line.split("/")} for line in forms]
         assert [(a & b) for a, b in combinations(sets, 2) if a & b] == []

@@ -79,8 +79,8 @@ class PairedComparison(PairedInterval):
         if self.low == self.high == 0:
             return (
                 f"{self.method} and {self.reference} have the same {name}{self._of_seeds()}, "
-                f"though not the same {self.compared}; what other examples would show cannot be told "
-                f"from these {self._examples()}.{self._caveat()}"
+                f"though not the same {self.compared}; these {self._examples()} do not show what other "
+                f"examples would.{self._caveat()}"
             )
         if self.low <= 0 <= self.high:
             return self._undecided(name)
