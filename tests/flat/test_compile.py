@@ -249,7 +249,9 @@ def test_there_is_no_noise_in_evaluation_nor_in_a_pass_without_gradients(backend
 @BACKENDS
 @pytest.mark.parametrize("armed_first", [False, True])
 @pytest.mark.parametrize("outer", [False, True])
-def test_noise_is_the_same_whether_the_model_is_armed_or_compiled_first(backend: str, armed_first: bool, outer: bool) -> None:
+def test_noise_is_the_same_whether_the_model_is_armed_or_compiled_first(
+    backend: str, armed_first: bool, outer: bool
+) -> None:
     model, x = adapted("ours"), torch.randn(16, INS)
     draws, grads = [], []
     for how in ("eager", "compiled"):

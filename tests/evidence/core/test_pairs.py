@@ -246,7 +246,7 @@ def test_sentence_names_the_groups_where_examples_share_them():
     assert "identical on all 400 test examples in 100 groups in all 3 seeds" in same.sentence()
     wrong, other = np.full((3, 400), 2), np.full((3, 400), 3)
     assert (
-        "from these 400 test examples in 100 groups."
+        "these 400 test examples in 100 groups do not show"
         in compare(labels, wrong, other, groups=groups).sentence()
     )
 
