@@ -31,18 +31,9 @@ def train_everything(loaded: LoadedModel, settings: Settings, seed: int) -> Adap
 
 def our_lora(loaded: LoadedModel, settings: Settings, seed: int, rslora: bool = False) -> AdaptedModel:
     """Train LoRA adapters, the head, and what else the checkpoint lacked; freeze all else."""
-    from lowland.lora import LoRAConfig, add_lora
+    from lowland.lora import add_lora
 
-    config = LoRAConfig(
-        r=settings.rank,
-        alpha=settings.alpha,
-        dropout=settings.dropout,
-        targets=settings.targets,
-        rslora=rslora or settings.rslora,
-        modules_to_save=tuple(loaded.trained_whole),
-        rank_pattern=settings.rank_pattern,
-        alpha_pattern=settings.alpha_pattern,
-    )
+    config = settings.replace(rslora=rslora or settings.rslora).lora_config(loaded.trained_whole)
     return AdaptedModel(add_lora(loaded.model, config, seed=seed))
 
 

@@ -32,7 +32,7 @@ def dora(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     Raises:
         Mistake: if a target or pattern names no layer, or a rank does not fit its layer.
     """
-    names = _target_names(loaded, _lora_config(loaded, settings))
+    names = _target_names(loaded, settings.lora_config(loaded.trained_whole))
     return AdaptedModel(_wrap(loaded, seed, _peft_config(loaded, settings, names, use_dora=True)))
 
 
@@ -48,7 +48,7 @@ def pissa(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     Raises:
         Mistake: as `dora`.
     """
-    config = _lora_config(loaded, settings)
+    config = settings.lora_config(loaded.trained_whole)
     names = _target_names(loaded, config)
     _check_rank_fits_twice(loaded, names, config)
     wrapped = _wrap(loaded, seed, _peft_config(loaded, settings, names, init_lora_weights="pissa"))
@@ -148,20 +148,6 @@ def _peft_config(loaded: LoadedModel, settings: Settings, names: Sequence[str], 
         alpha_pattern=dict(settings.alpha_pattern),
         fan_in_fan_out=_holds_weights_transposed(loaded, names),
         **variant,
-    )
-
-
-def _lora_config(loaded: LoadedModel, settings: Settings) -> LoRAConfig:
-    """Return the config by which our LoRA would adapt the model."""
-    from lowland.lora import LoRAConfig
-
-    return LoRAConfig(
-        r=settings.rank,
-        alpha=settings.alpha,
-        targets=settings.targets,
-        rank_pattern=settings.rank_pattern,
-        alpha_pattern=settings.alpha_pattern,
-        modules_to_save=tuple(loaded.trained_whole),
     )
 
 

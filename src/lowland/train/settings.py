@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -16,6 +17,7 @@ from lowland.lora.config import (
     Alpha,
     AlphaPattern,
     Dropout,
+    LoRAConfig,
     Rank,
     RankPattern,
     Targets,
@@ -61,6 +63,23 @@ class Settings(Asked):
     """strength of Flat-LoRA's noise at the end of training"""
     neftune_alpha: Positive = 5.0
     """alpha, the strength of NEFTune's noise on the embeddings"""
+
+    def lora_config(self, modules_to_save: Sequence[str]) -> LoRAConfig:
+        """Return the config of LoRA adapters with these settings.
+
+        Args:
+            modules_to_save: layers that are trained whole and saved with the adapters.
+        """
+        return LoRAConfig(
+            r=self.rank,
+            alpha=self.alpha,
+            dropout=self.dropout,
+            targets=self.targets,
+            rslora=self.rslora,
+            modules_to_save=tuple(modules_to_save),
+            rank_pattern=self.rank_pattern,
+            alpha_pattern=self.alpha_pattern,
+        )
 
 
 TRAINING = ("epochs", "batch_size", "accumulation", "lr", "weight_decay", "warmup")
