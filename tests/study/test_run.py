@@ -144,9 +144,9 @@ def test_each_run_reads_its_test_sets_once_after_training(
         calls.append(("fitted", job.method.label))
         return fitted
 
-    def counted_test(fitted: Fitted) -> testing.Evaluation:
+    def counted_test(fitted: Fitted, *rest: Any) -> testing.Evaluation:
         calls.append(("test", fitted.job.method.label))
-        return real_test(fitted)
+        return real_test(fitted, *rest)
 
     def counted_encode(job: Job, name: str, *rest: Any) -> Any:
         calls.append((f"read {name}", job.method.label))

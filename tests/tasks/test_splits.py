@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lowland.ground.mistakes import Mistake
 from lowland.tasks.base import Split, TaskData, TaskFields
-from lowland.tasks.readers import read_phrasebank, read_sms
+from lowland.tasks.readers.originals import read_phrasebank, read_sms
 from lowland.tasks.splits import make_splits
 from tests.conftest import table_of
 

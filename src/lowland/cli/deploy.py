@@ -14,8 +14,9 @@ def predict(settings: PredictSettings) -> int:
     """Answer texts with a run, an adapter or a whole model."""
     quiet_libraries()
     from lowland.deploy.predict import predict as answer
+    from lowland.ground.progress import Progress
 
-    answers = answer(settings)
+    answers = answer(settings, Progress(sys.stderr).remark)
     text = answers.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     if settings.out is None:
         print(text, end="")

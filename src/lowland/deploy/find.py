@@ -14,7 +14,8 @@ from lowland.ground.records import RunRecord, read_record
 from lowland.lora.peft_config import TASKS as CLASSES_BY_TASK
 from lowland.lora.peft_config import other_kinds, read_config, read_json
 from lowland.models.find import ModelSource, find_model
-from lowland.models.load import load_tokenizer, read_model_config, token_limit
+from lowland.models.load import load_tokenizer, read_model_config
+from lowland.models.positions import token_limit
 from lowland.tasks.base import Task, TaskFields
 from lowland.tasks.table import task_fields, task_named
 

@@ -23,13 +23,16 @@ from lowland.deploy.find import (
 from lowland.deploy.load import load_adapted, load_with_peft
 from lowland.deploy.settings import PredictSettings
 from lowland.ground.mistakes import Mistake, plural
+from lowland.ground.progress import Remark, no_remark
 from lowland.ground.records import RunRecord
 from lowland.lora import merge_lora
-from lowland.models.load import load_tokenizer, read_model_config, token_limit
+from lowland.models.load import load_tokenizer, read_model_config
+from lowland.models.positions import token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.tasks.base import Batch, Task
-from lowland.tasks.readers import read_columns
+from lowland.tasks.readers.tables import read_columns
 from lowland.tasks.table import TASKS, task_named
+from lowland.tasks.truncation import Truncation, count_truncated
 
 Columns = Mapping[str, Sequence[str]]
 """Inputs by the names of the task's input columns."""
@@ -68,7 +71,7 @@ class Predictor:
         Raises:
             Mistake: if there is no input, or an input has another number of texts than the task reads.
         """
-        return self.predict_columns(self._columns(inputs), batch_size)
+        return self.predict_columns(self.columns(inputs), batch_size)
 
     def predict_columns(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
         """Answer inputs that are held by column; see `predict`."""
@@ -87,7 +90,13 @@ class Predictor:
         ]
         return self.task.decode(np.concatenate(outputs), self.label_names)
 
-    def _columns(self, inputs: Sequence[str] | Sequence[Sequence[str]]) -> Columns:
+    def truncation(self, columns: Columns) -> Truncation:
+        """Count the inputs that are longer than the model reads."""
+        encoded = self.task.encode_inputs(columns, self.tokenizer, self.max_length)
+        return count_truncated(self.task, columns, self.tokenizer, encoded, self.max_length)
+
+    def columns(self, inputs: Sequence[str] | Sequence[Sequence[str]]) -> Columns:
+        """Return inputs by column; see `predict`."""
         names = self.task.input_columns
         rows = [(row,) if isinstance(row, str) else tuple(row) for row in inputs]
         if wrong := [row for row in rows if len(row) != len(names)]:
@@ -111,8 +120,12 @@ def batches(task: Task, columns: Columns, tokenizer: Any, max_length: int, size:
         yield collate(examples)
 
 
-def predict(settings: PredictSettings) -> pd.DataFrame:
+def predict(settings: PredictSettings, remark: Remark = no_remark) -> pd.DataFrame:
     """Answer the texts that the settings name; see `Predictor.predict`.
+
+    Args:
+        settings: the model and the texts.
+        remark: is called with a sentence if texts are longer than the model reads.
 
     Raises:
         Mistake: if the folder holds no model that can answer, or the file holds no texts.
@@ -121,10 +134,14 @@ def predict(settings: PredictSettings) -> pd.DataFrame:
         predictor = load(settings.run, merge=settings.merge)
         width = len(predictor.task.input_columns)
         texts = settings.text
-        return predictor.predict([texts[start : start + width] for start in range(0, len(texts), width)])
-    assert settings.data is not None
-    columns = read_inputs(settings.data, _input_names(settings.run), settings.text_column)
-    return load(settings.run, merge=settings.merge).predict_columns(columns)
+        columns = predictor.columns([texts[start : start + width] for start in range(0, len(texts), width)])
+    else:
+        assert settings.data is not None
+        columns = read_inputs(settings.data, _input_names(settings.run), settings.text_column)
+        predictor = load(settings.run, merge=settings.merge)
+    if sentence := predictor.truncation(columns).sentence(predictor.max_length):
+        remark(sentence)
+    return predictor.predict_columns(columns)
 
 
 def _input_names(folder: Path) -> dict[str, str]:

@@ -18,9 +18,10 @@ from lowland.deploy.merge.proof import TEXT, fingerprints, input_batches, logits
 from lowland.deploy.settings import CheckSettings
 from lowland.lora import LoRAConfig, add_lora, lora_layers
 from lowland.lora.inject import config_of
-from lowland.models.load import LoadedModel, token_limit
+from lowland.models.load import LoadedModel
+from lowland.models.positions import token_limit
 from lowland.tasks.base import Batch
-from lowland.tasks.readers import read_embedded
+from lowland.tasks.readers.originals import read_embedded
 
 TEXTS, TOKENS = 8, 64
 LEARNING_RATE = 1e-3

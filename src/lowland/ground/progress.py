@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 from tqdm import tqdm
@@ -11,6 +12,14 @@ LINES = 10
 """Number of lines at most that report one task where there is no terminal."""
 SECONDS = 2.0
 """Seconds between two of these lines, at least."""
+
+
+Remark = Callable[[str], None]
+"""Receives a sentence that a person should read."""
+
+
+def no_remark(sentence: str) -> None:
+    """Ignore a remark."""
 
 
 class Progress:
@@ -22,6 +31,7 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream
+        self._remarks: set[str] = set()
         self._bar: tqdm[None] | None = None
         self._total = self._done = 0
         self._unit = ""
@@ -36,6 +46,12 @@ class Progress:
         """Print one line."""
         if self.stream is not None:
             print(line, file=self.stream, flush=True)
+
+    def remark(self, sentence: str) -> None:
+        """Print a sentence that a person should read; the same sentence only once."""
+        if sentence not in self._remarks:
+            self._remarks.add(sentence)
+            self.say(f"Beware: {sentence}.")
 
     def begin(self, total: int, *, unit: str = "questions", label: str = "") -> None:
         """Begin a task of `total` steps.

@@ -70,7 +70,8 @@ class RunRecord:
             `method` also with the `label` that reports use; `seed`, `model` and further settings.
         status: "finished" or "failed".
         failure: error message of a failed run.
-        data: source, SHA-256, sizes of the splits, and what else the task says of its data.
+        data: source, SHA-256, sizes of the splits, and what else the task says of its data; `truncated`: by split, the
+            number of examples that are longer than the model reads, and by how much.
         model: name, where it was loaded from, SHA-256 of its weights, class.
         parameters: `trainable`, `total`, `share`.
         scores: for each test set its scores by name, the primary score first.
@@ -79,6 +80,7 @@ class RunRecord:
         environment: versions, processor, cores, threads, device, number format.
         cost: seconds of training and evaluation, peak memory in bytes.
         when: UTC times of start and end.
+        remarks: sentences on what a person should know of the model, the data and the answers.
         version: version of the record format.
     """
 
@@ -95,6 +97,7 @@ class RunRecord:
     environment: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
     when: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
     version: int = RECORD_VERSION
 
     @property

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lowland.ground.mistakes import Mistake, reason_of
+from lowland.models.heads import draw_again, order_rows, output_layer, redrawn_sentence, rows_of_labels
+from lowland.models.padding import settle_padding
 
 
 @dataclass(frozen=True)
@@ -18,11 +20,13 @@ class LoadedModel:
         model: of transformers, in float32.
         fresh_head: names of the head's modules with weights that are not in the checkpoint.
         fresh_backbone: names of such modules outside the head: a pooler, for instance.
+        remarks: sentences on what a user should know of the model.
     """
 
     model: Any
     fresh_head: tuple[str, ...] = ()
     fresh_backbone: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def fresh_modules(self) -> tuple[str, ...]:
@@ -56,18 +60,12 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def token_limit(tokenizer: Any, config: Any, max_length: int) -> int:
-    """Return how many tokens of a text are read: `max_length`, but no more than the model has positions for."""
-    positions = getattr(config, "max_position_embeddings", None) or max_length
-    if config.model_type in ("roberta", "xlm-roberta", "camembert"):
-        positions -= (config.pad_token_id or 0) + 1  # their positions begin after that of padding
-    return int(min(max_length, tokenizer.model_max_length, positions))
-
-
 def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) -> LoadedModel:
     """Load a sequence classifier with one output for each label, in float32.
 
-    Weights that the checkpoint lacks are drawn from torch's global generator.
+    Weights that the checkpoint lacks are drawn from torch's global generator. If the checkpoint is a classifier of the
+    same labels already, its head is kept, with its rows in the order of `label_names`; if of other labels, its output
+    layer is drawn anew, and a remark says so. The model pads as the tokenizer does.
 
     Raises:
         Mistake: if the folder holds no model that can classify sequences, or its weights do not fit its config.
@@ -76,6 +74,9 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
+    from lowland.lora import find_head
+
+    names = read_model_config(folder).id2label
     try:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             folder,
@@ -89,9 +90,12 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise Mistake(f"{folder} holds no model that can classify sequences ({reason_of(error)})") from None
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
-    return _with_fresh_modules(model, loading, folder)
+    loaded = _with_fresh_modules(model, loading, folder)
+    layer = output_layer(model, find_head(model))
+    if layer is not None and f"{layer}.weight" not in loading["missing_keys"]:
+        loaded = _match_head(loaded, layer, names, label_names)
+    remark = settle_padding(model, tokenizer)
+    return replace(loaded, remarks=(*loaded.remarks, *([remark] if remark else [])))
 
 
 def outline_classifier(folder: Path) -> LoadedModel:
@@ -128,6 +132,23 @@ def read_model_config(folder: Path) -> Any:
 def first_names(names: Sequence[str]) -> str:
     """Return the first three names for a message."""
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _match_head(
+    loaded: LoadedModel, layer: str, names: Mapping[int, str], label_names: Sequence[str]
+) -> LoadedModel:
+    """Match the rows of the checkpoint's output layer with the labels by name; draw it anew where the names differ."""
+    rows = rows_of_labels(names, label_names)
+    if rows is not None:
+        order_rows(loaded.model.get_submodule(layer), rows)
+        return loaded
+    if layer not in loaded.fresh_head:  # transformers has drawn it anew where the number of labels differs
+        draw_again(loaded.model, loaded.model.get_submodule(layer))
+    return replace(
+        loaded,
+        fresh_head=tuple(dict.fromkeys((*loaded.fresh_head, layer))),
+        remarks=(*loaded.remarks, redrawn_sentence(names, label_names)),
+    )
 
 
 def _with_fresh_modules(model: Any, loading: Mapping[str, Any], folder: Path) -> LoadedModel:

@@ -47,6 +47,8 @@ def run_study(
     jobs = plan(recipe)
     data, source = jobs[0].data, jobs[0].source
     progress.say(f"data: {_sizes(data)}; model from: {source.origin} ({source.sha256[:12]})")
+    for remark in data.remarks:
+        progress.remark(remark)
     check_methods_fit(jobs)
     return (engine or run_one_after_another)(jobs, fresh, progress)
 
@@ -88,7 +90,7 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
         begun = _begin(job)
         try:
             with store.writing(name) as folder:
-                record = _train_and_test(job, begun, folder, _callbacks(job, progress, label))
+                record = _train_and_test(job, begun, folder, progress, label)
             progress.say(f"{label}: {outcome_of(record)}, {record.cost['train_seconds']:.0f} s")
         except (Mistake, OSError):
             raise
@@ -102,11 +104,17 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
     return store.root / name
 
 
-def _train_and_test(job: Job, begun: RunRecord, folder: Path, callbacks: list[TrainingBar]) -> RunRecord:
+def _train_and_test(job: Job, begun: RunRecord, folder: Path, progress: Progress, label: str) -> RunRecord:
     """Train, test, and write everything into the run's folder."""
-    fitted = fit(job, callbacks)
-    evaluation = test(fitted)
-    record = _finished(begun, fitted, evaluation)
+    remarks = list(job.data.remarks)
+
+    def remark(sentence: str) -> None:
+        remarks.append(sentence)
+        progress.remark(sentence)
+
+    fitted = fit(job, _callbacks(job, progress, label), remark)
+    evaluation = test(fitted, remark)
+    record = replace(_finished(begun, fitted, evaluation), remarks=remarks)
     if job.keep_weights:
         fitted.adapted.save(folder, job.model, fitted.tokenizer)
     write_predictions(folder, evaluation.predictions)
@@ -142,8 +150,10 @@ def _begin(job: Job) -> RunRecord:
 
 
 def _finished(begun: RunRecord, fitted: Fitted, evaluation: Evaluation) -> RunRecord:
+    truncated = {**fitted.truncated, **evaluation.truncated}
     return replace(
         begun,
+        data={**begun.data, "truncated": {name: count.describe() for name, count in truncated.items()}},
         model={**begun.model, "class": fitted.model_class},
         parameters=fitted.parameters,
         scores=evaluation.scores,

@@ -36,7 +36,7 @@ class TaskFields(Asked):
     name: Text
     """the task; `lowland tasks` lists them"""
     data: Text | None = None
-    """a file of data: .csv, .tsv, .jsonl, .parquet, or a data set's original file"""
+    """a file of data: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not, or a data set's original file"""
     test_data: Text | None = None
     """a file that holds the test set, in the same form as `data`"""
     validation_share: Share = 0.1
@@ -91,6 +91,7 @@ class TaskData:
         sha256: hash of all columns and splits, in order: equal data has equal hashes.
         label_names: the classes, sorted; empty for a task without classes.
         dropped: number of rows left out because a later split holds a copy of them.
+        remarks: sentences on what a person should know of the data.
     """
 
     task: str
@@ -99,6 +100,7 @@ class TaskData:
     sha256: str
     label_names: tuple[str, ...] = ()
     dropped: int = 0
+    remarks: tuple[str, ...] = ()
 
     @property
     def test_sets(self) -> tuple[str, ...]:
@@ -198,6 +200,10 @@ class Task(ABC):
     @abstractmethod
     def summarise(self, split: Split, answers: pd.DataFrame) -> dict[str, float]:
         """Return the scores of a whole split by the names in `scores`, in that order."""
+
+    def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:
+        """Return sentences on answers that a person should look at, such as the same answer to every example."""
+        return ()
 
     def predictions(
         self, name: str, split: Split, outputs: npt.NDArray[np.float64], label_names: Sequence[str]

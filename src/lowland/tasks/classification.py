@@ -5,32 +5,54 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import AfterValidator
 
-from lowland.ground.asked import Text
+from lowland.ground.asked import Text, Truth
 from lowland.ground.mistakes import Mistake
 from lowland.models.load import LoadedModel, load_classifier, outline_classifier
 from lowland.tasks.base import Batch, Split, Task, TaskData, TaskFields, Tokenizer
-from lowland.tasks.readers import read_table
+from lowland.tasks.readers.forms import FORMS
+from lowland.tasks.readers.tables import CellMistake, read_table
 from lowland.tasks.splits import make_splits
+
+FEW = 10
+"""Number of examples under which equal answers to all of them say little."""
 
 TablesOfFiles = Callable[[Path, TaskFields], pd.DataFrame]
 FetchedTable = Callable[[], tuple[pd.DataFrame, str]]
 
 
-class TableFields(TaskFields):
+def _one_character(separator: str) -> str:
+    """Return a separator as the character that it stands for."""
+    separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
+    if len(separator) != 1:
+        raise ValueError("be one character, such as ; or |, or tab")
+    return separator
+
+
+class OwnTableFields(TaskFields):
+    """A user's own table with labels."""
+
+    label_column: Text = "label"
+    """the column with the label"""
+    split_column: Text | None = None
+    """a column that says train, validation or test; another name is that of a further test set"""
+    separator: Annotated[Text, AfterValidator(_one_character)] | None = None
+    """what separates the fields of a .csv file; by default it is recognised by the first line"""
+    no_header: Truth = False
+    """the file's first line holds data; its columns are named 1, 2, 3 and so on"""
+
+
+class TableFields(OwnTableFields):
     """A user's own table of texts and labels."""
 
     text_column: Text = "text"
     """the column with the text"""
-    label_column: Text = "label"
-    """the column with the label"""
-    split_column: Text | None = None
-    """a column that says train, validation or test"""
 
 
 @dataclass(frozen=True)
@@ -55,8 +77,20 @@ class Classification(Task):
 
     def load(self, fields: TaskFields) -> TaskData:
         """Read a table and split it, stratified by label."""
-        table, source = self.read_tables(fields)
+        try:
+            table, source = self.read_tables(fields)
+        except CellMistake as mistake:
+            further = self._problems_of_splits(mistake.rest, fields)
+            raise Mistake(*mistake.problems, *further) from None
         return make_splits(table, source, fields, inputs=self.input_columns)
+
+    def _problems_of_splits(self, table: pd.DataFrame, fields: TaskFields) -> Sequence[str]:
+        """Return what keeps a table from being split."""
+        try:
+            make_splits(table, Path(fields.data or "").name, fields, inputs=self.input_columns)
+        except Mistake as mistake:
+            return mistake.problems
+        return ()
 
     def load_model(self, folder: Path, label_names: Sequence[str], tokenizer: Tokenizer) -> LoadedModel:
         """Load a sequence classifier with one output for each label."""
@@ -110,6 +144,16 @@ class Classification(Task):
             "weighted_f1": float(f1_score(labels, predicted, average="weighted", zero_division=0)),
         }
 
+    def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:
+        """Warn if the model gives the same label to all examples, although they have several."""
+        predicted, labels = set(answers["predicted"]), set(split["label"])
+        if len(predicted) > 1 or len(labels) == 1 or len(split) < FEW:
+            return ()
+        return [
+            f"every example is answered '{predicted.pop()}': the model has learned nothing that tells the labels"
+            " apart. Try a higher lr or more epochs, and see whether the rarer labels have enough examples"
+        ]
+
     def read_tables(self, fields: TaskFields) -> tuple[pd.DataFrame, str]:
         """Return the table that the fields ask for, and its source.
 
@@ -125,7 +169,7 @@ class Classification(Task):
         if fields.test_data is not None:
             raise Mistake("test_data is given without data; name the file to train on with --data")
         if self.fetch is None:
-            raise Mistake(f"task {self.name} needs a file: --data FILE (.csv, .tsv, .jsonl or .parquet)")
+            raise Mistake(f"task {self.name} needs a file: --data FILE ({', '.join(FORMS)})")
         return self.fetch()
 
 
@@ -138,9 +182,19 @@ class TableClassification(Classification):
 def read_own_table(path: Path, fields: TaskFields) -> pd.DataFrame:
     """Read a user's table with the columns that the fields name."""
     assert isinstance(fields, TableFields)
-    return read_table(
-        path, {"text": fields.text_column, "label": fields.label_column, "split": fields.split_column}
-    )
+    return read_own(path, fields, {"text": fields.text_column})
+
+
+def read_own(path: Path, fields: OwnTableFields, texts: Mapping[str, str]) -> pd.DataFrame:
+    """Read a user's table of texts with labels.
+
+    Args:
+        path: the file.
+        fields: the names of the other columns, and the form of the file.
+        texts: from input columns to their names in the file.
+    """
+    wanted = {**texts, "label": fields.label_column, "split": fields.split_column}
+    return read_table(path, wanted, separator=fields.separator, header=not fields.no_header)
 
 
 def _read_files(read: TablesOfFiles, fields: TaskFields) -> tuple[pd.DataFrame, str]:

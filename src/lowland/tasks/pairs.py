@@ -14,21 +14,17 @@ from lowland.ground.asked import Text
 from lowland.ground.mistakes import Mistake
 from lowland.models.hub import hub_reachable
 from lowland.tasks.base import TaskFields
-from lowland.tasks.classification import Classification
-from lowland.tasks.readers import hub_errors, read_original_table, read_table
+from lowland.tasks.classification import Classification, OwnTableFields, read_own
+from lowland.tasks.readers.originals import hub_errors, read_original_table
 
 
-class PairFields(TaskFields):
+class PairFields(OwnTableFields):
     """A user's own table of pairs and labels."""
 
     first_column: Text = "first"
     """the column with the first text of a pair"""
     second_column: Text = "second"
     """the column with the second text of a pair"""
-    label_column: Text = "label"
-    """the column with the label"""
-    split_column: Text | None = None
-    """a column that says train, validation or test"""
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,7 @@ class TablePairs(Pairs):
 def read_own_pairs(path: Path, fields: TaskFields) -> pd.DataFrame:
     """Read a user's table with the columns that the fields name."""
     assert isinstance(fields, PairFields)
-    texts = {"first": fields.first_column, "second": fields.second_column}
-    return read_table(path, {**texts, "label": fields.label_column, "split": fields.split_column})
+    return read_own(path, fields, {"first": fields.first_column, "second": fields.second_column})
 
 
 def read_mrpc(path: Path, fields: object = None) -> pd.DataFrame:

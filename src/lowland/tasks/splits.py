@@ -11,6 +11,7 @@ import pandas as pd
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.rng import stream_seed
 from lowland.tasks.base import TEST, TRAIN, VALIDATION, Split, TaskData, TaskFields
+from lowland.tasks.labels import canonical_labels, case_remarks, label_problems, rare_problems
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), TRAIN),
@@ -41,6 +42,7 @@ def make_splits(
         Mistake: naming what is wrong with the table.
     """
     table, dropped = _clean(table, source, inputs), 0
+    remarks = (*case_remarks(table["label"]), *copy_remarks(table, inputs))
     seed, share = fields.split_seed, fields.validation_share
     if "split" in table.columns:
         named = table["split"].str.strip()
@@ -54,6 +56,8 @@ def make_splits(
     if VALIDATION not in set(table["split"]):
         table = _hold_out(table, VALIDATION, share, seed, source, inputs, least=2)
     _check_splits(table, source, (TRAIN, VALIDATION, TEST))
+    if problems := rare_problems(table["label"], source):
+        raise Mistake(*problems)
     if "group" not in table.columns:
         same = _same_example(table, inputs)
         table = table.assign(group=same.groupby(same).ngroup().astype(str))
@@ -64,6 +68,7 @@ def make_splits(
         sha256=_fingerprint(table, inputs),
         label_names=tuple(sorted(set(table["label"]))),
         dropped=dropped,
+        remarks=remarks,
     )
 
 
@@ -90,16 +95,27 @@ def _clean(table: pd.DataFrame, source: str, inputs: Sequence[str]) -> pd.DataFr
                 f"{source} has {plural(int(blank.sum()), 'row')} without a {column}, the first is row {row};"
                 " fill them in or remove them"
             )
+    table = table.assign(label=canonical_labels(table["label"]))
     table = table.astype({name: str for name in table.columns}).reset_index(drop=True)
-    if table["label"].nunique() < 2:
-        raise Mistake(
-            f"{source} has one label only, {table['label'].iloc[0]!r}; a classifier needs at least two"
-        )
-    if table["label"].nunique() > max(2, len(table) // 3):
-        raise Mistake(
-            f"{source} has {table['label'].nunique()} labels in {len(table)} rows; is the label column the right one?"
-        )
+    if problems := label_problems(table["label"], source):
+        raise Mistake(*problems)
     return table
+
+
+def copy_remarks(table: pd.DataFrame, inputs: Sequence[str]) -> list[str]:
+    """Return a sentence on examples that occur more than once with different labels, if there are any."""
+    labels = table["label"].groupby(_same_example(table, inputs))
+    conflicts = labels.nunique()
+    conflicts = conflicts[conflicts > 1]
+    if conflicts.empty:
+        return []
+    rows = labels.size()[conflicts.index].sum()
+    example = table.loc[_same_example(table, inputs) == conflicts.index[0]]
+    text = " | ".join(example[name].iloc[0] for name in inputs)
+    return [
+        f"{plural(len(conflicts), 'example')} ({rows:,} rows) occur with different labels, such as {text[:60]!r} with"
+        f" {' and '.join(sorted(set(example['label'])))}; a model cannot learn both"
+    ]
 
 
 def _hold_out(

@@ -16,7 +16,7 @@ from lowland.tasks.pairs import (
     read_own_pairs,
     read_rte,
 )
-from lowland.tasks.readers import (
+from lowland.tasks.readers.originals import (
     phrasebank_from_hub,
     read_embedded,
     read_phrasebank,
@@ -46,7 +46,7 @@ TASKS: dict[str, Task] = {
         ),
         TableClassification(
             "classification",
-            "your own texts: --data FILE --text-column NAME --label-column NAME (.csv, .tsv, .jsonl, .parquet)",
+            "your own texts: --data FILE --text-column NAME --label-column NAME (.csv, .jsonl, .parquet, .xlsx, …)",
             read=read_own_table,
         ),
         Pairs(

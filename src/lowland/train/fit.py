@@ -14,12 +14,15 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import stream_seed, untouched_generators
 from lowland.lora import count_parameters
 from lowland.models.formats import answer_in_fp32, hold_base_in
-from lowland.models.load import LoadedModel, load_tokenizer, read_model_config, token_limit
+from lowland.models.load import LoadedModel, load_tokenizer, read_model_config
+from lowland.models.positions import token_limit
 from lowland.models.quantised import quantised_with
 from lowland.tasks.base import TRAIN, VALIDATION, Split
+from lowland.tasks.truncation import Truncation, count_truncated
 from lowland.train.adapted import AdaptedModel
 from lowland.train.cost import Meter
 from lowland.train.job import Job
@@ -48,6 +51,7 @@ class Fitted:
         validation: scores on the validation set after the last epoch, and the loss.
         parameters: counts `trainable` and `total`, and `share`.
         cost: `train_seconds` and `peak_bytes`.
+        truncated: by split, how many examples are longer than `max_length`.
     """
 
     job: Job
@@ -59,6 +63,7 @@ class Fitted:
     validation: dict[str, float]
     parameters: dict[str, float]
     cost: dict[str, float]
+    truncated: dict[str, Truncation]
 
     @property
     def model_class(self) -> str:
@@ -66,7 +71,7 @@ class Fitted:
         return type(self.adapted.base_model).__name__
 
 
-def fit(job: Job, callbacks: Sequence[TrainerCallback] = ()) -> Fitted:
+def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no_remark) -> Fitted:
     """Train one model, and evaluate it on the validation set after each epoch.
 
     The global generators (Python's, NumPy's, torch's) are restored afterwards.
@@ -74,6 +79,7 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = ()) -> Fitted:
     Args:
         job: what is asked.
         callbacks: further callbacks for the Trainer, to show progress, for instance.
+        remark: is called with a sentence on whatever a person should know of the model or the data.
 
     Raises:
         Mistake: if the method does not fit the model.
@@ -81,9 +87,11 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = ()) -> Fitted:
     """
     tokenizer = load_tokenizer(job.source.folder)
     with untouched_generators(), TemporaryDirectory() as scratch:
-        adapted = _adapt(job, tokenizer)
+        adapted = _adapt(job, tokenizer, remark)
         max_length = token_limit(tokenizer, adapted.base_model.config, job.max_length)
         train, validation = (encode(job, name, tokenizer, max_length) for name in (TRAIN, VALIDATION))
+        if sentence := (train.truncation + validation.truncation).sentence(max_length):
+            remark(f"training and validation: {sentence}")
         trainer = _trainer(job, adapted, tokenizer, train, validation, scratch, callbacks)
         with Meter() as meter:
             trainer.train()
@@ -98,6 +106,7 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = ()) -> Fitted:
         validation=_last_validation(trainer.state.log_history, job.task.scores),
         parameters={"trainable": counts.trainable, "total": counts.total, "share": counts.share},
         cost={"train_seconds": meter.seconds, "peak_bytes": meter.peak_bytes},
+        truncated={TRAIN: train.truncation, VALIDATION: validation.truncation},
     )
 
 
@@ -128,7 +137,8 @@ def encode(job: Job, name: str, tokenizer: Any, max_length: int) -> EncodedSplit
     """Encode a split of the job's data."""
     task, split = job.task, job.data.splits[name]
     inputs = task.encode_inputs(split.columns, tokenizer, max_length)
-    return EncodedSplit(inputs, task.targets(split, job.data))
+    truncation = count_truncated(task, split.columns, tokenizer, inputs, max_length)
+    return EncodedSplit(inputs, task.targets(split, job.data), truncation)
 
 
 class StopOnDivergence(TrainerCallback):
@@ -141,10 +151,12 @@ class StopOnDivergence(TrainerCallback):
                 raise Diverged(f"{name} is {logs[name]} at step {state.global_step}; a smaller lr may help")
 
 
-def _adapt(job: Job, tokenizer: Any) -> AdaptedModel:
+def _adapt(job: Job, tokenizer: Any, remark: Remark) -> AdaptedModel:
     """Load the model and adapt it as the method asks, in the job's number format."""
     torch.manual_seed(stream_seed(job.seed, "head"))
     loaded: LoadedModel = job.task.load_model(job.source.folder, job.data.label_names, tokenizer)
+    for sentence in loaded.remarks:
+        remark(sentence)
     adapted = job.method.method.adapt(loaded, job.settings, job.seed)
     if job.dtype == "bf16":
         answer_in_fp32(adapted.base_model)

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from lowland.tasks.truncation import Truncation
 from lowland.train.adapted import ParameterGroups
 
 
@@ -21,10 +22,13 @@ class EncodedSplit(Dataset[dict[str, Any]]):
     Args:
         inputs: by name, a list for each example: `input_ids`, `attention_mask` and the like.
         targets: what the model should answer, one for each example.
+        truncation: how many examples are longer than the model reads.
     """
 
-    def __init__(self, inputs: Mapping[str, Sequence[list[int]]], targets: Sequence[Any]) -> None:
-        self.inputs, self.targets = inputs, targets
+    def __init__(
+        self, inputs: Mapping[str, Sequence[list[int]]], targets: Sequence[Any], truncation: Truncation
+    ) -> None:
+        self.inputs, self.targets, self.truncation = inputs, targets, truncation
 
     def __len__(self) -> int:
         return len(self.targets)

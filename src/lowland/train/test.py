@@ -9,8 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import untouched_generators
+from lowland.tasks.truncation import Truncation
 from lowland.train.fit import Diverged, Fitted, encode
+from lowland.train.paired import EncodedSplit
 
 
 @dataclass(frozen=True)
@@ -21,24 +24,33 @@ class Evaluation:
         scores: by test set, the task's scores.
         predictions: a row for each test example (`lowland.ground.records.PREDICTION_COLUMNS`, then the task's own).
         seconds: that testing took.
+        truncated: by test set, how many examples are longer than the model reads.
     """
 
     scores: dict[str, dict[str, float]]
     predictions: pd.DataFrame
     seconds: float
+    truncated: dict[str, Truncation]
 
 
-def test(fitted: Fitted) -> Evaluation:
+def test(fitted: Fitted, remark: Remark = no_remark) -> Evaluation:  # noqa: PT028 - not a test
     """Answer all test sets of the job's data.
 
     The global generators are restored afterwards.
+
+    Args:
+        fitted: the model.
+        remark: is called with a sentence on whatever a person should know of the answers.
 
     Raises:
         Diverged: if an output is not finite.
     """
     job, started = fitted.job, time.perf_counter()
     with untouched_generators():
-        outputs = {name: _outputs(fitted, name) for name in job.data.test_sets}
+        encoded = {
+            name: encode(job, name, fitted.tokenizer, fitted.max_length) for name in job.data.test_sets
+        }
+        outputs = {name: _outputs(fitted, split) for name, split in encoded.items()}
     seconds = time.perf_counter() - started
     scores, tables = {}, []
     for name, output in outputs.items():
@@ -46,12 +58,18 @@ def test(fitted: Fitted) -> Evaluation:
         table = job.task.predictions(name, split, output, job.data.label_names)
         scores[name] = job.task.summarise(split, table)
         tables.append(table)
-    return Evaluation(scores, pd.concat(tables, ignore_index=True), seconds)
+        for sentence in (
+            encoded[name].truncation.sentence(fitted.max_length),
+            *job.task.remarks(split, table),
+        ):
+            if sentence:
+                remark(f"{name}: {sentence}")
+    truncated = {name: split.truncation for name, split in encoded.items()}
+    return Evaluation(scores, pd.concat(tables, ignore_index=True), seconds, truncated)
 
 
-def _outputs(fitted: Fitted, name: str) -> npt.NDArray[np.float64]:
+def _outputs(fitted: Fitted, encoded: EncodedSplit) -> npt.NDArray[np.float64]:
     """Return the model's outputs for a split: logits (n, labels) for classification."""
-    encoded = encode(fitted.job, name, fitted.tokenizer, fitted.max_length)
     outputs = fitted.trainer.outputs(encoded)
     if not np.isfinite(outputs).all():
         raise Diverged("the trained model answers with numbers that are not finite; a smaller lr may help")

@@ -43,7 +43,7 @@ from lowland.models.quantised import (
     rounds_inputs,
 )
 from lowland.tasks.base import VALIDATION
-from lowland.tasks.readers import read_embedded
+from lowland.tasks.readers.originals import read_embedded
 from lowland.tasks.table import load_data
 
 DTYPES: Mapping[str, torch.dtype] = {

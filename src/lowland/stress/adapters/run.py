@@ -217,6 +217,9 @@ def _ask_all(test: StressTest, beside: Path, progress: Progress) -> list[pd.Data
 def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress) -> pd.DataFrame:
     """Return one run's answers; after the first batches, report how long this run and the others will take."""
     predictor = load(run.folder)
+    columns = {str(name): list(inputs[name]) for name in inputs}
+    if sentence := predictor.truncation(columns).sentence(predictor.max_length):
+        progress.remark(sentence)
     started, enough = time.perf_counter(), min(SAMPLE, len(inputs))
     done_before = 0
 

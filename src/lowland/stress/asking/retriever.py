@@ -15,7 +15,8 @@ from torch.nn.functional import normalize
 
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
-from lowland.models.load import load_tokenizer, token_limit
+from lowland.models.load import load_tokenizer
+from lowland.models.positions import token_limit
 from lowland.stress.asking.settings import RETRIEVER
 from lowland.stress.questions.items import Fact, content_hash, facts
 

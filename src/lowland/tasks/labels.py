@@ -1,0 +1,96 @@
+"""Labels: one class has one spelling, and what looks like a mistake in them is said."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+LARGEST_SHARE = 0.2
+"""Number of classes, as a share of the rows, above which a column holds ids or numbers rather than labels."""
+
+
+def canonical_labels(cells: Iterable[Any]) -> list[str]:
+    """Return labels as text, with one spelling for each class.
+
+    Text is normalised to NFC, and spaces at its ends are removed. Spellings of one number (1 and 1.0, but not 01) and
+    of one truth value (true, True) are one class; its name is the most frequent spelling, of equally frequent ones the
+    shortest.
+
+    Example:
+        >>> canonical_labels([1, 1.0, "1 ", "01", True, "true", "no"])
+        ['1', '1', '1', '01', 'True', 'True', 'no']
+    """
+    labels = [_as_text(cell) for cell in cells]
+    spellings: dict[Any, Counter[str]] = {}
+    for label in labels:
+        spellings.setdefault(_meaning(label), Counter())[label] += 1
+    name_of = {
+        meaning: min(counts, key=lambda label: (-counts[label], len(label)))
+        for meaning, counts in spellings.items()
+    }
+    return [name_of[_meaning(label)] for label in labels]
+
+
+def case_remarks(labels: Iterable[str]) -> list[str]:
+    """Return a sentence for each group of labels that differ in case alone, with their counts."""
+    counts = Counter(labels)
+    groups: dict[str, list[str]] = {}
+    for label in sorted(counts):
+        groups.setdefault(label.casefold(), []).append(label)
+    return [
+        f"the labels {' and '.join(f'{label!r} ({counts[label]:,} rows)' for label in group)} differ in case alone, and"
+        " are classes of their own; spell them alike if they are one"
+        for group in groups.values()
+        if len(group) > 1
+    ]
+
+
+def label_problems(labels: Iterable[str], source: str) -> list[str]:
+    """Return sentences on labels that cannot be learned: one class only, or as many as ids have."""
+    counts = Counter(labels)
+    rows = counts.total()
+    if len(counts) < 2:
+        return [f"{source} has one label only, {next(iter(counts))!r}; a classifier needs at least two"]
+    if len(counts) > max(2, LARGEST_SHARE * rows):
+        return [
+            f"{source} has {len(counts)} labels in {rows} rows; is the label column the right one? It holds"
+            f" {_examples(list(counts))}. Numbers to be predicted are not labels, and neither are ids"
+        ]
+    return []
+
+
+def rare_problems(labels: Iterable[str], source: str) -> list[str]:
+    """Return a sentence on labels of one row only, which cannot be both trained on and tested."""
+    rare = [label for label, count in Counter(labels).items() if count < 2]
+    if not rare:
+        return []
+    return [
+        f"{source}: {_examples(rare)} {'has' if len(rare) == 1 else 'have'} one row only; every label needs at least"
+        " two, to be trained on and tested"
+    ]
+
+
+def _as_text(cell: Any) -> str:
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    return unicodedata.normalize("NFC", str(cell)).strip()
+
+
+def _meaning(label: str) -> Any:
+    """Return what equal classes have in common: a number's value, a truth value's name, else the spelling."""
+    if label.casefold() in ("true", "false"):
+        return label.casefold(), "truth value"
+    digits = label.lstrip("+-").partition(".")[0]
+    if digits.isdecimal() and digits.isascii() and (digits == "0" or not digits.startswith("0")):
+        try:
+            return Decimal(label), "number"
+        except InvalidOperation:
+            return label
+    return label
+
+
+def _examples(labels: list[str]) -> str:
+    return ", ".join(repr(label) for label in labels[:3]) + (", …" if len(labels) > 3 else "")

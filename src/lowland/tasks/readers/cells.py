@@ -1,0 +1,47 @@
+"""Cells of a table: which can be a text or a label, and what is wrong with the others."""
+
+from __future__ import annotations
+
+import math
+import re
+from numbers import Number
+from typing import Any
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def problem_with_text(cell: Any) -> str | None:
+    """Return what keeps a cell from being a text, as the end of the sentence "the text …"; None if nothing does."""
+    if _is_missing(cell):
+        return "is missing or empty"
+    if not isinstance(cell, str):
+        return f"is {_kind_of(cell)}; it must be text"
+    if SURROGATE.search(cell):
+        return "holds half of a character (a lone surrogate), which cannot be stored; repair or remove it"
+    return None
+
+
+def problem_with_label(cell: Any) -> str | None:
+    """Return what keeps a cell from being a label, as `problem_with_text`; numbers and truth values can be labels."""
+    if isinstance(cell, str) or _is_missing(cell):
+        return problem_with_text(cell)
+    if not isinstance(cell, Number):  # NumPy's numbers and truth values count
+        return f"is {_kind_of(cell)}; it must be text, a number, true or false"
+    return None if math.isfinite(float(cell)) else "is not finite"  # type: ignore[arg-type]
+
+
+def _is_missing(cell: Any) -> bool:
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return True
+    return type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _kind_of(cell: Any) -> str:
+    """Return the kind of a cell in a user's words."""
+    if isinstance(cell, bool):
+        return "a truth value"
+    if isinstance(cell, Number):
+        return "a number"
+    kinds = {"dict": "an object", "bytes": "bytes", "ndarray": "a list", "tuple": "a list", "list": "a list"}
+    name = type(cell).__name__
+    return kinds.get(name, f"a {name}")

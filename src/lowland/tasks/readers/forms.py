@@ -1,0 +1,266 @@
+"""Forms of tables: .csv, .tsv, .jsonl, .json, .parquet and .xlsx, as they are or compressed, to rows of cells."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from lowland.ground.mistakes import Mistake, reason_of
+
+FORMS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+"""Separators that are recognised in a .csv file, the usual one first."""
+LARGEST_CELL = 2**31 - 1
+"""Number of characters; the csv module's own limit of 131,072 is less than a long document."""
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A file's cells as they stand there.
+
+    Attributes:
+        path: the file.
+        rows: the cells; column names are text.
+        unit: what `numbers` count.
+        numbers: the place of each row in the file, from 1 on; a header counts.
+        separator: between the cells of a .csv or .tsv file, else "".
+    """
+
+    path: Path
+    rows: pd.DataFrame
+    unit: Literal["line", "row"]
+    numbers: list[int]
+    separator: str = ""
+
+    def place(self, row: int) -> str:
+        """Return the place of a row in words, as "line 12"."""
+        return f"{self.unit} {self.numbers[row]}"
+
+
+def read_form(path: Path, *, separator: str | None = None, header: bool = True) -> RawTable:
+    """Read a table of any form.
+
+    Args:
+        path: the file; its ending says the form.
+        separator: between the cells of a .csv file; None recognises it by the first line.
+        header: whether the first line names the columns; without it, the columns are named 1, 2, 3 and so on.
+
+    Raises:
+        Mistake: if the file cannot be read.
+    """
+    form = form_of(path)
+    if form == ".parquet":
+        return _read_parquet(path)
+    if form == ".xlsx":
+        return _read_xlsx(path, header)
+    text = read_text(path, "utf-8-sig")
+    if form in (".jsonl", ".json"):
+        return _read_array(path, text) if text.lstrip().startswith("[") else _read_json_lines(path, text)
+    return _read_separated(path, text, "\t" if form == ".tsv" else separator, header)
+
+
+def form_of(path: Path) -> str:
+    """Return the ending that says a file's form, in lower case and without that of a compression.
+
+    Raises:
+        Mistake: if it is none of `FORMS`.
+    """
+    name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    form = name.suffix.lower()
+    if form not in FORMS:
+        raise Mistake(
+            f"{path} has an unknown ending; expected one of {', '.join(FORMS)}, as it is or compressed"
+            f" ({', '.join(COMPRESSED)})"
+        )
+    return form
+
+
+def read_text(path: Path, encoding: str) -> str:
+    """Return a file's text, decompressed.
+
+    Raises:
+        Mistake: if there is no such file, it is empty, or it cannot be decoded.
+    """
+    content = _read_bytes(path)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        name = encoding.upper().removesuffix("-SIG")
+        raise Mistake(f"{path} is not {name} (byte {error.start}); save it as {name} and try again") from None
+    if not text.strip():
+        raise Mistake(f"the data file {path} is empty")
+    return text
+
+
+def _read_bytes(path: Path) -> bytes:
+    """Return a file's bytes, decompressed according to its ending."""
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise Mistake(f"the data file {path} {what}; name a file")
+    if path.stat().st_size == 0:
+        raise Mistake(f"the data file {path} is empty")
+    content = path.read_bytes()
+    decompress = COMPRESSED.get(path.suffix.lower())
+    if decompress is None:
+        return content
+    try:
+        return decompress(content)
+    except ImportError:
+        raise Mistake(
+            f"{path} is compressed by Zstandard; run pip install zstandard, or decompress it"
+        ) from None
+    except Exception as error:  # a damaged archive makes its reader raise errors of many kinds
+        raise Mistake(f"{path} cannot be decompressed ({reason_of(error)})") from None
+
+
+def _unzip(content: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        (name,) = archive.namelist()  # several files: which one is not said
+        return archive.read(name)
+
+
+def _decompress_zstandard(content: bytes) -> bytes:
+    import zstandard
+
+    parts = []
+    while content:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        parts.append(frame.decompress(content))
+        if not frame.eof:
+            raise EOFError("the file ends in the middle")
+        content = frame.unused_data
+    return b"".join(parts)
+
+
+COMPRESSED: Mapping[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+    ".zst": _decompress_zstandard,
+    ".zip": _unzip,
+}
+"""Functions that decompress a file, by its ending."""
+
+
+def _read_parquet(path: Path) -> RawTable:
+    content = _read_bytes(path)
+    try:
+        table = pd.read_parquet(io.BytesIO(content))
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{path} cannot be read as parquet ({error})") from None
+    table = table.set_axis([str(name) for name in table.columns], axis=1)
+    return RawTable(path, table.astype(object), "row", list(range(1, len(table) + 1)))
+
+
+def _read_xlsx(path: Path, header: bool) -> RawTable:
+    content = _read_bytes(path)
+    try:
+        table = pd.read_excel(io.BytesIO(content), header=0 if header else None, dtype=object)
+    except ImportError:
+        raise Mistake(
+            f'{path} needs one more package; run pip install "lowland[excel]", or save it as .csv'
+        ) from None
+    except Exception as error:  # a damaged archive makes its reader raise errors of many kinds
+        raise Mistake(f"{path} cannot be read as .xlsx ({reason_of(error)})") from None
+    names = [str(name) if header else str(int(name) + 1) for name in table.columns]
+    first = 2 if header else 1
+    return RawTable(path, table.set_axis(names, axis=1), "row", list(range(first, first + len(table))))
+
+
+def _read_array(path: Path, text: str) -> RawTable:
+    """Read one JSON array of objects."""
+    try:
+        rows = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise Mistake(f"{path} cannot be read as a JSON array ({error})") from None
+    if wrong := [number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)]:
+        raise Mistake(f'{path}, row {wrong[0]}: expected an object such as {{"text": …, "label": …}}')
+    return RawTable(path, _table_of(rows), "row", list(range(1, len(rows) + 1)))
+
+
+def _read_json_lines(path: Path, text: str) -> RawTable:
+    """Read a JSON object from each line that is not empty."""
+    rows, numbers = [], []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise Mistake(f"{path}, line {number}: cannot be read as JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise Mistake(f'{path}, line {number}: expected an object such as {{"text": …, "label": …}}')
+        rows.append(row)
+        numbers.append(number)
+    return RawTable(path, _table_of(rows), "line", numbers)
+
+
+def _table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the rows as a table whose cells are the objects that JSON gave."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names}
+    return pd.DataFrame(cells, dtype=object)
+
+
+def _read_separated(path: Path, text: str, separator: str | None, header: bool) -> RawTable:
+    """Read a .csv file with the usual quotes, or a .tsv file, in which quotes mean nothing."""
+    separator = separator or _separator_of(text)
+    quoting: Literal[0, 3] = (
+        csv.QUOTE_NONE if separator == "\t" and ".tsv" in path.name.lower() else csv.QUOTE_MINIMAL
+    )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True)
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    before = 0
+    try:
+        with _large_cells():
+            for row in reader:
+                number, before = before + 1, reader.line_num
+                if not row:
+                    continue
+                if rows and len(row) != len(rows[0]):
+                    name = SEPARATORS.get(separator, repr(separator))
+                    raise Mistake(
+                        f"{path}, line {number}: {len(row)} fields, where the first line has {len(rows[0])}; the fields"
+                        f" are separated by {name}: put a text that holds one in quotes, or name another separator"
+                    )
+                rows.append(row)
+                numbers.append(number)
+    except csv.Error as error:
+        raise Mistake(f"{path}, line {reader.line_num}: {error}") from None
+    names = rows[0] if header else [str(number) for number in range(1, len(rows[0]) + 1)]
+    if len(set(names)) < len(names):
+        raise Mistake(f"{path}: two columns of one name in {', '.join(names)}")
+    first = 1 if header else 0
+    return RawTable(
+        path, pd.DataFrame(rows[first:], columns=names, dtype=object), "line", numbers[first:], separator
+    )
+
+
+def _separator_of(text: str) -> str:
+    """Return the separator that occurs most often in the first line, outside quotes; a comma if none does."""
+    line = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").split("\n", 1)[0])
+    return max(SEPARATORS, key=line.count)
+
+
+@contextmanager
+def _large_cells() -> Iterator[None]:
+    """Let the csv module read cells of any length."""
+    before = csv.field_size_limit(LARGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

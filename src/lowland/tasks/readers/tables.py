@@ -1,0 +1,127 @@
+"""A user's own table: the columns that were asked for, with everything that is wrong with their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from lowland.ground.mistakes import Mistake, one_of, plural
+from lowland.tasks.readers.cells import problem_with_label, problem_with_text
+from lowland.tasks.readers.forms import RawTable, read_form
+
+LABELS = ("label", "split")
+"""Columns of names, which may be numbers and truth values, too; all others hold text."""
+
+
+class CellMistake(Mistake):
+    """Mistake in some cells of a table.
+
+    Attributes:
+        rest: the columns that were asked for, without the rows with mistakes, to look for further ones.
+    """
+
+    def __init__(self, *problems: str, rest: pd.DataFrame) -> None:
+        super().__init__(*problems)
+        self.rest = rest
+
+
+def read_table(
+    path: Path, wanted: Mapping[str, str | None], *, separator: str | None = None, header: bool = True
+) -> pd.DataFrame:
+    """Read some columns of a user's table; see `read_form` for its forms.
+
+    Args:
+        path: the file, in UTF-8 if it is text.
+        wanted: from a column's name in the result to its name in the file; None leaves it out.
+        separator: between the cells of a .csv file; None recognises it.
+        header: whether the first line names the columns.
+
+    Raises:
+        Mistake: if the file cannot be read, a column is missing, or two are the same.
+        CellMistake: if cells hold neither text nor labels; a sentence for each kind of problem.
+    """
+    named = {role: name for role, name in wanted.items() if name is not None}
+    table = read_form(path, separator=separator, header=header)
+    if problems := _column_problems(table, named, header):
+        raise Mistake(*problems)
+    columns = pd.DataFrame({role: table.rows[name] for role, name in named.items()})
+    problems, wrong_rows = _cell_problems(table, named)
+    if problems:
+        raise CellMistake(*problems, rest=columns.drop(index=sorted(wrong_rows)).reset_index(drop=True))
+    return columns
+
+
+def read_columns(
+    path: Path, wanted: Mapping[str, str], *, separator: str | None = None, header: bool = True
+) -> dict[str, list[str]]:
+    """Read columns of texts from a user's table, in order.
+
+    Args:
+        path: the file.
+        wanted: from a column's name in the result to its name in the file.
+        separator: as `read_table`.
+        header: as `read_table`.
+
+    Raises:
+        Mistake: as `read_table`, and if the file holds no rows.
+    """
+    table = read_table(path, wanted, separator=separator, header=header)
+    if table.empty:
+        raise Mistake(f"{path} holds no rows")
+    return {role: list(table[role]) for role in wanted}
+
+
+def _column_problems(table: RawTable, named: Mapping[str, str], header: bool) -> list[str]:
+    """Return sentences on columns that are missing or asked for twice."""
+    columns = [str(name) for name in table.rows.columns]
+    problems = []
+    role_of: dict[str, str] = {}
+    for role, name in named.items():
+        if (other := role_of.setdefault(name, role)) != role and "split" not in (role, other):
+            problems.append(f"{other}_column and {role}_column are both {name!r}; they must differ")
+    missing = [role for role, name in named.items() if name not in columns]
+    problems += [f"{table.path}: {one_of(f'{role} column', named[role], columns)}" for role in missing]
+    if missing and header and table.unit == "line":
+        problems[-1] += "; if the file has no header, add --no-header and name columns by number, as 1"
+    label = named.get("label")
+    if header and not missing and label is not None and _is_own_value(table, label):
+        first = ", ".join(columns)
+        problems.append(
+            f"{table.path} seems to have no header: its first line ({first[:60]}) holds the label '{label}'; add"
+            " --no-header and name columns by number, as --label-column 2"
+        )
+    return problems
+
+
+def _is_own_value(table: RawTable, name: str) -> bool:
+    """Whether a column's name occurs among its cells, in a row that does not repeat the whole header."""
+    header = tuple(str(column) for column in table.rows.columns)
+    same = [number for number, cell in enumerate(table.rows[name]) if isinstance(cell, str) and cell == name]
+    return any(tuple(map(str, table.rows.iloc[number])) != header for number in same)
+
+
+def _cell_problems(table: RawTable, named: Mapping[str, str]) -> tuple[list[str], set[int]]:
+    """Return a sentence for each column and kind of problem, and the rows that have one."""
+    problems: list[str] = []
+    wrong_rows: set[int] = set()
+    for role, name in named.items():
+        check = problem_with_label if role in LABELS else problem_with_text
+        kinds: dict[str, list[int]] = {}
+        for number, cell in enumerate(table.rows[name]):
+            if (problem := check(cell)) is not None:
+                kinds.setdefault(problem, []).append(number)
+        for problem, rows in kinds.items():
+            wrong_rows.update(rows)
+            count = plural(len(rows), "row")
+            if problem == "is missing or empty":
+                problems.append(
+                    f"{table.path} has {count} without a {role}, the first is {table.place(rows[0])};"
+                    " fill them in or remove them"
+                )
+            else:
+                problems.append(
+                    f"{table.path}, {table.place(rows[0])}: the {role} {problem} ({count} of the kind)"
+                )
+    return problems, wrong_rows

@@ -1,0 +1,77 @@
+"""Texts that are longer than a model reads: how many are cut, and how much of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from lowland.tasks.base import Task, Tokenizer
+
+WORTH_SAYING = 0.01
+"""Share of cut inputs above which a person should know of it."""
+UNLIMITED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """Inputs that were cut off.
+
+    Attributes:
+        inputs: number of all inputs.
+        cut: number of those that were cut.
+        tokens_lost: number of tokens that were cut from all of them.
+        longest: number of tokens of the longest input, uncut; 0 if none was cut.
+    """
+
+    inputs: int = 0
+    cut: int = 0
+    tokens_lost: int = 0
+    longest: int = 0
+
+    def __add__(self, other: Truncation) -> Truncation:
+        return Truncation(
+            self.inputs + other.inputs,
+            self.cut + other.cut,
+            self.tokens_lost + other.tokens_lost,
+            max(self.longest, other.longest),
+        )
+
+    def describe(self) -> dict[str, int]:
+        """Return the entry for a record: plain values."""
+        return asdict(self)
+
+    def sentence(self, max_length: int) -> str | None:
+        """Return a sentence if more than `WORTH_SAYING` of the inputs were cut."""
+        if self.cut <= WORTH_SAYING * self.inputs:
+            return None
+        return (
+            f"{self.cut:,} of {self.inputs:,} inputs ({self.cut / self.inputs:.0%}) are longer than {max_length} tokens"
+            f" and were cut; the longest has {self.longest:,}. A larger max_length reads more of them"
+        )
+
+
+def count_truncated(
+    task: Task,
+    columns: Mapping[str, Sequence[str]],
+    tokenizer: Tokenizer,
+    encoded: Mapping[str, Sequence[Sequence[int]]],
+    max_length: int,
+) -> Truncation:
+    """Count the inputs that an encoding has cut.
+
+    Args:
+        task: that encoded the inputs.
+        columns: the input columns, n values each.
+        tokenizer: of the encoding.
+        encoded: the encoded inputs.
+        max_length: number of tokens after which they were cut.
+    """
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    full = [number for number, length in enumerate(lengths) if length >= max_length]
+    if not full:
+        return Truncation(len(lengths))
+    again = {name: [columns[name][number] for number in full] for name in task.input_columns}
+    whole = [len(ids) for ids in task.encode_inputs(again, tokenizer, UNLIMITED)["input_ids"]]
+    longer = [length for length in whole if length > max_length]
+    lost = sum(longer) - max_length * len(longer)
+    return Truncation(len(lengths), len(longer), lost, max(longer, default=0))
