@@ -372,7 +372,7 @@ def test_predict_reports_its_mistakes(lowland: Run, tmp_path: Path, texts: Path)
     (tmp_path / "blank.jsonl").write_text('{"text": "a"}\n{"text": null}\n')
     code, _, err = lowland("predict", str(tmp_path), "--data", str(tmp_path / "blank.jsonl"))
     assert code == 2
-    assert "no text in 1 rows, the first is row 2" in err
+    assert "has 1 row without a text, the first is line 2" in err
 
 
 def test_only_our_own_messages_are_printed(tmp_path: Path, tiny_model: Path) -> None:

@@ -58,6 +58,29 @@ def test_an_empty_list_of_texts_is_refused(run: Path) -> None:
         load(run).predict([])
 
 
+@pytest.mark.parametrize(
+    ("inputs", "problems"),
+    [
+        ("the firm gains", ["the inputs are the text 'the firm gains'; give a list of texts"]),
+        (["a", ""], ["input 2: the text is missing or empty"]),
+        (
+            ["a", 3, None],
+            ["input 2: the text is a number; it must be text", "input 3: the text is missing or empty"],
+        ),
+        ([b"a"], ["input 1: the text is bytes"]),
+        ([{"role": "user"}], ["input 1: the text is an object"]),
+        (["cut \udcff"], ["input 1: the text holds half of a character"]),
+        ([["a", "b"]], ["an input has 2 texts, and the task classification reads text"]),
+    ],
+)
+def test_inputs_that_are_not_texts_are_refused(run: Path, inputs: list[Any], problems: list[str]) -> None:
+    with pytest.raises(Mistake) as caught:
+        load(run).predict(inputs)
+    assert len(caught.value.problems) == len(problems)
+    for actual, start in zip(caught.value.problems, problems, strict=True):
+        assert actual.startswith(start)
+
+
 def test_another_base_model_is_refused(run: Path, tiny_model: Path) -> None:
     if read_record(run).method == "full":
         pytest.skip("a full run brings its own weights")

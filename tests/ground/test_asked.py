@@ -95,6 +95,7 @@ def problems(**values: Any) -> tuple[str, ...]:
         ({"fast": 1}, "fast is 1; it must be true or false"),
         ({"name": " "}, "name is ' '; it must be text that is not empty"),
         ({"name": 3}, "name is 3; it must be text that is not empty"),
+        ({"name": "a\udcff"}, "name is 'a\\udcff'; it must be text in UTF-8"),
         ({"words": []}, "words is []; it must not be empty"),
         ({"words": ["a", ""]}, "words holds ''; each value must be text that is not empty"),
         ({"ranks": 3}, "ranks is 3; it must be a mapping"),

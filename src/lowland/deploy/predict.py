@@ -30,6 +30,7 @@ from lowland.models.load import load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.tasks.base import Batch, Task
+from lowland.tasks.readers.cells import problem_with_text
 from lowland.tasks.readers.tables import read_columns
 from lowland.tasks.table import TASKS, task_named
 from lowland.tasks.truncation import Truncation, count_truncated
@@ -69,7 +70,7 @@ class Predictor:
             The input columns, then `label` and `p_<label>` for each label, a row for each text.
 
         Raises:
-            Mistake: if there is no input, or an input has another number of texts than the task reads.
+            Mistake: if there is no input, or an input has another number of texts than the task reads, or is not text.
         """
         return self.predict_columns(self.columns(inputs), batch_size)
 
@@ -97,13 +98,25 @@ class Predictor:
 
     def columns(self, inputs: Sequence[str] | Sequence[Sequence[str]]) -> Columns:
         """Return inputs by column; see `predict`."""
+        if isinstance(inputs, str):
+            raise Mistake(
+                f"the inputs are the text {inputs[:40]!r}; give a list of texts, as [{inputs[:40]!r}]"
+            )
         names = self.task.input_columns
-        rows = [(row,) if isinstance(row, str) else tuple(row) for row in inputs]
+        rows = [tuple(row) if isinstance(row, list | tuple) else (row,) for row in inputs]
         if wrong := [row for row in rows if len(row) != len(names)]:
             raise Mistake(
                 f"an input has {plural(len(wrong[0]), 'text')}, and the task {self.task.name} reads {', '.join(names)};"
                 f" give {plural(len(names), 'text')} for each example"
             )
+        problems = [
+            f"input {number}: the {name} {problem}"
+            for number, row in enumerate(rows, start=1)
+            for name, text in zip(names, row, strict=True)
+            if (problem := problem_with_text(text)) is not None
+        ]
+        if problems:
+            raise Mistake(*problems)
         return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 

@@ -53,6 +53,10 @@ def _number(value: Any) -> Any:
 def _text(value: Any) -> Any:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("be text that is not empty")
+    if any(
+        "\ud800" <= character <= "\udfff" for character in value
+    ):  # half of a character, or a byte of the shell
+        raise ValueError("be text in UTF-8")
     return value
 
 

@@ -63,7 +63,12 @@ def holding_up_sentence(difference: AdapterDifference) -> str:
         f" p {p_value(difference.p_holm)} (Holm)"
     )
     if not interval.over_seeds:
-        basis += "; over test texts alone, other seeds may differ"
+        runs = f"the run of {difference.method} loses {100 * abs(interval.difference):.1f} points"
+        less = "less" if interval.difference >= 0 else "more"
+        return (
+            f"Under {under}, {runs} {less} than the run of {difference.reference} ({basis}; over test texts alone)."
+            " One seed says nothing of the methods; test several to compare them."
+        )
     if interval.low <= 0 <= interval.high or not difference.p_holm <= 1 - interval.level:
         methods = f"{difference.method} or {difference.reference}"
         amount = f"{signed(interval.difference)} points ({basis})"

@@ -69,7 +69,11 @@ class PairedComparison(PairedInterval):
     is_share: bool
 
     def sentence(self) -> str:
-        """Return one or two plain sentences that claim what the interval allows, and no more."""
+        """Return one or two plain sentences that claim what the interval allows, and no more.
+
+        With one seed, they speak of the two runs. Runs of one method differ from seed to seed, so that one run of each
+        says nothing of the methods.
+        """
         if self.identical:
             return (
                 f"The {self.compared} of {self.method} and {self.reference} are identical on all "
@@ -82,6 +86,8 @@ class PairedComparison(PairedInterval):
                 f"though not the same {self.compared}; these {self._examples()} do not show what other "
                 f"examples would.{self._caveat()}"
             )
+        if not self.over_seeds:
+            return self._of_two_runs(name)
         if self.low <= 0 <= self.high:
             return self._undecided(name)
         sign = 1.0 if self.difference > 0 else -1.0
@@ -90,17 +96,24 @@ class PairedComparison(PairedInterval):
         return (
             f"{self.method} is {'better' if sign > 0 else 'worse'} than {self.reference} in {name} "
             f"by {difference}{self._unit()} ({self._basis(low, high)})."
+        )
+
+    def _of_two_runs(self, name: str) -> str:
+        difference, low, high = self._numbers([self.difference, self.low, self.high])
+        sign = "" if difference.startswith("-") else "+"
+        verdict = "could differ by that much by chance" if self.low <= 0 <= self.high else "differ"
+        return (
+            f"With seed {self.seeds[0]}, the run of {self.method} scores {sign}{difference}{self._unit()} in {name} "
+            f"against the run of {self.reference} ({self._basis(low, high)}): the two runs {verdict}."
             f"{self._caveat()}"
         )
 
     def _undecided(self, name: str) -> str:
         difference, low, high = self._numbers([self.difference, self.low, self.high])
         sign = "" if difference.startswith("-") else "+"
-        runs = "These runs do" if self.over_seeds else "One run of each does"
         return (
-            f"{runs} not show a difference in {name} between {self.method} and {self.reference}: "
-            f"{sign}{difference}{self._unit()} ({self._basis(low, high)}). {self._power()}"
-            f"{'' if self.over_seeds else '; other seeds may differ'}."
+            f"These runs do not show a difference in {name} between {self.method} and {self.reference}: "
+            f"{sign}{difference}{self._unit()} ({self._basis(low, high)}). {self._power()}."
         )
 
     def _power(self) -> str:
@@ -127,7 +140,9 @@ class PairedComparison(PairedInterval):
         return f"{self.n_examples} test examples{groups}"
 
     def _caveat(self) -> str:
-        return "" if self.over_seeds else " Other seeds may differ."
+        return (
+            "" if self.over_seeds else " One seed says nothing of the methods; train several to compare them."
+        )
 
     def _of_seeds(self) -> str:
         return f" in all {len(self.seeds)} seeds" if self.over_seeds else " with 1 seed"
