@@ -97,6 +97,11 @@ def adalora() -> nn.Module:
     return of_tuner(AdaLoraConfig(target_modules=TARGETS, total_step=10, init_r=3))
 
 
+def replace_forward(module: Any) -> None:
+    real = module.forward
+    module.forward = lambda x: 2 * real(x)
+
+
 NONE = r"has no LoRA layers to perturb; adapt it first, with add_lora\(model, config\)"
 HOOKS = "up cannot get noise: its base layer has hooks"
 OFFLOADED = "up cannot get noise: its weight is offloaded; load the whole model to one device"
@@ -122,6 +127,8 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "forward pre-hook": (with_base(lambda base: base.register_forward_pre_hook(print), peft_lora), HOOKS),
     "backward hook": (with_base(lambda base: base.register_full_backward_hook(print)), HOOKS),
     "backward pre-hook": (with_base(lambda base: base.register_full_backward_pre_hook(print)), HOOKS),
+    "replaced forward": (with_base(replace_forward), "up cannot get noise: its forward method was replaced"),
+    "replaced forward, PEFT": (with_base(replace_forward, peft_lora), "its forward method was replaced"),
     "trained": (
         with_base(lambda base: base.weight.requires_grad_()),
         "up cannot .* its base layer is trained; .* freeze it",

@@ -13,8 +13,9 @@ from lowland.flat.checks import check_can_be_armed, layers_to_perturb
 from lowland.flat.config import FlatConfig, FlatOptions, warn_of_much_noise
 from lowland.flat.layers import arm_linear
 from lowland.flat.linear import PerturbedLinear
-from lowland.flat.perturbed import ForwardPassGate
+from lowland.flat.perturbed import ArmedModel, ForwardPassGate
 from lowland.flat.vectors import PerturbedNorm, arm_norms
+from lowland.flat.watch import Watch
 from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream_seed
 
@@ -47,10 +48,7 @@ class Noise:
     ) -> None:
         self.config, self.total_steps = config, total_steps
         gate = ForwardPassGate(always_open=in_every_pass)
-        self._hooks = [
-            model.register_forward_pre_hook(gate.enter),
-            model.register_forward_hook(gate.leave, always_call=True),
-        ]
+        self._model: ArmedModel | None = ArmedModel.arm(model, gate)
         layers = without_wrappers(layers_to_perturb(model, config.layers))
         self.layers: dict[str, PerturbedLinear] = {
             name: arm_linear(layer, gate) for name, layer in layers.items()
@@ -58,6 +56,7 @@ class Noise:
         self.norms: dict[str, PerturbedNorm] = {}
         if config.vectors:
             self.norms = without_wrappers(arm_norms(model, gate))
+        self._watch = Watch(model, config, self.layers)
 
     def sigma(self, step: int, progress: float | None = None) -> float:
         """Return the noise's strength at optimizer step t of T: rho · schedule(t / T), or 0 in a step without noise.
@@ -92,7 +91,11 @@ class Noise:
             step: t, counted from 0.
             micro: number of the micro-batch that begins, from 0; used only with redraw="micro-batch".
             progress: see `sigma`.
+
+        Raises:
+            Mistake: as `sigma`, or if adapters or hooks were added or activated after arming that arming would refuse.
         """
+        self._watch.look()
         sigma, config = self.sigma(step, progress), self.config
         if sigma == 0:
             self.end_step()
@@ -115,11 +118,11 @@ class Noise:
 
     def disarm(self) -> None:
         """Turn the layers back into what they were before arming."""
-        for hook in self._hooks:
-            hook.remove()
         for module in (*self.layers.values(), *self.norms.values()):
             module.disarm()
-        self.layers, self.norms, self._hooks = {}, {}, []
+        if self._model is not None:
+            self._model.disarm()
+        self.layers, self.norms, self._model = {}, {}, None
 
     def __enter__(self) -> Noise:
         return self

@@ -15,7 +15,7 @@ from lowland.flat.layers import PERTURBED_CLASSES, class_name
 from lowland.flat.linear import base_of
 from lowland.flat.perturbed import Perturbed
 from lowland.ground.mistakes import Mistake, one_of
-from lowland.lora.bases import why_not
+from lowland.lora.bases import forward_is_replaced, why_not
 from lowland.lora.targets import is_meant
 
 PEFT_TESTED = ("0.18", "0.22")
@@ -75,7 +75,7 @@ def check_can_be_armed(model: nn.Module, config: FlatConfig, total_steps: int | 
         )
     problems += _parallelism_problems(model)
     for name, layer in layers.items():
-        if reason := _why_not(model, name, layer):
+        if reason := reason_without_noise(model, name, layer):
             problems.append(f"{name} cannot get noise: {reason}")
             break  # the other layers are usually alike: one sentence is enough
     if problems:
@@ -102,8 +102,8 @@ def _class_of(layer: nn.Module) -> str:
     return class_name(layer.plain if isinstance(layer, Perturbed) else type(layer))
 
 
-def _why_not(model: nn.Module, name: str, layer: nn.Module) -> str | None:
-    """Return the reason why a layer cannot be armed, or None."""
+def reason_without_noise(model: nn.Module, name: str, layer: nn.Module) -> str | None:
+    """Return the reason why a layer cannot get noise, or None."""
     if (name_of_class := _class_of(layer)) not in PERTURBED_CLASSES:
         return f"noise on {name_of_class} is not supported; name other layers with layers=..., or use LoRA"
     base: Any = base_of(layer)
@@ -114,6 +114,8 @@ def _why_not(model: nn.Module, name: str, layer: nn.Module) -> str | None:
         return "DeepSpeed ZeRO-3 holds its weight in parts; train with ZeRO-2, DDP or FSDP2"
     if hasattr(base, "_hf_hook") or hasattr(layer, "_hf_hook") or weight.is_meta:
         return "its weight is offloaded; load the whole model to one device"
+    if forward_is_replaced(base) or forward_is_replaced(layer):
+        return "its forward method was replaced, which the product with the perturbed weight would skip; restore it"
     if isinstance(weight, DTensor) and not _is_under_fsdp2(model, name):
         return "its weight is sharded for tensor parallelism; train with DDP or FSDP2"
     if base._forward_pre_hooks or base._forward_hooks or base._backward_hooks or base._backward_pre_hooks:

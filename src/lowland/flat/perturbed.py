@@ -1,7 +1,8 @@
-"""Mix-in for modules under noise: in which forward passes the noise acts, and how a module is armed and disarmed.
+"""Mix-ins for an armed model and its modules: in which forward passes noise acts, and how a module is armed.
 
 A module is armed by a change of its class to a subclass of that class (`module.__class__ = ...`), and disarmed by a
-change back. There is no wrapper and no replaced method, so names, saving, merging and copying work as before.
+change back. There is no wrapper, no hook and no replaced method, so names, saving, merging and copying work as before.
+A copy or a pickle of an armed module is one of the module without noise.
 """
 
 from __future__ import annotations
@@ -29,29 +30,18 @@ class ForwardPassGate:
     entered_with_grad: bool = False
     always_open: bool = False
 
-    def enter(self, model: nn.Module, inputs: Any) -> None:
-        """Note at the model's entry whether gradients are enabled: a forward pre-hook of the whole model."""
-        self.entered_with_grad = torch.is_grad_enabled()
 
-    def leave(self, model: nn.Module, inputs: Any, output: Any) -> None:
-        """Note that the forward pass has ended: a forward hook of the whole model."""
-        self.entered_with_grad = False
+class Armed(nn.Module):
+    """Mix-in for a module of an armed model; in the method resolution order it stands before the module's own class.
 
-
-class Perturbed(nn.Module):
-    """Mix-in for a module under noise; in the method resolution order it stands before the module's own class.
-
-    Noise acts in a pass that trains: the module is in training mode, its adapter is active and not merged, and
-    gradients are enabled, or were enabled at the model's entry.
+    The armed class has the name of the module's own class: it is shown, and found by its name, as before.
     """
 
     plain: ClassVar[type[nn.Module]]
-    """The module's class without noise."""
-    added_attributes: ClassVar[tuple[str, ...]] = ("_gate", "_noise", "_noise_of_forward")
+    """The module's class before arming."""
+    added_attributes: ClassVar[tuple[str, ...]] = ("_gate",)
     """Names of the attributes that arming adds. Disarming removes them; copies and pickles leave them out."""
     _gate: ForwardPassGate
-    _noise: Any  # each subclass names the type
-    _noise_of_forward: Any
 
     @classmethod
     def arm(cls, module: nn.Module, gate: ForwardPassGate) -> Self:
@@ -64,13 +54,61 @@ class Perturbed(nn.Module):
 
     def start_noiseless(self, gate: ForwardPassGate) -> None:
         """Set the attributes named in `added_attributes`. There is no noise until the first draw."""
-        self._gate, self._noise, self._noise_of_forward = gate, None, None
+        self.__dict__["_gate"] = gate  # a compiled model would pass an assignment on to the model inside
 
     def disarm(self) -> None:
         """Restore the module's own class, and remove all that arming added."""
         for name in self.added_attributes:
             self.__dict__.pop(name, None)
-        self.__class__ = self.plain  # type: ignore[assignment]  # a base class of this one
+        self.__class__ = _disarmed_class(type(self))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Copy and pickle the module as it was before arming; lowland is not needed to open the pickle."""
+        added = {name for cls in type(self).__mro__ for name in cls.__dict__.get("added_attributes", ())}
+        state = {name: value for name, value in self.__dict__.items() if name not in added}
+        plain = self.plain
+        while issubclass(plain, Armed):  # a model that is a perturbed layer itself is armed twice
+            plain = plain.plain
+        return object.__new__, (plain,), state
+
+
+class ArmedModel(Armed):
+    """Mix-in for a whole model under noise: notes at each call whether gradients are enabled."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the model, with the gate open while it runs if gradients are enabled."""
+        gate: ForwardPassGate = self.__dict__["_gate"]
+        gate.entered_with_grad = torch.is_grad_enabled()
+        try:
+            return super().__call__(*args, **kwargs)
+        finally:
+            gate.entered_with_grad = False
+
+
+class Perturbed(Armed):
+    """Mix-in for a module under noise.
+
+    Noise acts in a pass that trains: the module is in training mode, its adapter is active and not merged, and
+    gradients are enabled, or were enabled at the model's entry.
+    """
+
+    added_attributes: ClassVar[tuple[str, ...]] = ("_gate", "_noise", "_noise_of_forward")
+    _noise: Any  # each subclass names the type
+    _noise_of_forward: Any
+
+    def start_noiseless(self, gate: ForwardPassGate) -> None:
+        """Set the attributes named in `added_attributes`. There is no noise until the first draw."""
+        super().start_noiseless(gate)
+        self._noise, self._noise_of_forward = None, None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        if "plain" not in cls.__dict__ and hasattr(
+            cls, "plain"
+        ):  # fully_shard makes a subclass of each module's class
+            raise RuntimeError(
+                f"{cls.plain.__name__} is armed; shard the model first (fully_shard), and arm it then"
+            )
+        super().__init_subclass__(**options)
 
     @property
     def drawn_noise(self) -> Any:
@@ -109,27 +147,18 @@ class Perturbed(nn.Module):
             self._noise_of_forward = noise
         return noise
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        if "plain" not in cls.__dict__ and hasattr(
-            cls, "plain"
-        ):  # fully_shard makes a subclass of each module's class
-            raise RuntimeError(
-                f"{cls.plain.__name__} is armed; shard the model first (fully_shard), and arm it then"
-            )
-        super().__init_subclass__(**options)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Copy and pickle the module as it is without noise."""
-        state = {name: value for name, value in self.__dict__.items() if name not in self.added_attributes}
-        return _new_instance, (self.plain,), state
+def _disarmed_class(armed: Any) -> Any:
+    """Return the class without the mix-in. A class that fully_shard has put before the armed one stays."""
+    if "plain" in vars(armed):
+        return armed.plain
+    bases = tuple(base.plain if "plain" in vars(base) else base for base in armed.__bases__)
+    own = {name: value for name, value in vars(armed).items() if name not in ("__dict__", "__weakref__")}
+    return type(armed.__name__, bases, own)
 
 
 @functools.cache
 def _armed_class(perturbed: Any, plain: Any) -> Any:
-    """Return the subclass of both, made once for each pair."""
-    return type(f"Flat{plain.__name__}", (perturbed, plain), {"plain": plain})
-
-
-def _new_instance(plain: Any) -> Any:
-    """Return an instance without state, for copy and pickle to fill."""
-    return plain.__new__(plain)
+    """Return the subclass of both, made once for each pair, under the name of the module's own class."""
+    names = {"__module__": plain.__module__, "__qualname__": plain.__qualname__}
+    return type(plain.__name__, (perturbed, plain), {"plain": plain, **names})

@@ -124,6 +124,12 @@ def why_not(base: nn.Module) -> str | None:
     return why_not_its_weight_alone(base)
 
 
+def forward_is_replaced(module: nn.Module) -> bool:
+    """Return whether somebody has put another forward method on this instance, as accelerate's hooks do."""
+    own = vars(module).get("forward")
+    return own is not None and getattr(own, "__func__", None) is not type(module).forward
+
+
 def is_repacked(base: nn.Module) -> bool:
     """Return whether bitsandbytes has repacked a 4-bit weight for inference on processors with AVX512-BF16."""
     state = getattr(getattr(base, "weight", None), "quant_state", None)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from lowland.lora.bases import Linear, adapter_place, keep_readable, shape_of
+from lowland.lora.bases import Linear, adapter_place, forward_is_replaced, keep_readable, shape_of
 from lowland.lora.fused import WeightNoise, adapted_product
 from lowland.lora.layer import LoRALayer, Origin
 
@@ -102,10 +102,10 @@ class LoRALinear(LoRALayer):
     def calls_base(self) -> bool:
         """Whether the base layer must be called, rather than its weight be read.
 
-        This is so if the base has hooks, which fetch offloaded or sharded weights, or if its own parameters are
-        trained, whose gradients come from autograd.
+        This is so if the base has hooks, which fetch offloaded or sharded weights, if its forward method was replaced,
+        or if its own parameters are trained, whose gradients come from autograd.
         """
         base = self.base
-        forward = base._forward_pre_hooks or base._forward_hooks or hasattr(base, "_hf_hook")
+        forward = base._forward_pre_hooks or base._forward_hooks or forward_is_replaced(base)
         hooks = forward or base._backward_pre_hooks or base._backward_hooks
         return bool(hooks) or any(parameter.requires_grad for parameter in base.parameters(recurse=False))

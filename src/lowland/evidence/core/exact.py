@@ -117,5 +117,3 @@ def mcnemar_of_correct(correct: Truths, correct_reference: Truths) -> McNemar:
     c = int((correct_reference & ~correct).sum())
     p = float(stats.binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
     return McNemar(only_method=b, only_reference=c, p=p)
-
-

@@ -1,0 +1,66 @@
+"""Watch over an armed model: adapters and hooks that change after arming are noticed at the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from torch import nn
+
+from lowland.flat.checks import layers_to_perturb, reason_without_noise
+from lowland.flat.config import FlatConfig
+from lowland.flat.linear import base_of
+from lowland.flat.perturbed import Perturbed
+from lowland.ground.mistakes import Mistake
+from lowland.lora.bases import forward_is_replaced
+
+
+class Watch:
+    """Looks whether an armed model is still one that arming would accept.
+
+    A look costs about a microsecond for each module; everything is checked again only if something has changed.
+
+    Args:
+        model: the armed model.
+        config: config of the noise.
+        layers: the armed layers, by name.
+    """
+
+    def __init__(self, model: nn.Module, config: FlatConfig, layers: Mapping[str, nn.Module]) -> None:
+        self._model, self._config, self._layers = model, config, layers
+        self._seen = self._state()
+
+    def look(self) -> None:
+        """Check the model again if it has changed since the last look.
+
+        Raises:
+            Mistake: if a layer was adapted after arming, or cannot get noise any more.
+        """
+        state = self._state()
+        if state == self._seen:
+            return
+        problems = []
+        for name, layer in layers_to_perturb(self._model, self._config.layers).items():
+            if not isinstance(layer, Perturbed):
+                problems.append(f"{name} was adapted after the model was armed, and gets no noise")
+            elif reason := reason_without_noise(self._model, name, layer):
+                problems.append(f"{name} cannot get noise any more: {reason}")
+        if problems:
+            raise Mistake(f"{problems[0]}; disarm the model, and arm it when its adapters are complete")
+        self._seen = state
+
+    def _state(self) -> Hashable:
+        """Return what changes when adapters or hooks are added, removed or activated."""
+        return sum(1 for _ in self._model.modules()), tuple(map(_state_of, self._layers.values()))
+
+
+def _state_of(layer: Any) -> Hashable:
+    base = base_of(layer)
+    hooks = (base._forward_pre_hooks, base._forward_hooks, base._backward_pre_hooks, base._backward_hooks)
+    return (
+        id(base),
+        any(hooks),
+        forward_is_replaced(base) or forward_is_replaced(layer),
+        tuple(getattr(layer, "active_adapters", ())),
+        len(getattr(layer, "lora_variant", ())),
+    )
