@@ -35,7 +35,7 @@ from lowland.tasks.table import load_data, task_fields
 from lowland.train.job import Job
 
 torch.set_num_threads(1)  # the models here are tiny
-gc.freeze()  # what the imports made need not be looked through at every collection
+gc.freeze()  # collections need not visit the objects of the imports
 
 GOOD, BAD, FILL = ("rises", "gains", "wins"), ("falls", "loses", "fails"), ("the firm", "its unit", "a bank")
 
@@ -70,7 +70,7 @@ def bert_config(**changes: int) -> BertConfig:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a whole tiny encoder and its tokenizer, as the hub would give it."""
+    """A folder with a tiny encoder and its tokenizer, like one from the hub."""
     folder = tmp_path_factory.mktemp("model") / "tiny-bert"
     words = [
         "[PAD]",
@@ -95,10 +95,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def table_of(copies: int = 12) -> pd.DataFrame:
     """Texts with two labels that a tiny model can learn, each text once."""
     rows = [
-        (f"{who} {verb} {'again ' * n}".strip(), label)
+        (f"{subject} {verb} {'again ' * n}".strip(), label)
         for verbs, label in ((GOOD, "good"), (BAD, "bad"))
         for verb in verbs
-        for who in FILL
+        for subject in FILL
         for n in range(copies)
     ]
     return pd.DataFrame(rows, columns=["text", "label"])
@@ -120,14 +120,14 @@ def lowland(
     from lowland.cli.main import main
 
     def run(verb: str, *options: str, small: bool = True) -> tuple[int, str, str]:
-        given = [verb, *options]
+        arguments = [verb, *options]
         if small and verb in ("compare", "train"):
             for name, value in (("--task", "classification"), ("--data", texts), ("--model", tiny_model)):
-                given += [] if name in options else [name, str(value)]
+                arguments += [] if name in options else [name, str(value)]
             for name, value in (("--epochs", 2), ("--lr", 0.01), ("--rank", 4), ("--out", tmp_path / "runs")):
-                given += [] if name in options else [name, str(value)]
+                arguments += [] if name in options else [name, str(value)]
         try:
-            code = main(given)
+            code = main(arguments)
         except SystemExit as stop:
             code = int(stop.code or 0)
         out, err = capsys.readouterr()
@@ -138,7 +138,7 @@ def lowland(
 
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
-    """A file of the public data sets; the test skips, naming it, where it is not there."""
+    """A file of the public data sets; if it is missing, the test is skipped with the file's name."""
 
     def find(name: str) -> Path:
         root = os.environ.get("LOWLAND_DATA")
@@ -152,7 +152,7 @@ def shared_data() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module")
 def fast_collection() -> None:
-    """Exempt living objects from garbage collection: statsmodels collects at each correction, which visits them all."""
+    """Exempt living objects from garbage collection: statsmodels collects at each correction."""
     gc.collect()
     gc.freeze()
 
@@ -165,12 +165,12 @@ def data(texts: Path) -> TaskData:
 
 @pytest.fixture
 def source(tiny_model: Path) -> ModelSource:
-    """The tiny model, found."""
+    """The tiny model as a source."""
     return find_model(str(tiny_model))
 
 
 def job_of(method: str, data: TaskData, source: ModelSource, seed: int = 42, **changes: object) -> Job:
-    """A job for a method on these data and this model, in fp32 where nothing else is asked for."""
+    """A job for a method on these data and this model, in fp32 by default."""
     values = {"task": "classification", "dtype": "fp32", "out": "runs", **changes}
     own = values.pop("own", None)
     recipe = Recipe(**{**values, "methods": [{method: own} if own else method]})

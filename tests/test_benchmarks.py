@@ -1,4 +1,4 @@
-"""The benchmarks run, and say what they measured on; how fast anything is, no test can say."""
+"""The benchmarks run and record the machine; no test checks speed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.stress.asking.support import INSPECTS, own_machine
 
-pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
+pytestmark = [pytest.mark.filterwarnings(pattern) for pattern in INSPECTS]
 __all__ = ["own_machine"]
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -28,19 +28,19 @@ def contest(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def run(name: str, out: Path, *options: str, monkeypatch: pytest.MonkeyPatch) -> dict:
     monkeypatch.setattr(sys, "argv", [name, "--shapes", "tiny", "--rounds", "2", "--out", str(out), *options])
     import_module(name).main()
-    found: dict = json.loads(out.read_text())
-    assert found["environment"]["torch"]
-    assert len(found["code"]["source_sha256"]) == 64
-    return found
+    report: dict = json.loads(out.read_text())
+    assert report["environment"]["torch"]
+    assert len(report["code"]["source_sha256"]) == 64
+    return report
 
 
 def test_step_time(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = run("step_time", tmp_path / "a.json", "--dtype", "fp32", "bf16", monkeypatch=monkeypatch)
-    assert [row["dtype"] for row in found["rows"]] == ["fp32", "bf16"]
-    for row in found["rows"]:
+    report = run("step_time", tmp_path / "a.json", "--dtype", "fp32", "bf16", monkeypatch=monkeypatch)
+    assert [row["dtype"] for row in report["rows"]] == ["fp32", "bf16"]
+    for row in report["rows"]:
         assert row["ratio_to_peft"]["peft"] == 1
         assert row["ratio_to_peft"].keys() == contest.CONTESTANTS.keys()
-        assert all(len(one) == 2 for one in row["seconds"].values())
+        assert all(len(times) == 2 for times in row["seconds"].values())
 
 
 def test_inference(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,8 +50,8 @@ def test_inference(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_memory_of_one_contestant(contest: ModuleType) -> None:
-    found = import_module("memory")._one("lora", "tiny", "fp32", 0.1, keep=False)
-    assert found["peak"] > found["step"] >= 0
+    measured = import_module("memory")._one("lora", "tiny", "fp32", 0.1, keep=False)
+    assert measured["peak"] > measured["step"] >= 0
 
 
 def test_contestants_match_their_names(contest: ModuleType) -> None:
@@ -59,14 +59,18 @@ def test_contestants_match_their_names(contest: ModuleType) -> None:
 
     shape = contest.SHAPES["tiny"]
     trained = {
-        name: [key for key, one in make(shape, "fp32", 0.0).named_parameters() if one.requires_grad]
+        name: [
+            key for key, parameter in make(shape, "fp32", 0.0).named_parameters() if parameter.requires_grad
+        ]
         for name, make in contest.CONTESTANTS.items()
     }
     assert len(trained["lora"]) == len(trained["peft"]) == 12  # A and B of six layers
     assert len(trained["frozen base"]) == 1
     assert len(trained["full"]) > 20
     held = contest.lora(shape, "bf16", 0.0)
-    assert {one.dtype for key, one in held.named_parameters() if "lora_" in key} == {torch.float32}
+    assert {parameter.dtype for key, parameter in held.named_parameters() if "lora_" in key} == {
+        torch.float32
+    }
     assert held.encoder.layer[0].output.dense.base.weight.dtype == torch.bfloat16
 
 
@@ -74,20 +78,22 @@ def test_a_ratio_is_the_median_of_the_rounds_own(contest: ModuleType) -> None:
     seconds = {"a": [1.0, 2.0, 30.0], "b": [2.0, 4.0, 30.0]}
     assert contest.ratios(seconds, "a") == {"a": 1.0, "b": 2.0}
     calls: list[str] = []
-    found = contest.in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
+    timings = contest.in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
     assert [sorted(calls[i : i + 2]) for i in range(0, 8, 2)] == [["a", "b"]] * 4  # the first is not counted
-    assert {name: len(one) for name, one in found.items()} == {"a": 3, "b": 3}
+    assert {name: len(times) for name, times in timings.items()} == {"a": 3, "b": 3}
 
 
 def test_flat_step_time_and_memory(
     contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = run("flat_step_time", tmp_path / "a.json", "--dtype", "fp32", "bf16", monkeypatch=monkeypatch)
-    for row in found["rows"]:
-        assert {name: one[name] for name, one in row["ratio_to"].items()} == dict.fromkeys(row["ratio_to"], 1)
+    report = run("flat_step_time", tmp_path / "a.json", "--dtype", "fp32", "bf16", monkeypatch=monkeypatch)
+    for row in report["rows"]:
+        assert {name: ratios[name] for name, ratios in row["ratio_to"].items()} == dict.fromkeys(
+            row["ratio_to"], 1
+        )
         assert row["seconds"].keys() == {"peft", "lora", "flat", "peft, flat", "add-subtract"}
-    one = import_module("memory")._one("flat", "tiny", "fp32", 0.0, keep=False, noise=True)
-    assert one["peak"] > one["step"] >= 0
+    measured = import_module("memory")._one("flat", "tiny", "fp32", 0.0, keep=False, noise=True)
+    assert measured["peak"] > measured["step"] >= 0
 
 
 def test_erosion(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +103,7 @@ def test_erosion(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.Monkey
     erosion.main()
     rows = json.loads((tmp_path / "a.json").read_text())["rows"]
     changed = {(row["dtype"], row["way"]): row["entries_changed"] for row in rows}
-    assert all((changed[one] == 0) == (one[1] == "ours") for one in changed)
+    assert all((changed[case] == 0) == (case[1] == "ours") for case in changed)
     assert len(changed) == 6
 
 
@@ -106,7 +112,7 @@ def test_the_baseline_adds_the_papers_noise_and_subtracts_it(contest: ModuleType
 
     shape = contest.SHAPES["tiny"]
     model = import_module("flat_step_time").pefts(shape, torch.float64, 0.0)
-    layer = next(one for one in model.modules() if hasattr(one, "lora_A"))
+    layer = next(module for module in model.modules() if hasattr(module, "lora_A"))
     before = layer.base_layer.weight.detach().clone()
     noise = import_module("add_and_subtract").AddAndSubtract(model, 0.5)
     noise.begin_step(3)
@@ -124,10 +130,10 @@ def test_stress_throughput(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         sys, "argv", ["stress", "--items", "1", "--rounds", "2", "--delay", "0.01", "--out", str(out)]
     )
     import_module("stress").main()
-    found = json.loads(out.read_text())
-    assert found["environment"]["inspect-ai"]
-    assert len(found["code"]["source_sha256"]) == 64
-    (row,) = found["rows"]
+    report = json.loads(out.read_text())
+    assert report["environment"]["inspect-ai"]
+    assert len(report["code"]["source_sha256"]) == 64
+    (row,) = report["rows"]
     assert row["requests"] == 17  # clean, and 8 corruptions at two levels
     assert row["seconds"].keys() == row["share_of_ideal"].keys() == {"bare SDK", "lowland", "lowland, whole"}
-    assert all(len(one) == 2 for one in row["seconds"].values())
+    assert all(len(times) == 2 for times in row["seconds"].values())

@@ -1,4 +1,4 @@
-"""The snippets of CONTRIBUTING.md are short, and what they add works like any other row."""
+"""The snippets of CONTRIBUTING.md are short, and the rows that they add work like any other row."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_task(lowland: Callable[..., tuple], monkeypatch: pytest.MonkeyPatch, 
 def test_a_method(
     lowland: Callable[..., tuple], monkeypatch: pytest.MonkeyPatch, data: TaskData, source: ModelSource
 ) -> None:
-    """It trains the biases and the head alone."""
+    """The method trains only the biases and the head."""
     name = add_row(monkeypatch, methods.METHODS, "Add a method")
     trained = run(name, data, source)
     assert trained.losses[-1] < trained.losses[0]

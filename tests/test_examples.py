@@ -32,10 +32,10 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Runs an example as a user would, but in this process, which has torch loaded: what it prints."""
+    """Run an example as a user would, but in this process, which has torch loaded; return its output."""
 
     def once(name: str, *options: str) -> str:
-        AcceleratorState._reset_state(reset_partial_state=True)  # what a Trainer of another test left
+        AcceleratorState._reset_state(reset_partial_state=True)  # left by a Trainer of another test
         GradientState._reset_state()
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *options])
         runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
@@ -52,12 +52,12 @@ def test_the_loss_falls_and_the_steps_have_noise(
 ) -> None:
     steps: list[tuple[int, float]] = []
 
-    def noted(noise: Noise, step: int, *rest: int, **named: float) -> None:
+    def record_step(noise: Noise, step: int, *rest: int, **named: float) -> None:
         steps.append((step, noise.sigma(step)))
         begin(noise, step, *rest, **named)
 
     begin = Noise.begin_step
-    monkeypatch.setattr(Noise, "begin_step", noted)
+    monkeypatch.setattr(Noise, "begin_step", record_step)
     monkeypatch.chdir(tmp_path)
     out = run(name, "--rho", "0.05")
     numbers = re.search(r"loss ([\d.]+) -> ([\d.]+)", out)
@@ -66,7 +66,7 @@ def test_the_loss_falls_and_the_steps_have_noise(
     assert last < 0.8 * first
     assert sorted({step for step, _ in steps}) == list(range(30))
     assert steps[-1][1] == pytest.approx(0.05, rel=0.02)  # the ramp's end: the total is right
-    assert not list(tmp_path.iterdir())  # nothing is left behind
+    assert not list(tmp_path.iterdir())  # no file is left behind
 
 
 def test_peft_reads_the_checkpoint_of_the_drop_in(run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the README tells users to do works as it stands there."""
+"""The commands and programs of the README work as written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import table_of
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import INSPECTS, own_machine
 
-pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
+pytestmark = [pytest.mark.filterwarnings(pattern) for pattern in INSPECTS]
 __all__ = ["own_machine"]
 
 ROOT = Path(__file__).parents[1]
@@ -29,13 +29,13 @@ def blocks(kind: str) -> list[str]:
 def small_stress(command: list[str], url: str) -> list[str]:
     """A stress test of a few questions; a paid model is a fake one on loopback."""
     if command[1] == "adapter":
-        folders = sorted(str(one) for one in Path("runs").glob(command[2].removeprefix("runs/")))
+        folders = sorted(str(path) for path in Path("runs").glob(command[2].removeprefix("runs/")))
         return ["stress", "adapter", *folders, "--limit", "2", "--corruptions", "ocr", "--levels", "heavy"]
-    given = [*command, "--limit", "1"]
-    if "--model" in given:
-        given[given.index("--model") + 1] = "anthropic/claude-sonnet-5"
-        given += ["--base-url", url]
-    return given
+    arguments = [*command, "--limit", "1"]
+    if "--model" in arguments:
+        arguments[arguments.index("--model") + 1] = "anthropic/claude-sonnet-5"
+        arguments += ["--base-url", url]
+    return arguments
 
 
 def test_its_commands_run_in_their_order(
@@ -49,7 +49,7 @@ def test_its_commands_run_in_their_order(
 
 
 def flat_run() -> Path:
-    """The run that the README's `lowland train` left."""
+    """The run that the README's `lowland train` wrote."""
     (folder,) = Path("runs").glob("classification-flat-lora-s1-*")
     return folder
 
@@ -64,14 +64,14 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
     verbs = {"compare", "train", "predict", "merge", "check", "tasks", "methods", "stress"}
     assert {command[0] for command in commands} == verbs
     for command in commands:
-        given = [str(tiny_model) if word == "bert-base-uncased" else word for word in command]
+        arguments = [str(tiny_model) if word == "bert-base-uncased" else word for word in command]
         if command[0] in ("predict", "merge"):
-            given = [str(flat_run()) if word.startswith("runs/") else word for word in command]
+            arguments = [str(flat_run()) if word.startswith("runs/") else word for word in command]
         if command[0] in ("compare", "train"):
-            given = [*command, "--model", str(tiny_model), "--epochs", "1", "--rank", "2"]
+            arguments = [*command, "--model", str(tiny_model), "--epochs", "1", "--rank", "2"]
         if command[0] == "stress":
-            given = small_stress(command, url)
-        code, out, err = lowland(*given, small=False)
+            arguments = small_stress(command, url)
+        code, out, err = lowland(*arguments, small=False)
         assert code == 0, err
         assert out or "--out" in command
     run_python(tiny_model)

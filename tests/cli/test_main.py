@@ -1,4 +1,4 @@
-"""The command line as a user meets it: what it prints, and what it says of mistakes."""
+"""The command line as a user meets it: its output, and its messages about mistakes."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_compare_ends_with_a_table_and_a_sentence(lowland: Run, tmp_path: Path) 
     assert "95 % interval" in out or "identical" in out
     assert "Permutation test over seeds" in out
     assert err.count("[9/9] flat-lora, seed 3: accuracy") == 1
-    code, again, err = lowland("compare", "--seeds", "1", "2", "3")
+    code, second, err = lowland("compare", "--seeds", "1", "2", "3")
     assert code == 0
     assert err.count("found, accuracy") == 9
-    assert again == out
+    assert second == out
 
 
 def test_train_makes_one_run_and_predict_uses_it(lowland: Run, tmp_path: Path, texts: Path) -> None:
@@ -86,8 +86,8 @@ def test_print_config_is_a_recipe_that_can_be_given_back(lowland: Run, tmp_path:
     assert recipe["methods"] == ["full", "lora", "flat-lora"]
     path = tmp_path / "recipe.yaml"
     path.write_text(out)
-    _, again, _ = lowland("compare", "--config", str(path), "--print-config", small=False)
-    assert again == out
+    _, printed, _ = lowland("compare", "--config", str(path), "--print-config", small=False)
+    assert printed == out
     _, other, _ = lowland("compare", "--config", str(path), "--rank", "2", "--print_config", small=False)
     assert yaml.safe_load(other) == {**recipe, "rank": 2}
 
@@ -108,7 +108,7 @@ def test_a_recipe_file_is_obeyed(lowland: Run, tmp_path: Path, texts: Path) -> N
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE.replace("DATA", str(texts)))
     code, out, err = lowland("compare", "--config", str(path))
-    # options beside the recipe win over it, but not over what it says of one method
+    # options override the recipe, but not its settings of a single method
     assert code == 0, err
     records = {run.method: run for run in map(read_record, (tmp_path / "runs").glob("classification-*"))}
     assert set(records) == {"full", "lora", "lora-r2", "flat+dora"}
@@ -154,7 +154,7 @@ def test_the_older_form_of_settings_for_a_method_is_read_with_a_warning(lowland:
 
 
 def test_settings_given_to_train_hold_for_its_method(lowland: Run) -> None:
-    """Full fine-tuning has a learning rate of its own, which one that is given for the single run replaces."""
+    """Full fine-tuning has its own learning rate, unless one is given for this run."""
     _, out, _ = lowland("train", "--method", "full", "--lr", "1e-4", "--print-config", small=False)
     assert yaml.safe_load(out)["methods"] == [{"full": {"lr": 1e-4}}]
     _, out, _ = lowland("train", "--method", "full", "--rank", "2", "--print-config", small=False)
@@ -186,9 +186,9 @@ def test_help_has_a_text_and_a_default_for_every_option(lowland: Run) -> None:
     assert all(len(line.split("  ")) > 2 or line.strip().startswith("--") for line in lines)
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
-def test_help_lists_every_verb(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words) == 0
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_help_lists_every_verb(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
     out = capsys.readouterr().out
     for name, verb in VERBS.items():
         assert f"  {name} " in out
@@ -213,7 +213,7 @@ def test_the_verbs_of_a_group_and_the_version(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("arguments", "sentence"),
     [
         (["comapre"], "unknown verb 'comapre'; did you mean 'compare'?"),
         (["stress", "mesy"], "unknown verb of stress 'mesy'; did you mean 'messy'?"),
@@ -225,9 +225,9 @@ def test_the_verbs_of_a_group_and_the_version(capsys: pytest.CaptureFixture[str]
     ],
 )
 def test_a_wrong_word_is_a_sentence(
-    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(words) == 2
+    assert main(arguments) == 2
     assert sentence in capsys.readouterr().err
 
 
@@ -266,10 +266,10 @@ def test_from_training_to_a_merged_model_that_answers(lowland: Run, tmp_path: Pa
     assert "out is missing" in err
 
 
-def wrong(given: dict[str, object], tmp_path: Path) -> list[str]:
+def wrong(columns: dict[str, object], tmp_path: Path) -> list[str]:
     """Options for a file of the given columns."""
     path = tmp_path / "given.csv"
-    pd.DataFrame(given).to_csv(path, index=False)
+    pd.DataFrame(columns).to_csv(path, index=False)
     return ["--data", str(path)]
 
 
@@ -296,11 +296,11 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_a_sentence_and_exit_code_2(lowland: Run, tmp_path: Path, name: str) -> None:
-    options, words = MISTAKES[name]
+    options, message = MISTAKES[name]
     code, out, err = lowland("compare", *options)
     assert code == 2
     assert out == ""
-    assert words in err
+    assert message in err
     assert "Traceback" not in err
     assert not list(tmp_path.glob("runs/classification*"))
     assert not list(tmp_path.glob("runs/.*.partial"))
@@ -325,16 +325,16 @@ DATA_MISTAKES: dict[str, tuple[object, str]] = {
 
 @pytest.mark.parametrize("name", DATA_MISTAKES)
 def test_bad_data_is_a_sentence_and_exit_code_2(lowland: Run, tmp_path: Path, name: str) -> None:
-    given, words = DATA_MISTAKES[name]
+    content, message = DATA_MISTAKES[name]
     path = tmp_path / "given.csv"
-    if isinstance(given, bytes):
-        path.write_bytes(given)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
     else:
-        pd.DataFrame(given).to_csv(path, index=False)
+        pd.DataFrame(content).to_csv(path, index=False)
     more = ["--split-column", "split"] if name == "unseen label" else []
     code, _, err = lowland("compare", "--data", str(path), *more)
     assert code == 2
-    assert words in err
+    assert message in err
     assert "Traceback" not in err
 
 
@@ -345,8 +345,8 @@ def test_all_mistakes_of_a_recipe_are_reported_at_once(lowland: Run, tmp_path: P
         "compare", "--config", str(path), "--epochs", "0", "--seeds", "1", "1", small=False
     )
     assert code == 2
-    for words in ("'tsak'", "rank is 0", "lr is 'fast'", "'flat'", "'rho'", "epochs is 0", "seeds names 1"):
-        assert words in err
+    for message in ("'tsak'", "rank is 0", "lr is 'fast'", "'flat'", "'rho'", "epochs is 0", "seeds names 1"):
+        assert message in err
     assert len(err.splitlines()) == 7
 
 
@@ -360,7 +360,7 @@ def test_a_recipe_that_is_none_is_refused(lowland: Run, tmp_path: Path, text: st
 
 
 def test_predict_reports_its_mistakes(lowland: Run, tmp_path: Path, texts: Path) -> None:
-    for options, words in (
+    for options, message in (
         ([str(tmp_path), "--text", "a"], "neither a run"),
         ([str(tmp_path)], "give texts with --text"),
         ([str(tmp_path), "--text", "a", "--data", str(texts)], "one of the two"),
@@ -368,7 +368,7 @@ def test_predict_reports_its_mistakes(lowland: Run, tmp_path: Path, texts: Path)
     ):
         code, out, err = lowland("predict", *options)
         assert (code, out) == (2, "")
-        assert words in err
+        assert message in err
     (tmp_path / "blank.jsonl").write_text('{"text": "a"}\n{"text": null}\n')
     code, _, err = lowland("predict", str(tmp_path), "--data", str(tmp_path / "blank.jsonl"))
     assert code == 2
@@ -377,10 +377,10 @@ def test_predict_reports_its_mistakes(lowland: Run, tmp_path: Path, texts: Path)
 
 def test_only_our_own_messages_are_printed(tmp_path: Path, tiny_model: Path) -> None:
     """Packages that quantise, where they are installed, warn at import; only a fresh process sees it."""
-    given = [sys.executable, "-m", "lowland.cli.main", "predict", str(tiny_model), "--text", "a"]
-    told = subprocess.run(given, capture_output=True, text=True, check=False)
+    arguments = [sys.executable, "-m", "lowland.cli.main", "predict", str(tiny_model), "--text", "a"]
+    process = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (
-        told.stderr
+        process.stderr
         == f"lowland: the model in {tiny_model} is not a classifier of sequences; fine-tune it first\n"
     )
 
@@ -429,22 +429,22 @@ def test_a_full_disk_is_a_sentence_and_keeps_earlier_runs(
         assert "File too large" in done.stderr
         assert "finished runs are kept" in done.stderr
         assert "Traceback" not in done.stderr
-    left = [one.name for one in (tmp_path / "runs").iterdir() if one.name != ".locks"]
+    left = [path.name for path in (tmp_path / "runs").iterdir() if path.name != ".locks"]
     assert len(left) == 1
     assert left[0].startswith("classification-lora-s1-")
 
 
-def listens() -> None:
-    """Hear Ctrl-C, also where the tests run in the background: a shell has such processes ignore it."""
+def restore_ctrl_c() -> None:
+    """Restore the handler of Ctrl-C: processes that a shell starts in the background ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_control_c_is_exit_code_130_and_keeps_earlier_runs(
     tmp_path: Path, texts: Path, tiny_model: Path
 ) -> None:
-    given = command(tmp_path, texts, tiny_model, "--epochs", "30", "--seeds", "1", "2", "3")
+    arguments = command(tmp_path, texts, tiny_model, "--epochs", "30", "--seeds", "1", "2", "3")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(given, preexec_fn=listens, **pipes)
+    process = subprocess.Popen(arguments, preexec_fn=restore_ctrl_c, **pipes)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list((tmp_path / "runs").glob("classification-*")):
         time.sleep(0.02)
@@ -453,9 +453,9 @@ def test_control_c_is_exit_code_130_and_keeps_earlier_runs(
     assert process.returncode == 130
     assert "interrupted" in err
     assert "Traceback" not in err
-    left = [one for one in (tmp_path / "runs").iterdir() if one.name != ".locks"]
+    left = [folder for folder in (tmp_path / "runs").iterdir() if folder.name != ".locks"]
     assert 1 <= len(left) < 3
-    assert all(read_record(one).status == "finished" for one in left)
+    assert all(read_record(folder).status == "finished" for folder in left)
 
 
 def test_evidence_and_the_lists_need_no_torch() -> None:

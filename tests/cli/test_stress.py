@@ -12,23 +12,23 @@ from lowland.ground.records import read_rows, read_stress_record
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import INSPECTS, items_file, own_machine  # noqa: F401 - a fixture
 
-pytestmark = [pytest.mark.filterwarnings(one) for one in INSPECTS]
+pytestmark = [pytest.mark.filterwarnings(pattern) for pattern in INSPECTS]
 MODEL = "anthropic/claude-sonnet-5"
 
 
-def said(text: str) -> str:
-    """Knows two capitals."""
+def capital_of(text: str) -> str:
+    """Answer with the capital of France or Japan, and otherwise with "None"."""
     return next(
         (city for country, city in (("France", "Paris"), ("Japan", "Tokyo")) if country in text), "None"
     )
 
 
 @pytest.fixture
-def asked(tmp_path: Path) -> list[str]:
-    """A small messy test."""
-    given = ["stress", "messy", "--items", str(items_file(tmp_path)), "--out", str(tmp_path / "runs")]
-    given += ["--corruptions", "casing", "--levels", "heavy", "--mitigations", "none", "--epochs", "2"]
-    return given
+def arguments(tmp_path: Path) -> list[str]:
+    """The command of a small messy test."""
+    command = ["stress", "messy", "--items", str(items_file(tmp_path)), "--out", str(tmp_path / "runs")]
+    command += ["--corruptions", "casing", "--levels", "heavy", "--mitigations", "none", "--epochs", "2"]
+    return command
 
 
 def run_of(folder: Path) -> Path:
@@ -37,13 +37,21 @@ def run_of(folder: Path) -> Path:
 
 
 def test_a_stress_test_is_run_once_reported_and_found_again(
-    asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with MessagesAPI(answer=said) as api:
-        given = [*asked, "--model", MODEL, "--base-url", api.url, "--report", str(tmp_path / "story.md")]
-        assert main(given) == 0
+    with MessagesAPI(answer=capital_of) as api:
+        command = [
+            *arguments,
+            "--model",
+            MODEL,
+            "--base-url",
+            api.url,
+            "--report",
+            str(tmp_path / "story.md"),
+        ]
+        assert main(command) == 0
         assert len(api.bodies) == 4 * 2 * 2  # items, conditions, epochs
-        assert main(given) == 0
+        assert main(command) == 0
         assert len(api.bodies) == 16
     run = run_of(tmp_path)
     assert read_stress_record(run).counts == {"expected": 16, "scored": 16, "failed": 0}
@@ -56,20 +64,20 @@ def test_a_stress_test_is_run_once_reported_and_found_again(
     assert rows.loc[(rows["condition"] == "clean") & (rows["item"] == "capital-japan"), "score"].eq(1.0).all()
 
 
-def test_a_run_that_is_not_complete_exits_with_1_and_goes_on(asked: list[str], tmp_path: Path) -> None:
-    with MessagesAPI(answer=said) as api:
-        given = [*asked, "--model", MODEL, "--base-url", api.url]
-        assert main([*given, "--max-requests", "5"]) == 1
+def test_a_run_that_is_not_complete_exits_with_1_and_goes_on(arguments: list[str], tmp_path: Path) -> None:
+    with MessagesAPI(answer=capital_of) as api:
+        command = [*arguments, "--model", MODEL, "--base-url", api.url]
+        assert main([*command, "--max-requests", "5"]) == 1
         assert read_stress_record(run_of(tmp_path)).status == "incomplete"
-        assert main(given) == 0
+        assert main(command) == 0
         assert len(api.bodies) == 16
 
 
 def test_the_way_from_a_sheet_to_rated_rows(
-    asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with MessagesAPI(answer=said) as api:
-        assert main([*asked, "--model", MODEL, "--base-url", api.url]) == 0
+    with MessagesAPI(answer=capital_of) as api:
+        assert main([*arguments, "--model", MODEL, "--base-url", api.url]) == 0
     run, path = run_of(tmp_path), tmp_path / "ratings.csv"
     assert main(["stress", "sheet", str(run), "--count", "6", "--out", str(path)]) == 0
     assert main(["stress", "sheet", str(run), "--out", str(path)]) == 2  # it may hold ratings
@@ -80,15 +88,15 @@ def test_the_way_from_a_sheet_to_rated_rows(
     sheet.assign(fluency=[1, 2, 3, 4, 5, 3]).to_csv(path, index=False)
     capsys.readouterr()
     assert main(merge) == 0
-    told = capsys.readouterr().out
-    assert "fluency 6" in told
-    assert MODEL in told
+    out = capsys.readouterr().out
+    assert "fluency 6" in out
+    assert MODEL in out
     rated = pd.read_csv(tmp_path / "rated.csv")
     assert sorted(rated["fluency"]) == [1, 2, 3, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("options", "message"),
     [
         (["messy", "--corruptions", "typo"], "did you mean 'typos'"),
         (["messy", "--levels", "3"], "level is 3"),
@@ -103,17 +111,17 @@ def test_the_way_from_a_sheet_to_rated_rows(
     ],
 )
 def test_a_mistake_is_a_sentence_and_exit_code_2(
-    given: list[str],
-    words: str,
+    options: list[str],
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["stress", *given]) == 2
-    told = capsys.readouterr().err
-    assert words in told
-    assert "Traceback" not in told
+    assert main(["stress", *options]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
@@ -126,7 +134,7 @@ def test_without_the_extra_the_error_says_what_to_install(
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         ["messy", "--report", "nowhere/story.md"],
         ["adapter", "run", "--report", "nowhere/story.md"],
@@ -136,10 +144,10 @@ def test_without_the_extra_the_error_says_what_to_install(
     ],
 )
 def test_an_unwritable_output_is_reported_before_anything_is_asked(
-    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["stress", *given]) == 2
+    assert main(["stress", *options]) == 2
     assert "cannot be written: give a file in a folder that exists" in capsys.readouterr().err
 
 

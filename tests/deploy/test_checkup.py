@@ -1,4 +1,4 @@
-"""`lowland check` passes sound models, and each of its checks fails when what it names is broken."""
+"""`lowland check` passes sound models, and each check fails when the part it checks is broken."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def test_a_large_share_is_a_note_and_not_a_failure(tiny_model: Path) -> None:
     assert f"{8 * sum(map(sum, pairs)):,} of" in figures
 
 
-@pytest.mark.parametrize("how", ["4bit", "8bit", "torchao"])
+@pytest.mark.parametrize("quantisation", ["4bit", "8bit", "torchao"])
 def test_a_base_in_few_bits_passes_and_its_share_counts_numbers_and_not_bytes(
-    tmp_path: Path, tiny_model: Path, how: str
+    tmp_path: Path, tiny_model: Path, quantisation: str
 ) -> None:
     plain = base_folder("SEQ_CLS", tmp_path / "base", tiny_model, width=64)
-    few = quantised("SEQ_CLS", how, plain, tmp_path / "few")
+    few = quantised("SEQ_CLS", quantisation, plain, tmp_path / "few")
     whole, packed = outcomes(str(plain)), outcomes(str(few))
     assert packed["trainable share"] == whole["trainable share"]
     failed = {name for name, (outcome, _) in packed.items() if outcome == FAIL}
     assert failed == (
-        {"first answer", "PEFT reads it"} if how == "8bit" else set()
-    )  # there the base rounds inputs
+        {"first answer", "PEFT reads it"} if quantisation == "8bit" else set()
+    )  # an 8-bit base rounds its inputs
 
 
 @pytest.mark.parametrize("kind", ["SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM"])
@@ -155,7 +155,7 @@ def headless(genuine: Callable[..., Any]) -> Callable[..., Any]:
 def misnaming(genuine: Callable[..., Any]) -> Callable[..., Any]:
     def load(model: nn.Module, folder: Path) -> Any:
         genuine(model, folder)
-        path = folder / "adapter_config.json"  # what PEFT reads, and we have read before
+        path = folder / "adapter_config.json"  # PEFT reads it, and lowland has read it before
         path.write_text(json.dumps({**json.loads(path.read_text()), "lora_alpha": 99, "peft_type": "LORA"}))
         return model
 
@@ -210,7 +210,7 @@ def test_a_check_that_cannot_be_run_has_failed_and_the_others_go_on(
 def test_a_model_that_cannot_be_checked_is_reported_in_a_sentence(
     lowland: Run, tiny_model: Path, tmp_path: Path
 ) -> None:
-    for options, words in (
+    for options, message in (
         ([], "give a model with --model"),
         (["--adapter", str(tmp_path)], "neither a run (record.json) nor an adapter"),
         (["--adapter", str(tmp_path), "--rank", "3"], "leave out --rank"),
@@ -221,4 +221,4 @@ def test_a_model_that_cannot_be_checked_is_reported_in_a_sentence(
     ):
         code, out, err = lowland("check", *options)
         assert (code, out) == (2, ""), options
-        assert words in err
+        assert message in err

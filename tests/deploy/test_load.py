@@ -1,4 +1,4 @@
-"""A loaded adapter answers as PEFT's, and not at all where what it needs would be random."""
+"""A loaded adapter answers as PEFT's; it is refused if weights that it needs would be random."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def poolerless(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 def adapter(base: Path, folder: Path, saved: list[str], **options: Any) -> Path:
-    """An adapter that brings these modules whole, and no others: without a task PEFT adds none."""
+    """An adapter that saves exactly these modules whole: without a task PEFT adds none."""
     peft_adapter("SEQ_CLS", base, folder, task_type=None, modules_to_save=saved or None, **options)
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps({**config, "task_type": "SEQ_CLS"}))
@@ -175,4 +175,4 @@ def test_an_older_record_is_a_sentence(lowland: Run, tmp_path: Path) -> None:
     code, out, err = lowland("predict", str(run), "--text", *ASKED)
     assert (code, out) == (2, "")
     assert "has no files_sha256 of the base model" in err
-    assert isinstance(load(run / "adapter").predict(ASKED), pd.DataFrame)  # as the sentence says
+    assert isinstance(load(run / "adapter").predict(ASKED), pd.DataFrame)  # as the message says

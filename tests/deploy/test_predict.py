@@ -1,4 +1,4 @@
-"""A trained model answers as it did when it was tested, also merged."""
+"""A trained model, merged or not, answers as it did when it was tested."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def run(request: pytest.FixtureRequest, lowland: Callable[..., tuple], tmp_path:
 
 def test_a_run_answers_as_it_was_tested(run: Path, texts: Path) -> None:
     tested = read_predictions(run)
-    asked = pd.read_csv(texts)["text"].iloc[tested["example"]]
-    answers = load(run).predict(list(asked))
+    inputs = pd.read_csv(texts)["text"].iloc[tested["example"]]
+    answers = load(run).predict(list(inputs))
     assert list(answers["label"]) == list(tested["predicted"])
     columns = ["p_bad", "p_good"]
     np.testing.assert_allclose(answers[columns], tested[columns], atol=1e-5)
@@ -98,8 +98,8 @@ def test_another_base_model_is_refused(run: Path, tiny_model: Path) -> None:
 def test_a_folder_without_a_run_or_weights_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="neither a run"):
         load(tmp_path)
-    for kept in ("adapter", "model"):
-        shutil.rmtree(run / kept, ignore_errors=True)
+    for subfolder in ("adapter", "model"):
+        shutil.rmtree(run / subfolder, ignore_errors=True)
     with pytest.raises(Mistake, match="kept no weights"):
         load(run)
 
@@ -123,8 +123,8 @@ def test_a_run_of_an_adapter_of_pefts_is_served_but_not_merged(
     assert code == 0, err
     (folder,) = (tmp_path / "runs").glob(f"classification-{method}-*")
     tested = read_predictions(folder)
-    asked = pd.read_csv(texts)["text"].iloc[tested["example"]]
-    answers = load(folder).predict(list(asked))
+    inputs = pd.read_csv(texts)["text"].iloc[tested["example"]]
+    answers = load(folder).predict(list(inputs))
     np.testing.assert_allclose(answers[["p_bad", "p_good"]], tested[["p_bad", "p_good"]], atol=1e-5)
     with pytest.raises(Mistake, match="LoRA and rsLoRA can be loaded"):
         load(folder, merge=True)

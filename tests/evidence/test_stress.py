@@ -54,18 +54,18 @@ def row(item: int, condition: str, level: str, mitigation: str, epoch: int, **mo
 def messy(
     items: int = 24, epochs: int = 3, seed: int = 0, levels: tuple[str, ...] = tuple(LEVELS)
 ) -> pd.DataFrame:
-    """Rows that are 90 % right if clean; 1 % of damaged characters costs 2 points, and normalising halves the cost."""
+    """Rows that are 90 % right if clean; 1 % of damaged characters costs 2 points, half with normalising."""
     rng = np.random.default_rng(seed)
     places = [("clean", ""), *itertools.product(("ocr", "typos"), levels)]
     rows = []
     hard = rng.normal(0, 0.15, items)
     for (condition, level), mitigation in itertools.product(places, ("none", "normalise")):
         for item, epoch in itertools.product(range(items), range(1, epochs + 1)):
-            made = row(item, condition, level, mitigation, epoch)
-            harm = 2 * made["rate"] * (0.5 if mitigation == "normalise" else 1.0)
+            values = row(item, condition, level, mitigation, epoch)
+            harm = 2 * values["rate"] * (0.5 if mitigation == "normalise" else 1.0)
             right = rng.random() < 0.9 - harm + hard[item]
             category = "right" if right else rng.choice(["unsure", "semantic drift"])
-            rows.append({**made, "score": float(right), "category": category, "near": rng.random() < 0.1})
+            rows.append({**values, "score": float(right), "category": category, "near": rng.random() < 0.1})
     return pd.DataFrame(rows)
 
 
@@ -77,8 +77,10 @@ def multilingual(items: int = 12) -> pd.DataFrame:
     ):
         right = rng.random() < (0.9 if condition == "english" else 0.6)
         kept = [True, False, None][rng.integers(3)]
-        made = row(item, condition, "", mitigation, epoch, score=float(right), kept=kept, eval="multilingual")
-        rows.append({**made, "category": "right" if right else "wrong fact"})
+        values = row(
+            item, condition, "", mitigation, epoch, score=float(right), kept=kept, eval="multilingual"
+        )
+        rows.append({**values, "category": "right" if right else "wrong fact"})
     return pd.DataFrame(rows)
 
 
@@ -87,12 +89,12 @@ def at(rows: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     return rows[mine & (rows["protected"] == cell.protected) & (rows["mitigation"] == cell.mitigation)]
 
 
-def fail(rows: pd.DataFrame, which: pd.Series) -> pd.DataFrame:
+def fail(rows: pd.DataFrame, failing: pd.Series) -> pd.DataFrame:
     return rows.assign(
-        status=rows["status"].mask(which, "failed"),
-        score=rows["score"].mask(which),
-        category=rows["category"].mask(which, ""),
-        reply=rows["reply"].mask(which, ""),
+        status=rows["status"].mask(failing, "failed"),
+        score=rows["score"].mask(failing),
+        category=rows["category"].mask(failing, ""),
+        reply=rows["reply"].mask(failing, ""),
     )
 
 
@@ -141,8 +143,8 @@ def test_language_kept_counts_decided_replies_and_reports_the_rest(kind):
     for scores in stress_evidence(rows).cells:
         block = at(rows, scores.cell)
         decided = block[block["kept"].notna()]
-        wanted = decided["kept"].astype(bool).groupby(decided["item"]).mean().mean()
-        assert scores.kept.value == pytest.approx(wanted)
+        expected = decided["kept"].astype(bool).groupby(decided["item"]).mean().mean()
+        assert scores.kept.value == pytest.approx(expected)
         assert scores.undecided.value == pytest.approx(block["kept"].isna().mean())
 
 
@@ -164,9 +166,9 @@ def test_failed_rows_are_counted_and_move_the_bound_alone():
     rows = messy()
     victim = rows["item"].eq("item-03") & rows.index.isin(at(rows, HEAVY).index)
     rows["score"] = rows["score"].mask(victim, 1.0)  # right in all epochs
-    which = victim & (rows["epoch"] == 2)
+    failing = victim & (rows["epoch"] == 2)
     before = {scores.cell: scores for scores in stress_evidence(rows).cells}
-    evidence = stress_evidence(fail(rows, which))
+    evidence = stress_evidence(fail(rows, failing))
     after = {scores.cell: scores for scores in evidence.cells}
     assert (after[HEAVY].asked, after[HEAVY].failed, evidence.failed) == (72, 1, 1)
     assert after[HEAVY].accuracy == before[HEAVY].accuracy  # the other epochs of the item are right as well
@@ -225,7 +227,7 @@ def test_differences_are_paired_by_item():
 
 
 def test_pairing_removes_the_variance_that_items_share():
-    """Half of the items are always wrong: both accuracies have wide intervals, but their difference is exactly 0."""
+    """Half of the items are always wrong: accuracies have wide intervals, and their difference is 0."""
     rows = messy()
     rows["score"] = (rows["item"].str[-1].astype(int) % 2).astype(float)
     evidence = stress_evidence(rows)
@@ -309,9 +311,9 @@ def test_worst_case_asks_an_item_to_be_right_under_all_within_an_epoch():
 
 def test_a_failure_leaves_its_epoch_out_of_the_worst_case():
     rows = messy()
-    which = rows.index.isin(at(rows, HEAVY).index) & (rows["epoch"] == 2)
+    failing = rows.index.isin(at(rows, HEAVY).index) & (rows["epoch"] == 2)
     worst = next(
-        w for w in stress_evidence(fail(rows, which)).worst if (w.level, w.mitigation) == ("heavy", "none")
+        w for w in stress_evidence(fail(rows, failing)).worst if (w.level, w.mitigation) == ("heavy", "none")
     )
     block = rows[(rows["level"] == "heavy") & (rows["mitigation"] == "none") & (rows["epoch"] != 2)]
     assert worst.left_out == 24
@@ -356,11 +358,11 @@ def test_slope_of_a_ladder_is_least_squares_and_its_interval_resamples_items():
     assert stress_evidence(messy()).doses == ()  # two levels are no ladder
 
 
-# --- what cannot be used -------------------------------------------------------------------
+# --- unusable rows -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (lambda rows: rows.drop(columns=["score", "kept"]), "lacks the columns score, kept"),
         (lambda rows: rows.iloc[:0], "is empty"),
@@ -368,8 +370,8 @@ def test_slope_of_a_ladder_is_least_squares_and_its_interval_resamples_items():
         (lambda rows: rows.assign(score=rows["score"].mask(rows["epoch"] == 1)), "lack a score"),
     ],
 )
-def test_rows_that_cannot_be_used_are_refused(change, words):
-    with pytest.raises(Mistake, match=words):
+def test_rows_that_cannot_be_used_are_refused(change, message):
+    with pytest.raises(Mistake, match=message):
         stress_evidence(change(messy()))
 
 

@@ -25,8 +25,8 @@ def runs(methods=("flat-lora", "lora"), seeds=(0, 1, 2), *, data_seed=0, group_s
     rng = np.random.default_rng(data_seed)
     rows = []
     for method, seed, (condition, share) in itertools.product(methods, seeds, KEPT.items()):
-        kept = 0.9 - (0.9 - share) * (0.5 if method == "flat-lora" else 1.0)
-        right = rng.random(N) < kept
+        accuracy = 0.9 - (0.9 - share) * (0.5 if method == "flat-lora" else 1.0)
+        right = rng.random(N) < accuracy
         rows.append(
             pd.DataFrame(
                 {
@@ -83,10 +83,10 @@ def test_methods_are_paired_by_seed_and_text_in_their_groups():
     groups = np.arange(N) // 4
     for difference in evidence.accuracy:
         pair = [right(rows, name, difference.cells[0].condition) for name in ("flat-lora", "lora")]
-        wanted = paired_interval(*pair, groups=groups, resamples=1000)
-        assert difference.interval.difference == pytest.approx(wanted.difference)
+        expected = paired_interval(*pair, groups=groups, resamples=1000)
+        assert difference.interval.difference == pytest.approx(expected.difference)
         assert (difference.interval.low, difference.interval.high) == pytest.approx(
-            (wanted.low, wanted.high), abs=0.01
+            (expected.low, expected.high), abs=0.01
         )
     assert [difference.p_holm for difference in evidence.accuracy] == pytest.approx(
         holm([difference.p for difference in evidence.accuracy])
@@ -150,7 +150,7 @@ def test_the_clean_texts_of_a_mitigation_are_its_reference():
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (lambda rows: rows.drop(columns="seed"), "lacks the columns seed"),
         (lambda rows: rows[rows["condition"] != "clean"], "of the condition 'clean'"),
@@ -163,8 +163,8 @@ def test_the_clean_texts_of_a_mitigation_are_its_reference():
         ),
     ],
 )
-def test_runs_that_cannot_be_held_together_are_refused(change, words):
-    with pytest.raises(Mistake, match=words):
+def test_runs_that_cannot_be_held_together_are_refused(change, message):
+    with pytest.raises(Mistake, match=message):
         adapter_evidence(change(runs()))
 
 

@@ -1,4 +1,4 @@
-"""Evidence of runs on disk, by method and in pairs. Oracles: pandas, numpy, scikit-learn, and joins by hand."""
+"""Evidence of runs on disk, by method and in pairs. Oracles: pandas, numpy, scikit-learn, joins by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = np.array(["negative", "neutral", "positive"])
 def record_of(method: str, seed: int, **changes: Any) -> RunRecord:
     """A record with random numbers that depend on method and seed; its accuracy is that of `answers_of`."""
     luck = np.random.default_rng([seed, len(method)])
-    made = RunRecord(
+    record = RunRecord(
         key=f"{method}-{seed}",
         asked={"task": {"name": "toy"}, "method": {"name": method, "label": method}, "seed": seed},
         status="finished",
@@ -43,7 +43,7 @@ def record_of(method: str, seed: int, **changes: Any) -> RunRecord:
         environment={"python": "3", "cores": 2},
         cost={"train_seconds": luck.uniform(5, 9), "peak_bytes": luck.uniform(1e8, 2e8)},
     )
-    return dataclasses.replace(made, **changes)
+    return dataclasses.replace(record, **changes)
 
 
 def answers_of(method: str, seed: int, *, group_size: int = 1) -> pd.DataFrame:
@@ -196,7 +196,7 @@ def test_the_comparison_names_the_recorded_score_that_it_compares(tmp_path):
 
 
 def test_scores_of_any_kind_are_compared(tmp_path):
-    """Scores outside [0, 1], as of a regression: the mean difference, in the score's own unit and without McNemar."""
+    """Scores outside [0, 1], as of a regression: the mean difference in the score's unit, without McNemar."""
     pairs = [(m, s) for m in ("flat-lora", "lora") for s in (0, 1, 2)]
     runs = {}
     for number, pair in enumerate(pairs):

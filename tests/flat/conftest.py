@@ -37,10 +37,10 @@ def net(conv1d: bool = False) -> Net:
     """Return a net whose weights are large enough for noise to show."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = Net(conv1d)
-        for parameter in made.parameters():
+        model = Net(conv1d)
+        for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.5)
-    return made
+    return model
 
 
 def filled(model: nn.Module) -> nn.Module:

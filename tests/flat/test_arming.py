@@ -50,13 +50,13 @@ def draws(steps: int, rho: float = 0.3, seed: int = 0) -> tuple[Any, Tensor]:
 def test_variance_is_that_of_the_formula_row_by_row() -> None:
     layer, eps = draws(4000)
     merged = layer.weight + layer.delta()
-    wanted = 0.3**2 / 10 * merged.pow(2).sum(1, keepdim=True).expand(12, 10)
+    expected = 0.3**2 / 10 * merged.pow(2).sum(1, keepdim=True).expand(12, 10)
     statistic = (
-        (eps.pow(2).sum(0) / wanted).detach().flatten().numpy()
+        (eps.pow(2).sum(0) / expected).detach().flatten().numpy()
     )  # with known mean: N degrees of freedom
     law = stats.chi2(4000)
     assert 2 * np.minimum(law.cdf(statistic), law.sf(statistic)).min() > 1e-4
-    assert wanted.max() / wanted.min() > 1.5  # rows differ, else this would show little
+    assert expected.max() / expected.min() > 1.5  # rows differ; otherwise the test would show little
 
 
 def test_the_noise_is_normal_with_mean_zero() -> None:
@@ -96,16 +96,16 @@ def test_the_bits_are_a_function_of_seed_step_and_name(build: Any) -> None:
     assert not same(bits(build(), step=3, seed=5), first)
     assert same(bits(build(), seed=5, total_steps=100, every=2), first)
     up = bits(build(), seed=5, layers="up")["up"]
-    assert torch.equal(up, first["up"])  # whatever other layers there are
+    assert torch.equal(up, first["up"])  # independent of the other layers
 
 
 def test_the_noise_of_a_step_does_not_depend_on_earlier_steps() -> None:
     model = ours()
-    wanted = bits(model, step=5)
+    expected = bits(model, step=5)
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         for step in (0, 7, 5, 5):
             noise.begin_step(step)
-        assert same({name: layer.drawn_noise.eps() for name, layer in noise.layers.items()}, wanted)
+        assert same({name: layer.drawn_noise.eps() for name, layer in noise.layers.items()}, expected)
 
 
 @pytest.mark.parametrize("wrapper", ["module", "_orig_mod", "_checkpoint_wrapped_module"])
@@ -124,7 +124,7 @@ def test_micro_batches_share_a_draw_unless_each_is_to_have_its_own() -> None:
 @pytest.mark.parametrize("build", [ours, peft_lora])
 def test_accumulated_batches_have_the_noise_of_one_batch(build: Any) -> None:
     model, x = build().double(), torch.cat([rows(torch.float64), rows(torch.float64) ** 2])[:8]
-    got = []
+    gradients = []
     with flat.arm(model, rho=0.5, schedule="constant") as noise:
         for size in (8, 1, 3):  # the last leaves a trailing part
             noise.begin_step(4)
@@ -133,11 +133,11 @@ def test_accumulated_batches_have_the_noise_of_one_batch(build: Any) -> None:
                 if micro:
                     noise.begin_step(4, micro)
                 model(part).pow(3).sum().backward()
-            got.append(
+            gradients.append(
                 [parameter.grad.clone() for parameter in model.parameters() if parameter.requires_grad]
             )
-    for other in got[1:]:
-        for mine, theirs in zip(got[0], other, strict=True):
+    for other in gradients[1:]:
+        for mine, theirs in zip(gradients[0], other, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
 
 

@@ -94,7 +94,7 @@ def test_the_loss_is_that_of_explicit_noise_without_dropout(
     without, with_noise = expected_losses(adapted.train(), batches, [0.0, sigma], seed=5)
     assert without == pytest.approx(clean, rel=1e-6)
     assert with_noise == pytest.approx(np.mean(explicit), rel=1e-6)
-    assert abs(with_noise - without) > 1e-4  # else nothing was shown
+    assert abs(with_noise - without) > 1e-4  # otherwise the test would show nothing
 
 
 @pytest.mark.parametrize("crash", [False, True])
@@ -102,7 +102,7 @@ def test_nothing_is_left_changed(adapted: nn.Module, crash: bool) -> None:
     adapted.add_module("moments", nn.BatchNorm1d(16))
     adapted.classifier.register_forward_pre_hook(lambda _, inputs: (adapted.moments(*inputs),))
     adapted.train()
-    adapted.bert.encoder.layer[0].eval()  # with its own mode, like a frozen block
+    adapted.bert.encoder.layer[0].eval()  # in a mode of its own, like a frozen block
     out_of = torch.zeros(())
     if crash:
         adapted.classifier.register_forward_hook(lambda *_: 1 / out_of.long().item())
@@ -163,7 +163,7 @@ def test_it_is_measured_where_the_noise_will_be(adapted: nn.Module, batches: lis
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"ladder": ()}, "ladder is"),
         ({"ladder": (0.1, 0.05)}, "from small to large"),
@@ -176,9 +176,9 @@ def test_it_is_measured_where_the_noise_will_be(adapted: nn.Module, batches: lis
     ],
 )
 def test_bad_input_is_named(
-    adapted: nn.Module, batches: list[dict[str, Tensor]], options: dict, words: str
+    adapted: nn.Module, batches: list[dict[str, Tensor]], options: dict, message: str
 ) -> None:
-    with pytest.raises(Mistake, match=words):
+    with pytest.raises(Mistake, match=message):
         auto_rho(adapted, **{"batches": batches, **options})
 
 
@@ -226,7 +226,7 @@ def test_a_resumed_run_continues_with_the_rho_that_it_chose(
     entries = json.loads((last / "trainer_state.json").read_text())["log_history"]
     assert [entry["flat_rho"] for entry in entries if "flat_rho" in entry] == [whole.measured.rho]
     last.rename(tmp_path / "done")
-    monkeypatch.setattr(auto, "auto_rho", None)  # nothing is measured again
+    monkeypatch.setattr(auto, "auto_rho", None)  # no loss is measured a second time
     assert equal(straight, train(adapted, tmp_path, resumed, resume=True, **saving))
     assert (resumed.measured.rho, resumed.measured.base) == (whole.measured.rho, whole.measured.base)
 

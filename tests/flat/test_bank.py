@@ -1,4 +1,4 @@
-"""The bank is standard normal, and its windows are independent but for chance."""
+"""The bank is standard normal, and its windows are independent up to chance."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_over_steps_a_layer_as_large_as_the_bank_has_noise_of_its_own() -> None:
 
 
 def average_variance(outs: int, ins: int, steps: int) -> float:
-    """Return steps times the variance of an entry's mean over the steps, minus 1, its value under independence."""
+    """Return steps times the variance of an entry's mean over the steps, minus 1 (independence)."""
     total = torch.zeros(outs, ins)
     for seed in range(steps):
         total += normals(outs, ins, seed)
@@ -117,7 +117,7 @@ def test_rows_wider_than_the_bank_are_refused() -> None:
 
 @pytest.mark.slow
 def test_no_correlation_among_all_entries_of_a_layer_over_steps() -> None:
-    """Test entries, rows and successive steps of a 64 x 64 layer over 2,000 steps, each at 0.01 (Bonferroni)."""
+    """Test entries, rows and successive steps of a 64 x 64 layer over 2,000 steps, at 0.01 (Bonferroni)."""
     steps = 2000
     eps = torch.stack([normals(64, 64, seed).flatten() for seed in range(steps)])  # (steps, 4096)
     z = (eps - eps.mean(0)) / eps.std(0, correction=0)

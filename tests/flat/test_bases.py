@@ -51,8 +51,8 @@ def base(form: str) -> nn.Module:
         model = Wide().requires_grad_(False)
     for name in ("up", "down"):
         layer = model.get_submodule(name)
-        made = layer.to(getattr(torch, form)) if hasattr(torch, form) else quantised(layer, form)
-        model.set_submodule(name, made)
+        converted = layer.to(getattr(torch, form)) if hasattr(torch, form) else quantised(layer, form)
+        model.set_submodule(name, converted)
     model.is_loaded_in_4bit, model.is_loaded_in_8bit = form[:3] in ("nf4", "fp4"), form == "8bit"
     return model
 
@@ -185,14 +185,16 @@ def test_the_noise_is_as_large_as_the_values_say(case: tuple[nn.Module, str]) ->
         noise.begin_step(0)
         for name, layer in noise.layers.items():
             full = weight_of(base_of(layer)).double() + delta(layer)
-            wanted = 0.3 / math.sqrt(full.shape[1]) * full.norm(dim=1, keepdim=True)
-            standard = layer.drawn_noise.eps().double() / wanted
+            expected = 0.3 / math.sqrt(full.shape[1]) * full.norm(dim=1, keepdim=True)
+            standard = layer.drawn_noise.eps().double() / expected
             assert standard.std().item() == pytest.approx(1, abs=0.03), name
             narrow = form in NARROW
             assert layer.drawn_noise.scale.dtype == (getattr(torch, form) if narrow else torch.float32)
             assert layer.drawn_noise.blocks[0].dtype == layer.drawn_noise.scale.dtype
             tolerance = 2**-8 if narrow else 1e-5
-            torch.testing.assert_close(layer.drawn_noise.scale.abs().double(), wanted, rtol=tolerance, atol=0)
+            torch.testing.assert_close(
+                layer.drawn_noise.scale.abs().double(), expected, rtol=tolerance, atol=0
+            )
 
 
 @torch.no_grad()
@@ -224,9 +226,9 @@ def test_the_gradient_is_that_of_the_explicit_sum(case: tuple[nn.Module, str]) -
     (clean,) = torch.autograd.grad(layers(plain)["up"](inputs).float().sum(), inputs)
     frozen = base_of(layers(plain)["up"])
     full = weight_of(frozen).double() + delta(layers(plain)["up"]) + eps
-    wanted = inputs.detach().double() @ full.T + frozen.bias.double()
+    expected = inputs.detach().double() @ full.T + frozen.bias.double()
     tolerance = 0.05 if form in NARROW else 1e-5
-    torch.testing.assert_close(y.double(), wanted.detach(), rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(y.double(), expected.detach(), rtol=tolerance, atol=tolerance)
     dx = full.sum(0).expand(6, -1)
     torch.testing.assert_close(inputs.grad.double(), dx, rtol=tolerance, atol=2 * tolerance)
     assert (inputs.grad - clean).abs().max() > 0.1

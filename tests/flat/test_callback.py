@@ -1,4 +1,4 @@
-"""The callback in a Trainer: when there is noise, which noise, and what it leaves unchanged."""
+"""The callback in a Trainer: when there is noise, which noise, and which parts stay unchanged."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_every_second_step_has_noise_on_request(adapt: Any, tmp_path: Path) -> N
     assert [e is None for e in watch.draws()] == [False, True] * 3
 
 
-@pytest.mark.parametrize("saved", [2, 3, 4])  # in mid-epoch, at its end, in the next
+@pytest.mark.parametrize("saved", [2, 3, 4])  # in mid-epoch, at the end of the epoch, in the next epoch
 def test_a_resumed_run_has_the_same_bits(adapt: Any, tmp_path: Path, saved: int) -> None:
     model = adapt(dropout=0.1)
     changes = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": None}

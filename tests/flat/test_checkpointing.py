@@ -1,6 +1,6 @@
 """Noise under both kinds of gradient checkpointing: a recomputed pass uses the first pass's noise, or raises.
 
-Also the gate, which tells a training pass whose gradients are off for a while from a pass without gradients.
+Also the gate, which distinguishes a training pass whose gradients are off from a pass without gradients.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def test_gradients_are_to_the_bit_those_without_checkpointing(
     base: PreTrainedModel = request.getfixturevalue(name)
     model = adapted(base, kind, p)
 
-    def of(model: PreTrainedModel) -> dict[str, Tensor]:
+    def gradients_of(model: PreTrainedModel) -> dict[str, Tensor]:
         model.zero_grad()
         torch.manual_seed(7)
         labels = tokens if name == "llama" else tokens[:, 0] % 3
@@ -104,21 +104,21 @@ def test_gradients_are_to_the_bit_those_without_checkpointing(
             if parameter.grad is not None
         }
 
-    clean = of(model)
+    clean = gradients_of(model)
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         noise.begin_step(2)
-        wanted = of(model)
+        expected = gradients_of(model)
         former = "gradient_checkpointing_enable"  # its name until transformers 6
         enable = getattr(model, "activation_checkpointing_enable", None) or getattr(model, former)
         enable({"use_reentrant": reentrant})
         if reentrant:
             base.enable_input_require_grads()
         calls = calls_of(next(iter(noise.layers.values())))
-        got = of(model)
+        actual = gradients_of(model)
     assert len(calls) == 2  # the second time in the backward pass
-    assert got.keys() == wanted.keys()
-    assert all(torch.equal(got[key], wanted[key]) for key in wanted)
-    assert not any(torch.equal(wanted[key], clean[key]) for key in wanted if "lora_A" in key)
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[key], expected[key]) for key in expected)
+    assert not any(torch.equal(expected[key], clean[key]) for key in expected if "lora_A" in key)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -131,7 +131,7 @@ def test_a_reference_pass_before_backward_is_noise_free_and_harmless(
         clean = model(x)
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)
-        wanted, seen = trained(model, x), []
+        expected, seen = trained(model, x), []
 
         def reference() -> None:  # as in DPO: in training mode, with the adapter disabled if possible
             with torch.no_grad():
@@ -141,7 +141,7 @@ def test_a_reference_pass_before_backward_is_noise_free_and_harmless(
                         seen.append(model(x))
                     assert not torch.equal(seen[1], seen[0])
 
-        assert same(trained(model, x, reference), wanted)
+        assert same(trained(model, x, reference), expected)
         assert torch.equal(seen[0], clean)
         if kind != "ours":
             noise.end_step()
@@ -185,8 +185,8 @@ def test_without_recomputation_the_gradient_stays_that_of_the_forward_pass(chang
     model, x = blocks(kind), data()
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)
-        wanted = trained(model, x)
-        assert same(trained(model, x, lambda: CHANGES[change](model, noise)), wanted)
+        expected = trained(model, x)
+        assert same(trained(model, x, lambda: CHANGES[change](model, noise)), expected)
 
 
 @pytest.mark.parametrize("reentrant", [True, False, None])
@@ -197,14 +197,14 @@ def test_an_exception_within_the_model_leaves_the_gate_shut(reentrant: bool | No
         clean = model(x)
     with flat.arm(whole, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)
-        wanted = trained(whole, x)
+        expected = trained(whole, x)
         hook = whole[1].register_forward_hook(lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             whole(x)
         with torch.no_grad():
             assert torch.equal(model(x), clean)  # a part called by itself does not pass the gate
         hook.remove()
-        assert same(trained(whole, x), wanted)
+        assert same(trained(whole, x), expected)
 
 
 def test_the_gate_alone_lets_noise_into_a_pass_whose_gradients_are_off_inside() -> None:

@@ -30,12 +30,12 @@ def base_of(model: nn.Module) -> Any:
 def with_base(change: Callable[[Any], Any], build: Callable[[], nn.Module] = ours) -> Callable[[], nn.Module]:
     """Return a builder of a model whose base layer of `up` is changed."""
 
-    def made() -> nn.Module:
+    def build_changed() -> nn.Module:
         model = build()
         change(base_of(model))
         return model
 
-    return made
+    return build_changed
 
 
 class FullyShardedDataParallel(nn.Module):
@@ -163,7 +163,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 
 
-def look(model: nn.Module) -> dict[str, Any]:
+def state_of(model: nn.Module) -> dict[str, Any]:
     """Return all that arming could change."""
     return {
         name: (
@@ -181,10 +181,10 @@ def look(model: nn.Module) -> dict[str, Any]:
 def test_a_model_that_cannot_get_noise_is_refused_by_name(case: str) -> None:
     build, sentence = REFUSED[case]
     model = build()
-    before = look(model)
+    before = state_of(model)
     with pytest.raises(Mistake, match=sentence):
         flat.arm(model, total_steps=3)
-    assert look(model) == before
+    assert state_of(model) == before
     assert case == "armed" or not any(isinstance(module, Perturbed) for module in model.modules())
 
 
@@ -205,10 +205,10 @@ def test_a_model_that_cannot_get_noise_is_refused_by_name(case: str) -> None:
 @pytest.mark.parametrize("build", [ours, peft_lora])
 def test_options_out_of_their_range_are_refused(build: Any, options: dict[str, Any], sentence: str) -> None:
     model = build()
-    before = look(model)
+    before = state_of(model)
     with pytest.raises(Mistake, match=sentence):
         flat.arm(model, **{"total_steps": 3, **options})
-    assert look(model) == before
+    assert state_of(model) == before
 
 
 def test_all_problems_are_named_at_once() -> None:

@@ -36,7 +36,7 @@ INS, OUTS = 8, 12
 
 @pytest.fixture(autouse=True)
 def compiled_once() -> Iterator[None]:
-    """Reset the compiler, make recompilation an error, and let it draw dropout masks as eager PyTorch does."""
+    """Reset the compiler, make recompilation an error, and draw dropout masks as eager PyTorch does."""
     torch._dynamo.reset()
     counters.clear()
     with (
@@ -89,7 +89,7 @@ def gradients(model: nn.Module, *inputs: Tensor, seed: int = 0) -> dict[str, Ten
 
 
 def with_explicit_noise(model: nn.Module, noise: flat.Noise) -> nn.Module:
-    """A copy, not armed, with W + eps for W. (For our layers in pieces, so that dropout draws as a compiler's code.)"""
+    """A copy, not armed, with W + eps for W; our layers run in pieces, to draw dropout as compiled code."""
     other = copy.deepcopy(model)
     for layer, plain in (
         (module, other.get_submodule(name))
@@ -102,12 +102,12 @@ def with_explicit_noise(model: nn.Module, noise: flat.Noise) -> nn.Module:
     return other
 
 
-def assert_near(got: dict[str, Tensor], wanted: dict[str, Tensor], tolerance: float = 1e-5) -> None:
-    assert got.keys() == wanted.keys()
-    scale = max(gradient.norm() for gradient in wanted.values())
+def assert_near(actual: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-5) -> None:
+    assert actual.keys() == expected.keys()
+    scale = max(gradient.norm() for gradient in expected.values())
     assert 0 < scale < torch.inf
-    for name, gradient in wanted.items():
-        assert (got[name] - gradient).norm() <= tolerance * scale, name
+    for name, gradient in expected.items():
+        assert (actual[name] - gradient).norm() <= tolerance * scale, name
 
 
 def assert_one_graph() -> None:
@@ -126,13 +126,13 @@ def test_one_graph_serves_all_steps_and_its_gradients_are_those_of_the_noise(bac
         plain = gradients(copy.deepcopy(model), x)
         for step in range(1, 5):
             noise.begin_step(step)
-            got = gradients(compiled, x, seed=step)
-            assert_near(got, gradients(with_explicit_noise(model, noise), x, seed=step))
+            actual = gradients(compiled, x, seed=step)
+            assert_near(actual, gradients(with_explicit_noise(model, noise), x, seed=step))
             optimizer.step()
             noise.end_step()
         assert_one_graph()
         with pytest.raises(AssertionError):
-            assert_near(got, plain, 1e-2)
+            assert_near(actual, plain, 1e-2)
 
 
 @BACKENDS
@@ -144,10 +144,10 @@ def test_a_ramp_s_first_step_has_no_noise_and_is_one_graph_more(backend: str) ->
         x, graphs = torch.randn(16, INS), []
         for step in range(4):
             noise.begin_step(step)
-            got = gradients(compiled, x)
+            actual = gradients(compiled, x)
             graphs.append(counters["stats"]["unique_graphs"])
             if step == 0:
-                assert_near(got, gradients(plain, x))
+                assert_near(actual, gradients(plain, x))
             noise.end_step()
     assert graphs == [1, 2, 2, 2]
 
@@ -170,18 +170,18 @@ def test_a_layer_of_several_windows(backend: str, kind: str, monkeypatch: pytest
 @BACKENDS
 @pytest.mark.parametrize("kind", ["ours", "peft"])
 def test_w_plus_eps_is_built_again_for_the_backward_pass(backend: str, kind: str) -> None:
-    model, kept = adapted(kind), []
+    model, saved = adapted(kind), []
     with flat.arm(model, rho=0.5, schedule="constant") as noise:
         noise.begin_step(0)
         compiled = torch.compile(model, fullgraph=True, backend=backend)
         known = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
         known.add(next(iter(noise.layers.values())).drawn_noise.blocks[0].untyped_storage().data_ptr())
         with torch.autograd.graph.saved_tensors_hooks(
-            lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor
+            lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor
         ):
             compiled(torch.randn(2, INS, requires_grad=True)).sum().backward()
-    fresh = [tensor for tensor in kept if tensor.untyped_storage().data_ptr() not in known]
-    assert len(kept) > len(fresh) > 0
+    fresh = [tensor for tensor in saved if tensor.untyped_storage().data_ptr() not in known]
+    assert len(saved) > len(fresh) > 0
     assert max(tensor.numel() for tensor in fresh) <= 2 * OUTS  # outputs, and one number a row
 
 
@@ -197,10 +197,10 @@ def test_under_bf16_autocast(backend: str, kind: str, held: torch.dtype) -> None
         x = torch.randn(16, INS)
         for step in range(3):
             noise.begin_step(step)
-            got = gradients(compiled, x)
-            assert all(gradient.dtype == torch.float32 for gradient in got.values())
+            actual = gradients(compiled, x)
+            assert all(gradient.dtype == torch.float32 for gradient in actual.values())
             assert_near(
-                got, gradients(with_explicit_noise(model, noise), x), 8 * torch.finfo(torch.bfloat16).eps
+                actual, gradients(with_explicit_noise(model, noise), x), 8 * torch.finfo(torch.bfloat16).eps
             )
         assert_one_graph()
 
@@ -215,8 +215,8 @@ def test_a_bert_is_one_graph_with_its_hooks(
         compiled = torch.compile(model, fullgraph=True, backend=backend)
         for step in range(3):
             noise.begin_step(step)
-            wanted = gradients(with_explicit_noise(model, noise), tokens, seed=step)
-            assert_near(gradients(compiled, tokens, seed=step), wanted, 1e-4)
+            expected = gradients(with_explicit_noise(model, noise), tokens, seed=step)
+            assert_near(gradients(compiled, tokens, seed=step), expected, 1e-4)
             noise.end_step()
     assert_one_graph()
 
@@ -254,14 +254,16 @@ def test_noise_is_the_same_whether_the_model_is_armed_or_compiled_first(
 ) -> None:
     model, x = adapted("ours"), torch.randn(16, INS)
     draws, grads = [], []
-    for how in ("eager", "compiled"):
-        again = copy.deepcopy(model)
+    for mode in ("eager", "compiled"):
+        copied = copy.deepcopy(model)
         compiled = (
-            again if how == "eager" or armed_first else torch.compile(again, fullgraph=True, backend=backend)
+            copied
+            if mode == "eager" or armed_first
+            else torch.compile(copied, fullgraph=True, backend=backend)
         )
-        with flat.arm(compiled if outer else again, rho=0.5, schedule="constant") as noise:
-            if how == "compiled" and armed_first:
-                compiled = torch.compile(again, fullgraph=True, backend=backend)
+        with flat.arm(compiled if outer else copied, rho=0.5, schedule="constant") as noise:
+            if mode == "compiled" and armed_first:
+                compiled = torch.compile(copied, fullgraph=True, backend=backend)
             noise.begin_step(3)
             grads.append(gradients(compiled, x))
             draws.append([layer.drawn_noise.eps() for layer in list(noise.layers.values())])

@@ -109,8 +109,8 @@ def test_a_rows_noise_is_scaled_by_the_merged_rows_norm(kind: str) -> None:
     with flat.arm(model, rho=0.3, schedule="constant") as noise:
         noise.begin_step(0)
         for name, layer in noise.layers.items():
-            wanted = 0.3 / math.sqrt(merged[name].shape[1]) * merged[name].norm(dim=1, keepdim=True)
-            torch.testing.assert_close(layer.drawn_noise.scale.abs(), wanted.detach(), rtol=1e-7, atol=0)
+            expected = 0.3 / math.sqrt(merged[name].shape[1]) * merged[name].norm(dim=1, keepdim=True)
+            torch.testing.assert_close(layer.drawn_noise.scale.abs(), expected.detach(), rtol=1e-7, atol=0)
             assert torch.equal(layer.drawn_noise.scale.sign(), layer.drawn_noise.strength.sign())
             assert (
                 layer.drawn_noise.blocks[0].stride() == weight_of(base_of(layer)).stride()
@@ -127,9 +127,11 @@ def test_the_scale_follows_the_learned_adapter() -> None:
         with torch.no_grad():
             model.up.lora_B.mul_(3)
         noise.begin_step(1)
-        wanted = 0.3 / math.sqrt(10) * (model.up.weight + model.up.delta()).norm(dim=1, keepdim=True).detach()
-        torch.testing.assert_close(model.up.drawn_noise.scale.abs(), wanted, rtol=1e-7, atol=0)
-        assert not torch.allclose(before, wanted)
+        expected = (
+            0.3 / math.sqrt(10) * (model.up.weight + model.up.delta()).norm(dim=1, keepdim=True).detach()
+        )
+        torch.testing.assert_close(model.up.drawn_noise.scale.abs(), expected, rtol=1e-7, atol=0)
+        assert not torch.allclose(before, expected)
 
 
 def test_pefts_lora_and_ours_meet_the_same_noise_and_learn_the_same() -> None:
@@ -140,16 +142,16 @@ def test_pefts_lora_and_ours_meet_the_same_noise_and_learn_the_same() -> None:
         peft_layer = canonical(theirs)[name]
         peft_layer.lora_A["default"].weight.data.copy_(layer.lora_A.data)
         peft_layer.lora_B["default"].weight.data.copy_(layer.lora_B.data)
-    drawn, got = [], []
+    drawn, outcomes = [], []
     for model in (mine, theirs):
         with flat.arm(model, rho=0.5, seed=3, schedule="constant") as noise:
             noise.begin_step(2)
             drawn.append({name: layer.drawn_noise.eps() for name, layer in noise.layers.items()})
-            got.append(results(model, rows(torch.float64)))
+            outcomes.append(results(model, rows(torch.float64)))
     assert drawn[0].keys() == drawn[1].keys()
     assert all(torch.equal(drawn[0][name], drawn[1][name]) for name in drawn[0])
-    got[1] = {name.replace(".default.weight", ""): tensor for name, tensor in got[1].items()}
-    close(*got)
+    outcomes[1] = {name.replace(".default.weight", ""): tensor for name, tensor in outcomes[1].items()}
+    close(*outcomes)
 
 
 @pytest.mark.parametrize("drawn", ["weight", "token"])

@@ -22,7 +22,7 @@ def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> T
 def noise_for(
     outs: int, ins: int, dtype: torch.dtype = torch.float32, heights: tuple[int, ...] = ()
 ) -> LayerNoise:
-    """Return noise of strength 0.1 for rows with norms 1, 2, 3, …, in blocks of these heights, or in one block."""
+    """Return noise of strength 0.1 for rows with norms 1, 2, 3, …, in blocks of these heights or in one."""
     narrow = dtype if dtype.itemsize == 2 else torch.float32
     place = window((outs, ins), 4, CPU, narrow)
     blocks = place.blocks[0].split(list(heights or (outs,)))
@@ -95,9 +95,9 @@ def test_a_row_that_merging_makes_zero_has_no_noise() -> None:
 def test_token_noise_has_the_variance_of_weight_noise() -> None:
     x, scale, draws = numbers(3, 6), torch.arange(1.0, 9)[:, None] * 0.1, 4000
     z = torch.stack([TokenNoise(scale, seed).for_input(x) for seed in range(draws)])  # (draws, 3, 8)
-    wanted = x.norm(dim=1)[:, None] * scale[:, 0]  # as of x epsᵀ
-    assert ((z.std(0) / wanted - 1).abs() < 5 / math.sqrt(2 * draws)).all()
-    assert (z.mean(0).abs() < 5 * wanted / math.sqrt(draws)).all()
+    expected = x.norm(dim=1)[:, None] * scale[:, 0]  # as of x epsᵀ
+    assert ((z.std(0) / expected - 1).abs() < 5 / math.sqrt(2 * draws)).all()
+    assert (z.mean(0).abs() < 5 * expected / math.sqrt(draws)).all()
     among = torch.corrcoef(z.flatten(1).T).fill_diagonal_(0)  # of tokens and outputs
     assert among.abs().max() < 5 / math.sqrt(draws)
 

@@ -1,4 +1,4 @@
-"""Noise in two local processes (gloo) compared with one process: DDP and FSDP2, lowland's layers and PEFT's."""
+"""Noise in two gloo processes compared with one process: DDP and FSDP2, lowland's layers and PEFT's."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def ddp(
     reentrant: bool | None = None,
     **options: Any,
 ) -> dict[str, Tensor]:
-    """Return the state after two accumulated micro-batches; only the last is reduced (all, with a static graph)."""
+    """Return the state after two accumulated micro-batches; only a static graph reduces both."""
     model = net(kind, reentrant)
     noise = None if wrapped_first else armed(model, **options)
     wrapped = DistributedDataParallel(model, static_graph=static_graph)
@@ -192,9 +192,11 @@ def worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD)
     states: dict[str, Any] = {
-        f"ddp {kind} {how}": ddp(kind, rank, **DDP[how]) for kind in KINDS for how in DDP
+        f"ddp {kind} {variant}": ddp(kind, rank, **DDP[variant]) for kind in KINDS for variant in DDP
     }
-    states |= {f"fsdp {kind} {how}": fsdp(kind, rank, **FSDP[how]) for kind in KINDS for how in FSDP}
+    states |= {
+        f"fsdp {kind} {variant}": fsdp(kind, rank, **FSDP[variant]) for kind in KINDS for variant in FSDP
+    }
     states["fsdp peft adapters"] = fsdp("peft", rank, parts="adapters")
     states |= {f"bf16 {kind}": fsdp(kind, rank, precision=torch.bfloat16) for kind in ("ours", "peft")}
     states["per rank"] = ddp("ours", rank, per_rank=True)
@@ -205,7 +207,7 @@ def worker(rank: int, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def states(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Return the states of the two processes, which run all cases, since most of their time goes into imports."""
+    """Return the states of the two processes, which run all cases, since imports take most of the time."""
     folder = tmp_path_factory.mktemp("processes")
     multiprocessing.spawn(worker, (str(folder),), nprocs=WORLD)
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
@@ -221,33 +223,33 @@ def alone(kind: str, size: float = 1.0, rho: float = 0.5) -> dict[str, Tensor]:
         return state_of(model, noise)
 
 
-def assert_same(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+def assert_same(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Compare W, A, B and the noise to the bit, and the gradients closely."""
-    assert got.keys() == wanted.keys()
-    assert sum(name.endswith(".grad") for name in got) >= 6
-    assert sum(name.endswith(".draw") for name in got) == 3
-    for name, tensor in wanted.items():
+    assert actual.keys() == expected.keys()
+    assert sum(name.endswith(".grad") for name in actual) >= 6
+    assert sum(name.endswith(".draw") for name in actual) == 3
+    for name, tensor in expected.items():
         assert tensor.any()
         if name.endswith(".grad"):
-            torch.testing.assert_close(got[name], tensor, rtol=0, atol=1e-11)
+            torch.testing.assert_close(actual[name], tensor, rtol=0, atol=1e-11)
         else:
-            assert torch.equal(got[name], tensor), name
+            assert torch.equal(actual[name], tensor), name
 
 
-@pytest.mark.parametrize("how", DDP)
+@pytest.mark.parametrize("variant", DDP)
 @pytest.mark.parametrize("kind", KINDS)
-def test_ddp(states: list, kind: str, how: str) -> None:
-    wanted = alone(kind)
+def test_ddp(states: list, kind: str, variant: str) -> None:
+    expected = alone(kind)
     for state in states:
-        assert_same(state[f"ddp {kind} {how}"], wanted)
+        assert_same(state[f"ddp {kind} {variant}"], expected)
 
 
-@pytest.mark.parametrize("how", FSDP)
+@pytest.mark.parametrize("variant", FSDP)
 @pytest.mark.parametrize("kind", KINDS)
-def test_fsdp2(states: list, kind: str, how: str) -> None:
-    wanted = alone(kind)
+def test_fsdp2(states: list, kind: str, variant: str) -> None:
+    expected = alone(kind)
     for state in states:
-        assert_same(state[f"fsdp {kind} {how}"], wanted)
+        assert_same(state[f"fsdp {kind} {variant}"], expected)
 
 
 def test_fsdp2_where_peft_s_thin_layers_are_sharded_by_themselves(states: list) -> None:
@@ -257,20 +259,20 @@ def test_fsdp2_where_peft_s_thin_layers_are_sharded_by_themselves(states: list) 
 
 @pytest.mark.parametrize("kind", ["ours", "peft"])
 def test_fsdp2_with_parameters_in_bf16(states: list, kind: str) -> None:
-    wanted, clean = alone(kind, SMALL), alone(kind, SMALL, rho=0.001)
+    expected, clean = alone(kind, SMALL), alone(kind, SMALL, rho=0.001)
     assert all(
         (clean[name] - tensor).norm() > 0.2 * tensor.norm()
-        for name, tensor in wanted.items()
+        for name, tensor in expected.items()
         if "grad" in name
     )
-    for got in (state[f"bf16 {kind}"] for state in states):
-        for name, tensor in wanted.items():
+    for actual in (state[f"bf16 {kind}"] for state in states):
+        for name, tensor in expected.items():
             if name.endswith((".grad", ".draw")):
-                assert (got[name] - tensor).norm() <= (
+                assert (actual[name] - tensor).norm() <= (
                     0.1 if name.endswith(".grad") else 0.03
                 ) * tensor.norm()
             else:
-                assert torch.equal(got[name], tensor.float() if tensor.is_floating_point() else tensor)
+                assert torch.equal(actual[name], tensor.float() if tensor.is_floating_point() else tensor)
 
 
 def test_each_rank_may_have_a_draw_of_its_own_and_the_gradient_is_their_mean(states: list) -> None:

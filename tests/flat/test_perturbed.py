@@ -117,9 +117,9 @@ def test_a_batch_of_several_adapters_is_without_noise() -> None:
     model = two_adapters(["default"])
     layer, names = canonical(model)["up"], ["default", "other", "__base__", "default", "other"]
     with flat.arm(model, **ARMED) as noise:
-        wanted = layer(rows(), adapter_names=names)
+        expected = layer(rows(), adapter_names=names)
         noise.begin_step(0)
-        assert torch.equal(layer(rows(), adapter_names=names), wanted)
+        assert torch.equal(layer(rows(), adapter_names=names), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -250,13 +250,13 @@ def test_an_armed_peft_model_is_saved_and_merged_like_a_plain_one(tmp_path: Path
             if file.suffix == ".json"
             else armed == file.read_bytes()
         )
-    again = PeftModel.from_pretrained(net(), tmp_path / "armed").eval()
-    again.base_model.model.head.load_state_dict(plain.base_model.model.head.state_dict())
-    assert torch.equal(again(rows()), plain.eval()(rows()))
-    wanted = plain.merge_and_unload()
+    loaded = PeftModel.from_pretrained(net(), tmp_path / "armed").eval()
+    loaded.base_model.model.head.load_state_dict(plain.base_model.model.head.state_dict())
+    assert torch.equal(loaded(rows()), plain.eval()(rows()))
+    expected = plain.merge_and_unload()
     for result in (merged, here):
-        assert_same_kinds(result, wanted)
-        assert torch.equal(result(rows()), wanted(rows()))
+        assert_same_kinds(result, expected)
+        assert torch.equal(result(rows()), expected(rows()))
 
 
 def test_our_armed_model_is_saved_and_merged_like_a_plain_one(tmp_path: Path) -> None:
@@ -267,8 +267,8 @@ def test_our_armed_model_is_saved_and_merged_like_a_plain_one(tmp_path: Path) ->
         save_adapter(model, tmp_path / "adapter")
         assert [name for name, _ in lora_layers(model)] == ["up", "down"]
         merged = merge_lora(copy.deepcopy(model), keep=False)
-    again = load_adapter(net(), tmp_path / "adapter")
-    assert torch.equal(again(rows()), plain(rows()))
+    loaded = load_adapter(net(), tmp_path / "adapter")
+    assert torch.equal(loaded(rows()), plain(rows()))
     assert_same_kinds(merged, merge_lora(plain, keep=False))
     assert torch.equal(merged(rows()), plain(rows()))
 

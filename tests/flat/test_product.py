@@ -1,4 +1,4 @@
-"""The product with W + eps: its values, gradients, and what it keeps for the backward pass."""
+"""The product with W + eps: its values, its gradients, and the tensors saved for the backward pass."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_the_product_is_that_with_the_explicit_sum(bias: bool, heights: tuple[in
         (eps_product(x, noise), x @ eps.T),
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-        (mine,), (wanted,) = (torch.autograd.grad(y.pow(3).sum(), x) for y in (ours, theirs))
-        torch.testing.assert_close(mine, wanted, rtol=1e-12, atol=1e-12)
+        (mine,), (expected,) = (torch.autograd.grad(y.pow(3).sum(), x) for y in (ours, theirs))
+        torch.testing.assert_close(mine, expected, rtol=1e-12, atol=1e-12)
     assert torch.autograd.gradgradcheck(lambda x: noisy_product(x, base, noise).pow(2), x)
 
 
@@ -36,16 +36,16 @@ def test_layers_of_equal_size_keep_their_own_weights() -> None:
     eps, y, y2 = noise.eps(torch.float64), x, x
     for base in bases:
         y, y2 = noisy_product(y, base, noise), F.linear(y2, base.weight + eps, base.bias)
-    (mine,), (wanted,) = (torch.autograd.grad(output.pow(2).sum(), x) for output in (y, y2))
-    torch.testing.assert_close(mine, wanted, rtol=1e-12, atol=1e-12)
+    (mine,), (expected,) = (torch.autograd.grad(output.pow(2).sum(), x) for output in (y, y2))
+    torch.testing.assert_close(mine, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_nothing_as_large_as_a_weight_is_kept_for_the_backward_pass() -> None:
-    base, noise, kept = nn.Linear(60, 80).requires_grad_(False), noise_for(80, 60), []
+    base, noise, saved = nn.Linear(60, 80).requires_grad_(False), noise_for(80, 60), []
     with torch.autograd.graph.saved_tensors_hooks(
-        lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor
+        lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor
     ):
         noisy_product(numbers(3, 60).requires_grad_(), base, noise)
         eps_product(numbers(3, 60).requires_grad_(), noise)
-    assert any(tensor.data_ptr() == base.weight.data_ptr() for tensor in kept)
-    assert all(tensor.numel() < 80 * 60 or tensor.data_ptr() == base.weight.data_ptr() for tensor in kept)
+    assert any(tensor.data_ptr() == base.weight.data_ptr() for tensor in saved)
+    assert all(tensor.numel() < 80 * 60 or tensor.data_ptr() == base.weight.data_ptr() for tensor in saved)

@@ -36,19 +36,19 @@ pytestmark = [
 
 
 class Watch(TrainerCallback):
-    """Records of each pass through an adapted layer: (training?, gradients?, adapter on?, noise in the output?)."""
+    """Records of each pass through an adapted layer: (training?, gradients?, adapter on?, noisy output?)."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[bool, bool, bool, bool]] = []
         self.random: list[bytes] = []
 
     def on_train_begin(self, *args: object, model: nn.Module, **kwargs: object) -> None:
-        self.hook = adapted_layers(model)[0].register_forward_hook(self._look)
+        self.hook = adapted_layers(model)[0].register_forward_hook(self._record_pass)
 
     def on_step_end(self, *args: object, **kwargs: object) -> None:
         self.random.append(torch.get_rng_state().numpy().tobytes())
 
-    def _look(self, layer: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    def _record_pass(self, layer: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         with torch.random.fork_rng(), torch.no_grad():
             clean = getattr(layer, "plain", type(layer)).forward(layer, *inputs)
         on = not layer.disable_adapters and "default" in layer.active_adapters
@@ -191,8 +191,8 @@ def test_checkpointing_changes_nothing(
     plain = trained(build(llama, lora, tokenizer, tmp_path, FlatLoRA(**STEADY)))
     kind = {"use_reentrant": reentrant}
     changes = {"activation_checkpointing": True, "activation_checkpointing_kwargs": kind}
-    again = trained(build(llama, lora, tokenizer, tmp_path, FlatLoRA(**STEADY), **changes))
-    assert all(torch.allclose(plain[name], again[name], atol=1e-6) for name in plain)
+    checkpointed = trained(build(llama, lora, tokenizer, tmp_path, FlatLoRA(**STEADY), **changes))
+    assert all(torch.allclose(plain[name], checkpointed[name], atol=1e-6) for name in plain)
 
 
 def policy_and_reference(watch: Watch) -> list[tuple[bool, bool, bool, bool]]:

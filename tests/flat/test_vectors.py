@@ -21,10 +21,10 @@ ARMED = {"rho": 0.5, "schedule": "constant", "vectors": True}
 def test_a_vector_counts_as_one_row() -> None:
     vector = torch.randn(200, generator=torch.Generator().manual_seed(0)) * 3
     eps = torch.stack([vector_noise(vector, 0.4, seed) for seed in range(500)])
-    wanted = 0.4 / math.sqrt(200) * vector.norm()
+    expected = 0.4 / math.sqrt(200) * vector.norm()
     entries = eps.numel()
-    assert eps.mean().abs() < 4 * wanted / math.sqrt(entries)
-    assert (eps.std() / wanted).item() == pytest.approx(1, abs=4 / math.sqrt(2 * entries))
+    assert eps.mean().abs() < 4 * expected / math.sqrt(entries)
+    assert (eps.std() / expected).item() == pytest.approx(1, abs=4 / math.sqrt(2 * entries))
     among = torch.corrcoef(eps[:100])  # between seeds
     assert among.fill_diagonal_(0).abs().max() < 6 / math.sqrt(200)
 
@@ -60,9 +60,9 @@ def test_outputs_and_gradients_are_those_of_explicit_noise(build: object) -> Non
     for name, (eps, shift) in on_layers.items():
         layer = canonical(twin)[name]
         layer.register_forward_hook(lambda layer, inputs, y, e=eps, s=shift: y + inputs[0] @ e.T + s)
-    wanted = results(twin, x)
-    assert "norm.weight" in wanted
-    for name, tensor in wanted.items():
+    expected = results(twin, x)
+    assert "norm.weight" in expected
+    for name, tensor in expected.items():
         torch.testing.assert_close(armed[name], tensor, rtol=1e-10, atol=1e-10)
     assert norm.weight.grad is not None
 
@@ -75,8 +75,8 @@ def test_biases_have_their_own_noise_of_their_own_size() -> None:
             noise.begin_step(step)
             drawn.append(model.up.bias_noise)
     eps = torch.stack(drawn)
-    wanted = 0.5 / math.sqrt(12) * model.up.bias.norm()
-    assert (eps.std() / wanted).item() == pytest.approx(1, abs=4 / math.sqrt(2 * eps.numel()))
+    expected = 0.5 / math.sqrt(12) * model.up.bias.norm()
+    assert (eps.std() / expected).item() == pytest.approx(1, abs=4 / math.sqrt(2 * eps.numel()))
 
 
 def test_no_parameter_is_written() -> None:
@@ -89,7 +89,7 @@ def test_no_parameter_is_written() -> None:
             results(model, rows())
             assert all(parameters[name] is parameter for name, parameter in model.norm.named_parameters())
         with pytest.raises(RuntimeError):
-            model.norm(torch.zeros(2, 5))  # a wrong size, for an exception during the call
+            model.norm(torch.zeros(2, 5))  # a wrong size raises an exception during the call
         assert all(parameters[name] is parameter for name, parameter in model.norm.named_parameters())
     after = model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -113,17 +113,17 @@ def test_norm_layers_are_selected_by_name_only_on_request() -> None:
 def test_norms_without_noise_answer_to_the_bit_as_ever() -> None:
     model = ours(net())
     norm, x = model.norm, torch.randn(4, 12, generator=torch.Generator().manual_seed(2))
-    wanted = norm(x)
+    expected = norm(x)
     with flat.arm(model, **ARMED) as noise:
         noise.begin_step(0)
-        assert not torch.equal(norm(x), wanted)
+        assert not torch.equal(norm(x), expected)
         with torch.no_grad():
-            assert torch.equal(norm(x), wanted)
+            assert torch.equal(norm(x), expected)
         norm.eval()
-        assert torch.equal(norm(x), wanted)
+        assert torch.equal(norm(x), expected)
         norm.train()
         noise.end_step()
-        assert torch.equal(norm(x), wanted)
+        assert torch.equal(norm(x), expected)
 
 
 def test_a_hook_on_a_norm_is_called_once() -> None:

@@ -65,11 +65,11 @@ class Watch(TrainerCallback):
         self.batches: list[bytes] = []
         self.step = 0
         adapted_layers(model)[-2].register_forward_hook(
-            self._look
+            self._record_pass
         )  # T5: the decoder's q, called for each token
-        model.register_forward_pre_hook(self._note, with_kwargs=True)
+        model.register_forward_pre_hook(self._record_batch, with_kwargs=True)
 
-    def _look(self, layer: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    def _record_pass(self, layer: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         noise = getattr(layer, "drawn_noise", None)
         with torch.no_grad():
             clean = getattr(layer, "plain", type(layer)).forward(layer, *inputs)
@@ -78,7 +78,7 @@ class Watch(TrainerCallback):
         e = print_of(noise) if noisy else None
         self.seen.append((layer.training, torch.is_grad_enabled(), self.step, e))
 
-    def _note(self, model: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
+    def _record_batch(self, model: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
         if model.training:
             ids = inputs[0] if inputs else named["input_ids"]
             self.batches.append(ids.numpy().tobytes())

@@ -21,37 +21,37 @@ def pages_given_anew(steps=20, mib=64):
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
 
 before = pages_given_anew()
-told = keep_large_blocks()
+configured = keep_large_blocks()
 pages_given_anew()
-print(told, before, pages_given_anew())
+print(configured, before, pages_given_anew())
 """
 
 
 def run(environment: Mapping[str, str]) -> tuple[bool, int, int]:
     import os
 
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    told = subprocess.run(
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    process = subprocess.run(
         [sys.executable, "-c", FAULTS],
-        env={**kept, **environment},
+        env={**inherited, **environment},
         check=True,
         capture_output=True,
         text=True,
     )
-    word, before, after = told.stdout.split()
+    word, before, after = process.stdout.split()
     return word == "True", int(before), int(after)
 
 
 @needs_glibc
 def test_freed_blocks_are_reused_without_a_system_call() -> None:
-    told, before, after = run({})
-    assert told
+    configured, before, after = run({})
+    assert configured
     assert before > 100
     assert after < before / 10
 
 
 @needs_glibc
 def test_the_users_environment_variables_are_kept() -> None:
-    told, before, after = run({"MALLOC_MMAP_THRESHOLD_": "65536"})
-    assert not told
+    configured, before, after = run({"MALLOC_MMAP_THRESHOLD_": "65536"})
+    assert not configured
     assert after > before / 2

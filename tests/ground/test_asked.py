@@ -1,4 +1,4 @@
-"""The base of what can be asked: every mistake at once, in sentences, and values that cannot be changed."""
+"""The base of requests: every mistake at once, in sentences, and values that cannot be changed."""
 
 from __future__ import annotations
 
@@ -172,9 +172,9 @@ def test_a_changed_copy_is_checked_like_any_other() -> None:
 
 
 def test_nothing_can_be_changed() -> None:
-    given = {"q": 4}
-    order = Order(name="x", ranks=given)
-    given["q"] = 5
+    mapping = {"q": 4}
+    order = Order(name="x", ranks=mapping)
+    mapping["q"] = 5
     assert order.ranks == {"q": 4}
     with pytest.raises(ValidationError, match="frozen"):
         order.count = 4
@@ -186,10 +186,10 @@ def test_nothing_can_be_changed() -> None:
 
 def test_it_can_be_pickled() -> None:
     order = Order(name="x", words=["a", "b"], ranks={"q": 4}, spare=Part(size=2))
-    for again in (pickle.loads(pickle.dumps(order)), copy.deepcopy(order)):
-        assert again == order
+    for copied in (pickle.loads(pickle.dumps(order)), copy.deepcopy(order)):
+        assert copied == order
         with pytest.raises(TypeError):
-            again.ranks["q"] = 8
+            copied.ranks["q"] = 8
 
 
 def test_plain_values_can_be_written_as_json_and_yaml() -> None:

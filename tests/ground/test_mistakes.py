@@ -1,4 +1,4 @@
-"""A mistake is one clear sentence a problem, and a `ValueError`."""
+"""A mistake is a `ValueError` with one clear sentence for each problem."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_mistake_is_a_value_error_that_tells_every_problem_a_line():
 
 
 @pytest.mark.parametrize(
-    ("given", "nearest"),
+    ("name", "nearest"),
     [
         ("flat", "flat-lora"),
         ("lroa", "lora"),
@@ -29,27 +29,27 @@ def test_a_mistake_is_a_value_error_that_tells_every_problem_a_line():
         ("flat_lora", "flat-lora"),
     ],
 )
-def test_the_nearest_name_is_offered(given, nearest):
-    assert f"'{given}'; did you mean '{nearest}'?" in one_of("method", given, METHODS)
+def test_the_nearest_name_is_offered(name, nearest):
+    assert f"'{name}'; did you mean '{nearest}'?" in one_of("method", name, METHODS)
 
 
 def test_nothing_is_offered_where_nothing_is_near():
-    told = one_of("method", "xyz", METHODS)
-    assert "did you mean" not in told
-    assert told.startswith("unknown method 'xyz';")
+    message = one_of("method", "xyz", METHODS)
+    assert "did you mean" not in message
+    assert message.startswith("unknown method 'xyz';")
 
 
 @given(st.text(max_size=12), st.lists(st.text(min_size=1, max_size=8), max_size=6, unique=True))
 @settings(deadline=None, max_examples=80)
-def test_the_sentence_names_the_value_and_all_allowed_values(given, allowed):
-    told = one_of("thing", given, allowed)
-    assert f"unknown thing '{given}'" in told
-    assert told.endswith("Allowed: " + (", ".join(allowed) or "none"))
+def test_the_sentence_names_the_value_and_all_allowed_values(name, allowed):
+    message = one_of("thing", name, allowed)
+    assert f"unknown thing '{name}'" in message
+    assert message.endswith("Allowed: " + (", ".join(allowed) or "none"))
 
 
-@pytest.mark.parametrize("given", [None, 3, 2.5, ["lora"]])
-def test_values_that_are_not_text_are_named_too(given):
-    assert f"'{given}'" in one_of("method", given, METHODS)
+@pytest.mark.parametrize("value", [None, 3, 2.5, ["lora"]])
+def test_values_that_are_not_text_are_named_too(value):
+    assert f"'{value}'" in one_of("method", value, METHODS)
 
 
 def test_any_collection_of_names_will_do():

@@ -1,4 +1,4 @@
-"""What a run leaves, written and read back."""
+"""The files of a run, written and read back."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ SHARED = settings(deadline=None, max_examples=40, suppress_health_check=[HealthC
 
 
 def record_of(**changes: Any) -> RunRecord:
-    asked = {"task": {"name": "toy"}, "method": {"name": "lora", "label": "lora"}, "seed": 42}
-    return RunRecord(**{"key": "0" * 16, "asked": asked, "status": "finished", **changes})
+    request = {"task": {"name": "toy"}, "method": {"name": "lora", "label": "lora"}, "seed": 42}
+    return RunRecord(**{"key": "0" * 16, "asked": request, "status": "finished", **changes})
 
 
 def change(folder: Path, **changes: Any) -> None:
     """Change fields of a record that was written; a field of value `...` goes."""
-    given = {**json.loads((folder / "record.json").read_text()), **changes}
-    kept = {name: value for name, value in given.items() if value is not ...}
-    (folder / "record.json").write_text(json.dumps(kept))
+    fields = {**json.loads((folder / "record.json").read_text()), **changes}
+    remaining = {name: value for name, value in fields.items() if value is not ...}
+    (folder / "record.json").write_text(json.dumps(remaining))
 
 
 @given(asked=PLAINS, data=PLAINS, failure=st.none() | st.text())
@@ -70,7 +70,7 @@ def test_a_record_is_readable_utf8_json_with_every_field(tmp_path):
     text = (tmp_path / "record.json").read_bytes().decode("utf-8")
     assert "Tiedote – Nokia €" in text
     assert text.endswith("}\n")
-    assert set(json.loads(text)) == {one.name for one in dataclasses.fields(RunRecord)}
+    assert set(json.loads(text)) == {field.name for field in dataclasses.fields(RunRecord)}
 
 
 def test_method_and_seed_are_read_from_the_request():
@@ -162,7 +162,7 @@ def predictions(rows: int = 3) -> pd.DataFrame:
 
 def test_predictions_come_back_as_they_were_written(tmp_path):
     table = predictions()
-    write_predictions(tmp_path, table.set_axis([7, 5, 3]))  # the index is no part of them
+    write_predictions(tmp_path, table.set_axis([7, 5, 3]))  # without the index
     pd.testing.assert_frame_equal(read_predictions(tmp_path), table)
 
 
@@ -202,13 +202,13 @@ def test_the_history_is_json_even_where_the_loss_is_nan(tmp_path):
 
 
 def stress_record(**changes: Any) -> StressRecord:
-    given = {
+    fields = {
         "key": "0" * 16,
         "asked": {"model": "a/b", "questionnaire": {"eval": "messy"}},
         "status": "finished",
         "counts": {"expected": 3, "scored": 2, "failed": 1},
     }
-    return StressRecord(**{**given, **changes})
+    return StressRecord(**{**fields, **changes})
 
 
 @given(asked=PLAINS, model=PLAINS, failure=st.none() | st.text())
@@ -250,7 +250,7 @@ def rows() -> pd.DataFrame:
 
 def test_rows_come_back_as_they_were_written_with_further_columns_and_as_csv(tmp_path):
     table = rows()
-    write_rows(tmp_path, table.set_axis([7, 5]))  # the index is no part of them
+    write_rows(tmp_path, table.set_axis([7, 5]))  # without the index
     pd.testing.assert_frame_equal(read_rows(tmp_path), table)
     read = pd.read_csv(tmp_path / "rows.csv")
     assert list(read.columns) == [*ROW_COLUMNS, "seed"]

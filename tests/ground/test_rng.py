@@ -1,4 +1,4 @@
-"""Named streams of randomness: pure, apart from each other, the same on every machine."""
+"""Named random streams: pure functions of seed and name, independent, the same on every machine."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_a_seed_fits_every_generator(seed, name):
 
 @given(st.lists(st.tuples(SEEDS, NAMES), min_size=2, max_size=12))
 @settings(deadline=None, max_examples=60)
-def test_streams_are_equal_exactly_when_seed_and_every_part_of_the_name_are(asked):
-    for (seed, name), (other_seed, other_name) in itertools.combinations(asked, 2):
+def test_streams_are_equal_exactly_when_seed_and_every_part_of_the_name_are(streams):
+    for (seed, name), (other_seed, other_name) in itertools.combinations(streams, 2):
         same = (seed, [(type(p), p) for p in name]) == (other_seed, [(type(p), p) for p in other_name])
         assert (stream_seed(seed, *name) == stream_seed(other_seed, *other_name)) == same
 
@@ -81,13 +81,13 @@ def test_a_stream_starts_from_its_seed():
 
 @pytest.mark.parametrize("hash_seed", ["0", "1"])
 def test_another_process_has_the_same_streams(hash_seed):
-    """Python salts `hash()` in each process; the streams must not know of it."""
+    """Python salts `hash()` in each process; the streams must not depend on it."""
     code = (
         "import importlib.util, sys; s = importlib.util.spec_from_file_location('rng', sys.argv[1]);"
         " m = importlib.util.module_from_spec(s); s.loader.exec_module(m);"
         " print(m.stream_seed(42, 'noise', 7, 'layer'), m.stream(42, 'order').integers(0, 2**60))"
     )
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code, rng.__file__],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
@@ -95,16 +95,16 @@ def test_another_process_has_the_same_streams(hash_seed):
         check=True,
     )
     here = stream_seed(42, "noise", 7, "layer"), stream(42, "order").integers(0, 2**60)
-    assert tuple(map(int, told.stdout.split())) == here
+    assert tuple(map(int, process.stdout.split())) == here
 
 
 def test_near_seeds_and_near_names_are_uncorrelated():
     """A smoke test: 20,000 draws a stream; a correlation beyond 6 standard errors is a shared stream."""
     n = 20_000
-    asked = [(42, "noise", step) for step in range(4)] + [(43, "noise", 0), (42, "head"), (42, "dropout")]
-    draws = np.stack([stream(*one).standard_normal(n) for one in asked])  # (streams, n)
+    streams = [(42, "noise", step) for step in range(4)] + [(43, "noise", 0), (42, "head"), (42, "dropout")]
+    draws = np.stack([stream(*parts).standard_normal(n) for parts in streams])  # (streams, n)
     correlation = np.corrcoef(draws)
-    apart = correlation[~np.eye(len(asked), dtype=bool)]
+    apart = correlation[~np.eye(len(streams), dtype=bool)]
     assert np.abs(apart).max() < 6 / np.sqrt(n)
     assert np.abs(draws.mean(1)).max() < 6 / np.sqrt(n)
 

@@ -1,4 +1,4 @@
-"""A run is whole or not there: exceptions, full disks, kills at any moment, and two processes at once."""
+"""A run is complete or absent: after exceptions, full disks, kills at any moment, and with two processes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def write_to_a_full_disk(store: Store) -> None:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """All files by their path, but for the locks."""
+    """All files by their path, except the locks."""
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
@@ -100,7 +100,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def start(store: Store) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Starts a process that has `store`, `write` and `say`, and runs the code given; all are gone at the end."""
+    """Start processes that run code with `store`, `write` and `say`; all are killed at the end."""
     started: list[subprocess.Popen[str]] = []
 
     def begin(code: str) -> subprocess.Popen[str]:
@@ -119,7 +119,7 @@ def start(store: Store) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
         process.communicate()
 
 
-def hears(process: subprocess.Popen[str], word: str) -> None:
+def expect_word(process: subprocess.Popen[str], word: str) -> None:
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], 40)
     assert ready, f"waited 40 seconds for '{word}'"
@@ -132,13 +132,13 @@ def hears(process: subprocess.Popen[str], word: str) -> None:
 def shuffled(value: Any, draw: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
         return {key: shuffled(value[key], draw) for key in draw(st.permutations(list(value)))}
-    return [shuffled(one, draw) for one in value] if isinstance(value, list) else value
+    return [shuffled(item, draw) for item in value] if isinstance(value, list) else value
 
 
 @given(st.dictionaries(st.text(max_size=4), PLAIN, max_size=5), st.data())
 @settings(deadline=None, max_examples=60)
-def test_the_key_does_not_depend_on_the_order_of_a_mapping(asked, data):
-    assert key_of(shuffled(asked, data.draw)) == key_of(asked)
+def test_the_key_does_not_depend_on_the_order_of_a_mapping(mapping, data):
+    assert key_of(shuffled(mapping, data.draw)) == key_of(mapping)
 
 
 @given(
@@ -146,30 +146,32 @@ def test_the_key_does_not_depend_on_the_order_of_a_mapping(asked, data):
     st.dictionaries(st.text(max_size=4), PLAIN, max_size=3),
 )
 @settings(deadline=None, max_examples=60)
-def test_keys_are_equal_exactly_when_the_json_is(one, other):
-    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
-    assert (key_of(one) == key_of(other)) == same
+def test_keys_are_equal_exactly_when_the_json_is(first, second):
+    same = json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
+    assert (key_of(first) == key_of(second)) == same
 
 
 def test_the_key_is_sensitive_to_every_value_however_deep():
-    asked = {"a": 1, "b": {"c": [1, 2, {"d": None}], "e": 0.1}, "f": "ä"}
+    request = {"a": 1, "b": {"c": [1, 2, {"d": None}], "e": 0.1}, "f": "ä"}
     others = [
-        {**asked, "a": 2}, {**asked, "a": "1"}, {**asked, "a": True}, {**asked, "f": "a"}, {**asked, "g": None},
-        {**asked, "b": {"c": [2, 1, {"d": None}], "e": 0.1}}, {**asked, "b": {"c": [1, 2, {"d": 0}], "e": 0.1}},
-        {**asked, "b": {"c": [1, 2, {"d": None}], "e": math.nextafter(0.1, 1)}},
+        {**request, "a": 2}, {**request, "a": "1"}, {**request, "a": True}, {**request, "f": "a"},
+        {**request, "g": None},
+        {**request, "b": {"c": [2, 1, {"d": None}], "e": 0.1}},
+        {**request, "b": {"c": [1, 2, {"d": 0}], "e": 0.1}},
+        {**request, "b": {"c": [1, 2, {"d": None}], "e": math.nextafter(0.1, 1)}},
         {"a": 1, "b": {"c": [1, 2, {"d": None}]}, "e": 0.1, "f": "ä"},
     ]  # fmt: skip
-    assert len({key_of(one) for one in [asked, *others]}) == 1 + len(others)
+    assert len({key_of(value) for value in [request, *others]}) == 1 + len(others)
 
 
 def test_a_key_is_sixteen_hexadecimal_digits_the_same_in_every_process():
     code = "from lowland.ground.store import key_of; print(key_of({'b': 'ä', 'a': [1, 0.5, None, True]}))"
-    told = subprocess.run(
+    key = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.strip()
-    assert told == key_of({"a": [1, 0.5, None, True], "b": "ä"})
-    assert len(told) == 16
-    assert int(told, 16) >= 0
+    assert key == key_of({"a": [1, 0.5, None, True], "b": "ä"})
+    assert len(key) == 16
+    assert int(key, 16) >= 0
 
 
 def test_nan_has_no_key():
@@ -265,7 +267,7 @@ def test_a_disk_that_is_really_full_leaves_the_earlier_run_intact(store):
 
 
 def test_files_are_on_the_disk_before_the_folder_takes_its_place(store, monkeypatch):
-    """A disk that finds out only when it is synced that it is full is a full disk like any other."""
+    """A full disk is also recognised if the error comes only when the file is synced."""
     write(store, "old")
     before = tree(store.root)
 
@@ -316,10 +318,12 @@ def test_a_process_killed_while_it_writes_leaves_nothing_that_counts(store, star
         "    say('writing')\n"
         "    time.sleep(600)\n"
     )
-    hears(process, "writing")
+    expect_word(process, "writing")
     process.kill()
     process.wait()
-    assert len(folders(store.root)) == 1 + earlier  # the half run is there, aside, but does not count
+    assert (
+        len(folders(store.root)) == 1 + earlier
+    )  # the half-written run has a temporary name, and does not count
     assert store.find(NAME) == (record_of("old") if earlier else None)
     with store.claim(NAME):
         assert folders(store.root) == ({NAME} if earlier else set())
@@ -329,7 +333,7 @@ def test_a_process_killed_while_it_writes_leaves_nothing_that_counts(store, star
 
 @pytest.mark.parametrize(("renames", "left"), [(0, "old"), (1, "old"), (2, "new")])
 def test_a_replacement_killed_at_either_rename_leaves_one_whole_run(store, start, renames, left):
-    """The old run steps aside and the new one takes its place; SIGKILL comes after 0, 1 or both of these."""
+    """The old run is moved away and the new one takes its place; SIGKILL comes after 0, 1 or 2 renames."""
     write(store, "old")
     process = start(
         f"rename, done = Path.rename, []\n"
@@ -356,7 +360,7 @@ def test_kills_at_any_moment_leave_one_whole_run(store, start):
         process = start(
             "say('ready')\nfor key in range(10**6):\n    with store.claim(NAME): write(str(key), files=20)\n"
         )
-        hears(process, "ready")
+        expect_word(process, "ready")
         time.sleep(moment)
         process.kill()
         process.wait()
@@ -372,44 +376,44 @@ def test_kills_at_any_moment_leave_one_whole_run(store, start):
 
 
 def test_two_processes_that_claim_a_run_wait_for_each_other(store, start):
-    """The second neither clears away what the first is writing nor trains again what the first has finished."""
+    """The second neither deletes a run that the first writes nor repeats one that it has finished."""
     first = start(
         "with store.claim(NAME), store.writing(NAME) as folder:\n"
         "    say('writing')\n"
         "    sys.stdin.readline()\n"
         "    write_record(folder, record('first'))\n"
     )
-    hears(first, "writing")
+    expect_word(first, "writing")
     second = start(
         "say('asking')\n"
         "with store.claim(NAME):\n"
         "    found = store.find(NAME)\n"
         "    say(found.key if found else 'nothing')\n"
     )
-    hears(second, "asking")
+    expect_word(second, "asking")
     with pytest.raises(subprocess.TimeoutExpired):
         second.wait(timeout=0.5)
     assert first.stdin is not None
     print("go on", file=first.stdin, flush=True)
-    hears(second, "first")
+    expect_word(second, "first")
     assert first.wait(timeout=60) == second.wait(timeout=60) == 0
     assert store.find(NAME) == record_of("first")
 
 
 def test_the_claim_of_a_killed_process_ends_with_it(store, start):
     first = start("with store.claim(NAME):\n    say('held')\n    time.sleep(600)\n")
-    hears(first, "held")
+    expect_word(first, "held")
     second = start("say('asking')\nwith store.claim(NAME): say('claimed')\n")
-    hears(second, "asking")
+    expect_word(second, "asking")
     first.kill()
-    hears(second, "claimed")
+    expect_word(second, "claimed")
 
 
 def test_different_runs_do_not_wait_for_each_other(store, start):
     first = start("with store.claim(NAME):\n    say('held')\n    time.sleep(600)\n")
-    hears(first, "held")
+    expect_word(first, "held")
     second = start("with store.claim(NAME + 'b'): say('claimed')\n")
-    hears(second, "claimed")
+    expect_word(second, "claimed")
     assert first.poll() is None
 
 
@@ -440,20 +444,22 @@ def test_ctrl_c_between_the_two_renames_leaves_the_earlier_run_in_its_place(tmp_
     with pytest.raises(KeyboardInterrupt):
         write()
     assert store.find("run") == record
-    assert {one.name for one in tmp_path.iterdir()} == {".locks", "run"}
+    assert {path.name for path in tmp_path.iterdir()} == {".locks", "run"}
 
 
 def test_a_path_with_undecodable_bytes_has_a_key():
     key_of({"data": b"caf\xe9.csv".decode("utf-8", "surrogateescape")})
 
 
-@pytest.mark.parametrize(("status", "found"), [("finished", True), ("incomplete", False), ("failed", False)])
-def test_a_finished_stress_test_is_found_and_no_other(tmp_path, status, found):
+@pytest.mark.parametrize(
+    ("status", "is_found"), [("finished", True), ("incomplete", False), ("failed", False)]
+)
+def test_a_finished_stress_test_is_found_and_no_other(tmp_path, status, is_found):
     store = Store(tmp_path)
     record = StressRecord(key="0" * 16, asked={}, status=status)
     with store.claim(NAME), store.writing(NAME) as folder:
         write_stress_record(folder, record)
-    assert store.find(NAME, StressRecord) == (record if found else None)
+    assert store.find(NAME, StressRecord) == (record if is_found else None)
     assert store.find("another", StressRecord) is None
     with pytest.raises(Mistake, match="holds a stress test"):
         store.find(NAME)

@@ -1,4 +1,4 @@
-"""What makes a comparison paired: the same seed gives every method the same head, batches and masks."""
+"""Comparisons are paired: the same seed gives every method the same head, batches and masks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.train.runs import Run, run
 
 
 class Watch(TrainerCallback):
-    """Notes the batches, the dropout draws and the head's first values."""
+    """Records the batches, the dropout draws and the head's first values."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -31,12 +31,12 @@ class Watch(TrainerCallback):
             weight.detach().clone() for weight in head.values() if weight.ndim == 2 and weight.requires_grad
         ]
         self.masks: list[torch.Tensor] = []
-        model.register_forward_pre_hook(self._note, with_kwargs=True)
+        model.register_forward_pre_hook(self._record_batch, with_kwargs=True)
         base.bert.embeddings.dropout.register_forward_hook(
-            lambda layer, given, got: self.masks.append(got == 0) if layer.training else None
+            lambda layer, inputs, output: self.masks.append(output == 0) if layer.training else None
         )
 
-    def _note(self, model: torch.nn.Module, args: tuple, kwargs: dict) -> None:
+    def _record_batch(self, model: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         if model.training:
             self.batches.append(kwargs["input_ids"].flatten().tolist())
 
@@ -107,7 +107,7 @@ def test_accumulation_sees_the_same_texts_in_each_optimizer_step(data: TaskData,
     parts, _ = watched(data, source, "lora", batch_size=4, accumulation=4)
     steps = len(whole.batches) // 2
     assert steps > 5
-    for step in range(steps - 1):  # the last group is smaller in one, and padded alone in the other
+    for step in range(steps - 1):  # one has a smaller last group, the other pads it by itself
         four = [token for batch in parts.batches[4 * step : 4 * step + 4] for token in batch]
         assert sorted(filter(None, whole.batches[step])) == sorted(filter(None, four))
 

@@ -73,12 +73,12 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 def build() -> Callable[[str], Any]:
     """Return a function that builds the tiny model of a name, in evaluation mode."""
 
-    def made(name: str) -> nn.Module:
+    def build_model(name: str) -> nn.Module:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             return MODELS[name]().eval()
 
-    return made
+    return build_model
 
 
 def answers(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
@@ -97,7 +97,7 @@ def answers(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
         return model(**inputs).logits
 
 
-def say_something(model: nn.Module) -> nn.Module:
+def fill_adapters(model: nn.Module) -> nn.Module:
     """Fill the trainable parameters of a model, adapted by lowland or PEFT, with random values."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
@@ -110,7 +110,7 @@ def say_something(model: nn.Module) -> nn.Module:
 def learned(base: nn.Module, head: tuple[str, ...] = (), **options: Any) -> nn.Module:
     """Return a copy with random adapters, and a random head if one is named."""
     config = LoRAConfig(**{"r": 4, "alpha": 6, **options}, modules_to_save=head)
-    model = say_something(add_lora(copy.deepcopy(base), config, seed=9))
+    model = fill_adapters(add_lora(copy.deepcopy(base), config, seed=9))
     assert any(True for _ in lora_layers(model))
     return model
 

@@ -16,7 +16,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.lora import count_parameters, lora_layers
 from lowland.lora.bases import is_quantised, keep_readable, shape_of, weight_of
 from lowland.lora.targets import find_head
-from tests.lora.conftest import answers, assert_untouched, say_something, state_of
+from tests.lora.conftest import answers, assert_untouched, fill_adapters, state_of
 
 KINDS = ("nf4", "fp4", "nf4 twice", "8bit", "torchao int8", "torchao int4")
 OUT, IN = 64, 128  # bitsandbytes would repack weights of these sizes
@@ -194,11 +194,11 @@ def test_an_adapter_is_saved_and_loaded(
     base = quantised_model(bert, kind)
     model = add_lora(copy.deepcopy(base), LoRAConfig(r=4, modules_to_save=("classifier",)))
     assert len(list(lora_layers(model))) == 13
-    logits = answers(say_something(model), tokens)
+    logits = answers(fill_adapters(model), tokens)
     folder = save_adapter(model, tmp_path / "adapter")
-    again = load_adapter(copy.deepcopy(base), folder)
-    assert torch.equal(answers(again, tokens), logits)
-    assert not torch.allclose(answers(remove_lora(again), tokens), logits)
+    loaded = load_adapter(copy.deepcopy(base), folder)
+    assert torch.equal(answers(loaded, tokens), logits)
+    assert not torch.allclose(answers(remove_lora(loaded), tokens), logits)
     merged = merge_lora(copy.deepcopy(model), keep=False)
     torch.testing.assert_close(answers(merged, tokens), logits, rtol=0, atol=1e-5)
 
@@ -215,7 +215,7 @@ def test_peft_computes_the_same_on_a_quantised_base(
     for layer in base.modules():
         keep_readable(layer)
     model = add_lora(copy.deepcopy(base), LoRAConfig(r=4, modules_to_save=("classifier",)))
-    logits = answers(say_something(model), tokens)
+    logits = answers(fill_adapters(model), tokens)
     base.is_loaded_in_4bit = True
     theirs = peft.PeftModel.from_pretrained(base, str(save_adapter(model, tmp_path / "adapter")))
     assert any(module.__class__.__module__ == "peft.tuners.lora.bnb" for module in theirs.modules())

@@ -1,4 +1,4 @@
-"""Saving and loading of adapters, also by peft itself."""
+"""Saving and loading of adapters, also by PEFT."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lowland.lora import find_head, lora_layers
 from lowland.lora.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from lowland.lora.inject import config_of
 from tests.conftest import bert_config
-from tests.lora.conftest import answers, assert_untouched, learned, say_something, state_of
+from tests.lora.conftest import answers, assert_untouched, fill_adapters, learned, state_of
 
 pytestmark = [  # warnings of peft
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
@@ -54,13 +54,13 @@ def peft_reads(base: nn.Module, folder: Path) -> nn.Module:
 def peft_writes(base: nn.Module, folder: Path, **options: Any) -> nn.Module:
     """Save a model that PEFT adapted, with nonzero adapters, and return it."""
     config = peft.LoraConfig(**{"r": 4, "lora_alpha": 6, **options})
-    model = say_something(peft.get_peft_model(copy.deepcopy(base), config)).eval()
+    model = fill_adapters(peft.get_peft_model(copy.deepcopy(base), config)).eval()
     model.save_pretrained(str(folder))
     return model
 
 
-def assert_near(got: torch.Tensor, wanted: torch.Tensor) -> None:
-    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-6)
+def assert_near(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [*CLASSIFIERS, *LANGUAGE])
@@ -112,14 +112,14 @@ def test_options_are_exchanged_with_peft_both_ways(
     folder = save_adapter(model, tmp_path / "ours")
     assert_near(answers(peft_reads(base, folder), tokens), answers(model, tokens))
     assert torch.equal(answers(load_adapter(copy.deepcopy(base), folder), tokens), answers(model, tokens))
-    words = {"rslora": "use_rslora", "dropout": "lora_dropout"}
-    theirs = {words.get(key, key): value for key, value in options.items()}
+    peft_names = {"rslora": "use_rslora", "dropout": "lora_dropout"}
+    theirs = {peft_names.get(key, key): value for key, value in options.items()}
     other = peft_writes(base, tmp_path / "theirs", target_modules="all-linear", task_type=None, **theirs)
-    again = load_adapter(copy.deepcopy(base), tmp_path / "theirs")
+    loaded = load_adapter(copy.deepcopy(base), tmp_path / "theirs")
     if name == "bert":  # without a task PEFT takes the classifier for any linear layer
-        assert "classifier" in dict(lora_layers(again))
-    assert_near(answers(again, tokens), answers(other, tokens))
-    assert config_of(again).dropout == options.get("dropout", 0)
+        assert "classifier" in dict(lora_layers(loaded))
+    assert_near(answers(loaded, tokens), answers(other, tokens))
+    assert config_of(loaded).dropout == options.get("dropout", 0)
 
 
 FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -193,7 +193,7 @@ class Nested(nn.Module):
 @pytest.mark.parametrize("targets", ["first", r"inner\.first"])
 def test_peft_adapts_exactly_our_layers(tmp_path: Path, targets: str) -> None:
     base, x = Nested(), torch.randn(3, 4)
-    model = say_something(add_lora(copy.deepcopy(base), LoRAConfig(r=2, targets=f"^{targets}")))
+    model = fill_adapters(add_lora(copy.deepcopy(base), LoRAConfig(r=2, targets=f"^{targets}")))
     folder = save_adapter(model, tmp_path / "adapter")
     theirs = peft_reads(base, folder)
     assert theirs.base_model.targeted_module_names == [name for name, _ in lora_layers(model)]
@@ -205,7 +205,7 @@ def test_conv1d_beside_linear_layers(tmp_path: Path) -> None:
     from transformers.pytorch_utils import Conv1D
 
     base, x = nn.Sequential(nn.Linear(4, 6), Conv1D(5, 6), nn.Linear(5, 3)), torch.randn(2, 4)
-    model = say_something(add_lora(copy.deepcopy(base), LoRAConfig(r=2)))
+    model = fill_adapters(add_lora(copy.deepcopy(base), LoRAConfig(r=2)))
     folder = save_adapter(model, tmp_path / "adapter")
     assert_near(peft_reads(base, folder)(x), model(x))
     merged = peft_reads(base, folder).merge_and_unload()
@@ -246,13 +246,13 @@ def test_a_trained_tied_embedding_is_saved_and_loaded(
     refused(base, folder, "two values for transformer.wte.weight and lm_head.weight")
 
 
-@pytest.mark.parametrize("kept", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("base_dtype", [torch.bfloat16, torch.float32])
 def test_adapters_are_float32_and_trainable(
-    build: Build, tmp_path: Path, kept: torch.dtype, base_dtype: torch.dtype
+    build: Build, tmp_path: Path, dtype: torch.dtype, base_dtype: torch.dtype
 ) -> None:
     folder = save_adapter(learned(build("bert"), ("classifier",)), tmp_path / "adapter")
-    saved = {name: tensor.to(kept) for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
+    saved = {name: tensor.to(dtype) for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
     save_file(saved, folder / WEIGHTS_FILE)
     model = load_adapter(build("bert").to(base_dtype), folder)
     for name, layer in lora_layers(model):
@@ -275,7 +275,7 @@ def test_a_compiled_model_is_saved_under_the_names_of_the_original(build: Build,
 def test_a_folder_that_is_not_empty_is_refused(build: Build, tmp_path: Path) -> None:
     model, place = learned(build("bert")), tmp_path / "adapter"
     place.mkdir()
-    save_adapter(model, place)  # empty: fine
+    save_adapter(model, place)  # empty, which is allowed
     assert sorted(path.name for path in place.iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
     before = state_of(model)
     with pytest.raises(
@@ -284,7 +284,7 @@ def test_a_folder_that_is_not_empty_is_refused(build: Build, tmp_path: Path) -> 
         save_adapter(model, place)
     assert_untouched(model, before)
     (place / "notes.txt").write_text("mine")
-    say_something(model)
+    fill_adapters(model)
     model.classifier.weight.data.zero_()
     save_adapter(learned(build("bert"), r=2), place, overwrite=True)
     assert (place / "notes.txt").read_text() == "mine"
@@ -331,13 +331,13 @@ def test_an_interrupted_overwrite_leaves_nothing_that_can_be_loaded(
     refused(build("bert"), place, "holds no adapter_config.json")
 
 
-def refused(model: nn.Module, folder: Path, words: str) -> Mistake:
-    """Check that loading is refused with these words and leaves the model unchanged."""
+def refused(model: nn.Module, folder: Path, message: str) -> Mistake:
+    """Check that loading is refused with this message and leaves the model unchanged."""
     before = state_of(model)
     with pytest.raises(Mistake) as caught:
         load_adapter(model, folder)
     assert_untouched(model, before)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     return caught.value
 
 
@@ -443,27 +443,27 @@ def folder(build: Build, tmp_path: Path) -> Path:
     return save_adapter(learned(build("bert"), ("classifier",)), tmp_path / "adapter")
 
 
-@pytest.mark.parametrize("how", FILES)
-def test_a_damaged_file_is_refused(bert: nn.Module, folder: Path, how: str) -> None:
-    damage, words = FILES[how]
+@pytest.mark.parametrize("case", FILES)
+def test_a_damaged_file_is_refused(bert: nn.Module, folder: Path, case: str) -> None:
+    damage, message = FILES[case]
     damage(folder)
-    assert len(refused(bert, folder, words).problems) == 1
+    assert len(refused(bert, folder, message).problems) == 1
 
 
-@pytest.mark.parametrize("how", TENSORS)
-def test_tensors_that_do_not_fit_are_refused(bert: nn.Module, folder: Path, how: str) -> None:
-    change, words = TENSORS[how]
+@pytest.mark.parametrize("case", TENSORS)
+def test_tensors_that_do_not_fit_are_refused(bert: nn.Module, folder: Path, case: str) -> None:
+    change, message = TENSORS[case]
     change_tensors(folder, change)
-    assert len(refused(bert, folder, words).problems) == 1
+    assert len(refused(bert, folder, message).problems) == 1
 
 
-@pytest.mark.parametrize("how", CONFIGS)
-def test_configs_that_are_not_supported_are_refused(bert: nn.Module, folder: Path, how: str) -> None:
-    changes, words = CONFIGS[how]
+@pytest.mark.parametrize("case", CONFIGS)
+def test_configs_that_are_not_supported_are_refused(bert: nn.Module, folder: Path, case: str) -> None:
+    changes, message = CONFIGS[case]
     fields = {**json.loads((folder / CONFIG_FILE).read_text()), **changes}
     fields = {key: value for key, value in fields.items() if value is not ...}
     (folder / CONFIG_FILE).write_text(json.dumps(fields))
-    assert len(refused(bert, folder, words).problems) == 1
+    assert len(refused(bert, folder, message).problems) == 1
 
 
 def test_every_field_of_peft_s_config_is_accepted_at_its_default(bert: nn.Module, folder: Path) -> None:
@@ -475,19 +475,19 @@ def test_every_field_of_peft_s_config_is_accepted_at_its_default(bert: nn.Module
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("gpt2", "is for another architecture: it adapts bert.encoder.layer.0.attention.output.dense"),
         ("llama", "is for another architecture"),
         ("bert for tokens", "have no place in the model: bert.pooler.dense.lora_A.weight"),
     ],
 )
-def test_an_adapter_for_another_architecture(build: Build, folder: Path, name: str, words: str) -> None:
-    refused(build(name), folder, words)
+def test_an_adapter_for_another_architecture(build: Build, folder: Path, name: str, message: str) -> None:
+    refused(build(name), folder, message)
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"hidden_size": 20}, "is for a model of another size: bert.encoder"),
         (
@@ -498,12 +498,12 @@ def test_an_adapter_for_another_architecture(build: Build, folder: Path, name: s
         ({"num_hidden_layers": 3}, "have no place in the model"),
     ],
 )
-def test_an_adapter_for_another_size(folder: Path, changes: dict[str, int], words: str) -> None:
+def test_an_adapter_for_another_size(folder: Path, changes: dict[str, int], message: str) -> None:
     model = BertForSequenceClassification(bert_config(**{"num_labels": 3, **changes}))
     if changes == {"num_hidden_layers": 3}:  # its own names say which layers are meant
         load_adapter(model, folder)
         return
-    assert len(refused(model, folder, words).problems) == 1
+    assert len(refused(model, folder, message).problems) == 1
 
 
 def test_a_model_that_has_adapters_is_refused(bert: nn.Module, folder: Path) -> None:
@@ -511,7 +511,7 @@ def test_a_model_that_has_adapters_is_refused(bert: nn.Module, folder: Path) -> 
 
 
 def test_a_merged_model_saves_the_same_adapter(bert: nn.Module, folder: Path, tmp_path: Path) -> None:
-    again = save_adapter(merge_lora(load_adapter(bert, folder)), tmp_path / "again")
-    first, second = (load_file(each / WEIGHTS_FILE) for each in (folder, again))
+    saved = save_adapter(merge_lora(load_adapter(bert, folder)), tmp_path / "again")
+    first, second = (load_file(each / WEIGHTS_FILE) for each in (folder, saved))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)

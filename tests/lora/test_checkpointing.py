@@ -35,7 +35,7 @@ def gradients(model: PreTrainedModel, tokens: Tensor) -> dict[str, Tensor]:
 
 def calls_of(layer: nn.Module) -> list[int]:
     calls: list[int] = []
-    layer.register_forward_hook(lambda *given: calls.append(1))
+    layer.register_forward_hook(lambda *arguments: calls.append(1))
     return calls
 
 
@@ -50,16 +50,16 @@ def test_gradients_are_those_without_checkpointing(
     layers = [layer for _, layer in lora_layers(model)]
     for layer in layers:
         nn.init.normal_(layer.lora_B, std=0.5, generator=torch.Generator().manual_seed(5))
-    wanted = gradients(model, tokens)
+    expected = gradients(model, tokens)
     former = "gradient_checkpointing_enable"  # its name until transformers 6
     enable = getattr(model, "activation_checkpointing_enable", None) or getattr(model, former)
     enable({"use_reentrant": reentrant})
     if reentrant:
         model.enable_input_require_grads()
     calls = calls_of(layers[0])
-    got = gradients(model, tokens)
+    actual = gradients(model, tokens)
     assert len(calls) == 2  # once more in the backward pass
-    assert len(wanted) == 2 * len(layers)
-    for name in wanted:
-        assert wanted[name].any()
-        torch.testing.assert_close(got[name], wanted[name], rtol=0, atol=1e-7)
+    assert len(expected) == 2 * len(layers)
+    for name in expected:
+        assert expected[name].any()
+        torch.testing.assert_close(actual[name], expected[name], rtol=0, atol=1e-7)

@@ -56,7 +56,7 @@ def stack(dropout: float) -> nn.Module:
 def in_pieces(model: nn.Module) -> nn.Module:
     """Add hooks to the bases, so that eager mode also calls the base and computes the branch separately."""
     for _, layer in lora_layers(model):
-        layer.base.register_forward_hook(lambda *given: None)
+        layer.base.register_forward_hook(lambda *arguments: None)
     return model
 
 
@@ -68,10 +68,10 @@ def gradients(model: nn.Module, *inputs: Tensor, seed: int = 0) -> tuple[Tensor,
     return tuple(parameter.grad for parameter in model.parameters() if parameter.requires_grad)
 
 
-def assert_near(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...], tolerance: float = 1e-5) -> None:
-    scale = max(other.norm() for other in wanted)
+def assert_near(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...], tolerance: float = 1e-5) -> None:
+    scale = max(other.norm() for other in expected)
     assert 0 < scale < torch.inf
-    for gradient, other in zip(got, wanted, strict=True):
+    for gradient, other in zip(actual, expected, strict=True):
         assert (gradient - other).norm() <= tolerance * scale
 
 
@@ -95,8 +95,8 @@ def test_one_graph_serves_all_steps_masks_differ_and_are_those_of_eager_mode(
     optimizers = [torch.optim.SGD(trained.parameters(), lr=0.01) for trained in (compiled, eager)]
     for step in range(4):
         x = torch.randn(16, 8, generator=torch.Generator().manual_seed(9))
-        got, wanted = gradients(compiled, x, seed=step), gradients(eager, x, seed=step)
-        assert_near(got, wanted)
+        actual, expected = gradients(compiled, x, seed=step), gradients(eager, x, seed=step)
+        assert_near(actual, expected)
         for optimizer in optimizers:
             optimizer.step()
     assert counters["stats"]["unique_graphs"] == 1
@@ -116,9 +116,9 @@ def test_under_bf16_autocast(backend: str, held: torch.dtype) -> None:
     x = torch.randn(16, 8)
     with torch.autocast("cpu", torch.bfloat16):
         assert compiled(x).dtype == torch.bfloat16
-        got, wanted = gradients(compiled, x), gradients(model, x)
-    assert all(gradient.dtype == torch.float32 for gradient in got)
-    assert_near(got, wanted, 4 * torch.finfo(torch.bfloat16).eps)
+        actual, expected = gradients(compiled, x), gradients(model, x)
+    assert all(gradient.dtype == torch.float32 for gradient in actual)
+    assert_near(actual, expected, 4 * torch.finfo(torch.bfloat16).eps)
 
 
 @BACKENDS

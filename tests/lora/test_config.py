@@ -46,7 +46,7 @@ def test_all_mistakes_of_a_config_are_reported_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "message"),
     [
         ({"r": True}, "r is True; it must be a whole number"),
         ({"r": 2.0}, "r is 2.0; it must be a whole number"),
@@ -68,8 +68,8 @@ def test_all_mistakes_of_a_config_are_reported_at_once() -> None:
         ({"rank": 3}, "unknown field 'rank'"),
     ],
 )
-def test_each_mistake_is_one_sentence(values: dict[str, Any], words: str) -> None:
-    with pytest.raises(Mistake, match=words) as caught:
+def test_each_mistake_is_one_sentence(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(Mistake, match=message) as caught:
         LoRAConfig(**values)
     assert len(caught.value.problems) == 1
 

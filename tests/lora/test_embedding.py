@@ -14,7 +14,7 @@ from torch import nn
 from lowland import LoRAConfig, add_lora, merge_lora, remove_lora, unmerge_lora
 from lowland.ground.mistakes import Mistake
 from lowland.lora import LoRAEmbedding, lora_layers
-from tests.lora.conftest import answers, assert_untouched, say_something, state_of
+from tests.lora.conftest import answers, assert_untouched, fill_adapters, state_of
 
 WORDS = torch.tensor([[1, 4, 0], [8, 1, 1]])
 
@@ -38,16 +38,16 @@ class Shifted(nn.Embedding):
 @pytest.mark.parametrize("rslora", [False, True])
 @pytest.mark.parametrize("kind", [nn.Embedding, Scaled])
 def test_forward_and_gradients_are_those_of_the_formula(kind: type[nn.Embedding], rslora: bool) -> None:
-    layer = say_something(LoRAEmbedding(kind(9, 6), r=4, alpha=10, rslora=rslora).double())
+    layer = fill_adapters(LoRAEmbedding(kind(9, 6), r=4, alpha=10, rslora=rslora).double())
     a, b = (matrix.detach().clone().requires_grad_() for matrix in (layer.lora_A, layer.lora_B))
     s = 10 / (math.sqrt(4) if rslora else 4)
     full = layer.base.weight + s * (b @ a).T
-    wanted = full[WORDS] * (3 if kind is Scaled else 1)
+    expected = full[WORDS] * (3 if kind is Scaled else 1)
     y = layer(WORDS)
-    torch.testing.assert_close(y, wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(layer.weight + layer.delta(), full, rtol=0, atol=1e-12)
     y.pow(2).sum().backward()
-    wanted.pow(2).sum().backward()
+    expected.pow(2).sum().backward()
     torch.testing.assert_close(layer.lora_A.grad, a.grad)
     torch.testing.assert_close(layer.lora_B.grad, b.grad)
     assert layer.base.weight.grad is None
@@ -60,8 +60,8 @@ def test_a_new_layer_answers_as_its_base_and_learns_at_once() -> None:
     layer(WORDS).sum().backward()
     met = layer.lora_A.grad.abs().sum(0) > 0
     assert torch.equal(met.nonzero().flatten(), WORDS.unique())
-    again = LoRAEmbedding(base, r=2, alpha=4, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(layer.lora_B, again.lora_B)
+    twin = LoRAEmbedding(base, r=2, alpha=4, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(layer.lora_B, twin.lora_B)
 
 
 def test_padding_gets_no_gradient() -> None:
@@ -97,7 +97,7 @@ def test_only_embeddings_that_are_named_are_adapted(build: Callable[[str], Any])
 def test_merging_unmerging_and_removing(build: Callable[[str], Any], tokens: torch.Tensor) -> None:
     base = build("bert")
     model = add_lora(copy.deepcopy(base), LoRAConfig(r=2, targets=["word_embeddings", "query"]))
-    before = answers(say_something(model), tokens)
+    before = answers(fill_adapters(model), tokens)
     assert not torch.allclose(before, answers(base, tokens))
     merge_lora(model)
     torch.testing.assert_close(answers(model, tokens), before, rtol=0, atol=1e-5)
@@ -110,15 +110,15 @@ def test_merging_unmerging_and_removing(build: Callable[[str], Any], tokens: tor
 
 
 @pytest.mark.parametrize(
-    ("layer", "words"),
+    ("layer", "message"),
     [
         (nn.Embedding(9, 6, max_norm=1.0), "with max_norm an embedding overwrites its weight"),
         (Shifted(9, 6), "Shifted has a forward pass of its own"),
     ],
 )
-def test_embeddings_that_cannot_be_adapted_are_refused(layer: nn.Module, words: str) -> None:
+def test_embeddings_that_cannot_be_adapted_are_refused(layer: nn.Module, message: str) -> None:
     model = nn.ModuleDict({"words": layer})
     before = state_of(model)
-    with pytest.raises(Mistake, match=f"layer words cannot be adapted: {words}"):
+    with pytest.raises(Mistake, match=f"layer words cannot be adapted: {message}"):
         add_lora(model, LoRAConfig(r=2, targets="words"))
     assert_untouched(model, before)

@@ -1,4 +1,4 @@
-"""The fused layer against plain autograd of its formula; its products, saved tensors, masks and data types."""
+"""The fused layer against autograd of its formula; its products, saved tensors, masks and data types."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def seeded() -> Iterator[None]:
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     """Return a list that collects the plans that layers make, which determine their masks."""
-    made: list[Plan] = []
+    collected: list[Plan] = []
 
-    def noted(*given: object) -> Plan:
-        made.append(Plan(*given))
-        return made[-1]
+    def record_plan(*arguments: object) -> Plan:
+        collected.append(Plan(*arguments))
+        return collected[-1]
 
-    monkeypatch.setattr(fused, "Plan", noted)
-    return made
+    monkeypatch.setattr(fused, "Plan", record_plan)
+    return collected
 
 
 @pytest.fixture(params=FORMS)
@@ -65,7 +65,7 @@ def p(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
     return p
 
 
-def made(
+def new_layer(
     kind: str = "Linear", ins: int = 6, outs: int = 5, p: float = 0.0, dtype: torch.dtype = torch.float64
 ) -> LoRALinear:
     """Return a layer in training mode whose weights are all of the order of 1, with s = 7/3."""
@@ -90,19 +90,19 @@ def ours(layer: LoRALinear, x: Tensor, g: Tensor, noise: Fixed | None = None) ->
 
 
 def formula(
-    layer: LoRALinear, x: Tensor, g: Tensor, kept: Tensor | float = 1.0, eps: Tensor | float = 0.0
+    layer: LoRALinear, x: Tensor, g: Tensor, mask: Tensor | float = 1.0, eps: Tensor | float = 0.0
 ) -> tuple[Tensor, ...]:
-    """Return the same by plain autograd in float64: y = x (W + eps)ᵀ + b + 7/3 ((kept ∘ x) Aᵀ) Bᵀ."""
+    """Return the same by plain autograd in float64: y = x (W + eps)ᵀ + b + 7/3 ((mask ∘ x) Aᵀ) Bᵀ."""
     held = layer.base.weight.T if isinstance(layer.base, Conv1D) else layer.base.weight
     x, a, b = (tensor.detach().double().requires_grad_() for tensor in (x, layer.lora_A, layer.lora_B))
-    y = x @ (held.double() + eps).T + 7 / 3 * (((kept * x) @ a.T) @ b.T)
+    y = x @ (held.double() + eps).T + 7 / 3 * (((mask * x) @ a.T) @ b.T)
     if layer.base.bias is not None:
         y = y + layer.base.bias.double()
     return y.detach(), *torch.autograd.grad(y, (x, a, b), g.double())
 
 
-def assert_same(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
-    for result, other in zip(got, wanted, strict=True):
+def assert_same(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
+    for result, other in zip(actual, expected, strict=True):
         torch.testing.assert_close(result, other, rtol=1e-10, atol=1e-10)
 
 
@@ -130,23 +130,23 @@ class Products(TorchDispatchMode):
 def test_output_and_gradients_are_those_of_the_formula(
     p: float, kind: str, noisy: bool, plans: list[Plan]
 ) -> None:
-    layer, x, g = made(kind, p=p), normal(22, 6), normal(22, 5, seed=1)
+    layer, x, g = new_layer(kind, p=p), normal(22, 6), normal(22, 5, seed=1)
     eps = normal(5, 6, seed=2)
-    got = ours(layer, x, g, Fixed(eps) if noisy else None)
-    kept = plans[0].dropped(torch.ones_like(x)) / (1 - p)
-    assert (kept == 0).any() == (p > 0)
-    assert_same(got, formula(layer, x, g, kept, eps if noisy else 0.0))
+    actual = ours(layer, x, g, Fixed(eps) if noisy else None)
+    mask = plans[0].dropped(torch.ones_like(x)) / (1 - p)
+    assert (mask == 0).any() == (p > 0)
+    assert_same(actual, formula(layer, x, g, mask, eps if noisy else 0.0))
 
 
 @pytest.mark.parametrize(("ins", "outs"), [(5, 7), (7, 5)])
 def test_one_pass_may_merge_and_the_other_not(ins: int, outs: int) -> None:
-    layer, x, g = made(ins=ins, outs=outs), normal(22, ins), normal(22, outs, seed=1)
+    layer, x, g = new_layer(ins=ins, outs=outs), normal(22, ins), normal(22, outs, seed=1)
     assert merges(22, ins, x.dtype, 0) != merges(22, outs, x.dtype, 0)
     assert_same(ours(layer, x, g), formula(layer, x, g))
 
 
 def test_a_weight_that_must_be_dequantised_is_read_from_its_layer(p: float) -> None:
-    layer, x, g = made(p=p), normal(22, 6).requires_grad_(), normal(22, 5, seed=1)
+    layer, x, g = new_layer(p=p), normal(22, 6).requires_grad_(), normal(22, 5, seed=1)
     learned = (layer.lora_A, layer.lora_B)
     results = []
     for weight, base in ((layer.base.weight, None), (None, layer.base)):
@@ -158,16 +158,16 @@ def test_a_weight_that_must_be_dequantised_is_read_from_its_layer(p: float) -> N
 
 @pytest.mark.parametrize("shape", [(6,), (4, 6), (2, 3, 6), (2, 1, 3, 6)])
 def test_any_number_of_dimensions(p: float, shape: tuple[int, ...], plans: list[Plan]) -> None:
-    layer, x, g = made(p=p), normal(*shape), normal(*shape[:-1], 5, seed=1)
-    got = ours(layer, x, g)
-    kept = plans[0].dropped(torch.ones_like(x.reshape(-1, 6))).view(shape) / (1 - p)
-    assert got[0].shape == g.shape
-    assert_same(got, formula(layer, x, g, kept))
+    layer, x, g = new_layer(p=p), normal(*shape), normal(*shape[:-1], 5, seed=1)
+    actual = ours(layer, x, g)
+    mask = plans[0].dropped(torch.ones_like(x.reshape(-1, 6))).view(shape) / (1 - p)
+    assert actual[0].shape == g.shape
+    assert_same(actual, formula(layer, x, g, mask))
 
 
 @pytest.mark.parametrize("shape", [(0, 6), (2, 0, 6)])
 def test_an_empty_batch(p: float, shape: tuple[int, ...]) -> None:
-    y, dx, da, db = ours(made(p=p), torch.empty(shape).double(), torch.empty(*shape[:-1], 5).double())
+    y, dx, da, db = ours(new_layer(p=p), torch.empty(shape).double(), torch.empty(*shape[:-1], 5).double())
     assert (y.shape, dx.shape) == ((*shape[:-1], 5), shape)
     assert not da.any()
     assert not db.any()
@@ -185,13 +185,13 @@ def backwards(*shape: int, seed: int = 0) -> Tensor:
 )
 @pytest.mark.parametrize("constant", [False, True])
 def test_any_memory_layout(p: float, x: Tensor, constant: bool, plans: list[Plan]) -> None:
-    layer, shape = made(p=p), (*x.shape[:-1], 5)
+    layer, shape = new_layer(p=p), (*x.shape[:-1], 5)
     g = normal(1, seed=1).expand(shape) if constant else backwards(*shape, seed=1)
     assert not x.is_contiguous()
     assert not g.is_contiguous()
-    got = ours(layer, x, g)
-    kept = plans[0].dropped(torch.ones_like(x.reshape(-1, 6))).view(x.shape) / (1 - p)
-    assert_same(got, formula(layer, x, g, kept))
+    actual = ours(layer, x, g)
+    mask = plans[0].dropped(torch.ones_like(x.reshape(-1, 6))).view(x.shape) / (1 - p)
+    assert_same(actual, formula(layer, x, g, mask))
 
 
 @pytest.mark.parametrize("needed", ["xab", "ab", "x", "a", "b"])
@@ -208,10 +208,10 @@ def test_first_and_second_derivatives_against_differences(p: float, needed: str,
     inputs = [tensors[name].requires_grad_() for name in needed]
     assert torch.autograd.gradcheck(layer, inputs)
     assert torch.autograd.gradgradcheck(layer, inputs)
-    first, again = (
+    first, second = (
         torch.autograd.grad(layer(*inputs).pow(2).sum(), inputs, create_graph=more) for more in (False, True)
     )
-    assert_same(again, first)  # differences of a wrong gradient are its derivatives as well
+    assert_same(second, first)  # differences of a wrong gradient are its derivatives as well
 
 
 # --- the matrix products
@@ -230,7 +230,7 @@ def test_the_rule_at_its_edges() -> None:
 def test_each_form_computes_its_own_products_only(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens, p = FORMS[form]
     monkeypatch.setattr(fused, "MERGE_FROM", tokens)
-    layer, x = made(p=p), normal(22, 6).requires_grad_()
+    layer, x = new_layer(p=p), normal(22, 6).requires_grad_()
     with Products() as forward:
         y = layer(x)
     with Products() as backward:
@@ -242,7 +242,7 @@ def test_each_form_computes_its_own_products_only(form: str, monkeypatch: pytest
 
 @pytest.mark.parametrize(("ins", "outs"), [(5, 7), (7, 5)])
 def test_the_forms_are_chosen_by_each_product_s_inner_dimension(ins: int, outs: int) -> None:
-    layer, x = made(ins=ins, outs=outs), normal(22, ins).requires_grad_()
+    layer, x = new_layer(ins=ins, outs=outs), normal(22, ins).requires_grad_()
     with Products() as forward:
         y = layer(x)
     with Products() as backward:
@@ -255,7 +255,7 @@ def test_the_forms_are_chosen_by_each_product_s_inner_dimension(ins: int, outs: 
 def test_frozen_tensors_get_no_gradient_and_the_others_get_theirs(
     frozen: str, p: float, plans: list[Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layer, x, g = made(p=p), normal(22, 6), normal(22, 5, seed=1)
+    layer, x, g = new_layer(p=p), normal(22, 6), normal(22, 5, seed=1)
     draws, dropped = [], Plan.dropped
     monkeypatch.setattr(Plan, "dropped", lambda plan, x: draws.append(1) or dropped(plan, x))
     leaves = {"x": x.requires_grad_(), "A": layer.lora_A, "B": layer.lora_B}
@@ -265,12 +265,12 @@ def test_frozen_tensors_get_no_gradient_and_the_others_get_theirs(
         layer(x).backward(g)
     if p > 0:
         assert len(draws) == 1 + ("x" not in frozen) + ("A" not in frozen)
-    kept = plans[0].dropped(torch.ones_like(x)) / (1 - p)
-    for (name, leaf), wanted in zip(leaves.items(), formula(layer, x, g, kept)[1:], strict=True):
+    mask = plans[0].dropped(torch.ones_like(x)) / (1 - p)
+    for (name, leaf), expected in zip(leaves.items(), formula(layer, x, g, mask)[1:], strict=True):
         if name in frozen:
             assert leaf.grad is None
         else:
-            torch.testing.assert_close(leaf.grad, wanted, rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(leaf.grad, expected, rtol=1e-10, atol=1e-10)
     shapes = {"x": (22, 6), "A": (3, 6), "B": (3, 5)}
     assert all((shapes[name] in products.shapes) == (name not in frozen) for name in leaves)
 
@@ -280,7 +280,7 @@ def test_frozen_tensors_get_no_gradient_and_the_others_get_theirs(
 def test_only_x_and_its_projection_of_width_r_are_saved_for_the_backward_pass(
     p: float, kind: str, noisy: bool
 ) -> None:
-    layer, x = made(kind, p=p), normal(22, 6).requires_grad_()
+    layer, x = new_layer(kind, p=p), normal(22, 6).requires_grad_()
     known = {tensor.untyped_storage().data_ptr() for tensor in (x, *layer.parameters())}
     saved: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
@@ -292,7 +292,7 @@ def test_only_x_and_its_projection_of_width_r_are_saved_for_the_backward_pass(
 
 
 def test_under_autocast_no_copy_of_the_weight_is_kept() -> None:
-    layer, x = made(dtype=torch.float32), normal(22, 6, dtype=torch.float32).requires_grad_()
+    layer, x = new_layer(dtype=torch.float32), normal(22, 6, dtype=torch.float32).requires_grad_()
     known = {tensor.untyped_storage().data_ptr() for tensor in (x, *layer.parameters())}
     saved: list[Tensor] = []
     hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t)
@@ -307,7 +307,7 @@ def test_under_autocast_no_copy_of_the_weight_is_kept() -> None:
 @pytest.mark.parametrize("kind", BASES)
 @pytest.mark.parametrize("noisy", [False, True])
 def test_the_frozen_tensors_are_never_written(p: float, kind: str, noisy: bool) -> None:
-    layer = made(kind, p=p)
+    layer = new_layer(kind, p=p)
     before = {
         name: (parameter.clone(), parameter._version) for name, parameter in layer.base.named_parameters()
     }
@@ -339,7 +339,7 @@ CONDITIONS = [
 def test_data_types_are_those_of_the_base_alone_and_gradients_near(
     held: torch.dtype, cast: torch.dtype | None, kind: str, p: float, plans: list[Plan]
 ) -> None:
-    layer = made(kind, ins=40, outs=30, p=p, dtype=held)
+    layer = new_layer(kind, ins=40, outs=30, p=p, dtype=held)
     x = normal(50, 40, dtype=held).requires_grad_()
     with torch.autocast("cpu", cast, enabled=cast is not None):
         y, alone = layer(x), layer.base(x)
@@ -349,13 +349,13 @@ def test_data_types_are_those_of_the_base_alone_and_gradients_near(
     assert x.grad.dtype == held
     wide = torch.float64 if held == torch.float64 else torch.float32
     assert layer.lora_A.dtype == layer.lora_A.grad.dtype == layer.lora_B.grad.dtype == wide
-    kept = plans[0].dropped(torch.ones_like(x).double()) / (1 - p)
+    mask = plans[0].dropped(torch.ones_like(x).double()) / (1 - p)
     used = held if held == torch.float64 else cast or held
     bound = (2 if used.itemsize == 2 else 16) * torch.finfo(used).eps  # sums are kept in 32 bits at least
-    for got, wanted in zip(
-        (y, x.grad, layer.lora_A.grad, layer.lora_B.grad), formula(layer, x, g, kept), strict=True
+    for actual, expected in zip(
+        (y, x.grad, layer.lora_A.grad, layer.lora_B.grad), formula(layer, x, g, mask), strict=True
     ):
-        assert (got.double() - wanted).norm() <= bound * wanted.norm()
+        assert (actual.double() - expected).norm() <= bound * expected.norm()
 
 
 @pytest.mark.parametrize("held", [torch.bfloat16, torch.float16, torch.float32])
@@ -363,7 +363,7 @@ def test_data_types_are_those_of_the_base_alone_and_gradients_near(
 def test_without_autocast_the_base_determines_the_dtype_of_the_computation(
     held: torch.dtype, input_dtype: torch.dtype
 ) -> None:
-    layer, x = made(dtype=held), normal(22, 6, dtype=input_dtype).requires_grad_()
+    layer, x = new_layer(dtype=held), normal(22, 6, dtype=input_dtype).requires_grad_()
     y = layer(x)
     y.sum().backward()
     assert y.dtype == held
@@ -420,7 +420,7 @@ def test_a_mask_is_a_function_of_seed_and_shape_alone() -> None:
 
 
 def test_masks_follow_the_global_seed_and_differ_from_call_to_call() -> None:
-    layer, x = made(p=0.4), normal(22, 6)
+    layer, x = new_layer(p=0.4), normal(22, 6)
     torch.manual_seed(1)
     first, second = layer(x), layer(x)
     torch.manual_seed(1)
@@ -431,7 +431,7 @@ def test_masks_follow_the_global_seed_and_differ_from_call_to_call() -> None:
 
 
 def test_evaluation_draws_no_mask_and_no_random_numbers() -> None:
-    layer, plain, x, g = made(p=0.4).eval(), made(), normal(22, 6), normal(22, 5, seed=1)
+    layer, plain, x, g = new_layer(p=0.4).eval(), new_layer(), normal(22, 6), normal(22, 5, seed=1)
     state = torch.random.get_rng_state()
     assert_same(ours(layer, x, g), formula(layer, x, g))
     plain(x)
@@ -439,16 +439,16 @@ def test_evaluation_draws_no_mask_and_no_random_numbers() -> None:
 
 
 def test_dropout_keeps_the_mean() -> None:
-    layer, copies = made(p=0.4), 20_000
+    layer, copies = new_layer(p=0.4), 20_000
     x, g = normal(1, 6).expand(copies, 6), normal(1, 5, seed=1).expand(copies, 5)
     torch.manual_seed(0)
     y, dx, da, db = ours(layer, x, g)
     plain_y, plain_dx, plain_da, plain_db = formula(layer, x, g)
-    for got, wanted in ((y, plain_y), (dx, plain_dx)):
-        assert ((got.mean(0) - wanted[0]).abs() <= 5 * got.std(0) / math.sqrt(copies)).all()
-        assert got.std(0).min() > 0
-    for got, wanted in ((da, plain_da), (db, plain_db)):
-        assert ((got - wanted).norm() / wanted.norm()).item() < 0.05
+    for actual, expected in ((y, plain_y), (dx, plain_dx)):
+        assert ((actual.mean(0) - expected[0]).abs() <= 5 * actual.std(0) / math.sqrt(copies)).all()
+        assert actual.std(0).min() > 0
+    for actual, expected in ((da, plain_da), (db, plain_db)):
+        assert ((actual - expected).norm() / expected.norm()).item() < 0.05
 
 
 # --- bases with hooks, and layers outside of training
@@ -463,8 +463,8 @@ def offload(base: nn.Module) -> None:
 @pytest.mark.parametrize(
     "hook",
     [
-        lambda base: base.register_forward_hook(lambda *given: None),
-        lambda base: base.register_forward_pre_hook(lambda *given: None),
+        lambda base: base.register_forward_hook(lambda *arguments: None),
+        lambda base: base.register_forward_pre_hook(lambda *arguments: None),
         offload,
     ],
     ids=["forward hook", "forward pre-hook", "accelerate"],
@@ -475,7 +475,7 @@ def offload(base: nn.Module) -> None:
 def test_a_base_with_hooks_is_called_and_results_are_the_same(
     hook: Callable, kind: str, held: torch.dtype, cast: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layer, x = made(kind, dtype=held), normal(22, 6, dtype=held)
+    layer, x = new_layer(kind, dtype=held), normal(22, 6, dtype=held)
     used = cast or held
     g = normal(22, 5, seed=1, dtype=used)
 
@@ -485,19 +485,19 @@ def test_a_base_with_hooks_is_called_and_results_are_the_same(
             y = layer(leaf)
         return y, *torch.autograd.grad(y, (leaf, layer.lora_A, layer.lora_B), g)
 
-    wanted = results()
+    expected = results()
     hook(layer.base)
     calls, forward = [], layer.base.forward
-    monkeypatch.setattr(layer.base, "forward", lambda *given: calls.append(1) or forward(*given))
+    monkeypatch.setattr(layer.base, "forward", lambda *arguments: calls.append(1) or forward(*arguments))
     tolerance = (2 if used.itemsize == 2 else 16) * torch.finfo(used).eps
-    for got, want in zip(results(), wanted, strict=True):
-        assert got.dtype == want.dtype
-        assert (got.double() - want.double()).norm() <= tolerance * want.double().norm()
+    for actual, target in zip(results(), expected, strict=True):
+        assert actual.dtype == target.dtype
+        assert (actual.double() - target.double()).norm() <= tolerance * target.double().norm()
     assert calls == [1]
 
 
 def test_a_layer_can_be_copied_pickled_and_saved_after_training(p: float) -> None:
-    layer, x = made(p=p), normal(22, 6)
+    layer, x = new_layer(p=p), normal(22, 6)
     names, attributes = list(layer.state_dict()), set(vars(layer))
     layer(x).sum().backward()
     assert names == list(layer.state_dict()) == ["lora_A", "lora_B", "base.weight", "base.bias"]
@@ -510,25 +510,25 @@ def test_a_layer_can_be_copied_pickled_and_saved_after_training(p: float) -> Non
 
 
 def test_a_backward_hook_on_the_base_is_called() -> None:
-    layer, seen = made(), []
-    layer.base.register_full_backward_hook(lambda *given: seen.append(1))
+    layer, seen = new_layer(), []
+    layer.base.register_full_backward_hook(lambda *arguments: seen.append(1))
     layer(normal(22, 6).requires_grad_()).sum().backward()
     assert seen == [1]
 
 
 @pytest.mark.parametrize("name", ["weight", "bias"])
 def test_a_base_that_is_not_frozen_is_trained(name: str) -> None:
-    layer, x = made(), normal(22, 6)
+    layer, x = new_layer(), normal(22, 6)
     getattr(layer.base, name).requires_grad_()
     layer(x).sum().backward()
-    wanted = {"weight": x.sum(0).expand(5, 6), "bias": torch.full((5,), 22.0, dtype=x.dtype)}
-    torch.testing.assert_close(getattr(layer.base, name).grad, wanted[name])
+    expected = {"weight": x.sum(0).expand(5, 6), "bias": torch.full((5,), 22.0, dtype=x.dtype)}
+    torch.testing.assert_close(getattr(layer.base, name).grad, expected[name])
 
 
 @pytest.mark.parametrize("p", [0.999999, 1e-6])
 def test_extreme_probabilities_drop_their_fraction(p: float) -> None:
-    kept = Plan(1.0, p, seed=1).dropped(torch.ones(200, 100)).mean()
-    assert abs(1 - kept - p) < 1e-3
+    share = Plan(1.0, p, seed=1).dropped(torch.ones(200, 100)).mean()
+    assert abs(1 - share - p) < 1e-3
 
 
 def test_shapes_are_inferred_on_the_meta_device() -> None:

@@ -39,13 +39,13 @@ class PlainGPT2(nn.Module):
     """GPT-2 with separate query, key and value layers and an untied output head."""
 
     def __init__(
-        self, width: int = 768, layers: int = 12, words: int = 50_257, positions: int = 1024
+        self, width: int = 768, layers: int = 12, vocabulary: int = 50_257, positions: int = 1024
     ) -> None:
         super().__init__()
-        self.wte, self.wpe = nn.Embedding(words, width), nn.Embedding(positions, width)
+        self.wte, self.wpe = nn.Embedding(vocabulary, width), nn.Embedding(positions, width)
         self.blocks = nn.ModuleList(Block(width) for _ in range(layers))
         self.ln_f = nn.LayerNorm(width)
-        self.lm_head = nn.Linear(width, words, bias=False)
+        self.lm_head = nn.Linear(width, vocabulary, bias=False)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1]))
@@ -70,7 +70,7 @@ def test_counts_on_gpt2_with_six_linears_a_block() -> None:
 
 
 def test_adapters_have_gradients_and_nothing_else_has() -> None:
-    model = add_lora(PlainGPT2(width=32, words=50), SIX)
+    model = add_lora(PlainGPT2(width=32, vocabulary=50), SIX)
     model(torch.arange(12).reshape(2, 6)).logsumexp(-1).sum().backward()
     with_gradient = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert all(name.endswith(("lora_A", "lora_B")) for name in with_gradient)
@@ -95,16 +95,16 @@ def test_all_linear_skips_head_and_embeddings(bert: nn.Module, gpt2: nn.Module) 
     assert len(names) == 2 * 6 + 1  # six a layer, and the pooler
     assert not any("classifier" in name or "embeddings" in name for name in names)
     assert all("c_" in name for name, _ in lora_layers(add_lora(gpt2)))
-    model = add_lora(PlainGPT2(width=32, words=50, layers=1))
+    model = add_lora(PlainGPT2(width=32, vocabulary=50, layers=1))
     assert "lm_head" not in dict(lora_layers(model))
 
 
 @pytest.mark.parametrize(
-    ("targets", "wanted"),
+    ("targets", "count"),
     [("query", 2), (["query", "value"], 4), (r".*layer\.0\..*dense", 3), ("all-linear", 13)],
 )
-def test_targets(bert: nn.Module, targets: str | list[str], wanted: int) -> None:
-    assert len(list(lora_layers(add_lora(bert, LoRAConfig(targets=targets))))) == wanted
+def test_targets(bert: nn.Module, targets: str | list[str], count: int) -> None:
+    assert len(list(lora_layers(add_lora(bert, LoRAConfig(targets=targets))))) == count
 
 
 def test_modules_to_save_train_in_full(bert: nn.Module) -> None:
@@ -131,8 +131,8 @@ def test_the_start_is_a_function_of_seed_and_name_and_leaves_the_global_generato
     before = torch.random.get_rng_state()
     models = [add_lora(copy.deepcopy(bert), seed=seed) for seed in (1, 1, 2)]
     assert torch.equal(before, torch.random.get_rng_state())
-    first, again, other = ([layer.lora_A for _, layer in lora_layers(model)] for model in models)
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    first, same, other = ([layer.lora_A for _, layer in lora_layers(model)] for model in models)
+    assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
     assert not torch.equal(first[0], first[1])
     alone = add_lora(copy.deepcopy(bert), LoRAConfig(targets=["value"]), seed=1)

@@ -28,8 +28,8 @@ def test_forward_is_the_formula(base: nn.Module, rslora: bool) -> None:
     x = torch.randn(2, 3, 6, dtype=torch.float64)
     s = 10 / (math.sqrt(4) if rslora else 4)
     w = base.weight.T if isinstance(base, Conv1D) else base.weight
-    wanted = x @ (w + s * layer.lora_B @ layer.lora_A).T + (0 if base.bias is None else base.bias)
-    torch.testing.assert_close(layer(x), wanted, rtol=0, atol=1e-12)
+    expected = x @ (w + s * layer.lora_B @ layer.lora_A).T + (0 if base.bias is None else base.bias)
+    torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
 
 
 def test_gradients_are_those_of_plain_autograd_on_the_merged_weight() -> None:

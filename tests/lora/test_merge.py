@@ -54,9 +54,9 @@ def test_in_bf16_the_sum_is_rounded_once() -> None:
     layer = next(layer for _, layer in lora_layers(model))
     nn.init.normal_(layer.lora_B, generator=torch.Generator().manual_seed(5))
     delta = layer.scaling * (layer.lora_B.float() @ layer.lora_A.float())
-    wanted = (layer.base.weight.float() + delta).to(torch.bfloat16)
+    expected = (layer.base.weight.float() + delta).to(torch.bfloat16)
     merge_lora(model)
-    assert torch.equal(layer.base.weight, wanted)
+    assert torch.equal(layer.base.weight, expected)
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.float64])
@@ -64,14 +64,14 @@ def test_in_bf16_the_sum_is_rounded_once() -> None:
 def test_merging_for_good_into_another_dtype_rounds_once(
     adapted: nn.Module, dtype: torch.dtype, precision: torch.dtype
 ) -> None:
-    wanted = {}
+    expected = {}
     for name, layer in lora_layers(adapted):
         a, b = layer.lora_A.detach().to(precision), layer.lora_B.detach().to(precision)
-        wanted[name] = (layer.weight.detach().to(precision) + layer.scaling * (b @ a)).to(dtype)
+        expected[name] = (layer.weight.detach().to(precision) + layer.scaling * (b @ a)).to(dtype)
     transposed = {name: layer.transposed for name, layer in lora_layers(adapted)}
     buffers = {name: buffer.dtype for name, buffer in adapted.named_buffers()}
     merge_lora(adapted, keep=False, dtype=dtype, precision=precision)
-    for name, weight in wanted.items():
+    for name, weight in expected.items():
         stored = adapted.get_submodule(name).weight
         assert stored.is_contiguous()
         assert torch.equal(stored.T if transposed[name] else stored, weight)
@@ -92,9 +92,9 @@ def test_float64_is_more_exact_than_float32() -> None:
         model = add_lora(nn.Sequential(nn.Linear(256, 256)), LoRAConfig(r=64))
         layer = next(layer for _, layer in lora_layers(model))
         nn.init.normal_(layer.lora_B, generator=torch.Generator().manual_seed(5))
-        wanted = layer.weight.double() + layer.delta(torch.float64)
+        expected = layer.weight.double() + layer.delta(torch.float64)
         merge_lora(model, precision=precision)
-        return float((layer.weight.double() - wanted).norm())
+        return float((layer.weight.double() - expected).norm())
 
     assert error(torch.float64) < 0.9 * error(torch.float32)
 
@@ -118,20 +118,20 @@ def test_a_quantised_base_is_replaced_by_a_plain_layer_and_restored(bits: int) -
     layer = next(layer for _, layer in lora_layers(model))
     base, before = layer.base, layer.base.weight.detach().clone()
     nn.init.normal_(layer.lora_B, std=0.1, generator=torch.Generator().manual_seed(5))
-    wanted = (layer.weight.float() + layer.delta()).to(layer.weight.dtype)
+    expected = (layer.weight.float() + layer.delta()).to(layer.weight.dtype)
     x = torch.ones(2, 64)
     merge_lora(model)
     assert type(layer.base) is nn.Linear
-    assert torch.equal(layer.base.weight, wanted)
+    assert torch.equal(layer.base.weight, expected)
     assert layer.base.bias is base.bias
-    assert model(x.to(wanted.dtype)).shape == (2, 64)
+    assert model(x.to(expected.dtype)).shape == (2, 64)
     unmerge_lora(model)
     assert layer.base is base
     assert torch.equal(layer.base.weight, before)
     merge_lora(model, keep=False, dtype=torch.float32)
     assert type(model[0]) is nn.Linear
     torch.testing.assert_close(
-        model(x), nn.functional.linear(x, wanted.float(), plain.bias), atol=1e-2, rtol=0
+        model(x), nn.functional.linear(x, expected.float(), plain.bias), atol=1e-2, rtol=0
     )
 
 
@@ -164,7 +164,7 @@ def test_calls_in_the_wrong_order_are_refused(adapted: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    ("merged", "call", "words"),
+    ("merged", "call", "message"),
     [
         (True, merge_lora, "merged already; call unmerge_lora"),
         (True, lambda model: merge_lora(model, keep=False), "merged already; call unmerge_lora"),
@@ -180,13 +180,13 @@ def test_calls_in_the_wrong_order_are_refused(adapted: nn.Module) -> None:
     ],
 )
 def test_a_refused_call_leaves_the_model_unchanged(
-    adapted: nn.Module, tokens: torch.Tensor, merged: bool, call: Callable[..., object], words: str
+    adapted: nn.Module, tokens: torch.Tensor, merged: bool, call: Callable[..., object], message: str
 ) -> None:
     if merged:
         merge_lora(adapted)
     before = {name: tensor.clone() for name, tensor in adapted.state_dict().items()}
     answer = adapted(tokens).logits
-    with pytest.raises(Mistake, match=words) as caught:
+    with pytest.raises(Mistake, match=message) as caught:
         call(adapted)
     assert len(caught.value.problems) == 1
     after = adapted.state_dict()
@@ -200,13 +200,13 @@ def test_a_layer_is_merged_and_unmerged_by_itself() -> None:
     layer = LoRALinear(nn.Linear(6, 5), r=2, alpha=4)
     nn.init.normal_(layer.lora_B, generator=torch.Generator().manual_seed(5))
     weight, x = layer.base.weight, torch.ones(1, 6)
-    wanted = layer(x)
+    expected = layer(x)
     with pytest.raises(Mistake, match="the layer is not merged; call merge"):
         layer.unmerge()
     layer.merge(precision=torch.float64)
-    torch.testing.assert_close(layer(x), wanted)
+    torch.testing.assert_close(layer(x), expected)
     with pytest.raises(Mistake, match="the layer is merged already; call unmerge"):
         layer.merge()
     layer.unmerge()
     assert layer.base.weight is weight
-    assert torch.equal(layer(x), wanted)
+    assert torch.equal(layer(x), expected)

@@ -63,7 +63,7 @@ def ddp(dropout: float, rank: int) -> dict[str, Tensor]:
 
 
 def fsdp(dropout: float, rank: int, reshard: bool, whole_layers: bool = True) -> dict[str, Tensor]:
-    """Return the state with all parameters sharded by FSDP2: block by block, or each frozen layer by itself."""
+    """Return the state with all parameters sharded by FSDP2, by block or by frozen layer."""
     model, mesh = stack(dropout), init_device_mesh("cpu", (WORLD,))
     for block in model:
         fully_shard(block if whole_layers else block[0].base, mesh=mesh, reshard_after_forward=reshard)
@@ -111,16 +111,16 @@ def alone(dropout: float) -> dict[str, Tensor]:
         return state_of(model)
 
 
-def assert_same(got: dict[str, Tensor], dropout: float) -> None:
-    wanted = alone(dropout)
-    assert got.keys() == wanted.keys()
-    assert sum(name.endswith(".grad") for name in got) == 6
-    for name, tensor in wanted.items():
+def assert_same(actual: dict[str, Tensor], dropout: float) -> None:
+    expected = alone(dropout)
+    assert actual.keys() == expected.keys()
+    assert sum(name.endswith(".grad") for name in actual) == 6
+    for name, tensor in expected.items():
         assert tensor.any()
         if name.endswith(".grad"):
-            torch.testing.assert_close(got[name], tensor, rtol=0, atol=1e-12)
+            torch.testing.assert_close(actual[name], tensor, rtol=0, atol=1e-12)
         else:
-            assert torch.equal(got[name], tensor)
+            assert torch.equal(actual[name], tensor)
 
 
 @pytest.mark.parametrize("dropout", DROPOUT)

@@ -54,29 +54,29 @@ def test_b_learns_ratio_times_as_fast_and_all_that_is_trained_is_there(bert: nn.
     assert {lr for name, (lr, _) in rates.items() if not name.endswith("lora_B")} == {0.01}
 
 
-@pytest.mark.parametrize("which", ["bert", "llama", "gpt2", "odd"])
+@pytest.mark.parametrize("model_name", ["bert", "llama", "gpt2", "odd"])
 def test_weight_decay_is_where_the_trainer_has_it(
-    which: str, request: pytest.FixtureRequest, tmp_path: Path
+    model_name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    model = request.getfixturevalue(which)
+    model = request.getfixturevalue(model_name)
     add_lora(model, LoRAConfig(r=2))
     model.requires_grad_(True)
     trainer = Trainer(model, TrainingArguments(output_dir=str(tmp_path), report_to="none"))
-    wanted = set(trainer.get_decay_parameter_names(model))
+    expected = set(trainer.get_decay_parameter_names(model))
     rates = settings(model, lora_plus_groups(model, lr=0.01, weight_decay=0.1))
-    assert 0 < len(wanted) < len(rates)
-    assert {name for name, (_, decay) in rates.items() if decay == 0.1} == wanted & set(rates)
+    assert 0 < len(expected) < len(rates)
+    assert {name for name, (_, decay) in rates.items() if decay == 0.1} == expected & set(rates)
     assert {decay for _, decay in rates.values()} == {0.0, 0.1}
 
 
 def test_the_rates_of_a_and_b_are_those_that_peft_gives(bert: nn.Module) -> None:
     model = get_peft_model(bert, LoraConfig(r=2, target_modules=["query", "value"]))
     theirs = create_loraplus_optimizer(model, torch.optim.AdamW, lr=0.01, loraplus_lr_ratio=16.0)
-    wanted = {parameter: group["lr"] for group in theirs.param_groups for parameter in group["params"]}
+    expected = {parameter: group["lr"] for group in theirs.param_groups for parameter in group["params"]}
     ours = {
         parameter: group["lr"] for group in lora_plus_groups(model, lr=0.01) for parameter in group["params"]
     }
-    assert ours == wanted
+    assert ours == expected
     assert set(ours.values()) == {0.01, 0.16}
 
 

@@ -116,13 +116,13 @@ TIED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "config", "words"), TIED)
+@pytest.mark.parametrize(("name", "config", "message"), TIED)
 def test_tied_weights_are_refused(
-    build: Callable[[str], Any], name: str, config: dict[str, Any], words: str
+    build: Callable[[str], Any], name: str, config: dict[str, Any], message: str
 ) -> None:
     model = build(name)
     before = state_of(model)
-    with pytest.raises(Mistake, match=words):
+    with pytest.raises(Mistake, match=message):
         add_lora(model, LoRAConfig(r=2, **config))
     assert_untouched(model, before)
 
@@ -178,7 +178,7 @@ def test_a_layer_with_a_forward_of_its_own_is_left_alone_and_refused_by_name() -
 
 
 @pytest.mark.parametrize(
-    ("config", "words"),
+    ("config", "message"),
     [
         ({"targets": ["querry"]}, "unknown target module 'querry'; did you mean 'query'?"),
         ({"r": 17}, "rank 17 is larger than layer bert.encoder.layer.0.attention.self.query (16 x 16)"),
@@ -190,10 +190,10 @@ def test_a_layer_with_a_forward_of_its_own_is_left_alone_and_refused_by_name() -
     ],
 )
 def test_a_config_that_does_not_fit_leaves_the_model_unchanged(
-    bert: nn.Module, config: dict[str, Any], words: str
+    bert: nn.Module, config: dict[str, Any], message: str
 ) -> None:
     before = state_of(bert)
-    with pytest.raises(Mistake, match=re.escape(words)):
+    with pytest.raises(Mistake, match=re.escape(message)):
         add_lora(bert, LoRAConfig(**config))
     assert_untouched(bert, before)
 

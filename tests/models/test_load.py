@@ -1,4 +1,4 @@
-"""Where models come from, and what is said when one cannot be had."""
+"""Where models come from, and the message when one cannot be loaded."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ def test_weights_missing_from_a_checkpoint_are_trained_and_saved_with_the_adapte
     assert loaded.fresh_backbone == ("bert.pooler.dense",)
     model = adapt("lora", loaded, rank=2).model
     assert model.bert.pooler.dense.weight.requires_grad
-    again = load_adapter(labelled(folder, seed=2).model, save_adapter(model, tmp_path / "adapter"))
+    reloaded = load_adapter(labelled(folder, seed=2).model, save_adapter(model, tmp_path / "adapter"))
     tokens = torch.tensor([[4, 5, 6]])
-    assert torch.equal(again.eval()(tokens).logits, model.eval()(tokens).logits)
+    assert torch.equal(reloaded.eval()(tokens).logits, model.eval()(tokens).logits)
 
 
 def test_a_head_that_was_drawn_is_named(tiny_model: Path, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_head_that_was_drawn_is_named(tiny_model: Path, tmp_path: Path) -> Non
 
 
 def test_weights_that_do_not_fit_their_config_are_refused(tiny_model: Path, tmp_path: Path) -> None:
-    for change, words in (
+    for change, message in (
         ({"intermediate_size": 48}, "another size"),
         ({"num_hidden_layers": 6}, "lack a good part"),
     ):
@@ -130,7 +130,7 @@ def test_weights_that_do_not_fit_their_config_are_refused(tiny_model: Path, tmp_
         shutil.copytree(tiny_model, folder)
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, **change}))
-        with pytest.raises(Mistake, match=words):
+        with pytest.raises(Mistake, match=message):
             labelled(folder)
 
 
@@ -146,27 +146,27 @@ def test_another_tokenizer_or_config_is_another_model(tiny_model: Path, tmp_path
     shutil.copytree(tiny_model, tmp_path / "other")
     config = json.loads((tiny_model / "config.json").read_text())
     (tmp_path / "other" / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
-    one, other = find_model(str(tiny_model)), find_model(str(tmp_path / "other"))
-    assert one.sha256 == other.sha256
-    assert one.files_sha256 != other.files_sha256
+    first, second = find_model(str(tiny_model)), find_model(str(tmp_path / "other"))
+    assert first.sha256 == second.sha256
+    assert first.files_sha256 != second.files_sha256
 
 
 @pytest.mark.parametrize(
-    ("asked", "capable", "used"),
+    ("dtype", "capable", "used"),
     [
         ("auto", {"amx_bf16": True, "avx512_bf16": True}, "bf16"),
-        ("auto", {"amx_bf16": False, "avx512_bf16": True}, "fp32"),  # slower there than fp32
+        ("auto", {"amx_bf16": False, "avx512_bf16": True}, "fp32"),  # slower than fp32 on such processors
         ("auto", {"architecture": "aarch64"}, "fp32"),
         ("fp32", {"amx_bf16": True}, "fp32"),
         ("bf16", {}, "bf16"),
     ],
 )
 def test_bf16_is_taken_where_the_processor_is_fast_at_it(
-    asked: str, capable: dict, used: str, monkeypatch: pytest.MonkeyPatch
+    dtype: str, capable: dict, used: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable, raising=False)
-    assert number_format(asked) == used
+    assert number_format(dtype) == used
 
 
 def test_a_gpu_without_bf16_is_not_made_to_emulate_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,13 +183,15 @@ def test_a_gpu_without_bf16_is_not_made_to_emulate_it(monkeypatch: pytest.Monkey
 
 def test_the_frozen_base_is_held_in_bf16_and_nothing_else(bert: nn.Module) -> None:
     add_lora(bert, LoRAConfig(r=2, modules_to_save=("classifier",)))
-    first = {name: one.detach().clone() for name, one in bert.named_parameters()}
+    first = {name: parameter.detach().clone() for name, parameter in bert.named_parameters()}
     hold_base_in(bert, torch.bfloat16)
-    for name, one in bert.named_parameters():
-        kept = one.requires_grad or "LayerNorm" in name or "embeddings" in name
-        assert one.dtype == (torch.float32 if kept else torch.bfloat16), name
-        assert torch.equal(one, first[name].to(one.dtype))
-    assert {one.dtype for name, one in bert.named_parameters() if ".lora_" in name} == {torch.float32}
+    for name, parameter in bert.named_parameters():
+        in_fp32 = parameter.requires_grad or "LayerNorm" in name or "embeddings" in name
+        assert parameter.dtype == (torch.float32 if in_fp32 else torch.bfloat16), name
+        assert torch.equal(parameter, first[name].to(parameter.dtype))
+    assert {parameter.dtype for name, parameter in bert.named_parameters() if ".lora_" in name} == {
+        torch.float32
+    }
     assert bert.bert.encoder.layer[0].output.dense.weight.dtype == torch.bfloat16
 
 
@@ -197,26 +199,31 @@ def test_a_base_in_bf16_gives_exactly_the_results_of_autocast_on_one_in_fp32(
     bert: nn.Module, tokens: torch.Tensor
 ) -> None:
     add_lora(bert, LoRAConfig(r=2, modules_to_save=("classifier",)))
-    for name, one in bert.named_parameters():
+    for name, parameter in bert.named_parameters():
         if "lora_B" in name:
-            nn.init.normal_(one, std=0.1)
+            nn.init.normal_(parameter, std=0.1)
 
     def loss_and_gradients() -> list[torch.Tensor]:
         bert.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
             loss = bert(tokens).logits.float().square().mean()
         loss.backward()
-        return [loss.detach(), *(one.grad for one in bert.parameters() if one.grad is not None)]
+        return [
+            loss.detach(),
+            *(parameter.grad for parameter in bert.parameters() if parameter.grad is not None),
+        ]
 
     bert.eval()
-    cast = [one.clone() for one in loss_and_gradients()]
+    cast = [tensor.clone() for tensor in loss_and_gradients()]
     hold_base_in(bert, torch.bfloat16)
     held = loss_and_gradients()
-    assert all(torch.equal(one, other) for one, other in zip(held, cast, strict=True))
+    assert all(torch.equal(tensor, other) for tensor, other in zip(held, cast, strict=True))
 
 
 def test_in_full_fine_tuning_nothing_is_held_in_bf16(bert: nn.Module) -> None:
-    assert {one.dtype for one in hold_base_in(bert, torch.bfloat16).parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in hold_base_in(bert, torch.bfloat16).parameters()} == {
+        torch.float32
+    }
 
 
 def test_the_head_answers_in_fp32_under_autocast(bert: nn.Module, tokens: torch.Tensor) -> None:
@@ -225,6 +232,6 @@ def test_the_head_answers_in_fp32_under_autocast(bert: nn.Module, tokens: torch.
         pooled = bert.bert(tokens).pooler_output
         logits = answer_in_fp32(bert)(tokens).logits
     assert (rounded.dtype, logits.dtype) == (torch.bfloat16, torch.float32)
-    wanted = nn.functional.linear(pooled.float(), bert.classifier.weight, bert.classifier.bias)
-    assert torch.equal(logits, wanted)
+    expected = nn.functional.linear(pooled.float(), bert.classifier.weight, bert.classifier.bias)
+    assert torch.equal(logits, expected)
     assert not torch.equal(logits, logits.bfloat16().float())

@@ -45,9 +45,9 @@ def wide_adapter(kind: str, tmp_path: Path, tiny_model: Path, **options: Any) ->
     return base, tmp_path / "adapter"
 
 
-def quantised(kind: str, how: str, base: Path, folder: Path) -> Path:
-    """A base in fewer bits, as it would come from the hub."""
-    if how == "torchao":
+def quantised(kind: str, quantisation: str, base: Path, folder: Path) -> Path:
+    """A base in fewer bits, like one from the hub."""
+    if quantisation == "torchao":
         pytest.importorskip("torchao")
         from torchao.quantization import Int8WeightOnlyConfig
 
@@ -58,10 +58,10 @@ def quantised(kind: str, how: str, base: Path, folder: Path) -> Path:
         pytest.importorskip("bitsandbytes")
         four = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True, "load_in_4bit": True}
         four["bnb_4bit_compute_dtype"] = torch.bfloat16
-        options: dict[str, Any] = four if how == "4bit" else {"load_in_8bit": True}
+        options: dict[str, Any] = four if quantisation == "4bit" else {"load_in_8bit": True}
         config = transformers.BitsAndBytesConfig(llm_int8_skip_modules=[HEADS[kind]], **options)
     auto = getattr(transformers, AUTO_CLASSES[kind])
-    dtype = torch.bfloat16 if how == "4bit" else torch.float32
+    dtype = torch.bfloat16 if quantisation == "4bit" else torch.float32
     auto.from_pretrained(base, dtype=dtype, device_map="cpu", quantization_config=config).save_pretrained(
         folder
     )
@@ -89,16 +89,16 @@ def test_nf4_is_the_merged_weight_rounded_once(
     stored, apart = load(kind, tmp_path / "merged"), load_adapted(find_adapted(adapter))
     oracle = load_adapted(find_adapted(adapter))
     for name, layer in lora_layers(apart):
-        wanted = (layer.weight + layer.delta()).detach().contiguous()
+        expected = (layer.weight + layer.delta()).detach().contiguous()
         here = stored.get_submodule(name)
         if quantised_by(here.weight):
-            wanted = bits.dequantize_4bit(*bits.quantize_4bit(wanted, quant_type="nf4"))
-        assert torch.equal(weight_of(here), wanted), name
+            expected = bits.dequantize_4bit(*bits.quantize_4bit(expected, quant_type="nf4"))
+        assert torch.equal(weight_of(here), expected), name
         twin = oracle.get_submodule(name)
-        twin.base.weight = nn.Parameter(wanted.T if twin.transposed else wanted)
+        twin.base.weight = nn.Parameter(expected.T if twin.transposed else expected)
         nn.init.zeros_(twin.lora_B)
     few = [name for name, parameter in stored.named_parameters() if quantised_by(parameter)]
-    assert len(few) >= 0.75 * len(report.layers)  # T5 keeps some of its own in float32
+    assert len(few) >= 0.75 * len(report.layers)  # T5 keeps some layers in float32
     assert {parameter.dtype for parameter in stored.parameters() if not quantised_by(parameter)} == {
         torch.float32
     }
@@ -134,9 +134,9 @@ def test_nf4_is_warned_of_and_its_folder_serves(lowland: Run, tmp_path: Path, ti
     assert served.predict(ASKED)["label"].notna().all()
     batch = served.tokenizer(ASKED, padding=True, return_tensors="pt")
     with torch.no_grad():
-        wanted = load("SEQ_CLS", tmp_path / "merged")(**batch).logits
-        assert torch.equal(served.model(**batch).logits, wanted)
-        assert (apart.model(**batch).logits - wanted).abs().max() > 1e-3
+        expected = load("SEQ_CLS", tmp_path / "merged")(**batch).logits
+        assert torch.equal(served.model(**batch).logits, expected)
+        assert (apart.model(**batch).logits - expected).abs().max() > 1e-3
     assert merge(adapter, tmp_path / "again", dtype="nf4").tolerance == TOLERANCES["nf4"] == 1.0
 
 
@@ -172,21 +172,21 @@ def test_without_bitsandbytes_the_extra_is_named(
 
 
 @pytest.mark.parametrize("targets", ["all-linear", "some"])
-@pytest.mark.parametrize("how", ["4bit", "8bit", "torchao"])
+@pytest.mark.parametrize("quantisation", ["4bit", "8bit", "torchao"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_quantised_base_is_merged_into_its_dequantised_weights(
-    tmp_path: Path, tiny_model: Path, tokens: torch.Tensor, kind: str, how: str, targets: str
+    tmp_path: Path, tiny_model: Path, tokens: torch.Tensor, kind: str, quantisation: str, targets: str
 ) -> None:
     some = {"SEQ_CLS": ["query"], "CAUSAL_LM": ["c_attn"], "SEQ_2_SEQ_LM": ["q"]}[kind]
     plain, adapter = wide_adapter(
         kind, tmp_path, tiny_model, **({"target_modules": some} if targets == "some" else {})
     )
-    base = quantised(kind, how, plain, tmp_path / "few")
+    base = quantised(kind, quantisation, plain, tmp_path / "few")
     report = merge(adapter, tmp_path / "merged", model=str(base))
-    rounds = how == "8bit" and targets == "some"
+    rounds = quantisation == "8bit" and targets == "some"
     assert report.passed
     assert report.tolerance == (EIGHT_BIT_BASE if rounds else TOLERANCES["fp32"])
-    assert report.base["quantised"] == ("torchao" if how == "torchao" else "bitsandbytes")
+    assert report.base["quantised"] == ("torchao" if quantisation == "torchao" else "bitsandbytes")
     assert "merged into its dequantised weights" in " ".join(report.warnings())
     assert ("round their inputs to 8 bits" in " ".join(report.warnings())) == rounds
     assert "quantization_config" not in json.loads((tmp_path / "merged" / "config.json").read_text())
@@ -208,7 +208,7 @@ def test_a_quantised_base_is_merged_into_its_dequantised_weights(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         oracle = PeftModel.from_pretrained(load(kind, base), str(adapter)).eval()
-    tolerance = 0.1 if how == "8bit" else 1e-5  # there PEFT rounds what comes in
+    tolerance = 0.1 if quantisation == "8bit" else 1e-5  # PEFT rounds the inputs of an 8-bit base
     torch.testing.assert_close(
         answers(merged, tokens, kind), answers(oracle, tokens, kind), rtol=0, atol=tolerance
     )
@@ -219,16 +219,16 @@ def test_a_quantised_base_that_cannot_be_read_is_refused(
 ) -> None:
     base, adapter = wide_adapter("SEQ_CLS", tmp_path, tiny_model)
     config = json.loads((base / "config.json").read_text())
-    for quantisation, words in (
+    for quantisation, message in (
         ({"quant_method": "gptq", "bits": 4}, "quantised by gptq, which is not supported"),
         ({"load_in_4bit": True}, "needs bitsandbytes; pip install 'lowland"),
         ({"quant_method": "torchao", "quant_type": "int8_weight_only"}, "needs torchao; pip install torchao"),
     ):
         (base / "config.json").write_text(json.dumps({**config, "quantization_config": quantisation}))
         with monkeypatch.context() as patched:
-            without("torchao" if "torchao" in words else "bitsandbytes", patched)
-            with pytest.raises(Mistake, match=words):
+            without("torchao" if "torchao" in message else "bitsandbytes", patched)
+            with pytest.raises(Mistake, match=message):
                 merge(adapter, tmp_path / "merged")
-            with pytest.raises(Mistake, match=words):
+            with pytest.raises(Mistake, match=message):
                 load_predictor(base)
     assert {path.name for path in tmp_path.iterdir()} == {"base", "adapter"}

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("fast_collection")
 
 def record_of(rows: pd.DataFrame, **changes: Any) -> StressRecord:
     failed = int((rows["status"] == "failed").sum())
-    made: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "key": "c0ffee",
         "asked": {
             "model": "mock/one",
@@ -45,11 +45,11 @@ def record_of(rows: pd.DataFrame, **changes: Any) -> StressRecord:
         "counts": {"expected": len(rows), "scored": len(rows) - failed, "failed": failed},
         "cost": {"requests": 720, "input_tokens": 12345},
     }
-    return StressRecord(**{**made, **changes})
+    return StressRecord(**{**fields, **changes})
 
 
 def by_header(text: str, first: str, column: str) -> list[dict[str, str]]:
-    """The rows of the table that has this first column, and this other column."""
+    """The rows of the table with this first column and this other column."""
     for header, *rows in tables(text):
         if header[0] == first and column in header:
             return [dict(zip(header, row, strict=True)) for row in rows]
@@ -100,7 +100,7 @@ def test_every_comparison_has_its_interval_and_both_p_values():
     assert [t["minus none, points"] for t in helped] == [
         points(difference.estimate) for difference in evidence.mitigated
     ]
-    assert helped[0]["condition"] == "clean"  # what a mitigation costs
+    assert helped[0]["condition"] == "clean"  # the cost of a mitigation
     worst = by_header(text, "level", "right under all, %")
     assert [t["right under all, %"] for t in worst] == [percent(worst.all_right) for worst in evidence.worst]
     doses = by_header(text, "condition", "slope, points a tenth")
@@ -173,10 +173,10 @@ def test_languages_have_no_level_and_show_the_share_kept():
     rows = multilingual()
     text = stress_markdown(rows, record_of(rows))
     assert "level" not in tables(text)[0][0]
-    kept = by_header(text, "condition", "kept the language, %")
+    cells = by_header(text, "condition", "kept the language, %")
     evidence = stress_evidence(rows)
-    assert [t["kept the language, %"] for t in kept] == [percent(scores.kept) for scores in evidence.cells]
-    assert [t["undecided, %"] for t in kept] == [percent(scores.undecided) for scores in evidence.cells]
+    assert [t["kept the language, %"] for t in cells] == [percent(scores.kept) for scores in evidence.cells]
+    assert [t["undecided, %"] for t in cells] == [percent(scores.undecided) for scores in evidence.cells]
     assert "minus english, points" in text
     assert "kept the language, %" not in stress_markdown(messy(items=3), record_of(rows))
 
@@ -197,8 +197,8 @@ def test_a_mitigation_without_effect_is_not_praised():
     assert "No mitigation gained anything." in stress_summary(idle, record_of(idle))
     assert "Most gained by a mitigation" in stress_summary(messy(), record_of(messy()))
     examples = by_header(stress_markdown(idle, record_of(idle)), "category", "reply")
-    asked = [(line["asked"], line["condition"]) for line in examples if line["category"] == "unsure"]
-    assert len(asked) == len(set(asked)) == 2
+    questions = [(line["asked"], line["condition"]) for line in examples if line["category"] == "unsure"]
+    assert len(questions) == len(set(questions)) == 2
 
 
 def test_protected_rows_have_their_own_lines():
@@ -209,7 +209,7 @@ def test_protected_rows_have_their_own_lines():
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("a|b\n c", "a\\|b c"),
         ("<b>*bold* `x`", "\\<b\\>\\*bold\\* \\`x\\`"),
@@ -220,8 +220,8 @@ def test_protected_rows_have_their_own_lines():
         (float("nan"), "(nothing)"),
     ],
 )
-def test_replies_cannot_break_a_table_or_hide(text, wanted):
-    assert escape(quoted(text).text) == wanted
+def test_replies_cannot_break_a_table_or_hide(text, expected):
+    assert escape(quoted(text).text) == expected
 
 
 def test_long_replies_are_cut():
@@ -294,7 +294,7 @@ def test_each_test_set_has_its_own_table():
 # --- folders -------------------------------------------------------------------------------
 
 
-def leave(root: Path, rows: pd.DataFrame, name: str) -> Path:
+def write_run(root: Path, rows: pd.DataFrame, name: str) -> Path:
     folder = root / name
     folder.mkdir()
     write_rows(folder, rows[[*ROW_COLUMNS]])
@@ -303,7 +303,7 @@ def leave(root: Path, rows: pd.DataFrame, name: str) -> Path:
 
 
 def test_several_runs_make_one_document(tmp_path):
-    folders = [leave(tmp_path, messy(items=4), "a"), leave(tmp_path, multilingual(), "b")]
+    folders = [write_run(tmp_path, messy(items=4), "a"), write_run(tmp_path, multilingual(), "b")]
     text = stress_folders(folders)
     assert [line for line in text.splitlines() if line.startswith("# ")] == [
         "# messy: mock/one",

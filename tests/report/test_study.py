@@ -44,10 +44,10 @@ def test_table_gives_mean_and_deviation_to_the_digits_shown(tmp_path):
     for row in rows:
         cells = dict(zip(header, row, strict=True))
         records = [record_of(row[0], seed) for seed in range(3)]
-        wanted = {name.replace("_f1", " F1"): [r.scores["test"][name] for r in records] for name in SCORES}
-        wanted["seconds"] = [r.cost["train_seconds"] for r in records]
-        wanted["peak memory"] = [r.cost["peak_bytes"] / 2**20 for r in records]
-        for name, values in wanted.items():
+        expected = {name.replace("_f1", " F1"): [r.scores["test"][name] for r in records] for name in SCORES}
+        expected["seconds"] = [r.cost["train_seconds"] for r in records]
+        expected["peak memory"] = [r.cost["peak_bytes"] / 2**20 for r in records]
+        for name, values in expected.items():
             mean, sd, half = read_cell(cells[name])
             assert mean == pytest.approx(np.mean(values), abs=half), name
             assert sd == pytest.approx(np.std(values, ddof=1), abs=half), name

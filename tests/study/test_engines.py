@@ -1,4 +1,4 @@
-"""Engines: where the jobs of a study run does not change what they leave."""
+"""Engines: the place where the jobs of a study run does not change their records."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def run_in_processes(jobs: Sequence[Job], fresh: bool, progress: Progress) -> li
 
 def test_jobs_can_be_pickled(recipe: Callable[..., Recipe]) -> None:
     for job in plan(recipe()):
-        again = pickle.loads(pickle.dumps(job))
-        assert (again.key, again.name, again.asked()) == (job.key, job.name, job.asked())
-        assert again.data.splits["test"]["text"] == job.data.splits["test"]["text"]
+        restored = pickle.loads(pickle.dumps(job))
+        assert (restored.key, restored.name, restored.asked()) == (job.key, job.name, job.asked())
+        assert restored.data.splits["test"]["text"] == job.data.splits["test"]["text"]
 
 
 def test_an_engine_gets_the_jobs_and_returns_the_folders(recipe: Callable[..., Recipe]) -> None:

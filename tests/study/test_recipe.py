@@ -1,4 +1,4 @@
-"""A recipe: its defaults, every mistake in it told at once, and what it asks of one run."""
+"""A recipe: its defaults, all its mistakes reported at once, and the request of each run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def problems(**values: Any) -> tuple[str, ...]:
 
 
 def problems_of_overrides(overrides: Any, **values: Any) -> tuple[str, ...]:
-    """The mistakes in settings in the older form."""
+    """The mistakes in settings of the older form."""
     with pytest.raises(Mistake) as caught, pytest.warns(FutureWarning):
         Recipe(overrides=overrides, **values)
     return caught.value.problems
@@ -75,8 +75,8 @@ def jobs(recipe: Recipe, seed: int = 42) -> dict[str, Job]:
 
 
 def job(method: str | dict, **values: Any) -> Job:
-    (made,) = jobs(Recipe(**{"methods": [method], **values})).values()
-    return made
+    (planned,) = jobs(Recipe(**{"methods": [method], **values})).values()
+    return planned
 
 
 def names(recipe: Recipe) -> list[str]:
@@ -121,13 +121,13 @@ def test_all_mistakes_are_reported_at_once():
         lerning_rate=1e-3,
         seeds=[1, 1],
     )
-    wanted = [
+    expected_texts = [
         "lerning_rate", "rank is 0", "rho is -1", "epochs is 'many'", "rslora is 'perhaps'", "'sms-spm'", "'flat'",
         "seeds names 1 more than once", "rank is -3", "'rho'", "'ful'",
     ]  # fmt: skip
-    assert len(messages) == len(wanted)
-    for words in wanted:
-        assert sum(words in sentence for sentence in messages) == 1, words
+    assert len(messages) == len(expected_texts)
+    for expected_text in expected_texts:
+        assert sum(expected_text in sentence for sentence in messages) == 1, expected_text
     assert not any("\n" in sentence for sentence in messages)
 
 
@@ -144,17 +144,17 @@ def test_all_mistakes_in_the_new_form_are_reported_at_once():
         validation_share=0.5,
         test_share=0.5,
     )
-    wanted = [
+    expected_texts = [
         "rank is 0", "task: sms-spam has no field text_column", "task: split_seed is -1", "lora: rank is -3",
         "unknown setting of lora 'rho'", "unknown method 'ful'", "methods holds {lora: 3}",
     ]  # fmt: skip
-    assert len(messages) == len(wanted)
-    for words in wanted:
-        assert sum(words in sentence for sentence in messages) == 1, words
+    assert len(messages) == len(expected_texts)
+    for expected_text in expected_texts:
+        assert sum(expected_text in sentence for sentence in messages) == 1, expected_text
 
 
 @pytest.mark.parametrize(
-    ("given", "nearest"),
+    ("values", "nearest"),
     [
         ({"task": "phrasebank"}, "financial-phrasebank"),
         ({"methods": ["flatlora"]}, "flat-lora"),
@@ -164,8 +164,8 @@ def test_all_mistakes_in_the_new_form_are_reported_at_once():
         ({"task": {"name": "sms-spam", "dta": "a.csv"}}, "data"),
     ],
 )
-def test_a_wrong_name_is_answered_with_the_nearest(given, nearest):
-    (message,) = problems(**given)
+def test_a_wrong_name_is_answered_with_the_nearest(values, nearest):
+    (message,) = problems(**values)
     assert f"did you mean '{nearest}'?" in message
 
 
@@ -198,12 +198,12 @@ def test_a_value_of_another_type_is_a_sentence_that_names_field_and_value(name, 
 
 
 def in_task(name: str, value: Any) -> dict[str, Any]:
-    """A field of the recipe; one of the table's own comes with the task that has it."""
+    """A field of the recipe, or a field of the table task together with that task."""
     return {name: value} if name == "task" else {"task": "classification", name: value}
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "expected"),
     [
         *[("dtype", value, f"unknown dtype '{value}'; ") for value in (None, 16, ["bf16"], "")],
         ("rank_pattern", {"query": 1.5}, "rank_pattern holds 1.5 for query; it must be a whole number"),
@@ -222,9 +222,9 @@ def in_task(name: str, value: Any) -> dict[str, Any]:
         ("seeds", [[1]], "seeds holds [1]; each value must be a whole number"),
     ],
 )
-def test_a_value_of_another_type_within_a_field_is_a_sentence(name, value, says):
+def test_a_value_of_another_type_within_a_field_is_a_sentence(name, value, expected):
     (message,) = problems(**{name: value})
-    assert message.startswith(says)
+    assert message.startswith(expected)
 
 
 @pytest.mark.parametrize("value", [None, 3, ["lora"], {"lora": 3}, {"lora": None}])
@@ -370,7 +370,7 @@ def test_a_recipe_keeps_no_reference_to_its_source():
     ],
 )
 def test_settings_of_a_method_are_about_training_and_never_about_the_data_or_the_model(name):
-    """What all methods must share to be comparable cannot differ for one."""
+    """Settings that all methods must share to be comparable cannot differ for one method."""
     (message,) = problems(methods=[{"lora": {name: 1}}])
     assert f"unknown setting of lora '{name}'" in message
     (message,) = problems_of_overrides({"lora": {name: 1}})
@@ -401,7 +401,7 @@ def test_own_settings_reach_their_method_alone():
     lora, flat, full = (choice.settings for choice in recipe.methods)
     assert (lora.lr, lora.rank, lora.epochs) == (2e-3, 4, Recipe().epochs)
     assert (flat.lr, flat.rank) == (1e-3, 8)
-    assert (full.lr, full.epochs) == (5e-5, 1)  # the method's default wins over the recipe's
+    assert (full.lr, full.epochs) == (5e-5, 1)  # the method's default overrides the recipe's
 
 
 def test_the_older_form_reads_as_the_newer_one():
@@ -412,7 +412,7 @@ def test_the_older_form_reads_as_the_newer_one():
 
 
 def test_older_settings_of_a_method_hold_for_it_with_perturbations_in_front():
-    """A perturbed method is compared with the plain one, and must train as that does."""
+    """A perturbed method is compared with the plain method, and must train as it does."""
     with pytest.warns(FutureWarning):
         recipe = Recipe(
             rank=8,
@@ -444,13 +444,13 @@ def test_duplicate_entries_under_two_names_are_refused():
 
 def test_a_method_may_stand_twice_under_two_labels():
     recipe = Recipe(methods=["lora", {"lora": {"rank": 32, "label": "lora-r32"}}])
-    made = jobs(recipe)
-    assert list(made) == ["lora", "lora-r32"]
-    assert [each.settings.rank for each in made.values()] == [8, 32]
-    assert made["lora-r32"].name.startswith("financial-demo-lora-r32-s42-")
-    assert len({each.key for each in made.values()}) == 2
-    assert made["lora"].key == job("lora").key
-    assert made["lora-r32"].key == job("lora", rank=32).key  # a label bears on no result
+    by_label = jobs(recipe)
+    assert list(by_label) == ["lora", "lora-r32"]
+    assert [each.settings.rank for each in by_label.values()] == [8, 32]
+    assert by_label["lora-r32"].name.startswith("financial-demo-lora-r32-s42-")
+    assert len({each.key for each in by_label.values()}) == 2
+    assert by_label["lora"].key == job("lora").key
+    assert by_label["lora-r32"].key == job("lora", rank=32).key  # a label affects no result
 
 
 @pytest.mark.parametrize("label", ["a/b", "..", "", "a b", "../x"])
@@ -524,21 +524,21 @@ def test_a_changed_recipe_is_checked_again_and_its_methods_with_it():
 def test_recipes_and_jobs_can_be_pickled():
     recipe = Recipe(methods=["lora", "neftune+flat-lora"], rank_pattern={"query": 4})
     assert pickle.loads(pickle.dumps(recipe)) == recipe
-    for made in jobs(recipe).values():
-        again = pickle.loads(pickle.dumps(made))
-        assert (again.key, again.name, again.asked()) == (made.key, made.name, made.asked())
-        assert again.settings == made.settings
+    for planned in jobs(recipe).values():
+        restored = pickle.loads(pickle.dumps(planned))
+        assert (restored.key, restored.name, restored.asked()) == (planned.key, planned.name, planned.asked())
+        assert restored.settings == planned.settings
 
 
 def test_a_job_has_only_the_settings_that_its_method_uses():
     recipe = Recipe(methods=[*METHODS, "neftune+full", "neftune+lora"])
-    for label, made in jobs(recipe, seed=7).items():
-        asked = made.asked()
-        assert (made.method.name, asked["seed"], asked["model"]) == (label, 7, recipe.model)
-        assert asked["task"]["name"] == recipe.task.name
-        assert set(asked["method"]) == {"name", "label", *TRAINING, *method_named(label).options}
-        assert set(asked["task"]) == set(TaskFields.model_fields)
-        assert (asked["dtype"], asked["compile"]) == ("fp32", recipe.compile)
+    for label, planned in jobs(recipe, seed=7).items():
+        request = planned.asked()
+        assert (planned.method.name, request["seed"], request["model"]) == (label, 7, recipe.model)
+        assert request["task"]["name"] == recipe.task.name
+        assert set(request["method"]) == {"name", "label", *TRAINING, *method_named(label).options}
+        assert set(request["task"]) == set(TaskFields.model_fields)
+        assert (request["dtype"], request["compile"]) == ("fp32", recipe.compile)
 
 
 def test_a_sweep_over_rho_does_not_ask_for_lora_anew():
@@ -551,9 +551,9 @@ def test_a_sweep_over_rho_does_not_ask_for_lora_anew():
 
 def test_every_method_and_seed_has_the_same_data():
     recipe = Recipe(split_seed=5, methods=[{"lora": {"lr": 1.0}}, {"full": {"epochs": 9}}, "flat-lora"])
-    made = [each for seed in (1, 2, 3) for each in jobs(recipe, seed).values()]
-    assert all(each.asked()["task"] == made[0].asked()["task"] for each in made)
-    assert made[0].asked()["task"]["split_seed"] == 5
+    all_jobs = [each for seed in (1, 2, 3) for each in jobs(recipe, seed).values()]
+    assert all(each.asked()["task"] == all_jobs[0].asked()["task"] for each in all_jobs)
+    assert all_jobs[0].asked()["task"]["split_seed"] == 5
 
 
 @pytest.mark.parametrize(
@@ -598,11 +598,11 @@ def test_the_output_folder_and_other_runs_do_not_change_a_key(values):
 
 
 def test_a_jobs_request_survives_json():
-    asked = job("lora-plus", targets=["query", "value"], rank_pattern={"query": 4}).asked()
-    assert json.loads(json.dumps(asked)) == asked
-    assert asked["method"]["targets"] == ["query", "value"]
-    assert asked["method"]["rank_pattern"] == {"query": 4}
-    assert asked["method"]["lr_ratio"] == 16.0
+    request = job("lora-plus", targets=["query", "value"], rank_pattern={"query": 4}).asked()
+    assert json.loads(json.dumps(request)) == request
+    assert request["method"]["targets"] == ["query", "value"]
+    assert request["method"]["rank_pattern"] == {"query": 4}
+    assert request["method"]["lr_ratio"] == 16.0
 
 
 def test_the_way_a_number_is_written_does_not_change_the_key():
@@ -624,10 +624,10 @@ def test_the_sentence_about_nan_and_infinity_is_english(name, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"), [("epochs", "x", "a whole number"), ("methods", [], "must not be empty")]
+    ("name", "value", "message"), [("epochs", "x", "a whole number"), ("methods", [], "must not be empty")]
 )
-def test_the_sentence_says_what_is_expected(name, value, says):
-    with pytest.raises(Mistake, match=says):
+def test_the_sentence_says_what_is_expected(name, value, message):
+    with pytest.raises(Mistake, match=message):
         Recipe(**{name: value})
 
 

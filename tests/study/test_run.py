@@ -1,4 +1,4 @@
-"""Studies: whole or not at all, asked twice run once, and the same records every time."""
+"""Studies: runs are complete or absent, a repeated request runs nothing, and records are reproducible."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WIDE_FIRST = ((".*", 3), ("query", 1))
 @pytest.fixture
 def recipe(tmp_path: Path, texts: Path, tiny_model: Path) -> Callable[..., Recipe]:
     def make(**changes: Any) -> Recipe:
-        given = {
+        settings = {
             "task": "classification",
             "data": str(texts),
             "model": str(tiny_model),
@@ -42,18 +42,18 @@ def recipe(tmp_path: Path, texts: Path, tiny_model: Path) -> Callable[..., Recip
             "dtype": "fp32",
             "out": str(tmp_path / "runs"),
         }
-        return Recipe(**{**given, **changes})
+        return Recipe(**{**settings, **changes})
 
     return make
 
 
 def comparable(folder: Path) -> dict[str, Any]:
-    """All of a run but what was measured on the clock and in memory."""
+    """Everything in a run except measured times and memory."""
     record = dataclasses.asdict(read_record(folder))
     del record["cost"], record["when"]
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     history = [
-        {k: v for k, v in one.items() if "runtime" not in k and "per_second" not in k} for one in lines
+        {k: v for k, v in entry.items() if "runtime" not in k and "per_second" not in k} for entry in lines
     ]
     weights = {p.name: p.read_bytes() for p in (folder / "adapter").glob("*")}
     return {
@@ -76,7 +76,7 @@ def test_the_plan_goes_seed_by_seed(recipe: Callable[..., Recipe]) -> None:
 def test_the_same_study_twice_leaves_the_same_records(recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     first = run_study(recipe())
     second = run_study(recipe(out=str(tmp_path / "again")))
-    assert [one.name for one in first] == [one.name for one in second]
+    assert [folder.name for folder in first] == [folder.name for folder in second]
     for a, b in zip(first, second, strict=True):
         assert comparable(a) == comparable(b)
 
@@ -85,28 +85,30 @@ def test_a_finished_run_is_not_run_again_but_with_fresh(
     recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = run_study(recipe())
-    stamps = [(one / "record.json").stat().st_mtime_ns for one in folders]
+    stamps = [(folder / "record.json").stat().st_mtime_ns for folder in folders]
     with monkeypatch.context() as patch:
         patch.setattr(study, "fit", lambda *args: pytest.fail("trained again"))
         assert run_study(recipe()) == folders
-    assert [(one / "record.json").stat().st_mtime_ns for one in folders] == stamps
-    before = [comparable(one) for one in folders]
+    assert [(folder / "record.json").stat().st_mtime_ns for folder in folders] == stamps
+    before = [comparable(folder) for folder in folders]
     assert run_study(recipe(), fresh=True) == folders
-    assert all((one / "record.json").stat().st_mtime_ns > t for one, t in zip(folders, stamps, strict=True))
-    assert [comparable(one) for one in folders] == before
+    assert all(
+        (folder / "record.json").stat().st_mtime_ns > t for folder, t in zip(folders, stamps, strict=True)
+    )
+    assert [comparable(folder) for folder in folders] == before
 
 
 def test_only_settings_that_affect_a_method_change_its_key(
     recipe: Callable[..., Recipe], texts: Path, tmp_path: Path
 ) -> None:
     def names(**changes: Any) -> list[str]:
-        return [one.name for one in run_study(recipe(seeds=[1], **changes))]
+        return [folder.name for folder in run_study(recipe(seeds=[1], **changes))]
 
     lora, flat = names()
     assert names(rho=0.2)[0] == lora
     assert names(rho=0.2)[1] != flat
     assert lora != names(rank=3)[0]
-    orders = [names(rank_pattern=dict(one))[0] for one in (WIDE_FIRST, reversed(WIDE_FIRST))]
+    orders = [names(rank_pattern=dict(patterns))[0] for patterns in (WIDE_FIRST, reversed(WIDE_FIRST))]
     assert len({lora, *orders}) == 3  # the first entry that matches counts
     moved = tmp_path / "elsewhere.csv"
     moved.write_bytes(texts.read_bytes())
@@ -125,7 +127,10 @@ def test_equal_requests_have_equal_keys(
 
 def test_neftune_is_a_separate_run_keyed_by_its_alpha(recipe: Callable[..., Recipe]) -> None:
     def names(**changes: Any) -> list[str]:
-        return [one.name for one in run_study(recipe(methods=["lora", "neftune+lora"], seeds=[1], **changes))]
+        return [
+            folder.name
+            for folder in run_study(recipe(methods=["lora", "neftune+lora"], seeds=[1], **changes))
+        ]
 
     lora, under = names()
     assert under.startswith("classification-neftune+lora-s1-")
@@ -175,10 +180,10 @@ def test_a_failed_run_is_recorded_reported_and_run_again(
     with monkeypatch.context() as patch:
         patch.setattr(study, "fit", fail)
         folders = run_study(recipe(seeds=[1]))
-    records = [read_record(one) for one in folders]
-    assert [one.status for one in records] == ["finished", "failed"]
+    records = [read_record(folder) for folder in folders]
+    assert [record.status for record in records] == ["finished", "failed"]
     assert str(records[1].failure).startswith("RuntimeError: out of memory")
-    assert [read_record(one).status for one in run_study(recipe(seeds=[1]))] == ["finished", "finished"]
+    assert [read_record(folder).status for folder in run_study(recipe(seeds=[1]))] == ["finished", "finished"]
 
 
 def test_a_failure_never_replaces_a_good_run(
@@ -204,7 +209,7 @@ def test_a_failure_never_replaces_a_good_run(
 def test_an_interrupted_study_leaves_nothing_half_written(
     recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException
 ) -> None:
-    (kept,) = run_study(recipe(methods=["lora"], seeds=[1]))
+    (finished,) = run_study(recipe(methods=["lora"], seeds=[1]))
 
     def stop(folder: Path, history: Any) -> Any:
         (folder / "history.jsonl").write_text("half")
@@ -213,14 +218,16 @@ def test_an_interrupted_study_leaves_nothing_half_written(
     monkeypatch.setattr(study, "write_history", stop)
     with pytest.raises(type(error)):
         run_study(recipe())
-    left = {one.name for one in (tmp_path / "runs").iterdir()}
-    assert left == {kept.name, ".locks"}
+    left = {path.name for path in (tmp_path / "runs").iterdir()}
+    assert left == {finished.name, ".locks"}
 
 
 def test_killed_at_any_time_and_started_again_the_study_is_the_same(
     recipe: Callable[..., Recipe], tmp_path: Path, texts: Path, tiny_model: Path
 ) -> None:
-    wanted = [comparable(one) for one in run_study(recipe(out=str(tmp_path / "undisturbed"), epochs=8))]
+    expected = [
+        comparable(folder) for folder in run_study(recipe(out=str(tmp_path / "undisturbed"), epochs=8))
+    ]
     command = [
         *(
             sys.executable,
@@ -246,13 +253,13 @@ def test_killed_at_any_time_and_started_again_the_study_is_the_same(
     process.communicate()
     left = list((tmp_path / "killed").glob("classification-*"))
     assert 1 <= len(left) < 4, "the study was not killed in the middle"
-    kept = (left[0] / "record.json").stat().st_mtime_ns
+    stamp = (left[0] / "record.json").stat().st_mtime_ns
     folders = run_study(recipe(out=str(tmp_path / "killed"), epochs=8))
-    for one, other in zip(folders, wanted, strict=True):
-        found = comparable(one)
+    for folder, other in zip(folders, expected, strict=True):
+        actual = comparable(folder)
         for part in other:
-            assert found[part] == other[part], part
-    assert (left[0] / "record.json").stat().st_mtime_ns == kept
+            assert actual[part] == other[part], part
+    assert (left[0] / "record.json").stat().st_mtime_ns == stamp
     assert not list((tmp_path / "killed").glob(".*.partial"))
 
 

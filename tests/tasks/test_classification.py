@@ -1,4 +1,4 @@
-"""Classification: its scores, and what it answers from logits."""
+"""Classification: its scores, and its answers from logits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def scores(labels: str, predicted: str) -> dict[str, float]:
 @given(ANSWERS)
 @settings(deadline=None, max_examples=50)
 def test_scores_are_their_formulas(answers: list[tuple[str, str]]) -> None:
-    """F1 = 2 tp / (2 tp + fp + fn), 0 where there is nothing; macro: its mean; weighted: by the true counts."""
+    """F1 = 2 tp / (2 tp + fp + fn), 0 if undefined; macro: its mean; weighted: by true counts."""
     labels, predicted = ("".join(letters) for letters in zip(*answers, strict=True))
     f1 = {
         name: 2 * sum(pair == (name, name) for pair in answers) / (labels.count(name) + predicted.count(name))

@@ -1,4 +1,4 @@
-"""What the data card of financial-demo promises, checked on the CSV and on its banks."""
+"""The statements of financial-demo's data card, checked on the CSV and on its banks."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def make() -> ModuleType:
     return load(BANKS / "make.py")
 
 
-def of(rows: list[Row], split: str) -> list[Row]:
+def rows_of(rows: list[Row], split: str) -> list[Row]:
     return [row for row in rows if row["split"] == split]
 
 
@@ -97,7 +97,7 @@ def test_sizes_of_the_splits(rows: list[Row]) -> None:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_classes_are_balanced_in_every_category(rows: list[Row], split: str) -> None:
-    part = of(rows, split)
+    part = rows_of(rows, split)
     cells = Counter((row["category"], row["label"]) for row in part)
     assert {category for category, _ in cells} == CATEGORIES
     assert {label for _, label in cells} == LABELS
@@ -106,13 +106,13 @@ def test_classes_are_balanced_in_every_category(rows: list[Row], split: str) -> 
 
 
 def test_every_category_of_test_has_fifty_sentences(rows: list[Row]) -> None:
-    sizes = Counter(row["category"] for row in of(rows, "test"))
+    sizes = Counter(row["category"] for row in rows_of(rows, "test"))
     assert min(sizes.values()) >= 50
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_sentences_are_short(rows: list[Row], split: str) -> None:
-    lengths = [len(row["text"].split()) for row in of(rows, split)]
+    lengths = [len(row["text"].split()) for row in rows_of(rows, split)]
     assert max(lengths) <= 45
     assert 15 <= sum(lengths) / len(lengths) <= 25
 
@@ -127,7 +127,7 @@ def test_every_slot_is_filled_and_every_text_is_unique(rows: list[Row]) -> None:
 def test_no_filler_of_a_split_occurs_in_another(
     rows: list[Row], banks: dict[str, Bank], source: str, other: str
 ) -> None:
-    text = "\n".join(row["text"] for row in of(rows, other))
+    text = "\n".join(row["text"] for row in rows_of(rows, other))
     fillers = [filler for fillers in banks[source]["fillers"].values() for filler in fillers]
     assert [filler for filler in fillers if phrase_in(filler, text)] == []
 
@@ -144,9 +144,9 @@ def test_no_template_of_a_split_resembles_one_of_another(
 ) -> None:
     """Fewer than half of the words of any two templates are shared (0.42 is the most measured)."""
     alike = [
-        (one, two)
-        for one, two in itertools.product(templates(banks[first]), templates(banks[second]))
-        if 2 * len(words(one) & words(two)) >= len(words(one) | words(two))
+        (template, other)
+        for template, other in itertools.product(templates(banks[first]), templates(banks[second]))
+        if 2 * len(words(template) & words(other)) >= len(words(template) | words(other))
     ]
     assert alike == []
 
@@ -171,7 +171,7 @@ def test_a_group_holds_the_sentences_of_one_template(
 ) -> None:
     bank = banks[split]
     groups: dict[str, set[str]] = {}
-    for row in of(rows, split):
+    for row in rows_of(rows, split):
         groups.setdefault(row["group"], set()).add(row["text"])
     in_order = [
         make.Template(split, category, label, text)
@@ -215,7 +215,7 @@ def test_a_template_with_too_few_slots_is_refused(make: ModuleType) -> None:
 def test_data_card_gives_the_sizes(rows: list[Row]) -> None:
     card = (DATA / "financial_demo.md").read_text(encoding="utf-8")
     for split in SPLITS:
-        size, groups = len(of(rows, split)), len({row["group"] for row in of(rows, split)})
+        size, groups = len(rows_of(rows, split)), len({row["group"] for row in rows_of(rows, split)})
         assert re.search(rf"^\| {split} \| {size} \| {size // 3} \| {groups} \|", card, re.M), split
     assert f"line feeds): {', '.join(f'`{column}`' for column in rows[0])}. " in card
 

@@ -24,12 +24,12 @@ RTE_HEADER = "index\tsentence1\tsentence2\tlabel\n"
 def own_pairs(copies: int = 4) -> pd.DataFrame:
     """Pairs that agree or do not, each once."""
     rows = [
-        (f"{who} {one} {'again ' * n}".strip(), f"{who} {other}", "same" if like else "other")
+        (f"{subject} {verb} {'again ' * n}".strip(), f"{subject} {other_verb}", "same" if like else "other")
         for n in range(copies)
-        for who in FILL
+        for subject in FILL
         for group, others, like in ((GOOD, GOOD, True), (GOOD, BAD, False))
-        for one in group
-        for other in others
+        for verb in group
+        for other_verb in others
     ]
     return pd.DataFrame(rows, columns=["first", "second", "label"]).drop_duplicates()
 
@@ -76,7 +76,7 @@ def test_the_original_files_of_rte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "content", "words"),
+    ("task", "content", "message"),
     [
         (
             "mrpc",
@@ -99,11 +99,11 @@ def test_the_original_files_of_rte(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_file_is_reported_in_one_sentence(
-    tmp_path: Path, task: str, content: str, words: str
+    tmp_path: Path, task: str, content: str, message: str
 ) -> None:
     path = tmp_path / "given.tsv"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(Mistake, match=words) as caught:
+    with pytest.raises(Mistake, match=message) as caught:
         load_data(task_fields(task, data=str(path)))
     assert len(caught.value.problems) == 1
 
@@ -170,7 +170,7 @@ def test_a_study_of_pairs_runs_and_its_runs_answer(
     assert code == 0, err
     assert "validation texts of the run's task pairs" in out
     merged = lowland.load(tmp_path / "merged").predict(list(zip(tested["a"], tested["b"], strict=True)))
-    assert list(merged["label"]) == list(answers["label"])  # the merged model knows its task
+    assert list(merged["label"]) == list(answers["label"])  # the merged model records its task
     code, out, err = lowland_command(
         "stress",
         "adapter",
@@ -194,7 +194,7 @@ def test_a_study_of_pairs_runs_and_its_runs_answer(
 
 @pytest.fixture
 def lowland_command(lowland: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str, str]]:
-    """The command line; the package itself is called lowland here."""
+    """The command line; `lowland` is the name of the package here."""
     return lowland
 
 

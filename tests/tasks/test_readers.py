@@ -1,4 +1,4 @@
-"""From files as their authors distribute them, and as users have them, to texts and labels."""
+"""Texts and labels from files as their authors distribute them, and from users' own files."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def file_of(folder: Path, form: str, rows: Rows = ROWS, encoding: str = "utf-8")
     return path
 
 
-# Any file of the user's own
+# Users' own files
 
 
 @pytest.mark.parametrize("form", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_a_table_is_read_as_it_is(tmp_path, form):
-    """Commas, quotes, letters beyond ASCII, and words that a reader of numbers would take for nothing."""
+    """Commas, quotes, letters beyond ASCII, and words that some readers take for missing values."""
     assert rows_of(read(file_of(tmp_path, form))) == ROWS
 
 
@@ -161,7 +161,7 @@ def test_every_missing_column_is_reported_with_the_nearest_match(tmp_path, form)
     assert "text column 'sentences'; did you mean 'sentence'?" in text
     assert "label column 'label'; did you mean 'labels'?" in label
     assert "split column 'xyz'" in split
-    assert all(str(path) in one and "sentence, labels" in one for one in (text, label, split))
+    assert all(str(path) in problem and "sentence, labels" in problem for problem in (text, label, split))
 
 
 def test_a_row_with_too_many_fields_is_reported_by_its_line(tmp_path):
@@ -204,7 +204,7 @@ def test_an_unknown_file_type_is_reported_with_the_known_ones(tmp_path, name):
         read(tmp_path / name)
 
 
-# What no reader can read
+# Unreadable files
 
 READERS = [
     *[(read, f"data{form}") for form in (".csv", ".tsv", ".jsonl", ".parquet")],
@@ -236,7 +236,8 @@ def test_an_empty_file_is_reported(tmp_path, read, name):
 
 
 @pytest.mark.parametrize(
-    ("read", "name"), [one for one in READERS if one[0] != read_phrasebank and "parq" not in one[1]]
+    ("read", "name"),
+    [reader for reader in READERS if reader[0] != read_phrasebank and "parq" not in reader[1]],
 )
 @pytest.mark.parametrize(
     "content", ["text,label\nPörssi,a\n".encode("iso-8859-1"), "text,label\nx,a".encode("utf-16")]
@@ -267,7 +268,7 @@ def test_a_missing_column_of_texts_or_an_empty_table_is_reported(tmp_path):
 PHRASES: Rows = [
     ("Pörssi: sales rose by 5 % , to EUR 10 mn .", "positive"),
     ("Mail a@b.fi for \"more\" 'news' .", "neutral"),
-    ("The loss grew\x85 again", "negative"),  # a byte that str.splitlines would take for the end of a line
+    ("The loss grew\x85 again", "negative"),  # a byte that str.splitlines treats as the end of a line
 ]
 
 
@@ -299,7 +300,9 @@ def test_the_original_phrasebank(shared_data):
     counts = pd.Series([label for _, label in rows]).value_counts().to_dict()
     assert counts == {"neutral": 2879, "positive": 1363, "negative": 604}
     lines = path.read_bytes().split(b"\r\n")
-    assert [f"{text}@{label}".encode("iso-8859-1") for text, label in rows] == [one for one in lines if one]
+    assert [f"{text}@{label}".encode("iso-8859-1") for text, label in rows] == [
+        line for line in lines if line
+    ]
     assert any("ä" in text for text, _ in rows)
 
 
@@ -334,7 +337,7 @@ def test_a_malformed_message_is_reported_by_its_line(tmp_path, line):
 
 @pytest.mark.data
 def test_the_original_sms_collection(shared_data):
-    """Almeida and Hidalgo (2011): 4,827 messages and 747 spam, one a line whatever quotes they hold."""
+    """Almeida and Hidalgo (2011): 4,827 messages and 747 spam, one per line, whatever quotes they contain."""
     path = shared_data("sms_spam/SMSSpamCollection")
     rows = rows_of(read_sms(path))
     assert [label for _, label in rows].count("ham") == 4827
@@ -346,7 +349,7 @@ def test_the_original_sms_collection(shared_data):
     assert sum(text.count('"') % 2 for text, _ in rows) > 10
 
 
-# What comes with the package
+# Packaged data
 
 
 def test_the_embedded_table_is_text_in_every_cell():
@@ -401,12 +404,12 @@ def test_sms_comes_from_the_hubs_dataset(tmp_path, monkeypatch, reachable):
         {"sms": datasets.Value("string"), "label": datasets.ClassLabel(names=["ham", "spam"])}
     )
     columns = {"sms": [f"{text}\n" for text, _ in rows], "label": [label for _, label in rows]}
-    made = datasets.Dataset.from_dict(columns, features=features)
+    dataset = datasets.Dataset.from_dict(columns, features=features)
     calls = []
 
     def load(repository: str, **options: Any) -> datasets.Dataset:
         calls.append((repository, options))
-        return made
+        return dataset
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     monkeypatch.setattr(originals, "hub_reachable", lambda: reachable)
@@ -429,7 +432,7 @@ HUB = [
     (sms_from_hub, datasets, "load_dataset", "sms-spam", "SMSSpamCollection"),
 ]
 each_hub = pytest.mark.parametrize(
-    ("fetch", "library", "call", "task", "original"), HUB, ids=[one[3] for one in HUB]
+    ("fetch", "library", "call", "task", "original"), HUB, ids=[row[3] for row in HUB]
 )
 
 
@@ -440,23 +443,23 @@ each_hub = pytest.mark.parametrize(
 def test_an_unreachable_hub_is_one_sentence_that_names_the_original_file(
     monkeypatch, fetch, library, call, task, original, error
 ):
-    def fail(*given: Any, **options: Any) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
         raise error
 
     monkeypatch.setattr(library, call, fail)
     with pytest.raises(Mistake) as caught:
         fetch()
-    (told,) = caught.value.problems
-    assert f"task {task}" in told
-    assert told.endswith(f"--data {original}")
-    assert "\n" not in told
-    assert len(told) < 400
+    (message,) = caught.value.problems
+    assert f"task {task}" in message
+    assert message.endswith(f"--data {original}")
+    assert "\n" not in message
+    assert len(message) < 400
     assert caught.value.__cause__ is error
 
 
 @each_hub
 def test_ctrl_c_is_not_taken_for_a_fault_of_the_hub(monkeypatch, fetch, library, call, task, original):
-    def stop(*given: Any, **options: Any) -> None:
+    def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(library, call, stop)

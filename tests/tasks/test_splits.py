@@ -1,4 +1,4 @@
-"""Splits that are stratified, seeded on their own and without leaks; and the scores of an answer."""
+"""Splits: stratified, with a seed of their own, without leaks; and the scores of answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def problems(table: pd.DataFrame, **changes: Any) -> tuple[str, ...]:
 
 
 def classes(**sizes: int) -> pd.DataFrame:
-    """So many different texts a label."""
+    """A table with this number of different texts for each label."""
     rows = [(f"{label} text {number}", label) for label, size in sizes.items() for number in range(size)]
     return pd.DataFrame(rows, columns=["text", "label"])
 
@@ -48,10 +48,10 @@ def frame(*rows: tuple[str, ...]) -> pd.DataFrame:
 
 
 def places(data: TaskData) -> dict[int, str]:
-    """For each example the split it is in; no example is in two."""
-    found = [(int(number), name) for name, part in data.splits.items() for number in part.examples]
-    assert len(found) == len({number for number, _ in found})
-    return dict(found)
+    """The split of each example; no example is in two."""
+    placed = [(int(number), name) for name, part in data.splits.items() for number in part.examples]
+    assert len(placed) == len({number for number, _ in placed})
+    return dict(placed)
 
 
 def plain(text: str) -> str:
@@ -82,8 +82,8 @@ def assert_true_to(data: TaskData, table: pd.DataFrame) -> None:
         )
 
 
-def same(one: TaskData, other: TaskData) -> bool:
-    return one.sha256 == other.sha256 and places(one) == places(other)
+def same(first: TaskData, second: TaskData) -> bool:
+    return first.sha256 == second.sha256 and places(first) == places(second)
 
 
 # The shares, and their stratification
@@ -97,7 +97,7 @@ def same(one: TaskData, other: TaskData) -> bool:
 )
 @settings(deadline=None, max_examples=25)
 def test_every_split_has_its_share_of_every_label(sizes, test, validation, seed):
-    """Within a text: shares cannot be met exactly by whole texts. Every split has a text of every label at least."""
+    """Shares are met to within one text. Every split has at least one text of every label."""
     table = classes(**{"abcd"[i]: size for i, size in enumerate(sizes)})
     data = split(table, test_share=test, validation_share=validation, split_seed=seed)
     assert sorted(places(data)) == list(range(len(table)))
@@ -129,7 +129,7 @@ def test_five_texts_a_label_are_enough_for_all_splits_to_have_every_label():
     }  # fmt: skip
 
 
-# Their seed
+# The seed
 
 
 def test_a_split_depends_on_its_own_seed_and_on_no_other_randomness():
@@ -144,7 +144,7 @@ def test_a_split_depends_on_its_own_seed_and_on_no_other_randomness():
 
 
 def test_a_split_draws_from_no_global_generator():
-    """Else the head of the model would depend on whether the data was split before it was made."""
+    """Otherwise the model's head would depend on whether the data was split before it was built."""
     np.random.seed(0)
     random.seed(0)
     torch.manual_seed(0)
@@ -157,7 +157,7 @@ def test_seeds_give_unrelated_test_sets():
     """Of 200 texts, 40 are held out: two seeds share 8 by chance, give or take 2.3."""
     table = classes(a=100, b=100)
     held = [set(split(table, split_seed=seed).splits["test"].examples) for seed in range(6)]
-    shared = [len(one & other) for i, one in enumerate(held) for other in held[:i]]
+    shared = [len(first & second) for i, first in enumerate(held) for second in held[:i]]
     assert 5 < np.mean(shared) < 11
     assert max(shared) < 22
 
@@ -178,7 +178,7 @@ def test_the_index_of_the_table_does_not_matter():
 
 
 def copies(data: st.DataObject) -> pd.DataFrame:
-    """A table in which texts stand several times: as they are, louder, spaced out, with another label."""
+    """A table with repeated texts: unchanged, in capitals, with more spaces, with another label."""
     base = classes(a=data.draw(st.integers(20, 30)), b=data.draw(st.integers(20, 30)))
     variants = [
         str,
@@ -199,11 +199,11 @@ def copies(data: st.DataObject) -> pd.DataFrame:
 @settings(deadline=None, max_examples=25)
 def test_duplicates_of_a_text_never_cross_a_split(data, seed):
     table = copies(data)
-    made = split(table, split_seed=seed)
-    assert_no_leaks(made)
-    assert_true_to(made, table)
-    assert made.dropped == 0
-    assert sorted(places(made)) == list(range(len(table)))  # and none is lost
+    task_data = split(table, split_seed=seed)
+    assert_no_leaks(task_data)
+    assert_true_to(task_data, table)
+    assert task_data.dropped == 0
+    assert sorted(places(task_data)) == list(range(len(table)))  # and no row is lost
 
 
 def test_all_but_the_same_text_goes_together():
@@ -222,17 +222,17 @@ def test_sharp_s_and_its_capitals_are_the_same_text():
 
 
 def test_different_texts_are_not_taken_for_the_same():
-    """Else a word's order or a point would bind texts together."""
+    """Word order and punctuation distinguish texts."""
     table = pd.concat(
         [frame(("rose sales", "a"), ("sales rose", "a"), ("sales rose.", "a")), classes(a=9, b=12)]
     )
     seeds = [places(split(table, split_seed=seed)) for seed in range(20)]
-    for one, other in ((0, 1), (1, 2), (0, 2)):
-        assert any(where[one] != where[other] for where in seeds)
+    for first, second in ((0, 1), (1, 2), (0, 2)):
+        assert any(where[first] != where[second] for where in seeds)
 
 
 def test_shares_are_of_different_texts():
-    """One text that stands 500 times does not fill the test set."""
+    """One text that occurs 500 times does not fill the test set."""
     table = pd.concat([classes(a=50, b=50), frame(*[("a text 0", "a")] * 500)])
     data = split(table)
     distinct = {name: len({plain(text) for text in part["text"]}) for name, part in data.splits.items()}
@@ -314,12 +314,12 @@ def test_no_split_column_can_cause_a_leak(data, column):
     table = copies(data)
     table["split"] = column[: len(table)]
     table = pd.concat([base, table], ignore_index=True)
-    made = split(table)
-    assert_no_leaks(made)
-    assert_true_to(made, table)
-    assert made.dropped == len(table) - len(places(made))
-    asked_for = {number for number, name in enumerate(table["split"]) if name == "test"}
-    assert set(map(int, made.splits["test"].examples)) == asked_for  # no test row is ever dropped
+    task_data = split(table)
+    assert_no_leaks(task_data)
+    assert_true_to(task_data, table)
+    assert task_data.dropped == len(table) - len(places(task_data))
+    test_rows = {number for number, name in enumerate(table["split"]) if name == "test"}
+    assert set(map(int, task_data.splits["test"].examples)) == test_rows  # no test row is ever dropped
 
 
 # Groups
@@ -328,9 +328,9 @@ def test_no_split_column_can_cause_a_leak(data, column):
 @given(st.data())
 @settings(deadline=None, max_examples=20)
 def test_copies_of_a_text_are_one_group_and_different_texts_are_not(data):
-    made = split(copies(data))
-    texts = [plain(text) for part in made.splits.values() for text in part["text"]]
-    groups = [group for part in made.splits.values() for group in part.groups]
+    task_data = split(copies(data))
+    texts = [plain(text) for part in task_data.splits.values() for text in part["text"]]
+    groups = [group for part in task_data.splits.values() for group in part.groups]
     assert len(set(zip(texts, groups, strict=True))) == len(set(texts)) == len(set(groups))
 
 
@@ -340,11 +340,11 @@ def test_the_tables_own_groups_are_kept():
         assert list(part.groups) == [f"g{i // 4}" for i in part.examples]
 
 
-# What a record says
+# The record of the data
 
 
 def test_equal_data_has_equal_hashes_and_any_change_another():
-    """With the splits given, so that a change of one cell changes that cell alone."""
+    """With fixed splits, so that changing one cell changes only that cell."""
     table = own()
     table.loc[[3, 15], "split"] = "validation"
     first = split(table).sha256
@@ -364,11 +364,11 @@ def test_another_split_of_the_same_data_has_another_hash():
 
 def test_the_hash_tells_where_a_label_ends_and_a_text_begins():
     parts = ["train"] * 10 + ["validation"] * 2 + ["test"] * 4
-    one = frame(*[(f"x{i}", f"a{i % 2}", part) for i, part in enumerate(parts)])
-    other = frame(*[(f"{i % 2}x{i}", "a", part) for i, part in enumerate(parts)])
+    first = frame(*[(f"x{i}", f"a{i % 2}", part) for i, part in enumerate(parts)])
+    second = frame(*[(f"{i % 2}x{i}", "a", part) for i, part in enumerate(parts)])
     more = [(f"y{i}", "z", part) for i, part in enumerate(("train", "validation", "test"))]
-    one, other = (pd.concat([table, frame(*more)]) for table in (one, other))
-    assert split(one).sha256 != split(other).sha256
+    first, second = (pd.concat([table, frame(*more)]) for table in (first, second))
+    assert split(first).sha256 != split(second).sha256
 
 
 def test_a_description_is_plain_and_says_what_was_used():
@@ -406,55 +406,59 @@ def test_an_empty_table_is_reported():
 def test_an_empty_cell_is_reported_by_its_row(column, blank):
     table = table_of().astype(object)
     table.loc[[4, 9], column] = blank
-    (told,) = problems(table)
-    assert told.startswith(f"my.csv has 2 rows without a {column}, the first is row 5;")
+    (message,) = problems(table)
+    assert message.startswith(f"my.csv has 2 rows without a {column}, the first is row 5;")
 
 
 def test_a_single_label_is_reported():
-    (told,) = problems(classes(good=20))
-    assert "one label only" in told
-    assert "good" in told
+    (message,) = problems(classes(good=20))
+    assert "one label only" in message
+    assert "good" in message
 
 
 def test_labels_that_look_like_ids_are_reported():
     table = table_of()
-    (told,) = problems(table.assign(label=[f"id{i}" for i in range(len(table))]))
-    assert f"{len(table)} labels in {len(table)} rows; is the label column the right one?" in told
+    (message,) = problems(table.assign(label=[f"id{i}" for i in range(len(table))]))
+    assert f"{len(table)} labels in {len(table)} rows; is the label column the right one?" in message
 
 
 @pytest.mark.parametrize("few", [1, 2, 3])
 def test_a_label_with_too_few_texts_is_reported_by_name(few):
-    (told,) = problems(classes(common=30, scarce=few))
-    assert f"scarce has {few} text" in told
-    assert "common has" not in told
+    (message,) = problems(classes(common=30, scarce=few))
+    assert f"scarce has {few} text" in message
+    assert "common has" not in message
 
 
 def test_copies_of_a_text_do_not_make_it_several():
     table = pd.concat([classes(common=30, scarce=3), frame(*[("Scarce  TEXT 0", "scarce")] * 9)])
-    (told,) = problems(table)
-    assert "scarce has 3 texts" in told
+    (message,) = problems(table)
+    assert "scarce has 3 texts" in message
 
 
 def test_all_test_labels_missing_from_train_are_reported():
     rows = [("p", "new", "test"), ("q", "newer", "test"), ("r", "newest", "shifted")]
-    told = problems(pd.concat([own(), frame(*rows)]))
-    assert len(told) == 3
+    messages = problems(pd.concat([own(), frame(*rows)]))
+    assert len(messages) == 3
     for label, name in (("new", "test"), ("newer", "test"), ("newest", "shifted")):
-        assert any(f"label '{label}' is in the split '{name}', but not in 'train'" in one for one in told)
+        assert any(
+            f"label '{label}' is in the split '{name}', but not in 'train'" in message for message in messages
+        )
 
 
 def test_a_label_that_loses_all_training_texts_as_leaks_is_reported():
     rows = [(f"leak {i}", "rare", name) for i in range(4) for name in ("train", "test")]
     table = pd.concat([own(), frame(*rows)])
-    assert any("label 'rare' is in the split 'test', but not in 'train'" in one for one in problems(table))
+    assert any(
+        "label 'rare' is in the split 'test', but not in 'train'" in message for message in problems(table)
+    )
 
 
 def test_a_split_column_without_a_test_set_is_reported():
     table = own()
     table["split"] = table["split"].replace({"test": "shifted"})
-    (told,) = problems(table)
-    assert "no rows of its own for the split 'test'" in told
-    assert "shifted" in told
+    (message,) = problems(table)
+    assert "no rows of its own for the split 'test'" in message
+    assert "shifted" in message
 
 
 # Public data
@@ -471,7 +475,7 @@ def test_a_split_column_without_a_test_set_is_reported():
 def test_the_duplicates_of_public_data_never_cross_a_split(shared_data, name, read):
     table = read(shared_data(name))
     data = split(table)
-    assert len({plain(text) for text in table["text"]}) < len(table)  # it has some
+    assert len({plain(text) for text in table["text"]}) < len(table)  # the data set has some copies
     assert_no_leaks(data)
     assert_true_to(data, table)
     assert data.dropped == 0

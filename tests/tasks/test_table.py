@@ -1,4 +1,4 @@
-"""The tasks there are, and how each comes by its data."""
+"""The table of tasks, and where each one's data comes from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load(task: str, **fields: Any) -> TaskData:
 
 
 def write(table: pd.DataFrame, path: Path) -> Path:
-    """The table in the form that the ending says, numbers as each form has them."""
+    """Write the table in the format of the file's ending, with numbers as that format has them."""
     columns = [str(name) for name in table.columns]
     rows = table.to_numpy().tolist()
     if path.suffix == ".parquet":
@@ -67,10 +67,10 @@ def test_the_demo_does_not_depend_on_the_split_seed():
     assert load("financial-demo", split_seed=7).sha256 == load("financial-demo").sha256
 
 
-@pytest.mark.parametrize("given", [{"data": "my.csv"}, {"test_data": "my.csv"}])
-def test_the_demo_takes_no_file(given):
+@pytest.mark.parametrize("options", [{"data": "my.csv"}, {"test_data": "my.csv"}])
+def test_the_demo_takes_no_file(options):
     with pytest.raises(Mistake, match=r"financial-demo brings its own data .* --task classification"):
-        load("financial-demo", **given)
+        load("financial-demo", **options)
 
 
 def test_a_table_is_the_same_data_in_every_form(tmp_path):
@@ -81,9 +81,9 @@ def test_a_table_is_the_same_data_in_every_form(tmp_path):
         load("classification", data=write(table, tmp_path / f"data{form}"))
         for form in (".csv", ".tsv", ".jsonl", ".parquet")
     ]
-    assert len({one.sha256 for one in loaded}) == 1
+    assert len({data.sha256 for data in loaded}) == 1
     assert loaded[0].label_names == ("0", "1")
-    assert [one.source for one in loaded] == ["data.csv", "data.tsv", "data.jsonl", "data.parquet"]
+    assert [data.source for data in loaded] == ["data.csv", "data.tsv", "data.jsonl", "data.parquet"]
 
 
 def test_a_task_of_the_users_needs_a_file():
@@ -121,8 +121,8 @@ def test_a_training_text_that_leaks_into_the_test_file_is_dropped_from_training(
     )
     data = load("classification", data=train, test_data=test)
     assert len(data.splits["test"]) == data.dropped == len(leaks)
-    kept = {*data.splits["train"]["text"], *data.splits["validation"]["text"]}
-    assert kept == set(table_of()["text"]) - set(leaks["text"])
+    remaining = {*data.splits["train"]["text"], *data.splits["validation"]["text"]}
+    assert remaining == set(table_of()["text"]) - set(leaks["text"])
 
 
 def test_a_test_label_missing_from_training_is_reported(tmp_path):
@@ -141,9 +141,9 @@ def test_a_test_file_that_is_the_training_file_is_a_sentence(tmp_path):
 @pytest.mark.parametrize("lost", ["data", "test_data"])
 def test_a_missing_file_is_reported_by_its_name(tmp_path, lost):
     path = write(table_of(), tmp_path / "a.csv")
-    given = {"data": path, "test_data": path, lost: tmp_path / "lost.csv"}
+    options = {"data": path, "test_data": path, lost: tmp_path / "lost.csv"}
     with pytest.raises(Mistake, match=r"lost\.csv does not exist"):
-        load("classification", **given)
+        load("classification", **options)
 
 
 def test_the_split_column_says_which_row_is_where(tmp_path):
@@ -158,14 +158,14 @@ def test_a_column_named_split_decides_only_if_it_is_chosen(tmp_path):
     table = table_of()
     path = write(table.assign(split="train"), tmp_path / "a.csv")
     plain = write(table, tmp_path / "b.csv")
-    one, other = (load("classification", data=given) for given in (path, plain))
-    assert one.sha256 == other.sha256
+    first, second = (load("classification", data=source) for source in (path, plain))
+    assert first.sha256 == second.sha256
 
 
 def test_an_original_file_is_read_by_its_tasks_reader_and_may_have_a_test_file(tmp_path):
     whole = load("sms-spam", data=sms_file(tmp_path / "SMSSpamCollection"))
     assert whole.label_names == ("ham", "spam")
-    assert sum(len(one) for one in whole.splits.values()) == 40
+    assert sum(len(part) for part in whole.splits.values()) == 40
     test = sms_file(tmp_path / "later", start="later ")
     both = load("sms-spam", data=tmp_path / "SMSSpamCollection", test_data=test)
     assert len(both.splits["test"]) == 40
@@ -216,6 +216,6 @@ def test_a_hub_that_cannot_be_had_is_a_sentence_that_names_the_original_file(
 def test_the_original_files_load(shared_data, name, file, labels):
     data = load(name, data=shared_data(file))
     assert data.label_names == labels
-    total = sum(len(one) for one in data.splits.values())
+    total = sum(len(part) for part in data.splits.values())
     assert len(data.splits["test"]) / total == pytest.approx(0.2, abs=0.01)
     assert len(data.splits["validation"]) / total == pytest.approx(0.1, abs=0.01)

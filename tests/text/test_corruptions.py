@@ -1,4 +1,4 @@
-"""Corruptions: the log is exact, the rate is kept, places do not depend on the rate, and no cluster is split."""
+"""Corruptions: the log is exact, the rate is met, places do not depend on it, and no cluster is split."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CORPUS = (
     "Which is the longest river that flows through Germany, Austria and Hungary?",
 )
 HINDI = "भारत की राजधानी क्या है? क्षत्रिय और ज्ञान में र्‍य"
-# clusters of every kind that can be split or joined: conjuncts, joiners, flags, families, jamo, marks, line ends
+# clusters that can be split or joined: conjuncts, joiners, flags, families, jamo, marks, line ends
 PIECES = st.sampled_from(
     ["a", "b", "rn", "ll", "The", "dog", "8", "३", "क्ष", "क्", "त्रि", "ज्ञ", "र्\u200dय", "é", "e\u0301",
      "\u0301", "\u200d", "👩\u200d👧", "👩", "🇫🇷", "🇫", "👍🏽", "1\ufe0f\u20e3", "ᄀ", "ᅡ", "ᆨ", "한", "\u0600",
@@ -100,9 +100,9 @@ def test_the_edits_at_a_smaller_rate_are_among_those_at_a_larger_rate(text, kind
 @given(TEXTS, KINDS, RATES, SEEDS)
 def test_edits_are_rate_times_units_to_the_nearest_whole_or_all_that_fit(text, kind, rate, seed):
     corrupted = corrupt(text, kind, rate, seed=seed)
-    wanted = max(1, int(rate * corrupted.units + 0.5))
-    assert len(corrupted.edits) <= wanted
-    if len(corrupted.edits) < wanted:  # then no further edit fits
+    expected = max(1, int(rate * corrupted.units + 0.5))
+    assert len(corrupted.edits) <= expected
+    if len(corrupted.edits) < expected:  # no further edit fits
         assert corrupted.edits == corrupt(text, kind, 1.0, seed=seed).edits
     shape = "".join(" " if cluster.isspace() else "x" for cluster in clusters(text))
     assert corrupted.units == (2 * len(shape.split()) if kind == "emoji" else shape.count("x"))
@@ -138,45 +138,47 @@ def test_line_breaks_stay(text, kind, rate, seed):
 def test_protected_spans_and_their_neighbours_stay(data, text, kind, rate, seed):
     assume(text)
     start = data.draw(st.integers(0, len(text) - 1))
-    kept = text[start : data.draw(st.integers(start + 1, len(text)))]
-    corrupted = corrupt(text, kind, rate, seed=seed, protect=[kept, ""])
-    places = [at for at in range(len(text)) if text.startswith(kept, at)]
+    protected = text[start : data.draw(st.integers(start + 1, len(text)))]
+    corrupted = corrupt(text, kind, rate, seed=seed, protect=[protected, ""])
+    places = [at for at in range(len(text)) if text.startswith(protected, at)]
     shift = 0
     moved = dict.fromkeys(places, 0)
     for edit in corrupted.edits:
-        assert not any(at <= edit.end and edit.start <= at + len(kept) for at in places)
+        assert not any(at <= edit.end and edit.start <= at + len(protected) for at in places)
         shift += len(edit.after) - len(edit.before)
         moved.update((at, shift) for at in places if at >= edit.end)
     for at in places:  # the span and both its neighbours, where they now stand
         new = at + moved[at]
-        around = text[max(at - 1, 0) : at + len(kept) + 1]
+        around = text[max(at - 1, 0) : at + len(protected) + 1]
         assert corrupted.text.startswith(around, new - min(at, 1))
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_protection_removes_edits_and_units_but_does_not_change_the_order(kind):
     text = "France borders Spain, and in France many dogs run on one beach; france is small print."
-    free, kept = (corrupt(text, kind, 1.0, seed=4, protect=names) for names in ((), ("France", "Spain")))
-    assert kept.units == free.units - (2 * 3 if kind == "emoji" else 6 + 5 + 6)
-    assert kept.text.count("France") >= 2
+    free, protected = (corrupt(text, kind, 1.0, seed=4, protect=names) for names in ((), ("France", "Spain")))
+    assert protected.units == free.units - (2 * 3 if kind == "emoji" else 6 + 5 + 6)
+    assert protected.text.count("France") >= 2
     spans = [(0, 6), (15, 20), (29, 35)]
-    assert all(edit.end < start or end < edit.start for edit in kept.edits for start, end in spans)
+    assert all(edit.end < start or end < edit.start for edit in protected.edits for start, end in spans)
     small = {
         edit for seed in range(30) for edit in corrupt(text, kind, 1.0, seed=seed, protect=["France"]).edits
     }
-    assert any(text.index("france") <= edit.start < text.index(" is") for edit in small)  # case counts
+    assert any(
+        text.index("france") <= edit.start < text.index(" is") for edit in small
+    )  # protection depends on case
     first = corrupt(text, kind, 0.001, seed=4).edits
     if all(edit.end < start or end < edit.start for edit in first for start, end in spans):
         assert corrupt(text, kind, 0.001, seed=4, protect=["France", "Spain"]).edits == first
 
 
 def test_overlapping_occurrences_are_both_protected():
-    made = {
+    edits = {
         edit
         for seed in range(20)
         for edit in corrupt("ababa xyz", "typos", 1.0, seed=seed, protect=["aba"]).edits
     }
-    assert min(edit.start for edit in made) == 6
+    assert min(edit.start for edit in edits) == 6
 
 
 @pytest.mark.parametrize("rate", LADDER)
@@ -230,14 +232,14 @@ EXPECTED_ACTIONS = {
 
 @pytest.mark.parametrize(("kind", "actions"), EXPECTED_ACTIONS.items())
 def test_each_kind_has_its_actions(kind, actions):
-    made = room(CORPUS[4], kind) | room("How many dogs can a barn hold, at best?", kind)
-    assert {edit.action for edit in made} == actions
-    for edit in made:
+    edits = room(CORPUS[4], kind) | room("How many dogs can a barn hold, at best?", kind)
+    assert {edit.action for edit in edits} == actions
+    for edit in edits:
         assert is_legitimate(edit), edit
 
 
 def is_legitimate(edit: Edit) -> bool:
-    """Whether an edit does what its action says, judged by its texts alone."""
+    """Whether an edit does what its action says, judged only by its texts."""
     before, after = edit.before, edit.after
     rules = {
         "neighbour": lambda: after in glyphs.NEIGHBOURS[before],
@@ -268,8 +270,8 @@ def test_every_alternative_is_drawn():
     assert {
         edit.after for seed in range(150) for edit in corrupt("s", "leetspeak", 1.0, seed=seed).edits
     } == {"5", "$"}
-    made = {edit.after for seed in range(300) for edit in corrupt("s", "typos", 1.0, seed=seed).edits}
-    assert made == {*glyphs.NEIGHBOURS["s"], "ss"}
+    replacements = {edit.after for seed in range(300) for edit in corrupt("s", "typos", 1.0, seed=seed).edits}
+    assert replacements == {*glyphs.NEIGHBOURS["s"], "ss"}
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -291,8 +293,8 @@ def test_punctuation_that_does_not_follow_a_letter_stays():
 
 
 def test_casing_spares_letters_without_a_single_other_case():
-    made = room("ßİıŉa é e\u0301 Ω ǅ", "casing")
-    assert {(edit.before, edit.after) for edit in made} == {
+    edits = room("ßİıŉa é e\u0301 Ω ǅ", "casing")
+    assert {(edit.before, edit.after) for edit in edits} == {
         ("a", "A"),
         ("é", "É"),
         ("e\u0301", "E\u0301"),
@@ -301,10 +303,10 @@ def test_casing_spares_letters_without_a_single_other_case():
 
 
 def test_emoji_are_set_off_by_a_space_or_replace_a_word_within_its_punctuation():
-    made = {edit.after for edit in room("(dog) cats!", "emoji")}
-    assert {"🐕", "🐈"} < made
-    assert {after[:2] for after in made} >= {") ", "! "}
-    assert all(" " in after for after in made - {"🐕", "🐈"})
+    replacements = {edit.after for edit in room("(dog) cats!", "emoji")}
+    assert {"🐕", "🐈"} < replacements
+    assert {after[:2] for after in replacements} >= {") ", "! "}
+    assert all(" " in after for after in replacements - {"🐕", "🐈"})
     for seed in range(10):
         corrupted = corrupt("(dog) cats!", "emoji", 1.0, seed=seed).text
         assert regex.match(r"\(🐕\) \X 🐈! \X$", corrupted), corrupted

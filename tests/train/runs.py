@@ -44,7 +44,7 @@ class Run:
 
 
 def small_job(method: str, data: TaskData, source: ModelSource, seed: int = 42, **changes: object) -> Job:
-    """A job of two epochs; its lr is for this method alone, so that it wins over the method's default."""
+    """A job of two epochs; its lr is set for the method, so that it overrides the method's default."""
     row = method.rpartition("+")[2]
     values = {"epochs": 2, "lr": LRS.get(row, 0.01), "rank": 32 if row == "vera" else 4, **changes}
     return job_of(method, data, source, seed, own={"lr": values.pop("lr")}, **values)

@@ -1,4 +1,4 @@
-"""Methods as a recipe asks for them: which value of a setting holds, labels, and the way back to a recipe."""
+"""Methods in a recipe: which value of a setting applies, labels, and the conversion back to a recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OWN_DEFAULTS = [
 
 
 def test_at_least_one_method_has_its_own_default() -> None:
-    assert OWN_DEFAULTS  # else the next test is empty
+    assert OWN_DEFAULTS  # otherwise the next test would be empty
 
 
 @pytest.mark.parametrize(("method", "name", "default"), OWN_DEFAULTS)

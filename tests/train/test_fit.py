@@ -1,4 +1,4 @@
-"""One training run on a tiny model: paired, clean, whole."""
+"""One training run on a tiny model: paired, clean, complete."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.train.runs import run, run_job_of, small_job
 
 @pytest.fixture
 def source_for(data: TaskData, source: ModelSource, tmp_path: Path) -> Callable[[str], ModelSource]:
-    """The tiny model; for (IA)³ one whose body has seen the task: on a random one it has nothing to rescale."""
+    """The tiny model; for (IA)³, which only rescales features, a model that is trained on the task."""
 
     def make(method: str) -> ModelSource:
         if not method.endswith("ia3"):
@@ -48,7 +48,7 @@ def source_for(data: TaskData, source: ModelSource, tmp_path: Path) -> Callable[
 @pytest.mark.parametrize("method", METHODS)
 def test_it_learns(data: TaskData, source_for: Callable[[str], ModelSource], method: str) -> None:
     trained = run(method, data, source_for(method), epochs=6)
-    assert trained.scores["test"]["accuracy"] > 0.75  # half of them by chance
+    assert trained.scores["test"]["accuracy"] > 0.75  # half would be right by chance
     assert trained.losses[-1] < trained.losses[0]
 
 
@@ -104,7 +104,7 @@ def test_nothing_looks_at_the_test_set_before_the_end(data: TaskData, source: Mo
 
 
 class NeverRead(Split):
-    """A split that must not be looked at."""
+    """A split that must not be read."""
 
     def __getattribute__(self, name: str) -> Any:
         if name in ("columns", "examples", "groups", "categories"):
@@ -153,18 +153,18 @@ def test_an_encoder_decoder_can_be_trained(data: TaskData, tiny_model: Path, tmp
 
 
 def test_weights_are_kept_only_on_request(data: TaskData, source: ModelSource, tmp_path: Path) -> None:
-    asked = {"epochs": 1, "out": str(tmp_path)}
-    without = run_job(small_job("lora", data, source, **asked, keep_weights=False))
+    options = {"epochs": 1, "out": str(tmp_path)}
+    without = run_job(small_job("lora", data, source, **options, keep_weights=False))
     assert not (without / "adapter").exists()
-    kept = run_job(small_job("lora", data, source, **asked))
-    assert (kept / "adapter" / "adapter_model.safetensors").is_file()
+    with_weights = run_job(small_job("lora", data, source, **options))
+    assert (with_weights / "adapter" / "adapter_model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_repeats_itself_to_the_bit(data: TaskData, source: ModelSource, method: str) -> None:
-    first, again = (run(method, data, source, dropout=0.1) for _ in range(2))
-    assert first.losses == again.losses
-    assert first.predictions.equals(again.predictions)
+    first, second = (run(method, data, source, dropout=0.1) for _ in range(2))
+    assert first.losses == second.losses
+    assert first.predictions.equals(second.predictions)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -178,51 +178,57 @@ def test_it_learns_in_bf16_and_keeps_what_it_learned_in_fp32(
     (file,) = folder.glob("*/*.safetensors")
     assert {tensor.dtype for tensor in load_file(file).values()} == {torch.float32}
     plain = run(method, data, source, epochs=6, dtype="fp32")
-    assert trained.losses != plain.losses  # it was bf16 indeed
+    assert trained.losses != plain.losses  # bf16 was used
     np.testing.assert_allclose(trained.losses[:3], plain.losses[:3], atol=0.03)
 
 
 class Look(TrainerCallback):
-    """Looks at the model and the optimizer at the first step, and at what the model answers."""
+    """Records the model and the optimizer at the first step, and the model's logits."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
         self.args, self.model = args, parts["model"]
         self.first_rates = {group["initial_lr"] for group in parts["optimizer"].param_groups}
-        self.base = {name: one.clone() for name, one in self.frozen().items()}
+        self.base = {name: weight.clone() for name, weight in self.frozen().items()}
         self.logits: list[torch.Tensor] = []
         self.formats: set[torch.dtype] = set()
         query = next(
-            one for name, one in self.model.named_modules() if name.endswith("0.attention.self.query")
+            module for name, module in self.model.named_modules() if name.endswith("0.attention.self.query")
         )
-        query.register_forward_hook(lambda layer, given, out: self.formats.add(out.dtype))
+        query.register_forward_hook(lambda layer, inputs, out: self.formats.add(out.dtype))
         parts["model"].register_forward_hook(
-            lambda layer, given, out: self.logits.append(out.logits.detach())
+            lambda layer, inputs, out: self.logits.append(out.logits.detach())
         )
 
     def frozen(self) -> dict[str, torch.Tensor]:
-        return {name: one for name, one in self.model.named_parameters() if not one.requires_grad}
+        return {
+            name: parameter
+            for name, parameter in self.model.named_parameters()
+            if not parameter.requires_grad
+        }
 
 
 @pytest.mark.parametrize("method", ["lora", "flat-lora", "dora"])
 def test_the_base_is_held_in_bf16_and_never_written(data: TaskData, source: ModelSource, method: str) -> None:
     look = Look()
     fit(small_job(method, data, source, epochs=1, dtype="bf16"), [look])
-    assert {str(one.dtype) for one in look.logits} == {"torch.float32"}
-    assert any(not torch.equal(one, one.bfloat16().float()) for one in look.logits)
-    assert look.formats == {torch.bfloat16}  # of autocast
-    linear = {one.dtype for name, one in look.base.items() if "query" in name}
+    assert {str(logits.dtype) for logits in look.logits} == {"torch.float32"}
+    assert any(not torch.equal(logits, logits.bfloat16().float()) for logits in look.logits)
+    assert look.formats == {torch.bfloat16}  # from autocast
+    linear = {weight.dtype for name, weight in look.base.items() if "query" in name}
     assert linear == {torch.float32 if method == "dora" else torch.bfloat16}
-    assert all(torch.equal(one, look.base[name]) for name, one in look.frozen().items())
-    assert {one.dtype for one in look.model.parameters() if one.requires_grad} == {torch.float32}
+    assert all(torch.equal(weight, look.base[name]) for name, weight in look.frozen().items())
+    assert {parameter.dtype for parameter in look.model.parameters() if parameter.requires_grad} == {
+        torch.float32
+    }
 
 
 def test_auto_is_fp32_on_a_processor_without_fast_bf16(
     texts: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    asked = {"task": {"name": "classification", "data": str(texts)}, "model": str(tiny_model)}
-    asked |= {"methods": ["lora"], "seeds": [42], "epochs": 1, "rank": 4, "lr": 0.01}
-    (auto,), (plain,) = (plan(Recipe(**asked, dtype=dtype)) for dtype in ("auto", "fp32"))
+    settings = {"task": {"name": "classification", "data": str(texts)}, "model": str(tiny_model)}
+    settings |= {"methods": ["lora"], "seeds": [42], "epochs": 1, "rank": 4, "lr": 0.01}
+    (auto,), (plain,) = (plan(Recipe(**settings, dtype=dtype)) for dtype in ("auto", "fp32"))
     assert (auto.dtype, auto.key) == ("fp32", plain.key)
     assert run_job_of(auto).predictions.equals(run_job_of(plain).predictions)
 
@@ -251,12 +257,12 @@ def test_a_reloaded_peft_run_answers_as_before(
     inputs = tokenizer(list(data.splits["test"]["text"]), padding=True, return_tensors="pt")
     with torch.no_grad():
         answers = model(**inputs).logits.double().softmax(-1).numpy()
-    wanted = trained.predictions[[f"p_{name}" for name in data.label_names]].to_numpy()
-    np.testing.assert_allclose(answers, wanted, atol=1e-5)
+    expected = trained.predictions[[f"p_{name}" for name in data.label_names]].to_numpy()
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
     assert trained.fitted.model_class == "BertForSequenceClassification"
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own, in what it imports to compile
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # warnings of torch's own imports for compiling
 def test_compile_is_the_trainers(data: TaskData, source: ModelSource) -> None:
     class Begun(Exception):
         pass

@@ -18,7 +18,7 @@ from tests.train.runs import adapt, settings_of
 
 
 def trained(model: nn.Module) -> set[str]:
-    return {name for name, one in model.named_parameters() if one.requires_grad}
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -29,12 +29,12 @@ def test_each_row_trains_the_described_parameters(bert: nn.Module, name: str) ->
         return
     if isinstance(model, PeftModel):
         kinds = {"dora": "lora_", "pissa": "lora_", "vera": "vera_lambda_", "ia3": "ia3_l"}
-        head = {"base_model.model.classifier.modules_to_save.default." + one for one in ("weight", "bias")}
+        head = {"base_model.model.classifier.modules_to_save.default." + part for part in ("weight", "bias")}
         assert head < trained(model)
-        assert all(f".{kinds[name]}" in one for one in trained(model) - head)
+        assert all(f".{kinds[name]}" in key for key in trained(model) - head)
         return
     head = {n for n, _ in model.named_parameters() if n.startswith("classifier")}
-    adapters = {f"{n}.{which}" for n, _ in lora_layers(model) for which in ("lora_A", "lora_B")}
+    adapters = {f"{n}.{matrix}" for n, _ in lora_layers(model) for matrix in ("lora_A", "lora_B")}
     assert trained(model) == head | adapters
 
 
@@ -73,19 +73,19 @@ def test_adapting_depends_on_the_seed_and_not_on_the_global_generator(name: str,
     before = torch.random.get_rng_state()
     state = adapt(name, bert).model.state_dict()
     assert torch.equal(before, torch.random.get_rng_state())
-    assert all(one.isfinite().all() for one in state.values())
+    assert all(tensor.isfinite().all() for tensor in state.values())
 
 
 @pytest.mark.parametrize("name", [name for name, row in METHODS.items() if "rank_pattern" in row.options])
 def test_patterns_give_layers_ranks_of_their_own(name: str, bert: nn.Module) -> None:
     model = adapt(name, bert, rank_pattern={"query": 2}, alpha_pattern={"query": 6.0}).model
-    shapes = {n: tuple(one.shape) for n, one in model.named_parameters() if ".lora_A" in n}
+    shapes = {n: tuple(parameter.shape) for n, parameter in model.named_parameters() if ".lora_A" in n}
     assert {shape[0] for n, shape in shapes.items() if ".query." in n} == {2}
     assert {shape[0] for n, shape in shapes.items() if ".query." not in n} == {4}
-    scales = {n: one.scaling for n, one in model.named_modules() if n.endswith((".query", ".value"))}
-    scales = {n: one["default"] if isinstance(one, dict) else one for n, one in scales.items()}
+    scales = {n: module.scaling for n, module in model.named_modules() if n.endswith((".query", ".value"))}
+    scales = {n: scale["default"] if isinstance(scale, dict) else scale for n, scale in scales.items()}
     query = 6 / 2 if name != "rslora" else 6 / 2**0.5
-    assert {one for n, one in scales.items() if n.endswith("query")} == {query}
+    assert {scale for n, scale in scales.items() if n.endswith("query")} == {query}
 
 
 def test_every_summary_is_one_line() -> None:
@@ -122,7 +122,7 @@ def test_a_composed_name_is_the_row_with_noise_and_has_one_spelling(
     assert method == method_named(own)
     assert (method.adapt, method.parameter_groups) == (row.adapt, row.parameter_groups)
     added = {"flat": "rho", "neftune": "neftune_alpha"}
-    assert set(method.options) == {*row.options, *(added[one] for one in perturb)}
+    assert set(method.options) == {*row.options, *(added[perturbation] for perturbation in perturb)}
     assert len(set(method.options)) == len(method.options)
 
 
@@ -150,7 +150,7 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         (
             "flat+full",
@@ -171,8 +171,8 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
         ("Flat+dora", "unknown perturbation 'Flat'; did you mean 'flat'\\?"),
     ],
 )
-def test_an_impossible_name_is_refused_in_one_sentence(name: str, told: str) -> None:
-    with pytest.raises(Mistake, match=told) as caught:
+def test_an_impossible_name_is_refused_in_one_sentence(name: str, message: str) -> None:
+    with pytest.raises(Mistake, match=message) as caught:
         method_named(name)
     assert len(caught.value.problems) == 1
     assert "\n" not in str(caught.value)

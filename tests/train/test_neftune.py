@@ -1,4 +1,4 @@
-"""NEFTune: how large its noise is, where it goes, and what it leaves alone."""
+"""NEFTune: the size of its noise, where it is added, and what stays unchanged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EMBEDDING = ("query", "word_embeddings")
 
 
 def armed(model: nn.Module, alpha: float = 5.0, seed: int = 1, step: int = 0) -> NEFTune:
-    """A model in the midst of an optimizer step."""
+    """A model during an optimizer step."""
     noise = NEFTune(alpha, seed)
     noise.on_train_begin(None, None, None, model=model)
     noise.on_step_begin(None, SimpleNamespace(global_step=step), None)
@@ -35,50 +35,50 @@ def armed(model: nn.Module, alpha: float = 5.0, seed: int = 1, step: int = 0) ->
 
 
 def hooks(model: nn.Module) -> int:
-    return sum(len(one._forward_hooks) for one in model.modules())
+    return sum(len(module._forward_hooks) for module in model.modules())
 
 
 @pytest.fixture
 def table() -> nn.Module:
-    """An embedding alone, 24 wide, that is its own model."""
+    """A model that is only an embedding, 24 wide."""
     layer = nn.Embedding(50, 24)
     layer.get_input_embeddings = lambda: layer
     return layer
 
 
 def test_the_noise_is_uniform_within_alpha_over_the_root_of_tokens_times_width(table: nn.Module) -> None:
-    words = torch.randint(0, 50, (64, 32), generator=torch.Generator().manual_seed(0))
-    plain = table(words)
+    tokens = torch.randint(0, 50, (64, 32), generator=torch.Generator().manual_seed(0))
+    plain = table(tokens)
     armed(table, alpha=7.0)
-    noise = (table(words) - plain).detach()
+    noise = (table(tokens) - plain).detach()
     bound = 7.0 / math.sqrt(32 * 24)
     assert noise.abs().max() <= bound + 1e-6
     counts = torch.histc(noise, bins=10, min=-bound, max=bound) / noise.numel()
     assert torch.allclose(counts, torch.full((10,), 0.1), atol=0.006)  # 49152 draws; four standard errors
-    short = table(words[:, :8]) - plain[:, :8]
-    assert short.abs().max() > 1.9 * bound  # a fourth of the tokens, twice the noise
+    short = table(tokens[:, :8]) - plain[:, :8]
+    assert short.abs().max() > 1.9 * bound  # a quarter of the tokens, twice the noise
 
 
 def test_it_is_as_large_as_that_of_transformers(table: nn.Module) -> None:
-    words = torch.zeros(64, 32, dtype=torch.long)
-    plain, ours = table(words), armed(table)
-    mine = (table(words) - plain).std()
+    tokens = torch.zeros(64, 32, dtype=torch.long)
+    plain, ours = table(tokens), armed(table)
+    mine = (table(tokens) - plain).std()
     ours.remove()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         activate_neftune(table, 5.0)
-        theirs = (table(words) - plain).std()
+        theirs = (table(tokens) - plain).std()
     assert mine.item() == pytest.approx(theirs.item(), rel=0.02)
 
 
 def test_a_draw_is_a_function_of_seed_step_and_how_many_there_were(table: nn.Module) -> None:
-    words = torch.zeros(2, 3, dtype=torch.long)
-    plain, size = table(words), 5.0 / math.sqrt(3 * 24)
+    tokens = torch.zeros(2, 3, dtype=torch.long)
+    plain, size = table(tokens), 5.0 / math.sqrt(3 * 24)
     armed(table, seed=4, step=9)
     for draw in range(2):
         generator = torch.Generator().manual_seed(stream_seed(4, "neftune", 9, draw))
         expected = plain + torch.empty(2, 3, 24).uniform_(-size, size, generator=generator)
-        assert torch.equal(table(words), expected)
+        assert torch.equal(table(tokens), expected)
 
 
 def test_the_global_generator_is_left_alone(table: nn.Module) -> None:
@@ -89,13 +89,13 @@ def test_the_global_generator_is_left_alone(table: nn.Module) -> None:
 
 
 def test_in_bf16_the_sum_is_rounded_once(table: nn.Module) -> None:
-    words = torch.zeros(2, 3, dtype=torch.long)
+    tokens = torch.zeros(2, 3, dtype=torch.long)
     table.bfloat16()
-    plain = table(words)
+    plain = table(tokens)
     armed(table)
     generator, size = torch.Generator().manual_seed(stream_seed(1, "neftune", 0, 0)), 5.0 / math.sqrt(3 * 24)
     expected = plain.float() + torch.empty(2, 3, 24).uniform_(-size, size, generator=generator)
-    assert torch.equal(table(words), expected.bfloat16())
+    assert torch.equal(table(tokens), expected.bfloat16())
 
 
 def adapted(bert: nn.Module, kind: str) -> nn.Module:
@@ -108,9 +108,9 @@ def adapted(bert: nn.Module, kind: str) -> nn.Module:
 def test_a_model_meets_it_once_a_forward_pass_in_training_and_never_in_evaluation(
     bert: nn.Module, tokens: torch.Tensor, kind: str
 ) -> None:
-    for one in bert.modules():
-        if isinstance(one, nn.Dropout):
-            one.p = 0.0
+    for module in bert.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
     model = adapted(bert, kind).train()
     (layer,) = input_embeddings(model)
     assert isinstance(layer, LoRAEmbedding) == (kind == "embedding")
@@ -142,7 +142,7 @@ def test_encoder_and_decoder_each_get_it(tokens: torch.Tensor) -> None:
 
 def test_hooks_of_a_stopped_run_are_removed_before_the_next_run(bert: nn.Module) -> None:
     before, noise = hooks(bert), armed(bert)
-    noise.on_train_begin(None, None, None, model=bert)  # the last one never came to its end
+    noise.on_train_begin(None, None, None, model=bert)  # the last run was interrupted
     assert hooks(bert) == before + 1
     noise.remove()
     assert hooks(bert) == before
@@ -154,10 +154,10 @@ def test_noise_is_added_once_per_training_batch_and_leaves_no_hook(
     seen: list[tuple[bool, bool]] = []
     real = NEFTune._add_noise
 
-    def watch(noise: NEFTune, layer: nn.Module, given: object, out: torch.Tensor) -> torch.Tensor:
-        got = real(noise, layer, given, out)
-        seen.append((layer.training, got is not out))
-        return got
+    def watch(noise: NEFTune, layer: nn.Module, inputs: object, out: torch.Tensor) -> torch.Tensor:
+        noisy = real(noise, layer, inputs, out)
+        seen.append((layer.training, noisy is not out))
+        return noisy
 
     plain, _ = watched(data, source, "lora", epochs=1)
     monkeypatch.setattr(NEFTune, "_add_noise", watch)
@@ -165,7 +165,7 @@ def test_noise_is_added_once_per_training_batch_and_leaves_no_hook(
     fit(small_job("neftune+lora", data, source, epochs=1), [look])
     assert set(seen) == {(True, True), (False, False)}
     assert seen.count((True, True)) == len(plain.batches)
-    assert not any(one._forward_hooks for one in input_embeddings(look.model))
+    assert not any(embedding._forward_hooks for embedding in input_embeddings(look.model))
 
 
 @pytest.mark.parametrize("row", ["full", "lora", "dora"])
@@ -203,7 +203,7 @@ def test_a_run_is_reproducible_and_depends_on_alpha_and_seed(
 
 
 def test_two_perturbations_draw_from_streams_of_their_own(data: TaskData, source: ModelSource) -> None:
-    """With rho 0, Flat-LoRA's noise is none, and NEFTune's is what it was."""
+    """With rho 0 there is no Flat-LoRA noise, and NEFTune's is unchanged."""
     alone = run("neftune+lora", data, source, epochs=1)
     assert same(alone, run("neftune+flat-lora", data, source, epochs=1, rho=0.0))
 

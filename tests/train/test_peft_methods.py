@@ -1,4 +1,4 @@
-"""PEFT's own adapters as rows of the table: on our targets, from the base's answers, and in files that fit the base."""
+"""PEFT's adapters as rows of the table: their targets, their start at the base's answers, and their files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROWS = ("dora", "pissa", "vera", "ia3")
 
 
 def fresh(kind: str, seed: int = 0) -> nn.Module:
-    """A tiny classifier; another seed gives another head and the same body."""
+    """A tiny classifier; the seed determines only its head."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         if kind == "bert":
@@ -55,13 +55,13 @@ def adapt(name: str, model: nn.Module | LoadedModel, **values: object) -> Adapte
 
 
 def save(adapted: AdaptedModel, folder: Path) -> Path:
-    """Save what was trained; return the adapter's folder."""
+    """Save the trained adapter, and return its folder."""
     adapted.save(folder, "some/base", tokenizer=None)
     return folder / "adapter"
 
 
 def train_a_little(adapted: AdaptedModel) -> PeftModel:
-    """Change the weights as training might."""
+    """Change the weights as training would."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in adapted.model.parameters():
@@ -86,12 +86,12 @@ def test_a_row_begins_at_the_answers_of_its_base(name: str, kind: str, tokens: t
 @pytest.mark.parametrize("name", ["dora", "pissa", "vera"])
 def test_a_row_adapts_the_layers_that_lora_adapts(name: str, kind: str) -> None:
     head = ("classifier",) if kind == "bert" else ("score",)
-    ours = {one for one, _ in lora_layers(add_lora(fresh(kind), LoRAConfig(r=4, modules_to_save=head)))}
+    ours = {path for path, _ in lora_layers(add_lora(fresh(kind), LoRAConfig(r=4, modules_to_save=head)))}
     model = adapt(name, fresh(kind)).base_model
-    assert {one for one, layer in model.named_modules() if isinstance(layer, BaseTunerLayer)} == ours
+    assert {path for path, layer in model.named_modules() if isinstance(layer, BaseTunerLayer)} == ours
     some = adapt(name, fresh("bert"), targets=("query",)).base_model
-    found = {one for one, layer in some.named_modules() if isinstance(layer, BaseTunerLayer)}
-    assert found == {f"bert.encoder.layer.{i}.attention.self.query" for i in (0, 1)}
+    adapted_paths = {path for path, layer in some.named_modules() if isinstance(layer, BaseTunerLayer)}
+    assert adapted_paths == {f"bert.encoder.layer.{i}.attention.self.query" for i in (0, 1)}
 
 
 @pytest.mark.parametrize("name", ["dora", "vera"])
@@ -99,9 +99,9 @@ def test_the_seed_says_how_a_row_begins(name: str) -> None:
     def state(seed: int) -> dict[str, torch.Tensor]:
         return adapt(name, fresh("bert"), seed=seed).model.state_dict()
 
-    one, same, other = state(1), state(1), state(2)
-    assert all(torch.equal(one[key], same[key]) for key in one)
-    assert any(not torch.equal(one[key], other[key]) for key in one)
+    first, same, other = state(1), state(1), state(2)
+    assert all(torch.equal(first[key], same[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2"])
@@ -112,9 +112,9 @@ def test_a_saved_adapter_answers_the_same_on_a_fresh_base(
     adapted = adapt(name, fresh(kind))
     model = train_a_little(adapted)
     folder = save(adapted, tmp_path)
-    again = PeftModel.from_pretrained(fresh(kind, seed=5), folder)
+    loaded = PeftModel.from_pretrained(fresh(kind, seed=5), folder)
     assert not torch.allclose(answers(fresh(kind), tokens), answers(model, tokens), atol=1e-2)
-    torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(answers(loaded, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
     config = json.loads((folder / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "some/base"
 
@@ -136,16 +136,16 @@ def test_pissa_changes_the_base_and_its_file_is_plain_lora(tokens: torch.Tensor,
         {"query": 4},
         {"query": 12.0},
     )
-    again = PeftModel.from_pretrained(fresh("bert", seed=5), folder)
-    torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
+    loaded = PeftModel.from_pretrained(fresh("bert", seed=5), folder)
+    torch.testing.assert_close(answers(loaded, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
 
 
 def test_lowlands_reader_loads_a_pissa_adapter(tokens: torch.Tensor, tmp_path: Path) -> None:
     adapted = adapt("pissa", fresh("bert"))
     model = train_a_little(adapted)
     folder = save(adapted, tmp_path)
-    again = load_adapter(fresh("bert", seed=5), folder)
-    torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
+    loaded = load_adapter(fresh("bert", seed=5), folder)
+    torch.testing.assert_close(answers(loaded, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
 
 
 def test_weights_missing_from_the_checkpoint_are_trained_and_saved(
@@ -157,12 +157,12 @@ def test_weights_missing_from_the_checkpoint_are_trained_and_saved(
         folder = save(adapted, tmp_path / name)
         other = fresh("bert", seed=5)
         nn.init.normal_(other.bert.pooler.dense.weight)
-        again = PeftModel.from_pretrained(other, folder)
-        torch.testing.assert_close(answers(again, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
+        loaded = PeftModel.from_pretrained(other, folder)
+        torch.testing.assert_close(answers(loaded, tokens), answers(model, tokens), atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("name", "asked", "says"),
+    ("name", "options", "message"),
     [
         ("dora", {"rank": 17}, "rank 17 is larger than layer .*; it must be at most 16$"),
         ("pissa", {"rank": 9}, "rank 9 is too large for pissa in layer .*; it must be at most 8, half"),
@@ -183,10 +183,10 @@ def test_weights_missing_from_the_checkpoint_are_trained_and_saved(
     ],
 )
 def test_an_unsuitable_method_is_reported_before_anything_is_loaded(
-    name: str, asked: dict, says: str, tiny_model: Path
+    name: str, options: dict, message: str, tiny_model: Path
 ) -> None:
-    with pytest.raises(Mistake, match=says):
-        runs.adapt(name, outline_classifier(tiny_model), **asked)
+    with pytest.raises(Mistake, match=message):
+        runs.adapt(name, outline_classifier(tiny_model), **options)
 
 
 def test_ia3_on_a_model_that_peft_does_not_know_is_a_sentence() -> None:

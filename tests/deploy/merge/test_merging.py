@@ -1,4 +1,4 @@
-"""A merged model is written only if it answers as base and adapter did, and the report says how nearly."""
+"""A merged model is written only if it answers as base and adapter did; the report gives the difference."""
 
 from __future__ import annotations
 
@@ -143,9 +143,9 @@ def test_the_report_says_what_was_compared_and_with_what_result(
     assert set(report.layers) == set(adapted_layers(run, tiny_model)) == set(written["layers"])
     for name, layer in adapted_layers(run, tiny_model).items():
         update = layer.scaling * (layer.lora_B.detach().double() @ layer.lora_A.detach().double())
-        wanted = layer.weight.double() + update
-        error = (load_file(tmp_path / "merged" / "model.safetensors")[f"{name}.weight"] - wanted).norm()
-        assert report.layers[name].of_weight == pytest.approx(float(error / wanted.norm()))
+        expected = layer.weight.double() + update
+        error = (load_file(tmp_path / "merged" / "model.safetensors")[f"{name}.weight"] - expected).norm()
+        assert report.layers[name].of_weight == pytest.approx(float(error / expected.norm()))
         assert report.layers[name].of_update == pytest.approx(float(error / update.norm()))
         assert 0 < written["layers"][name]["of_weight"] < 1e-6
 
@@ -172,8 +172,8 @@ def test_weights_are_summed_wide_and_rounded_once(
     wide = merging.PRECISIONS[precision]
     for name, layer in adapted_layers(run, tiny_model).items():
         a, b = layer.lora_A.detach().to(wide), layer.lora_B.detach().to(wide)
-        wanted = layer.weight.to(wide) + layer.scaling * (b @ a)
-        assert torch.equal(stored[f"{name}.weight"], wanted.to(merging.DTYPES[dtype])), name
+        expected = layer.weight.to(wide) + layer.scaling * (b @ a)
+        assert torch.equal(stored[f"{name}.weight"], expected.to(merging.DTYPES[dtype])), name
 
 
 def test_a_lossy_target_is_warned_of_with_its_loss(lowland: Run, run: Path, tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_merge_that_breaks_off_leaves_nothing(
         assert {path.name for path in tmp_path.iterdir()} == before
     (tmp_path / "mine").mkdir()
     lowland("merge", str(run), "--out", str(tmp_path / "mine" / "sub" / "merged"))
-    assert not list((tmp_path / "mine").iterdir())  # it was there before, and stays
+    assert not list((tmp_path / "mine").iterdir())  # the folder existed before, and stays
 
 
 def test_without_the_runs_data_other_texts_are_taken_and_named(
@@ -338,7 +338,7 @@ def no_run(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (full_run, "without an adapter, with nothing to merge"),
         (failed_run, "failed"),
@@ -347,12 +347,12 @@ def no_run(folder: Path) -> None:
     ],
 )
 def test_a_run_without_an_adapter_is_refused(
-    lowland: Run, run: Path, tmp_path: Path, change: Callable[[Path], None], words: str
+    lowland: Run, run: Path, tmp_path: Path, change: Callable[[Path], None], message: str
 ) -> None:
     change(run)
     code, stdout, err = lowland("merge", str(run), "--out", str(tmp_path / "merged"))
     assert (code, stdout) == (2, "")
-    assert words in err
+    assert message in err
     assert len([line for line in err.splitlines() if line.startswith("lowland: ")]) == 1
     assert not (tmp_path / "merged").exists()
 
@@ -372,10 +372,10 @@ OPTION_MISTAKES: dict[str, tuple[list[str], str]] = {
 def test_a_wrong_option_is_reported_in_one_sentence(
     lowland: Run, run: Path, tmp_path: Path, name: str
 ) -> None:
-    options, words = OPTION_MISTAKES[name]
+    options, message = OPTION_MISTAKES[name]
     code, stdout, err = lowland("merge", str(run), "--out", str(tmp_path / "merged"), *options)
     assert (code, stdout) == (2, "")
-    assert words in err
+    assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "merged").exists()
 
@@ -405,26 +405,26 @@ def test_another_base_than_the_runs_is_refused(run: Path, tmp_path: Path, tiny_m
     assert merge(run, tmp_path / "merged", model=str(copied)).passed
 
 
-@pytest.mark.parametrize("what", ["dora", "ia3", "task", "no base", "tokens", "json"])
-def test_an_adapter_that_cannot_be_merged_is_refused(tmp_path: Path, tiny_model: Path, what: str) -> None:
+@pytest.mark.parametrize("case", ["dora", "ia3", "task", "no base", "tokens", "json"])
+def test_an_adapter_that_cannot_be_merged_is_refused(tmp_path: Path, tiny_model: Path, case: str) -> None:
     base = base_folder("CAUSAL_LM", tmp_path / "base", tiny_model)
     path = tmp_path / "adapter" / "adapter_config.json"
-    if what == "ia3":
+    if case == "ia3":
         config = IA3Config(task_type="CAUSAL_LM", fan_in_fan_out=True, base_model_name_or_path=str(base))
         get_peft_model(GPT2LMHeadModel.from_pretrained(base), config).save_pretrained(path.parent)
     else:
-        peft_adapter("CAUSAL_LM", base, path.parent, use_dora=what == "dora")
+        peft_adapter("CAUSAL_LM", base, path.parent, use_dora=case == "dora")
     config = json.loads(path.read_text())
-    if what == "task":
+    if case == "task":
         config["task_type"] = "TOKEN_CLS"
-    if what == "no base":
+    if case == "no base":
         config["base_model_name_or_path"] = None
-    path.write_text(json.dumps(config) if what != "json" else "{")
-    if what == "tokens":
+    path.write_text(json.dumps(config) if case != "json" else "{")
+    if case == "tokens":
         tokenizer = load_tokenizer(tiny_model)
         tokenizer.add_tokens([f"more{i}" for i in range(64)])
         tokenizer.save_pretrained(path.parent)
-    words = {
+    messages = {
         "dora": "use_dora",
         "ia3": "IA3",
         "task": "is an adapter for TOKEN_CLS",
@@ -432,7 +432,7 @@ def test_an_adapter_that_cannot_be_merged_is_refused(tmp_path: Path, tiny_model:
         "tokens": "embeddings for 64",
         "json": "is damaged",
     }
-    with pytest.raises(Mistake, match=words[what]) as caught:
+    with pytest.raises(Mistake, match=messages[case]) as caught:
         merge(tmp_path / "adapter", tmp_path / "merged")
     assert len(caught.value.problems) == 1
     assert {path.name for path in tmp_path.iterdir()} == {"base", "adapter"}

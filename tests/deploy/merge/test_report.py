@@ -1,4 +1,4 @@
-"""A merge that forgets what was learned does not pass, however small the logits are."""
+"""A merge that loses the adapter's update does not pass, however small the logits are."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def test_the_effect_is_that_of_the_adapter_on_its_base(adapter: Path, tmp_path: 
     adapted = find_adapted(adapter)
     texts = proof_texts(adapted, MergeSettings(run=adapter, out=tmp_path / "none"))
     inputs = input_batches(adapted.base, texts.columns, adapted.max_length)
-    wanted = logit_difference(load_adapted(adapted), load_base(adapted.base).model, inputs, "SEQ_CLS")
+    expected = logit_difference(load_adapted(adapted), load_base(adapted.base).model, inputs, "SEQ_CLS")
     merged = merge(adapter, tmp_path / "merged")
-    assert merged.effect.largest == pytest.approx(wanted.largest, rel=1e-4)
-    assert f"moves logits by up to {wanted.largest:.2g}" in merged.table()
+    assert merged.effect.largest == pytest.approx(expected.largest, rel=1e-4)
+    assert f"moves logits by up to {expected.largest:.2g}" in merged.table()
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
@@ -98,7 +98,7 @@ def test_an_adapter_that_does_nothing_is_merged(adapter: Path, tmp_path: Path, d
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"tolerance": 0.009}, "more than the tolerance (0.009)"),
         ({"own_dtype": LogitDifference(math.inf, 0, 0, 8, 1)}, "some answers are not finite"),
@@ -112,11 +112,11 @@ def test_an_adapter_that_does_nothing_is_merged(adapter: Path, tmp_path: Path, d
         ({"layers": {"one": LayerError(0.001, math.inf)}, "dtype": "fp32"}, "more (one)"),
     ],
 )
-def test_each_reason_to_fail_is_a_sentence(changes: dict[str, Any], words: str) -> None:
+def test_each_reason_to_fail_is_a_sentence(changes: dict[str, Any], message: str) -> None:
     failed = report(**changes)
     assert not failed.passed
     (sentence,) = failed.failures()
-    assert words in sentence
+    assert message in sentence
 
 
 def test_an_update_may_lose_less_than_half() -> None:
@@ -128,8 +128,8 @@ def test_an_update_may_lose_less_than_half() -> None:
     assert "1 layers have lost half of their update or more: one" in " ".join(rounded.warnings())
     assert "have lost" not in " ".join(report().warnings())
     rounding = {"name": "b", "rounds_inputs": True, "quantised": "bitsandbytes"}
-    small = LogitDifference(0.011, 0, 0, 8, 1)  # of the logits as much is the base's own rounding
+    small = LogitDifference(0.011, 0, 0, 8, 1)  # the base's own rounding is as large a part of the logits
     assert report(effect=small, base=rounding).passed
     assert not report(effect=small, base=rounding, dtype="nf4").passed
     assert not report(effect=small, base=rounding, layers={"one": LayerError(0.001, 1.0)}).passed
-    assert report(layers={"one": LayerError(0.1, 2.7)}, dtype="nf4").passed  # its logits alone count
+    assert report(layers={"one": LayerError(0.1, 2.7)}, dtype="nf4").passed  # only its logits count

@@ -45,8 +45,8 @@ def test_items_that_tell_nothing_do_not_count():
         np.repeat(values, counts.astype(int))[~np.isnan(np.repeat(values, counts.astype(int)))]
         for counts in drawn.counts
     ]
-    wanted = [drawn_values.mean() if drawn_values.size else np.nan for drawn_values in by_hand]
-    assert means(drawn, values[None])[:, 0] == pytest.approx(wanted, nan_ok=True)
+    expected = [drawn_values.mean() if drawn_values.size else np.nan for drawn_values in by_hand]
+    assert means(drawn, values[None])[:, 0] == pytest.approx(expected, nan_ok=True)
     assert (estimate(drawn, values).value, estimate(drawn, values).items) == (pytest.approx(2 / 3), 3)
     empty = estimate(drawn, np.full(5, np.nan))
     assert np.isnan([empty.value, empty.low, empty.high]).all()
@@ -89,11 +89,11 @@ def test_sign_flips_find_nothing_in_five_of_a_hundred_where_nothing_is():
 def test_holm_is_the_closed_test_of_bonferroni(p):
     """Independent oracle: a hypothesis' corrected p is the largest Bonferroni p of all sets that hold it."""
     sets = [some for size in range(1, len(p) + 1) for some in itertools.combinations(range(len(p)), size)]
-    wanted = [
+    expected = [
         max(min(1.0, len(some) * min(p[i] for i in some)) for some in sets if hypothesis in some)
         for hypothesis in range(len(p))
     ]
-    assert holm(p) == pytest.approx(wanted)
+    assert holm(p) == pytest.approx(expected)
 
 
 def test_holm_leaves_nan_alone():

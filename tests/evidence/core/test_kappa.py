@@ -51,13 +51,13 @@ def test_raters_who_agree_have_kappa_one_and_a_shift_is_seen():
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "items", "words"),
+    ("first", "second", "items", "message"),
     [
         ([1, 2], [1, 6], ["a", "b"], "off the scale"),
         ([1, 2], [1], ["a", "b"], "shapes"),
         ([1, 2], [1, 2], ["a", "a"], "one group"),
     ],
 )
-def test_bad_ratings_are_refused(first, second, items, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_ratings_are_refused(first, second, items, message):
+    with pytest.raises(ValueError, match=message):
         weighted_kappa(first, second, items)

@@ -104,7 +104,7 @@ def test_interval_has_its_nominal_coverage(seeds, examples, seed_sd):
 
 
 def test_seeds_that_differ_much_rule_the_width():
-    """With seeds that differ much and examples that do not, t at S - 1 must rule the width."""
+    """If only the seeds differ much, t with S - 1 degrees of freedom determines the width."""
     right = np.arange(1000) < np.array([[900], [850], [880]])
     result = paired_metric_interval(np.ones(1000, int), right, np.ones((3, 1000), int))
     spread = np.std([0.9, 0.85, 0.88], ddof=1) / np.sqrt(3)
@@ -152,11 +152,11 @@ def test_identical_predictions_have_zero_width_at_zero_and_say_so(metric, seeds)
     assert "identical" in result.sentence()
 
 
-# --- examples that are alike ---------------------------------------------------------------
+# --- examples in groups --------------------------------------------------------------------
 
 
 def clustered(rng, *, seeds=3, groups=100, size=4):
-    """Labels, two predictions and groups. A group shares most of the difference of the methods; the truth is 0."""
+    """Labels, two predictions and groups, which share most of the methods' difference; its true mean is 0."""
 
     def of_groups(sd):
         return np.repeat(rng.normal(0, sd, groups), size)  # (N,)
@@ -317,7 +317,7 @@ def test_mcnemar_agrees_with_the_binomial_test(data_seed):
     assert mcnemar(labels, ours, ours).p == 1.0
 
 
-# --- what could have been seen -------------------------------------------------------------
+# --- detectable differences ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("df", [1.0, 2.0, 3.7, 40.0])

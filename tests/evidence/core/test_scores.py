@@ -1,4 +1,4 @@
-"""Comparison by a score for each example. Oracles: the same by predicted classes, and formulas by hand."""
+"""Comparison by a score for each example. Oracles: comparison by predicted classes, and formulas by hand."""
 
 from __future__ import annotations
 
@@ -110,8 +110,10 @@ def test_sentences_speak_of_points_only_where_scores_are_shares():
 
 def test_equal_scores_are_called_identical_scores_and_not_predictions():
     ours, _ = scores_of()
-    told = compare(ours, ours.copy()).sentence()
-    assert told == "The scores of flat-lora and lora are identical on all 60 test examples in all 3 seeds."
+    sentence = compare(ours, ours.copy()).sentence()
+    assert (
+        sentence == "The scores of flat-lora and lora are identical on all 60 test examples in all 3 seeds."
+    )
 
 
 def test_names_and_numbers_are_written_as_sentences_need_them():

@@ -1,4 +1,4 @@
-"""Runs under corrupted texts: the same texts for all, every answer kept, nothing asked twice."""
+"""Runs under corrupted texts: the same texts for all runs, and each is answered once."""
 
 from __future__ import annotations
 
@@ -145,13 +145,13 @@ def test_clean_answers_are_those_of_the_record(runs: list[Path], stress: Any) ->
 def test_clean_answers_that_differ_from_the_record_are_counted_and_reported(
     runs: list[Path], stress: Any
 ) -> None:
-    tested, said = read_predictions(runs[1]), io.StringIO()
+    tested, log = read_predictions(runs[1]), io.StringIO()
     tested.loc[[0, 3], "predicted"] = tested.loc[[0, 3], "predicted"].map({"good": "bad", "bad": "good"})
     write_predictions(runs[1], tested)
-    folder = stress(runs[:2], progress=Progress(said))
+    folder = stress(runs[:2], progress=Progress(log))
     recorded = json.loads((folder / "record.json").read_text())["model"]["runs"]
     assert [run["clean_differs"] for run in recorded] == [0.0, pytest.approx(2 / len(tested))]
-    (beware,) = [line for line in said.getvalue().splitlines() if "BEWARE" in line]
+    (beware,) = [line for line in log.getvalue().splitlines() if "BEWARE" in line]
     assert beware.startswith("lora, seed 1: ")
 
 
@@ -166,13 +166,13 @@ def test_each_text_is_answered_as_by_predict(runs: list[Path], stress: Any) -> N
 def test_a_finished_test_is_found_again_unless_fresh(
     runs: list[Path], stress: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, said = stress(runs[:2]), io.StringIO()
+    folder, log = stress(runs[:2]), io.StringIO()
     stamp = (folder / "record.json").stat().st_mtime_ns
     with monkeypatch.context() as patch:
         patch.setattr(adapters, "load", lambda folder: pytest.fail("asked again"))
-        assert stress(runs[:2], progress=Progress(said)) == folder
+        assert stress(runs[:2], progress=Progress(log)) == folder
         assert stress(runs[1::-1]) == folder
-    assert said.getvalue().splitlines()[-1].startswith("found, ")
+    assert log.getvalue().splitlines()[-1].startswith("found, ")
     assert (folder / "record.json").stat().st_mtime_ns == stamp
     assert stress(runs[:2], fresh=True) == folder
     assert (folder / "record.json").stat().st_mtime_ns > stamp
@@ -204,16 +204,16 @@ adapters.stress_adapters(settings)
 def test_killed_in_the_middle_it_goes_on_from_there(
     runs: list[Path], stress: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = rows_of(stress(runs[:4], out=tmp_path / "undisturbed"))
+    expected = rows_of(stress(runs[:4], out=tmp_path / "undisturbed"))
     command = [sys.executable, "-c", KILLED, str(tmp_path / "out"), *map(str, runs[:4])]
     killed = subprocess.run(command, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert not list((tmp_path / "out").glob("adapter-*"))
-    asked = []
-    monkeypatch.setattr(adapters, "load", lambda folder: asked.append(folder) or load(folder))
+    loaded = []
+    monkeypatch.setattr(adapters, "load", lambda folder: loaded.append(folder) or load(folder))
     folder = stress(runs[:4])
-    assert asked == runs[2:4]
-    pd.testing.assert_frame_equal(rows_of(folder), wanted)
+    assert loaded == runs[2:4]
+    pd.testing.assert_frame_equal(rows_of(folder), expected)
     assert sorted(path.name for path in folder.parent.iterdir()) == [".locks", ".unfinished", folder.name]
 
 
@@ -223,7 +223,7 @@ def test_answers_left_damaged_or_of_other_texts_are_not_taken(
     def stop(*args: Any) -> Any:
         raise KeyboardInterrupt
 
-    wanted = rows_of(whole := stress(runs[:3]))
+    expected = rows_of(whole := stress(runs[:3]))
     shutil.rmtree(whole)
     with monkeypatch.context() as patch:
         patch.setattr(adapters, "write_rows", stop)
@@ -233,10 +233,10 @@ def test_answers_left_damaged_or_of_other_texts_are_not_taken(
     assert len(parts) == 3
     parts[0].write_bytes(parts[0].read_bytes()[:100])
     pd.read_parquet(parts[1]).assign(text="else").to_parquet(parts[1])
-    asked = []
-    monkeypatch.setattr(adapters, "load", lambda folder: asked.append(folder) or load(folder))
-    pd.testing.assert_frame_equal(rows_of(stress(runs[:3])), wanted)
-    assert {read_record(run).key for run in asked} == {part.stem for part in parts[:2]}
+    loaded = []
+    monkeypatch.setattr(adapters, "load", lambda folder: loaded.append(folder) or load(folder))
+    pd.testing.assert_frame_equal(rows_of(stress(runs[:3])), expected)
+    assert {read_record(run).key for run in loaded} == {part.stem for part in parts[:2]}
 
 
 def test_the_remaining_time_is_estimated_after_the_first_texts(
@@ -245,9 +245,9 @@ def test_the_remaining_time_is_estimated_after_the_first_texts(
     monkeypatch.setattr(adapters, "time", Clock(1.5))
     monkeypatch.setattr(adapters, "BATCH", 1)
     monkeypatch.setattr(adapters, "SAMPLE", 10)
-    said = io.StringIO()
-    folder = stress(runs[:3], progress=Progress(said))
-    lines = said.getvalue().splitlines()
+    log = io.StringIO()
+    folder = stress(runs[:3], progress=Progress(log))
+    lines = log.getvalue().splitlines()
     texts = rows_of(folder)["prompt"].nunique()
     assert lines[0].startswith("3 runs of classification: corrupting ")
     assert lines[0].endswith(" in 4 ways")
@@ -291,8 +291,8 @@ def test_numbers_and_names_are_protected_on_request() -> None:
     text = "Profit of Nokia Oyj rose 12.5% to EUR 3,200 mn in 2009 , said H&M ."
     assert vital(text) == ("Nokia", "Oyj", "12.5%", "EUR", "3,200", "2009", "H&M")
     example = {"split": "test", "item": 3, "group": "a", "topic": "", "label": "up", "text": text}
-    asked = conditions(corruptions=["typos"], levels=[0.9], protect="both")
-    clean, free, spared = requests_of(pd.DataFrame([example]), asked).inputs["text"]
+    cases = conditions(corruptions=["typos"], levels=[0.9], protect="both")
+    clean, free, spared = requests_of(pd.DataFrame([example]), cases).inputs["text"]
     assert clean == text
     assert all(span in spared for span in vital(text))
     assert not all(span in free for span in vital(text))
@@ -311,11 +311,11 @@ def test_normalise_is_tried_on_the_same_damage_and_on_clean_texts(runs: list[Pat
 
 
 def test_all_corruptions_and_the_ladder_are_spelt_out() -> None:
-    wanted = conditions(corruptions=["all"], levels=["ladder", "heavy"])
-    assert {condition.condition for condition in wanted} == {"clean", *CORRUPTIONS}
-    assert {condition.level: condition.rate for condition in wanted if condition.condition == "ocr"} == {
+    cases = conditions(corruptions=["all"], levels=["ladder", "heavy"])
+    assert {condition.condition for condition in cases} == {"clean", *CORRUPTIONS}
+    assert {condition.level: condition.rate for condition in cases if condition.condition == "ocr"} == {
         f"{rate:g}": rate for rate in LADDER
-    }  # heavy is one of them, and asked once
+    }  # heavy is one of them, and is not repeated
 
 
 def test_the_command_line_asks_and_reports(runs: list[Path], lowland: Any, tmp_path: Path) -> None:
@@ -342,15 +342,15 @@ def test_texts_of_all_test_sets_are_damaged_each_in_its_own_way(tmp_path: Path) 
     assert dict(examples.about["split"].value_counts()) == sizes
     first = pd.concat([examples.about, examples.inputs], axis=1).iloc[[0]]
     same = pd.concat([first, first.assign(split="abroad"), first.assign(item=10**6)], ignore_index=True)
-    asked = requests_of(same, conditions(corruptions=["typos"], levels=[0.5]))
-    assert asked.about["prompt"].nunique() == 1 + 3
+    requests = requests_of(same, conditions(corruptions=["typos"], levels=[0.5]))
+    assert requests.about["prompt"].nunique() == 1 + 3
 
 
 def test_all_levels_of_a_text_share_one_seed(trained: Any) -> None:
-    """The seed depends on the example and the corruption alone, so that a ladder of rates is paired, too."""
+    """The seed depends only on the example and the corruption, so that a ladder of rates is paired, too."""
     seen = []
     texts = pd.DataFrame([{"split": "test", "item": 1, "text": "the firm gains"}])
-    asked = conditions(corruptions=["typos", "casing"], levels=["light", "heavy"], protect="both")
+    cases = conditions(corruptions=["typos", "casing"], levels=["light", "heavy"], protect="both")
     with pytest.MonkeyPatch.context() as patch:
         real = damaged_requests.__globals__["corrupt"]
         patch.setitem(
@@ -358,13 +358,13 @@ def test_all_levels_of_a_text_share_one_seed(trained: Any) -> None:
             "corrupt",
             lambda *args, seed, protect: seen.append(seed) or real(*args, seed=seed, protect=protect),
         )
-        requests_of(texts, asked)
+        requests_of(texts, cases)
     assert len(seen) == 8
     assert len(set(seen)) == 2
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "message"),
     [
         ({"corruptions": ["typoes"]}, "unknown corruption 'typoes'; did you mean 'typos'"),
         ({"corruptions": []}, "corruptions is empty"),
@@ -377,9 +377,9 @@ def test_all_levels_of_a_text_share_one_seed(trained: Any) -> None:
     ],
 )
 def test_an_unknown_or_impossible_setting_is_a_mistake(
-    runs: list[Path], stress: Any, settings: Any, words: str
+    runs: list[Path], stress: Any, settings: Any, message: str
 ) -> None:
-    with pytest.raises(Mistake, match=words):
+    with pytest.raises(Mistake, match=message):
         stress(runs[:1], **settings)
 
 
@@ -395,7 +395,7 @@ def test_folders_that_hold_no_finished_run_are_named(runs: list[Path], stress: A
     with pytest.raises(Mistake) as caught:
         stress([tmp_path / "nowhere", *runs])
     problems = dict(zip(("nowhere", runs[1].name, runs[2].name), caught.value.problems, strict=True))
-    assert all(name in words for name, words in problems.items())
+    assert all(name in problem for name, problem in problems.items())
     assert "out of memory" in problems[runs[1].name]
     assert "kept no weights" in problems[runs[2].name]
     with pytest.raises(Mistake, match=r"runs is .*; it must not be empty"):
@@ -403,7 +403,7 @@ def test_folders_that_hold_no_finished_run_are_named(runs: list[Path], stress: A
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         (
             {"asked": {"task": {"name": "financial-demo"}}},
@@ -414,19 +414,19 @@ def test_folders_that_hold_no_finished_run_are_named(runs: list[Path], stress: A
     ],
 )
 def test_runs_that_do_not_belong_together_are_refused(
-    runs: list[Path], stress: Any, changes: dict[str, Any], words: str
+    runs: list[Path], stress: Any, changes: dict[str, Any], message: str
 ) -> None:
     record = read_record(runs[1])
     change(runs[1], **{name: {**getattr(record, name), **new} for name, new in changes.items()})
-    with pytest.raises(Mistake, match=words):
+    with pytest.raises(Mistake, match=message):
         stress(runs)
 
 
 def test_seeds_of_a_method_with_other_settings_are_refused(runs: list[Path], stress: Any) -> None:
-    """The mean over seeds would be of two methods under one name; other settings of other methods are fine."""
+    """The mean over seeds would mix two methods under one name; other methods may have other settings."""
     own = [run for run in runs if read_record(run).method == "lora"]
-    asked = read_record(own[1]).asked
-    change(own[1], asked={**asked, "method": {**asked["method"], "rank": 8}})
+    request = read_record(own[1]).asked
+    change(own[1], asked={**request, "method": {**request["method"], "rank": 8}})
     with pytest.raises(Mistake, match=r"runs of lora in .* different settings \(rank 2 and 8\)"):
         stress(runs)
 
@@ -440,8 +440,8 @@ def test_data_are_known_by_their_content(
     trained: tuple[Path, list[Path]], runs: list[Path], stress: Any, tmp_path: Path
 ) -> None:
     folder, moved = stress(runs[:1]), tmp_path / "moved.csv"
-    asked = read_record(runs[0]).asked
-    change(runs[0], asked={**asked, "task": {**asked["task"], "data": str(tmp_path / "gone.csv")}})
+    request = read_record(runs[0]).asked
+    change(runs[0], asked={**request, "task": {**request["task"], "data": str(tmp_path / "gone.csv")}})
     with pytest.raises(Mistake, match=r"gone\.csv does not exist") as caught:
         stress(runs[:1])
     assert "--data" in caught.value.problems[-1]

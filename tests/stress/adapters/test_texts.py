@@ -1,4 +1,4 @@
-"""Damage to inputs: an only column has the stream of the example, and further columns have streams of their own."""
+"""Damage to inputs: a single column has the example's random stream; further columns have their own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_further_columns_add_their_name_to_the_stream() -> None:
 
 
 def test_the_settings_are_read_without_torch() -> None:
-    """The command line makes its parser from them before it knows what is asked."""
+    """The command line builds its parser from them before it reads the arguments."""
     program = (
         "import sys, lowland.stress.adapters.settings\n"
         "print(*sorted({'torch', 'transformers', 'peft', 'inspect_ai'} & set(sys.modules)))"

@@ -1,6 +1,6 @@
 """A fake Messages API on loopback, with the faults of the real one; for tests and for benchmarks/stress.py.
 
-python tests/stress/asking/messages_api.py --delay 0.2     # prints its address, and serves until its stdin is closed
+python tests/stress/asking/messages_api.py --delay 0.2   # prints its address, serves until stdin is closed
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
         self.wfile.flush()
 
-    def log_message(self, *words: Any) -> None:
+    def log_message(self, *arguments: Any) -> None:
         pass
 
 

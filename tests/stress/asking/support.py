@@ -17,7 +17,7 @@ from tests.stress.asking.messages_api import MessagesAPI
 
 INSPECTS = (
     "ignore:The .initial. parameter is deprecated:DeprecationWarning",  # Inspect uses an old name of tenacity
-    "ignore:Unclosed <MemoryObject:ResourceWarning",  # Inspect leaves streams and connections to the garbage collector
+    "ignore:Unclosed <MemoryObject:ResourceWarning",  # Inspect leaves them to the garbage collector
     "ignore:unclosed:ResourceWarning",
 )
 """Filters for warnings that Inspect and its dependencies raise."""
@@ -80,7 +80,7 @@ def request_to(api: MessagesAPI, folder: Path, count: int = 4, **changes: Any) -
 
 @pytest.fixture(autouse=True)
 def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Set an API key and a home folder of the test's own; collect what Inspect left unclosed after the test."""
+    """Set an API key and a home folder for the test; collect Inspect's unclosed objects afterwards."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
     for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))

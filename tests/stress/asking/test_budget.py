@@ -74,19 +74,19 @@ def test_few_requests_need_no_consent():
     require_consent(CostEstimate(501, 1, 1, None), "a/b", yes=True, confirm=None)
     require_consent(
         CostEstimate(5000, 1, 1, None), "a/b", yes=False, confirm=None, left=500
-    )  # the others are answered already
+    )  # the other questions have replies already
 
 
 def test_many_requests_need_consent_to_their_price():
     seen: list[str] = []
     cost = CostEstimate(1000, 40_000, 512_000, 7.8)
-    require_consent(cost, "a/b", yes=False, confirm=lambda words: not seen.append(words))  # type: ignore[func-returns-value]
+    require_consent(cost, "a/b", yes=False, confirm=lambda text: not seen.append(text))  # type: ignore[func-returns-value]
     assert seen == [
         "1,000 requests to a/b, about 40,000 tokens sent and at most 512,000 received,"
         " at most $7.80 by your prices. Send them?"
     ]
     with pytest.raises(Mistake, match="not agreed to; nothing was sent"):
-        require_consent(cost, "a/b", yes=False, confirm=lambda words: False)
+        require_consent(cost, "a/b", yes=False, confirm=lambda text: False)
     with pytest.raises(Mistake, match=r"1,000 requests to a/b.*price not known; add --yes to agree"):
         require_consent(CostEstimate(1000, 1, 1, None), "a/b", yes=False, confirm=None)
 
@@ -99,12 +99,12 @@ def test_a_run_asks_for_consent_before_it_sends_anything(tmp_path, monkeypatch):
         with pytest.raises(Mistake, match=r"502 requests to anthropic/claude-sonnet-5.*--yes"):
             run_stress(*request)
         with pytest.raises(Mistake, match="not agreed to"):
-            run_stress(*request, confirm=lambda words: False)
+            run_stress(*request, confirm=lambda text: False)
         assert api.bodies == []
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", FORM),
         ("- 3", FORM),
@@ -117,8 +117,8 @@ def test_a_run_asks_for_consent_before_it_sends_anything(tmp_path, monkeypatch):
         ("a: [", "cannot be read as YAML"),
     ],
 )
-def test_a_bad_price_table_is_one_sentence(text, words, tmp_path):
-    with pytest.raises(Mistake, match=words):
+def test_a_bad_price_table_is_one_sentence(text, message, tmp_path):
+    with pytest.raises(Mistake, match=message):
         read_prices(prices(tmp_path, text))
 
 
@@ -153,14 +153,14 @@ def test_repeated_requests_count():
 def test_the_budget_is_kept_when_lengths_are_estimated_well(replies, most):
     spending = Budget(max_cost=most, price=PRICE, max_tokens=100)
     paid = 0.0
-    for tokens, said in replies:
+    for tokens, received in replies:
         try:
             spending.reserve(tokens)
         except Stopped:
             assert paid + PRICE.of(tokens, 100) > most - 1e-12 or spending.reason
             break
-        spending.settle(tokens, (tokens, said))
-        paid += PRICE.of(tokens, said)
+        spending.settle(tokens, (tokens, received))
+        paid += PRICE.of(tokens, received)
     assert paid <= most + 1e-12
     assert math.isclose(spending.spent["dollars"], paid, abs_tol=1e-9)
 

@@ -1,4 +1,4 @@
-"""Rows from a log: scored, failed, and questions that were never asked."""
+"""Rows from a log: scored replies, failures, and questions that were never sent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REQUEST = {
 def sample(
     question, epoch=1, reply="Paris", right=True, error=None, stop="stop", refused=None, **about
 ) -> EvalSample:
-    made = sample_of(question)
+    blank = sample_of(question)
     output = (
         ModelOutput()
         if reply is None
@@ -48,10 +48,10 @@ def sample(
     metadata = {"near": False, "unsure": False, "language": "", "kept": None} | about
     score = Score(value=float(right), answer=reply, metadata=metadata)
     return EvalSample(
-        id=made.id,
+        id=blank.id,
         epoch=epoch,
-        input=made.input,
-        target=made.target,
+        input=blank.input,
+        target=blank.target,
         output=output,
         events=[call],
         scores=None if error or reply is None else {"answer": score},

@@ -56,7 +56,7 @@ def test_a_sample_holds_the_system_prompt_and_the_text():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ({"level": "heavy"}, "unknown field 'level'; did you mean 'levels'"),
         ({"levels": "hevy"}, "unknown level 'hevy'; did you mean 'heavy'"),
@@ -68,10 +68,10 @@ def test_a_sample_holds_the_system_prompt_and_the_text():
         ({"data_sha256": "0" * 64, "limit": 1}, ", not data_sha256=000"),
     ],
 )
-def test_inspect_shows_mistakes_in_its_arguments_as_sentences(arguments, words):
+def test_inspect_shows_mistakes_in_its_arguments_as_sentences(arguments, message):
     with pytest.raises(PrerequisiteError) as caught:
         task_create("lowland/messy", **arguments)
-    assert words in str(caught.value.message)
+    assert message in str(caught.value.message)
 
 
 def test_the_questions_can_be_pinned_and_settings_have_their_defaults():

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.filterwarnings(warning) for warning in INSPECTS]
 
 
 @pytest.mark.parametrize(
-    ("said", "rating"),
+    ("reply", "rating"),
     [
         ("4", 4),
         ("**4**", 4),
@@ -34,8 +34,8 @@ pytestmark = [pytest.mark.filterwarnings(warning) for warning in INSPECTS]
         ("44", None),
     ],
 )
-def test_a_rating_is_a_whole_number_from_one_to_five(said: str, rating: int | None) -> None:
-    assert rating_of(said) == rating
+def test_a_rating_is_a_whole_number_from_one_to_five(reply: str, rating: int | None) -> None:
+    assert rating_of(reply) == rating
 
 
 def rows(replies: list[str], model: str = "mockllm/tested") -> pd.DataFrame:
@@ -64,7 +64,7 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         output.usage = inspect_model.ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
         return output
 
-    def opened(asked: object) -> inspect_model.Model:
+    def opened(settings: object) -> inspect_model.Model:
         return inspect_model.get_model("mockllm/judge", custom_outputs=answer, memoize=False)
 
     monkeypatch.setattr("lowland.stress.asking.judge.open_model", opened)
@@ -86,9 +86,9 @@ def test_each_reply_gets_its_own_rating_and_the_judge_sees_neither_answer_nor_fl
 def test_replies_that_were_rated_before_are_not_sent_again(judge: list[str], tmp_path: Path) -> None:
     rated = rows(["ek do", "ek"])
     first = judge_replies(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
-    again = judge_replies(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
+    second = judge_replies(rated, "mockllm/judge", beside=tmp_path / "rated.csv")
     assert len(judge) == 2
-    assert first.equals(again)
+    assert first.equals(second)
 
 
 def test_a_judge_that_cannot_be_opened_leaves_nothing(tmp_path: Path) -> None:

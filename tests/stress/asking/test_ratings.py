@@ -52,7 +52,7 @@ def test_a_draw_takes_equally_many_from_each_cell():
     assert tuple(sheet.columns) == SHEET
     assert not sheet.duplicated(list(KEYS)).any()
     assert (sheet["fluency"] == "").all()
-    assert sheet["condition"].ne(sheet["condition"].shift()).sum() > 3  # shuffled, not one after another
+    assert sheet["condition"].ne(sheet["condition"].shift()).sum() > 3  # shuffled, not in order
 
 
 def test_a_draw_depends_on_the_seed_and_not_on_the_order():
@@ -114,7 +114,9 @@ def test_item_and_epoch_are_enough_if_they_identify_a_row():
         Mistake, match=r"line 2 .* several rows; give the columns .*condition, level, mitigation"
     ):
         merge_back(rows(), ratings)
-    twice = ratings.loc[[0, 0]].reset_index(drop=True)  # of two conditions, without the columns that say so
+    twice = ratings.loc[[0, 0]].reset_index(
+        drop=True
+    )  # of two conditions, without the columns that name them
     with pytest.raises(Mistake, match=r"line 2, 3 .* several rows; give the columns"):
         merge_back(rows(), twice)
 
@@ -132,7 +134,7 @@ def test_blank_ratings_do_not_count():
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (lambda s: s.assign(fluency="6"), "line 2, 3, 4, 5, 6 and 7 more .* not a whole number from 1 to 5"),
         (lambda s: s.assign(fluency="3.5"), "not a whole number from 1 to 5"),
@@ -142,9 +144,9 @@ def test_blank_ratings_do_not_count():
         (lambda s: s.drop(columns="fluency"), "lack the columns fluency"),
     ],
 )
-def test_ratings_that_cannot_be_used_are_refused(change, words):
+def test_ratings_that_cannot_be_used_are_refused(change, message):
     sheet = rated(sample_for_rating(rows(), 12)).reset_index(drop=True)
-    with pytest.raises(Mistake, match=words):
+    with pytest.raises(Mistake, match=message):
         merge_back(rows(), change(sheet))
 
 

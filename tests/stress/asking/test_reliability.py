@@ -65,11 +65,11 @@ def test_a_single_fault_costs_one_request_and_no_row(fault, tmp_path):
     record, rows = read_stress_record(folder), read_rows(folder)
     assert record.counts == {"expected": 8, "scored": 8, "failed": 0}
     assert (rows["status"] == "scored").all()
-    again = 0 if fault in ("empty", "refusal") else 1  # these count as replies
-    assert len(api.bodies) == 8 + again
-    assert max(Counter(api.questions).values()) == 1 + again
+    repeats = 0 if fault in ("empty", "refusal") else 1  # these count as replies
+    assert len(api.bodies) == 8 + repeats
+    assert max(Counter(api.questions).values()) == 1 + repeats
     assert record.cost["requests"] == len(api.bodies)
-    assert (rows["reply"] == "").sum() == 1 - again
+    assert (rows["reply"] == "").sum() == 1 - repeats
     assert api.most <= 2
 
 
@@ -77,7 +77,7 @@ def test_a_hanging_request_is_abandoned_and_repeated(tmp_path):
     with MessagesAPI(fault=once({0: "hang"})) as api:
         start = time.perf_counter()
         folder = run_stress(*request_to(api, tmp_path, attempt_timeout=2))
-        assert time.perf_counter() - start < 25  # and not 30
+        assert time.perf_counter() - start < 25  # instead of 30
     assert read_stress_record(folder).counts == {"expected": 8, "scored": 8, "failed": 0}
     assert len(api.bodies) == 9
 
@@ -89,7 +89,7 @@ def test_a_question_that_always_fails_is_a_failed_row_with_its_reason(fault, tmp
         request = request_to(api, tmp_path, count=2, max_retries=0)
         folder = run_stress(*request)
         record, rows = read_stress_record(folder), read_rows(folder)
-        assert record.status == "failed"  # a quarter or more of the rows: that shows nothing
+        assert record.status == "failed"  # a quarter or more of the rows failed, too many for a result
         assert "rows failed" in str(record.failure)
         failed = rows[rows["status"] == "failed"]
         assert record.counts["failed"] == len(failed) > 0
@@ -110,7 +110,7 @@ def test_questions_without_a_reply_need_consent_again(tmp_path, monkeypatch):
     monkeypatch.setattr(budget, "CONSENT_ABOVE", 3)
     with MessagesAPI(fault=lambda number, question: "too large") as api:
         request = request_to(api, tmp_path, count=2, max_retries=0)
-        run_stress(*request, confirm=lambda words: True)
+        run_stress(*request, confirm=lambda text: True)
         before = len(api.bodies)
         with pytest.raises(Mistake, match=r"^4 requests to anthropic/claude-sonnet-5"):
             run_stress(*request)  # all four rows failed, and would be paid for once more

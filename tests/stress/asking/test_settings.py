@@ -20,8 +20,8 @@ def test_epochs_and_connections_follow_the_model_unless_they_are_given() -> None
     assert (retriever.epoch_count, retriever.connection_count) == (1, 64)
     assert (other.epoch_count, other.connection_count) == (3, 10)
     assert other.replace(model="lowland/retriever").epoch_count == 1
-    given = AskingSettings(epochs=2, max_connections=5)
-    assert (given.epoch_count, given.connection_count) == (2, 5)
+    settings = AskingSettings(epochs=2, max_connections=5)
+    assert (settings.epoch_count, settings.connection_count) == (2, 5)
 
 
 def test_equal_requests_have_equal_keys_whether_a_default_is_given_or_not() -> None:
@@ -31,7 +31,7 @@ def test_equal_requests_have_equal_keys_whether_a_default_is_given_or_not() -> N
         (questionnaire, AskingSettings()),
         (questionnaire.replace(corruptions="all"), AskingSettings(epochs=1, temperature="0.2")),
     ]
-    assert len({run_key(what, questions, settings) for what, settings in requests}) == 1
+    assert len({run_key(variant, questions, settings) for variant, settings in requests}) == 1
     assert request_of(*requests[0]) == request_of(*requests[1])
 
 
@@ -70,7 +70,7 @@ def test_all_mistakes_are_reported_at_once_and_none_repeats_a_key() -> None:
             max_cost=1.0,
             prics="prices.yaml",
         )
-    words = [
+    messages = [
         "model is 'claude'; it must be provider/name",
         "model_args contains api_key, which is not allowed there",
         "base_url contains more than an address",
@@ -81,7 +81,9 @@ def test_all_mistakes_are_reported_at_once_and_none_repeats_a_key() -> None:
         "max_cost needs a table of prices",
         "unknown field 'prics'; did you mean 'prices'",
     ]
-    assert [problem[: len(word)] for problem, word in zip(caught.value.problems, words, strict=True)] == words
+    assert [
+        problem[: len(message)] for problem, message in zip(caught.value.problems, messages, strict=True)
+    ] == messages
     assert KEY not in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""Items: the package's are complete; a user's are read, or refused with a sentence for each problem."""
+"""Items: the packaged ones are complete; a user's are read, or refused with one sentence for each problem."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_all_mistakes_of_a_file_are_reported_at_once_with_their_lines(tmp_path: 
         ["a list"],
     )
     problems = problems_of(messy_items, path)
-    for number, words in (
+    for number, message in (
         (2, "an item without gold cannot be scored"),
         (3, "cannot be read as JSON"),
         (4, "id 'france' stands in line 1 too"),
@@ -176,13 +176,13 @@ def test_all_mistakes_of_a_file_are_reported_at_once_with_their_lines(tmp_path: 
         (10, "expected an object with id, topic, kind, question, answers"),
     ):
         assert any(
-            problem.startswith(f"{path}, line {number}: ") and words in problem for problem in problems
-        ), words
+            problem.startswith(f"{path}, line {number}: ") and message in problem for problem in problems
+        ), message
     assert len(problems) == 9
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "message"),
     [
         (lambda path: None, "does not exist; name a file"),
         (lambda path: path.mkdir(), "is a folder; name a file"),
@@ -190,11 +190,11 @@ def test_all_mistakes_of_a_file_are_reported_at_once_with_their_lines(tmp_path: 
         (lambda path: path.write_text("\n \n"), "holds no items"),
     ],
 )
-def test_a_file_that_cannot_be_read(tmp_path: Path, make: Any, words: str) -> None:
+def test_a_file_that_cannot_be_read(tmp_path: Path, make: Any, message: str) -> None:
     path = tmp_path / "own.jsonl"
     make(path)
     (problem,) = problems_of(messy_items, path)
-    assert words in problem
+    assert message in problem
 
 
 def test_languages_that_cannot_be_used(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_languages_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "languages" / "hindi.json").write_text('{\n "condition": \n}', "utf-8")
     (problem,) = problems_of(languages, tmp_path)
     assert "hindi.json, line 3: cannot be read as JSON" in problem
-    for profile, words in (
+    for profile, message in (
         ("Latin", "profile is 'Latin'; it must be null, or an object with label, script and function_words"),
         ({"label": "x", "function_words": ["a"]}, "profile: script is missing"),
         (
@@ -218,7 +218,9 @@ def test_languages_that_cannot_be_used(tmp_path: Path) -> None:
         ({"label": "", "script": "Latin", "function_words": ["a"]}, "profile: label is ''; it must be text"),
     ):
         (tmp_path / "languages" / "hindi.json").write_text(json.dumps(hindi | {"profile": profile}), "utf-8")
-        assert any(f"hindi.json: {words}" in problem for problem in problems_of(languages, tmp_path)), words
+        assert any(f"hindi.json: {message}" in problem for problem in problems_of(languages, tmp_path)), (
+            message
+        )
     (tmp_path / "languages" / "hindi.json").write_text(json.dumps(SPOKEN), "utf-8")
     assert any(
         "condition 'english' is also that of english.json" in problem

@@ -1,4 +1,4 @@
-"""Mitigations: prompts differ in one thing, and cleaning removes damage and keeps the words."""
+"""Mitigations: prompts differ in one respect; cleaning removes damage and keeps the words."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def test_only_the_pin_names_the_target_language() -> None:
 
 
 @pytest.mark.parametrize(
-    ("eval", "mitigation", "words"),
+    ("eval", "mitigation", "message"),
     [
         ("messy", "normalize", "did you mean 'normalise'"),
         ("messy", "pin", "unknown mitigation of messy 'pin'"),
         ("mesy", "none", "did you mean 'messy'"),
     ],
 )
-def test_unknown_names_are_mistakes(eval: str, mitigation: str, words: str) -> None:
-    with pytest.raises(Mistake, match=words):
+def test_unknown_names_are_mistakes(eval: str, mitigation: str, message: str) -> None:
+    with pytest.raises(Mistake, match=message):
         system_prompt(eval, mitigation)
 
 
@@ -68,7 +68,7 @@ def test_preparing_with_an_unknown_mitigation_is_a_mistake() -> None:
         prepared("Who?", "normalize")
 
 
-# --- cleaning: what goes ---
+# --- cleaning: removed characters ---
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_preparing_with_an_unknown_mitigation_is_a_mistake() -> None:
         ("1️⃣0️⃣ plus #️⃣", "10 plus #"),
         ("  Who \t wrote\u00a0it  ? !", "Who wrote it?!"),
         ("Who??? wrote,, it!!", "Who? wrote, it!"),
-        ("1\u200b\ufe0f\u20e3 plus", "1 plus"),  # a second look: what is invisible hid the keycap
-        ("\u0441\u0301evapi", "ćevapi"),  # and the look-alike hid what composes
+        ("1\u200b\ufe0f\u20e3 plus", "1 plus"),  # needs a second pass: an invisible character hid the keycap
+        ("\u0441\u0301evapi", "ćevapi"),  # needs a second pass: the look-alike hid a character that composes
         ("", ""),
         ("😀", ""),
     ],
@@ -104,7 +104,7 @@ def test_no_emoji_is_left_on_any_question() -> None:
         assert not emoji.emoji_list(prepared(dirty, "normalise")), item.id
 
 
-# --- cleaning: what stays ---
+# --- cleaning: preserved characters ---
 
 
 @pytest.mark.parametrize(("condition", "question"), QUESTIONS)
@@ -141,7 +141,7 @@ def test_characters_with_meaning_stay(text: str) -> None:
 
 
 def test_no_mark_of_devanagari_is_removed() -> None:
-    """Covers every sign of the block after a letter, and every conjunct of two consonants with and without joiners."""
+    """Covers every sign of the block after a letter, and all conjuncts of two consonants, with joiners or not."""
     consonants = [chr(code) for code in range(0x915, 0x93A)]
     marks = [chr(code) for code in range(0x900, 0x980) if unicodedata.category(chr(code))[0] == "M"]
     for text in [f"क{mark}ल" for mark in marks] + [f"ल{mark} क" for mark in marks]:

@@ -66,7 +66,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
         MessyQuestionnaire(
             limit=0, corruptions="typo,ocr", levels=["hevy", 3], protect="maybe", mitigations="pin", level=3
         )
-    words = [
+    messages = [
         "unknown mitigation 'pin'",
         "limit is 0; it must be at least 1",
         "unknown corruption 'typo'; did you mean 'typos'",
@@ -75,8 +75,8 @@ def test_all_mistakes_are_reported_at_once() -> None:
         "unknown protect 'maybe'",
         "unknown field 'level'; did you mean 'levels'",
     ]
-    assert len(caught.value.problems) == len(words)
-    for problem, expected in zip(caught.value.problems, words, strict=True):
+    assert len(caught.value.problems) == len(messages)
+    for problem, expected in zip(caught.value.problems, messages, strict=True):
         assert expected in problem
 
 

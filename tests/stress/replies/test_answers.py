@@ -281,7 +281,7 @@ def test_years(reply: str, answers: list[str], right: bool) -> None:
 
 
 def test_near_misses_against_the_listed_pairs(record_property: Any) -> None:
-    """No wrong pair is forgiven, and at most a quarter of the misspellings is missed."""
+    """No wrong pair counts as near, and at most a quarter of the misspellings is missed."""
     for_right = [pair for pair in PAIRS if pair["right"]]
     for_wrong = [pair for pair in PAIRS if not pair["right"]]
     assert len(for_right) >= 30
@@ -354,8 +354,8 @@ def test_any_number_is_read_in_any_notation(number: int) -> None:
     assert not match(f"{digits}7", [digits], "number").right
 
 
-def each_of(words: str) -> list[str]:
-    return words.split()
+def each_of(text: str) -> list[str]:
+    return text.split()
 
 
 def test_number_words_from_0_to_100_in_english_devanagari_and_latin() -> None:
