@@ -79,7 +79,7 @@ def _answer_in_fp32(folder: Path, copy: Path) -> Path:
     rows = table["split"] == "test"
     assert list(table[rows]["example"]) == list(split.examples)
     answers = load(folder).predict(list(split["text"]))
-    table.loc[rows, "predicted"] = answers["label"].to_numpy()
+    table.loc[rows, "predicted"] = answers["predicted"].to_numpy()
     table.loc[rows, "score"] = (table.loc[rows, "predicted"] == table.loc[rows, "label"]).astype(float)
     copy.mkdir()
     write_predictions(copy, table)

@@ -44,14 +44,16 @@ def test_compare_ends_with_a_table_and_a_sentence(lowland: Run, tmp_path: Path) 
 
 
 def test_train_makes_one_run_and_predict_uses_it(lowland: Run, tmp_path: Path, texts: Path) -> None:
-    code, out, err = lowland("train", "--method", "flat-lora", "--seed", "7", "--epochs", "6")
+    code, out, err = lowland(
+        "train", "--method", "flat-lora", "--seed", "7", "--epochs", "6", "--dtype", "fp32"
+    )
     assert code == 0, err
     (folder,) = (tmp_path / "runs").glob("classification-flat-lora-s7-*")
     assert str(folder) in out
     code, out, _ = lowland("predict", str(folder), "--text", "the firm gains", "a bank, it falls")
     assert code == 0
     answers = pd.read_csv(StringIO(out))
-    assert list(answers.columns) == ["text", "label", "p_bad", "p_good"]
+    assert list(answers.columns) == ["text", "predicted", "p_bad", "p_good"]
     assert list(answers["text"]) == ["the firm gains", "a bank, it falls"]
     assert (answers[["p_bad", "p_good"]].sum(axis=1) - 1).abs().max() < 1e-3
     code, merged, _ = lowland(
@@ -64,7 +66,7 @@ def test_train_makes_one_run_and_predict_uses_it(lowland: Run, tmp_path: Path, t
     assert (code, out) == (0, "")
     written = pd.read_csv(tmp_path / "answers.csv")
     assert list(written["text"]) == list(pd.read_csv(texts)["text"])
-    assert (written["label"] == pd.read_csv(texts)["label"]).mean() > 0.7
+    assert (written["predicted"] == pd.read_csv(texts)["label"]).mean() > 0.7
 
 
 def test_lists(lowland: Run) -> None:

@@ -30,7 +30,7 @@ def test_a_run_answers_as_it_was_tested(run: Path, texts: Path) -> None:
     tested = read_predictions(run)
     inputs = pd.read_csv(texts)["text"].iloc[tested["example"]]
     answers = load(run).predict(list(inputs))
-    assert list(answers["label"]) == list(tested["predicted"])
+    assert list(answers["predicted"]) == list(tested["predicted"])
     columns = ["p_bad", "p_good"]
     np.testing.assert_allclose(answers[columns], tested[columns], atol=1e-5)
 

@@ -151,8 +151,8 @@ def test_a_study_of_pairs_runs_and_its_runs_answer(
     assert predictions["score"].mean() == pytest.approx(record.scores["test"]["accuracy"])
     tested = table.iloc[predictions["example"]]
     answers = lowland.load(run).predict(list(zip(tested["a"], tested["b"], strict=True)))
-    assert list(answers) == ["first", "second", "label", "p_other", "p_same"]
-    assert list(answers["label"]) == list(predictions["predicted"])
+    assert list(answers) == ["first", "second", "predicted", "p_other", "p_same"]
+    assert list(answers["predicted"]) == list(predictions["predicted"])
     with pytest.raises(Mistake, match="an input has 1 text, and the task pairs reads first, second"):
         lowland.load(run).predict(["the firm rises"])
     code, out, err = lowland_command(
@@ -170,7 +170,7 @@ def test_a_study_of_pairs_runs_and_its_runs_answer(
     assert code == 0, err
     assert "validation texts of the run's task pairs" in out
     merged = lowland.load(tmp_path / "merged").predict(list(zip(tested["a"], tested["b"], strict=True)))
-    assert list(merged["label"]) == list(answers["label"])  # the merged model records its task
+    assert list(merged["predicted"]) == list(answers["predicted"])  # the merged model records its task
     code, out, err = lowland_command(
         "stress",
         "adapter",

@@ -13,11 +13,14 @@ from lowland.ground.store import write_whole
 def predict(settings: PredictSettings) -> int:
     """Answer texts with a run, an adapter or a whole model."""
     quiet_libraries()
-    from lowland.deploy.predict import predict as answer
+    from lowland.deploy.table import predict as predict_texts
     from lowland.ground.progress import Progress
 
-    answers = answer(settings, Progress(sys.stderr).remark)
-    text = answers.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    predictions = predict_texts(settings, Progress(sys.stderr).remark)
+    if predictions.scores is not None:
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in predictions.scores.items())
+        print(f"{len(predictions.table)} rows: {scores}", file=sys.stderr)
+    text = predictions.table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     if settings.out is None:
         print(text, end="")
     else:

@@ -72,13 +72,16 @@ def _run(recipe: Recipe, options: StudyOptions) -> list[Path]:
         print(yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True), end="")
         return []
     quiet_libraries()
+    from lowland.study.plan import plan
+
+    jobs = plan(recipe)  # reports what is wrong with the data before torch is imported, which takes seconds
     from lowland.ground.progress import Progress
     from lowland.ground.runtime import keep_large_blocks
     from lowland.report.study import summary
-    from lowland.study.run import run_study
+    from lowland.study.run import run_jobs
 
     keep_large_blocks()
-    folders = run_study(recipe, fresh=options.fresh, progress=Progress(sys.stderr))
+    folders = run_jobs(jobs, fresh=options.fresh, progress=Progress(sys.stderr))
     print(f"\n{summary(folders)}")
     return folders
 

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from peft import PeftModel
 
 from lowland.deploy.find import (
     LENGTH,
     SEQ_CLS,
     check_mergeable,
-    fields_of,
     find_adapted,
     finished_record,
 )
 from lowland.deploy.load import load_adapted, load_with_peft
-from lowland.deploy.settings import PredictSettings
 from lowland.ground.mistakes import Mistake, plural
-from lowland.ground.progress import Remark, no_remark
 from lowland.ground.records import RunRecord
 from lowland.lora import merge_lora
+from lowland.models.formats import NumberFormat, answer_in_fp32
 from lowland.models.load import load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.tasks.base import Batch, Task
 from lowland.tasks.readers.cells import problem_with_text
-from lowland.tasks.readers.tables import read_columns
 from lowland.tasks.table import TASKS, task_named
 from lowland.tasks.truncation import Truncation, count_truncated
 
@@ -50,6 +48,8 @@ class Predictor:
         label_names: names of the outputs, in order.
         max_length: number of tokens after which a text is cut off.
         record: of the run that it came from, if any.
+        dtype: number format of the forward pass: that of the run, so that it predicts as it was tested; fp32 without
+            a record.
     """
 
     task: Task
@@ -58,6 +58,7 @@ class Predictor:
     label_names: tuple[str, ...]
     max_length: int
     record: RunRecord | None = None
+    dtype: NumberFormat = "fp32"
 
     def predict(self, inputs: Sequence[str] | Sequence[Sequence[str]], batch_size: int = 32) -> pd.DataFrame:
         """Answer texts.
@@ -67,7 +68,7 @@ class Predictor:
             batch_size: texts in a forward pass.
 
         Returns:
-            The input columns, then `label` and `p_<label>` for each label, a row for each text.
+            The input columns, then `predicted` and `p_<label>` for each label, a row for each text.
 
         Raises:
             Mistake: if there is no input, or an input has another number of texts than the task reads, or is not text.
@@ -76,19 +77,20 @@ class Predictor:
 
     def predict_columns(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
         """Answer inputs that are held by column; see `predict`."""
-        answers = self.answer(columns, batch_size).rename(columns={"predicted": "label"})
+        answers = self.answer(columns, batch_size)
         inputs = pd.DataFrame({name: list(columns[name]) for name in self.task.input_columns})
         return pd.concat([inputs, answers], axis=1)
 
     @torch.inference_mode()
     def answer(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
-        """Return the task's answers, `predicted` and its own columns, computed in float32 in input order."""
+        """Return the task's answers, `predicted` and its own columns, in input order."""
         if not len(columns[self.task.input_columns[0]]):
             raise Mistake("there is nothing to answer; give at least one text")
-        outputs = [
-            self.model(**batch).logits.double().numpy()
-            for batch in batches(self.task, columns, self.tokenizer, self.max_length, batch_size)
-        ]
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
+            outputs = [
+                self.model(**batch).logits.double().numpy()
+                for batch in batches(self.task, columns, self.tokenizer, self.max_length, batch_size)
+            ]
         return self.task.decode(np.concatenate(outputs), self.label_names)
 
     def truncation(self, columns: Columns) -> Truncation:
@@ -133,58 +135,6 @@ def batches(task: Task, columns: Columns, tokenizer: Any, max_length: int, size:
         yield collate(examples)
 
 
-def predict(settings: PredictSettings, remark: Remark = no_remark) -> pd.DataFrame:
-    """Answer the texts that the settings name; see `Predictor.predict`.
-
-    Args:
-        settings: the model and the texts.
-        remark: is called with a sentence if texts are longer than the model reads.
-
-    Raises:
-        Mistake: if the folder holds no model that can answer, or the file holds no texts.
-    """
-    if settings.text is not None:
-        predictor = load(settings.run, merge=settings.merge)
-        width = len(predictor.task.input_columns)
-        texts = settings.text
-        columns = predictor.columns([texts[start : start + width] for start in range(0, len(texts), width)])
-    else:
-        assert settings.data is not None
-        columns = read_inputs(settings.data, _input_names(settings.run), settings.text_column)
-        predictor = load(settings.run, merge=settings.merge)
-    if sentence := predictor.truncation(columns).sentence(predictor.max_length):
-        remark(sentence)
-    return predictor.predict_columns(columns)
-
-
-def _input_names(folder: Path) -> dict[str, str]:
-    """Return the names that the input columns have in the file that a run was trained on."""
-    if not (folder / "record.json").is_file():
-        return _task_of_model(folder).input_names()
-    record = finished_record(folder)
-    return task_named(record.task).input_names(fields_of(record))
-
-
-def read_inputs(path: Path, names: Mapping[str, str], chosen: Sequence[str] | None) -> dict[str, list[str]]:
-    """Read the input columns of a file.
-
-    Args:
-        path: of the file.
-        names: from input columns to their usual names in a file.
-        chosen: names of columns in the file to read instead, in the same order; None for the usual ones.
-
-    Raises:
-        Mistake: if the number of names is wrong, a column is missing, or a cell holds no text.
-    """
-    if chosen is not None:
-        if len(chosen) != len(names):
-            raise Mistake(
-                f"text_column names {plural(len(chosen), 'column')}; the task reads {len(names)}: {', '.join(names)}"
-            )
-        names = dict(zip(names, chosen, strict=True))
-    return read_columns(path, names)
-
-
 def load(folder: str | Path, *, merge: bool = False) -> Predictor:
     """Load the trained model of a run, of an adapter, or of a folder that holds a whole (merged) model.
 
@@ -212,7 +162,16 @@ def load(folder: str | Path, *, merge: bool = False) -> Predictor:
             f"{folder} is neither a run (record.json) nor a model (config.json) nor an adapter (adapter_config.json)"
         )
     predictor.model.eval()
-    return predictor
+    return _in_format_of_run(predictor)
+
+
+def _in_format_of_run(predictor: Predictor) -> Predictor:
+    """Return the predictor in the number format in which its run was trained and tested."""
+    if predictor.record is None or predictor.record.environment.get("dtype") != "bf16":
+        return predictor
+    model = predictor.model
+    answer_in_fp32(model.get_base_model() if isinstance(model, PeftModel) else model)
+    return replace(predictor, dtype="bf16")
 
 
 def _of_run(folder: Path, merge: bool) -> Predictor:
@@ -239,13 +198,25 @@ def _of_adapter(folder: Path, merge: bool) -> Predictor:
     return Predictor(base.task, model, base.tokenizer, base.label_names, adapted.max_length, adapted.record)
 
 
+def merged_inputs(folder: Path) -> dict[str, str]:
+    """Return the names that a merged model's input columns have in the file that it was trained on."""
+    names = _merge_report(folder).get("input_names")
+    return dict(names) if isinstance(names, dict) else _task_of_model(folder).input_names()
+
+
 def _task_of_model(folder: Path) -> Task:
     """Return the task that a merge wrote beside its model; without one, classification of texts."""
-    try:
-        name = json.loads((folder / "merge_report.json").read_text(encoding="utf-8"))["task"]
-    except (OSError, ValueError, KeyError, TypeError):
-        name = None
+    name = _merge_report(folder).get("task")
     return task_named(name if name in TASKS else "classification")
+
+
+def _merge_report(folder: Path) -> Mapping[str, Any]:
+    """Return the report that a merge wrote beside its model; empty without one."""
+    try:
+        report = json.loads((folder / "merge_report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return report if isinstance(report, dict) else {}
 
 
 def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:

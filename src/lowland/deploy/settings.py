@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from lowland.ground.asked import Asked, NotEmpty, Number, OutputFile, Several, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake
+from lowland.tasks.readers.separator import Separator
 
 Dtype = Literal["fp32", "fp16", "bf16", "nf4"]
 Precision = Literal["float32", "float64"]
@@ -29,9 +30,15 @@ class PredictSettings(Asked):
     text: Annotated[Several[Text], NotEmpty] | None = None
     """texts to answer, two for each pair of sentences; one that begins with a dash as --text=-5%"""
     data: Path | None = None
-    """a file of texts: .csv, .tsv, .jsonl or .parquet"""
+    """a file of texts: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not; its columns are kept"""
     text_column: ColumnNames | None = None
     """its column of texts, or columns for a task that reads several; default: those that the run was trained on"""
+    label_column: Text | None = None
+    """its column of labels; the scores of the predictions against them are printed"""
+    separator: Separator | None = None
+    """what separates the fields of a .csv file; default: as in training, or recognised by the first line"""
+    no_header: Truth = False
+    """the file's first line holds data; its columns are named 1, 2, 3 and so on"""
     out: OutputFile | None = None
     """write a CSV file instead of printing one"""
     merge: Truth = False
@@ -41,8 +48,9 @@ class PredictSettings(Asked):
     def _check_one_source(self) -> Self:
         if (self.text is None) == (self.data is None):
             raise Mistake("give texts with --text, or a file of them with --data; one of the two")
-        if self.text is not None and self.text_column is not None:
-            raise Mistake("text_column names columns of a file; give the file with --data instead of --text")
+        of_files = ("text_column", "label_column", "separator", "no_header")
+        if self.text is not None and (given := [name for name in of_files if getattr(self, name)]):
+            raise Mistake(f"{given[0]} speaks of a file; give the file with --data instead of --text")
         return self
 
 

@@ -6,7 +6,6 @@ import functools
 from typing import TYPE_CHECKING, Any, Literal
 
 from lowland.ground.mistakes import Mistake
-from lowland.lora import find_head
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +56,8 @@ def answer_in_fp32(model: nn.Module) -> nn.Module:
 
     bf16 logits have 8 significant bits: near answers would become ties.
     """
+    from lowland.lora import find_head
+
     for name in find_head(model):
         head = model.get_submodule(name)
         head.__class__ = _in_fp32(type(head))  # type: ignore[arg-type]  # classes can be hashed

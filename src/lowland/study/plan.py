@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lowland.models.find import find_model
+from lowland.ground.mistakes import Mistake
+from lowland.models.find import ModelSource, find_model
 from lowland.models.formats import number_format
 from lowland.study.recipe import Recipe
+from lowland.tasks.base import TaskData
 from lowland.tasks.table import load_data
 from lowland.train.job import Job
 
@@ -20,9 +22,8 @@ def plan(recipe: Recipe) -> list[Job]:
     Raises:
         Mistake: if the data or the model cannot be loaded, or this machine does not support the number format.
     """
-    dtype = number_format(recipe.dtype)
-    data = load_data(recipe.task)
-    source = find_model(recipe.model, recipe.revision)
+    data, source = _look_up(recipe)
+    dtype = number_format(recipe.dtype)  # imports torch, and takes seconds
     return [
         Job(
             fields=recipe.task,
@@ -41,3 +42,20 @@ def plan(recipe: Recipe) -> list[Job]:
         for seed in recipe.seeds
         for method in recipe.methods
     ]
+
+
+def _look_up(recipe: Recipe) -> tuple[TaskData, ModelSource]:
+    """Load the data, and find the model; report the mistakes of both."""
+    problems: list[str] = []
+    data = source = None
+    try:
+        data = load_data(recipe.task)
+    except Mistake as mistake:
+        problems += mistake.problems
+    try:
+        source = find_model(recipe.model, recipe.revision)
+    except Mistake as mistake:
+        problems += mistake.problems
+    if data is None or source is None:
+        raise Mistake(*problems)
+    return data, source

@@ -42,11 +42,26 @@ def run_study(
     Raises:
         Mistake: if the data or the model cannot be loaded, or a method does not fit the model.
     """
+    return run_jobs(plan(recipe), fresh=fresh, progress=progress, engine=engine)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    fresh: bool = False,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
+) -> list[Path]:
+    """Run the jobs of one study; see `run_study`.
+
+    Raises:
+        Mistake: if a method does not fit the model.
+    """
     progress = progress or Progress()
-    progress.say(f"task {recipe.task.name}, model {recipe.model}")
-    jobs = plan(recipe)
     data, source = jobs[0].data, jobs[0].source
-    progress.say(f"data: {_sizes(data)}; model from: {source.origin} ({source.sha256[:12]})")
+    progress.say(f"task {data.task}, model {jobs[0].model}")
+    origin = f"model from: {source.origin} ({source.sha256[:12]})"
+    progress.say(f"data: {_sizes(data)}; {origin}; number format: {jobs[0].dtype}")
     for remark in data.remarks:
         progress.remark(remark)
     check_methods_fit(jobs)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import AfterValidator
 
 from lowland.ground.asked import Text, Truth
 from lowland.ground.mistakes import Mistake
 from lowland.models.load import LoadedModel, load_classifier, outline_classifier
 from lowland.tasks.base import Batch, Split, Task, TaskData, TaskFields, Tokenizer
 from lowland.tasks.readers.forms import FORMS
+from lowland.tasks.readers.separator import Separator
 from lowland.tasks.readers.tables import CellMistake, read_table
 from lowland.tasks.splits import make_splits
 
@@ -27,14 +27,6 @@ TablesOfFiles = Callable[[Path, TaskFields], pd.DataFrame]
 FetchedTable = Callable[[], tuple[pd.DataFrame, str]]
 
 
-def _one_character(separator: str) -> str:
-    """Return a separator as the character that it stands for."""
-    separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
-    if len(separator) != 1:
-        raise ValueError("be one character, such as ; or |, or tab")
-    return separator
-
-
 class OwnTableFields(TaskFields):
     """A user's own table with labels."""
 
@@ -42,7 +34,7 @@ class OwnTableFields(TaskFields):
     """the column with the label"""
     split_column: Text | None = None
     """a column that says train, validation or test; another name is that of a further test set"""
-    separator: Annotated[Text, AfterValidator(_one_character)] | None = None
+    separator: Separator | None = None
     """what separates the fields of a .csv file; by default it is recognised by the first line"""
     no_header: Truth = False
     """the file's first line holds data; its columns are named 1, 2, 3 and so on"""

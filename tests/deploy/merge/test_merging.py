@@ -196,7 +196,7 @@ def test_a_lossy_target_is_warned_of_with_its_loss(lowland: Run, run: Path, tmp_
     assert report["logits"]["largest"] == pytest.approx(float((before - after).abs().max()), rel=1e-3)
     assert report["own_dtype"]["largest"] == pytest.approx(float((before - rounded).abs().max()), rel=0.5)
     assert 1e-4 < max(error["of_weight"] for error in report["layers"].values()) < 2**-8
-    assert load(tmp_path / "merged").predict(ASKED)["label"].notna().all()
+    assert load(tmp_path / "merged").predict(ASKED)["predicted"].notna().all()
 
 
 def test_above_the_tolerance_nothing_is_left(lowland: Run, run: Path, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def report(**changes: Any) -> MergeReport:
         "adapter": "a",
         "base": {"name": "b", "rounds_inputs": False, "quantised": None},
         "task_type": "SEQ_CLS",
+        "input_names": None,
         "task": None,
         "dtype": "bf16",
         "precision": "float32",

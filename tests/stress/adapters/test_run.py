@@ -160,7 +160,7 @@ def test_each_text_is_answered_as_by_predict(runs: list[Path], stress: Any) -> N
     assert rows["predicted"].nunique() == 2
     for run in runs[:3]:
         mine = rows[rows["model"] == read_record(run).method]
-        assert list(load(run).predict(list(mine["prompt"]))["label"]) == list(mine["predicted"])
+        assert list(load(run).predict(list(mine["prompt"]))["predicted"]) == list(mine["predicted"])
 
 
 def test_a_finished_test_is_found_again_unless_fresh(

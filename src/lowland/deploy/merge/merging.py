@@ -27,8 +27,9 @@ from lowland.deploy.merge.proof import (
     without_branches,
 )
 from lowland.deploy.merge.report import MergeReport
-from lowland.deploy.predict import Columns, read_inputs
+from lowland.deploy.predict import Columns
 from lowland.deploy.settings import TOLERANCES, MergeSettings
+from lowland.deploy.table import chosen_names
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.store import Store
@@ -44,6 +45,7 @@ from lowland.models.quantised import (
 )
 from lowland.tasks.base import VALIDATION
 from lowland.tasks.readers.originals import read_embedded
+from lowland.tasks.readers.tables import read_columns
 from lowland.tasks.table import load_data
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -141,6 +143,7 @@ def _report(
         base=base,
         task_type=adapted.base.kind,
         task=None if adapted.record is None else adapted.record.task,
+        input_names=None if adapted.record is None else _usual_names(adapted),
         dtype=settings.dtype,
         precision=settings.precision,
         tolerance=_default_tolerance(apart, settings) if tolerance is None else tolerance,
@@ -171,12 +174,13 @@ def _default_tolerance(apart: nn.Module, settings: MergeSettings) -> float:
 
 def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
     """Return the texts of the file in the settings; else the run's own validation texts; else embedded ones."""
-    task, record = adapted.base.task, adapted.record
+    record = adapted.record
     fields = None if record is None else fields_of(record)
-    names = {TEXT: TEXT} if task is None else task.input_names(fields)
+    names = _usual_names(adapted)
     if settings.data is not None:
-        columns = read_inputs(settings.data, names, settings.text_column)
-        read = ", ".join(settings.text_column or names.values())
+        chosen = chosen_names(names, settings.text_column)
+        columns = read_columns(settings.data, chosen)
+        read = ", ".join(chosen.values())
         return ProofTexts(_spread(columns, MOST_TEXTS), f"column {read} of {settings.data}")
     instead = None
     if record is not None and fields is not None:
@@ -191,6 +195,13 @@ def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
     table, origin = read_embedded("financial_demo.csv")
     embedded = dict.fromkeys(names, tuple(table["text"]))
     return ProofTexts(_spread(embedded, EMBEDDED_TEXTS), origin, instead)
+
+
+def _usual_names(adapted: Adapted) -> dict[str, str]:
+    """Return the names that the input columns have in the file that the adapter's run was trained on."""
+    if adapted.base.task is None:
+        return {TEXT: TEXT}
+    return adapted.base.task.input_names(None if adapted.record is None else fields_of(adapted.record))
 
 
 def _spread(columns: Columns, most: int) -> dict[str, tuple[str, ...]]:

@@ -31,6 +31,7 @@ class MergeReport:
             whether some of its layers round their inputs (those in 8 bits without an adapter).
         task_type: PEFT's name of the kind of task.
         task: lowland's task; None if no record names it. `lowland predict` reads it from the file.
+        input_names: names of the task's input columns in the file that the run was trained on; None without a record.
         dtype: number format of the merged model: fp32, fp16, bf16 or nf4.
         precision: of the sum W + s·BA.
         tolerance: on the largest difference of a logit.
@@ -48,6 +49,7 @@ class MergeReport:
     base: Mapping[str, Any]
     task_type: str
     task: str | None
+    input_names: Mapping[str, str] | None
     dtype: str
     precision: str
     tolerance: float

@@ -75,9 +75,9 @@ class StressTest:
 def stress_adapters(settings: AdapterStressSettings, *, progress: Progress | None = None) -> Path:
     """Ask finished runs of one study their test examples, clean and corrupted, and store every answer.
 
-    Examples come from the data of the runs, read again and compared with the record's SHA-256. Models answer in
-    float32, as `lowland predict` does. A run's answers are stored as soon as it is done: an interrupted test continues
-    from there, and nothing that is stored is asked again.
+    Examples come from the data of the runs, read again and compared with the record's SHA-256. Models predict in the
+    number format of their runs, as `lowland predict` does. A run's answers are stored as soon as it is done: an
+    interrupted test continues from there, and nothing that is stored is asked again.
 
     Returns:
         The folder with `record.json`, `rows.parquet` and `rows.csv` (`COLUMNS`, a row for each run, example and
@@ -151,7 +151,7 @@ def rows_of(run: TrainedRun, test: StressTest, answers: pd.DataFrame) -> pd.Data
 
 
 def share_of_other_answers(run: TrainedRun, rows: pd.DataFrame) -> float:
-    """Return the share of clean examples that a run answers differently from its record: 0 for runs in float32."""
+    """Return the share of clean examples that a run predicts differently from its record; 0 on the same machine."""
     recorded = read_predictions(run.folder).set_index(["split", "example"])["predicted"]
     clean = rows[(rows["condition"] == CLEAN) & (rows["mitigation"] == NONE)]
     known = recorded.reindex(pd.MultiIndex.from_frame(clean[["split", "item"]])).to_numpy()
@@ -283,7 +283,7 @@ def _record(
         model={"name": model["name"], "sha256": model["sha256"], "runs": runs},
         counts={"expected": count, "scored": count, "failed": 0},
         code=code(),
-        environment=environment("fp32"),
+        environment=environment(test.runs[0].record.environment.get("dtype", "fp32")),
         cost={
             "requests": sum(map(len, answers)),
             "seconds": sum(float(table["seconds"].iloc[0]) for table in answers),
