@@ -29,8 +29,8 @@ Run = Callable[..., tuple[int, str, str]]
 def test_compare_ends_with_a_table_and_a_sentence(lowland: Run, tmp_path: Path) -> None:
     code, out, err = lowland("compare", "--seeds", "1", "2", "3")
     assert code == 0, err
-    rows = [line for line in out.splitlines() if line.startswith("|")]
-    assert [row.split("|")[1].strip() for row in rows[2:]] == ["full", "lora", "flat-lora"]
+    rows = [line for line in out.split("F1 of each label")[0].splitlines() if line.startswith("|")]
+    assert [row.split("|")[1].strip() for row in rows[2:]] == ["full", "lora", "flat-lora", "majority"]
     assert "accuracy" in rows[0]
     assert " ± " in rows[2]
     assert "flat-lora" in out.split(rows[-1])[1]
@@ -124,7 +124,8 @@ def test_a_recipe_file_is_obeyed(lowland: Run, tmp_path: Path, texts: Path) -> N
         64,
     )
     assert (method["flat+dora"]["rho"], method["flat+dora"]["rank"]) == (0.1, 4)
-    assert [row.split("|")[1].strip() for row in out.splitlines() if row.startswith("|")][2:] == [
+    scores = out.split("F1 of each label")[0].splitlines()
+    assert [row.split("|")[1].strip() for row in scores if row.startswith("|")][2:-1] == [
         "full",
         "lora",
         "lora-r2",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lowland.evidence.core.pairs import PairedComparison
-from lowland.evidence.core.spread import Spread
+from lowland.evidence.core.spread import Spread, spread_of
 from lowland.evidence.core.wording import score_name
 from lowland.evidence.readers.runs import finished
 from lowland.evidence.study import MethodScores, by_method, compare_with_reference, reference_of
@@ -15,6 +15,11 @@ from lowland.ground.mistakes import plural
 from lowland.ground.records import RunRecord
 from lowland.report.blocks import Block, Bullets, Paragraph, Table
 from lowland.report.markdown import render
+
+Baseline = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Scores of the simplest method, by its name and test set, as a record holds them."""
+MAX_LABELS = 12
+"""Largest number of labels whose scores are shown."""
 
 
 def summary(folders: Sequence[Path]) -> str:
@@ -39,20 +44,26 @@ def study_blocks(folders: Sequence[Path]) -> list[Block]:
         return blocks
     records = list(runs.values())
     reference = reference_of(list(dict.fromkeys(record.method for record in records)))
-    blocks += [Paragraph(_heading(records)), scores_table(by_method(records))]
+    baseline = records[0].baseline
+    blocks += [Paragraph(_heading(records)), scores_table(by_method(records), baseline)]
     for split in records[0].scores:
         compared = compare_with_reference(runs, reference, split=split)
         if split != "test":
-            blocks += [Paragraph(f"Test set '{split}':"), short_table(by_method(records, split))]
+            blocks += [
+                Paragraph(f"Test set '{split}':"),
+                short_table(by_method(records, split), baseline, split),
+            ]
+        if labels := class_table(records, split):
+            blocks += [Paragraph("F1 of each label:"), labels]
         if compared:
             blocks.append(_comparisons(compared))
     return [*blocks, *_warnings(records)]
 
 
-def scores_table(methods: Sequence[MethodScores]) -> Table:
+def scores_table(methods: Sequence[MethodScores], baseline: Baseline | None = None) -> Table:
     """Build a table of mean ± standard deviation over seeds, parameters, seconds and memory."""
-    short = short_table(methods)
-    costs = [
+    short = short_table(methods, baseline)
+    costs: list[tuple[str, ...]] = [
         (
             f"{method.trainable:,}",
             f"{method.share:.2%}",
@@ -61,21 +72,65 @@ def scores_table(methods: Sequence[MethodScores]) -> Table:
         )
         for method in methods
     ]
+    costs += [("", "", "", "")] * (len(short.rows) - len(costs))  # a baseline costs nothing
     return Table(
         (*short.header, "trainable", "share", "seconds", "peak memory"),
         tuple((*row, *cost) for row, cost in zip(short.rows, costs, strict=True)),
     )
 
 
-def short_table(methods: Sequence[MethodScores]) -> Table:
-    """Build a table of the scores alone, in the order of the records."""
-    return Table(
-        ("method", *map(score_name, methods[0].scores)),
-        tuple(
-            (method.method, *[_plus_minus(score, 1, ".4f") for score in method.scores.values()])
-            for method in methods
-        ),
+def short_table(
+    methods: Sequence[MethodScores], baseline: Baseline | None = None, split: str = "test"
+) -> Table:
+    """Build a table of the scores alone, in the order of the records; the baseline is the last row."""
+    rows = [
+        (method.method, *[_plus_minus(score, 1, ".4f") for score in method.scores.values()])
+        for method in methods
+    ]
+    rows += [
+        (name, *[f"{scores[split][score]:.4f}" for score in methods[0].scores])
+        for name, scores in (baseline or {}).items()
+        if split in scores
+    ]
+    return Table(("method", *map(score_name, methods[0].scores)), tuple(rows))
+
+
+def class_table(records: Sequence[RunRecord], split: str) -> Table | None:
+    """Build a table of each label's F1 by method; of many labels, those that are learned worst.
+
+    Returns:
+        None for a task without classes, and for records that do not hold these scores.
+    """
+    scored = [record for record in records if record.class_scores.get(split)]
+    if not scored:
+        return None
+    labels = sorted({label for record in scored for label in record.class_scores[split]})
+    values = {
+        (record.method, label): spread_of(
+            [
+                other.class_scores[split].get(label, {}).get("f1", 0.0)
+                for other in scored
+                if other.method == record.method
+            ]
+        )
+        for record in scored
+        for label in labels
+    }
+    methods = tuple(dict.fromkeys(record.method for record in scored))
+    worst = sorted(labels, key=lambda label: sum(values[method, label].mean for method in methods))[
+        :MAX_LABELS
+    ]
+    support = scored[0].class_scores[split]
+    rows = tuple(
+        (
+            label,
+            f"{support.get(label, {}).get('support', 0):.0f}",
+            *[_plus_minus(values[method, label], 1, ".3f") for method in methods],
+        )
+        for label in labels
+        if label in worst
     )
+    return Table(("label", "examples", *methods), rows)
 
 
 def _heading(records: Sequence[RunRecord]) -> str:

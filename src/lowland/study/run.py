@@ -173,6 +173,8 @@ def _finished(begun: RunRecord, fitted: Fitted, evaluation: Evaluation) -> RunRe
         parameters=fitted.parameters,
         scores=evaluation.scores,
         validation=fitted.validation,
+        baseline=evaluation.baseline,
+        class_scores=evaluation.class_scores,
         cost={
             "train_seconds": fitted.cost["train_seconds"],
             "test_seconds": evaluation.seconds,

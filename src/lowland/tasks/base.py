@@ -201,6 +201,19 @@ class Task(ABC):
     def summarise(self, split: Split, answers: pd.DataFrame) -> dict[str, float]:
         """Return the scores of a whole split by the names in `scores`, in that order."""
 
+    def baseline(self, train: Split, split: Split) -> tuple[str, pd.DataFrame] | None:
+        """Return the name and the answers of the simplest method to compare with; None if the task has none.
+
+        Args:
+            train: the training examples, which the baseline may learn from.
+            split: the examples that it answers.
+        """
+        return None
+
+    def summarise_classes(self, split: Split, answers: pd.DataFrame) -> dict[str, dict[str, float]]:
+        """Return scores by class and name; empty for a task without classes."""
+        return {}
+
     def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:
         """Return sentences on answers that a person should look at, such as the same answer to every example."""
         return ()

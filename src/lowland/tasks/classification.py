@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,25 @@ class Classification(Task):
             "accuracy": float(accuracy_score(labels, predicted)),
             "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
             "weighted_f1": float(f1_score(labels, predicted, average="weighted", zero_division=0)),
+        }
+
+    def baseline(self, train: Split, split: Split) -> tuple[str, pd.DataFrame] | None:
+        """Answer every example with the most frequent label of the training examples."""
+        label = Counter(train["label"]).most_common(1)[0][0]
+        return "majority", pd.DataFrame({"predicted": [label] * len(split)})
+
+    def summarise_classes(self, split: Split, answers: pd.DataFrame) -> dict[str, dict[str, float]]:
+        """Return precision, recall, F1 and the number of examples (`support`) of each label."""
+        from sklearn.metrics import precision_recall_fscore_support
+
+        labels = sorted(set(split["label"]) | set(answers["predicted"]))
+        values = precision_recall_fscore_support(
+            list(split["label"]), list(answers["predicted"]), labels=labels, zero_division=0
+        )
+        names = ("precision", "recall", "f1", "support")
+        return {
+            label: {name: float(column[number]) for name, column in zip(names, values, strict=True)}
+            for number, label in enumerate(labels)
         }
 
     def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:

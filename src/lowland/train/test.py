@@ -11,8 +11,10 @@ import pandas as pd
 
 from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import untouched_generators
+from lowland.tasks.base import TRAIN
 from lowland.tasks.truncation import Truncation
 from lowland.train.fit import Diverged, Fitted, encode
+from lowland.train.job import Job
 from lowland.train.paired import EncodedSplit
 
 
@@ -24,12 +26,16 @@ class Evaluation:
         scores: by test set, the task's scores.
         predictions: a row for each test example (`lowland.ground.records.PREDICTION_COLUMNS`, then the task's own).
         seconds: that testing took.
+        baseline: scores of the task's simplest method, by its name and by test set; empty if it has none.
+        class_scores: by test set, scores of each class; empty for a task without classes.
         truncated: by test set, how many examples are longer than the model reads.
     """
 
     scores: dict[str, dict[str, float]]
     predictions: pd.DataFrame
     seconds: float
+    baseline: dict[str, dict[str, dict[str, float]]]
+    class_scores: dict[str, dict[str, dict[str, float]]]
     truncated: dict[str, Truncation]
 
 
@@ -64,8 +70,28 @@ def test(fitted: Fitted, remark: Remark = no_remark) -> Evaluation:  # noqa: PT0
         ):
             if sentence:
                 remark(f"{name}: {sentence}")
-    truncated = {name: split.truncation for name, split in encoded.items()}
-    return Evaluation(scores, pd.concat(tables, ignore_index=True), seconds, truncated)
+    answers = dict(zip(outputs, tables, strict=True))
+    return Evaluation(
+        scores=scores,
+        predictions=pd.concat(tables, ignore_index=True),
+        seconds=seconds,
+        baseline=_baseline(job),
+        class_scores={
+            name: job.task.summarise_classes(job.data.splits[name], table) for name, table in answers.items()
+        },
+        truncated={name: split.truncation for name, split in encoded.items()},
+    )
+
+
+def _baseline(job: Job) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the scores of the task's simplest method, by its name and by test set."""
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    for name in job.data.test_sets:
+        split = job.data.splits[name]
+        if (answered := job.task.baseline(job.data.splits[TRAIN], split)) is not None:
+            method, answers = answered
+            scores.setdefault(method, {})[name] = job.task.summarise(split, answers)
+    return scores
 
 
 def _outputs(fitted: Fitted, encoded: EncodedSplit) -> npt.NDArray[np.float64]:
