@@ -84,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 done, 1 a run, a merge or a check failed, 2 a mistake in what was given, 130 interrupted.
+        The exit code: 0 if all is done; 1 if a run, a merge or a check failed, or after an unexpected error; 2 after a
+        mistake of the user or an error of the operating system, such as a full disk; 130 if interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words

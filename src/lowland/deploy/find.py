@@ -95,7 +95,11 @@ def find_adapted(folder: Path, model: str | None = None) -> Adapted:
 
 
 def find_base(model: str) -> Base:
-    """Find a base model for the task type that its config names; without one, as a classifier with two labels."""
+    """Find a base model for the task type that its config names; without one, as a classifier with two labels.
+
+    Raises:
+        Mistake: if the model, its config or its tokenizer cannot be found or read.
+    """
     source = find_model(model)
     kind = _kind_of_base(source.folder)
     label_names = _label_names(source.folder, None) if kind == SEQ_CLS else ()

@@ -27,7 +27,9 @@ def load_base(base: Base, *, seed: int = 0) -> LoadedModel:
     Weights that its checkpoint lacks are a function of the seed.
 
     Raises:
-        Mistake: if the folder holds no such model, or it is quantised in a way that cannot be read.
+        Mistake: if the folder contains no such model, its weights are incomplete or do not fit its config, it is
+            quantised in a way that cannot be read or needs a package that is missing, or the tokenizer has more tokens
+            than the model has embeddings.
     """
     folder = base.source.folder
     check_readable(read_model_config(folder), folder)
@@ -51,7 +53,8 @@ def load_adapted(adapted: Adapted) -> Any:
     """Load a base model with its adapter beside it, in float32 and in evaluation mode.
 
     Raises:
-        Mistake: if the adapter is not LoRA or rsLoRA, is damaged, does not fit the base model, or both lack weights.
+        Mistake: as `load_base`; or if the adapter is not LoRA or rsLoRA, is damaged or does not fit the base model, or
+            modules have weights neither in the adapter nor in the base model.
     """
     return put_adapter(load_base(adapted.base), adapted).eval()
 
@@ -60,7 +63,7 @@ def put_adapter(loaded: LoadedModel, adapted: Adapted) -> Any:
     """Load an adapter into its base model, in place, and return the model.
 
     Raises:
-        Mistake: as `load_adapted`.
+        Mistake: as `load_adapted`, but for what concerns the base model alone.
     """
     load_adapter(loaded.model, adapted.folder)
     saved = config_of(loaded.model).modules_to_save
@@ -72,7 +75,8 @@ def load_with_peft(adapted: Adapted) -> Any:
     """Load a base model with an adapter of any kind, by PEFT.
 
     Raises:
-        Mistake: if PEFT cannot load the adapter, or as `load_adapted`.
+        Mistake: as `load_base`; or if PEFT cannot load the adapter, or modules have weights neither in the adapter nor
+            in the base model.
     """
     from peft import PeftModel, load_peft_weights
 

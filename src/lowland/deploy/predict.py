@@ -76,14 +76,22 @@ class Predictor:
         return self.predict_columns(self.columns(inputs), batch_size)
 
     def predict_columns(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
-        """Answer inputs that are held by column; see `predict`."""
+        """Predict the labels of inputs that are given by column; see `predict`.
+
+        Raises:
+            Mistake: if there is no input.
+        """
         answers = self.answer(columns, batch_size)
         inputs = pd.DataFrame({name: list(columns[name]) for name in self.task.input_columns})
         return pd.concat([inputs, answers], axis=1)
 
     @torch.inference_mode()
     def answer(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
-        """Return the task's answers, `predicted` and its own columns, in input order."""
+        """Return the predictions: `predicted` and the task's own columns, in the inputs' order.
+
+        Raises:
+            Mistake: if there is no input.
+        """
         if not len(columns[self.task.input_columns[0]]):
             raise Mistake("there is nothing to answer; give at least one text")
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
@@ -143,7 +151,9 @@ def load(folder: str | Path, *, merge: bool = False) -> Predictor:
         merge: fold the adapter into the weights first.
 
     Raises:
-        Mistake: if the folder holds none, or the base model is not the one that the run was trained on.
+        Mistake: if the folder contains none, the run failed or kept no weights, the base model cannot be loaded or is
+            not the one that the run was trained on, the model is not a classifier, modules have no trained weights, or
+            `merge` is asked for and there is no adapter that can be merged.
 
     Example:
         >>> lowland.load("runs/financial-demo-lora-s42-…").predict(["profit rose", "sales fell"])

@@ -158,7 +158,9 @@ def adapter_evidence(
         level: level of the intervals, 0 to 1.
 
     Raises:
-        Mistake: if columns or clean rows are missing, the reference is unknown, or runs were asked different texts.
+        Mistake: if columns or clean rows are missing, a run answered a text twice, runs were asked different texts or
+            share no seed with the reference, the reference is unknown, all texts are in one group, or `level` or
+            `resamples` is out of its range.
     """
     answers = read_adapter_scores(rows)
     methods = sorted(rows["model"].unique())

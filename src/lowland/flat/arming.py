@@ -66,7 +66,8 @@ class Noise:
             progress: in place of t / T, for instance the share of all tokens seen.
 
         Raises:
-            Mistake: if the progress is unknown and the schedule needs it.
+            Mistake: if the progress is unknown and the schedule needs it, or a user's schedule does not return a finite
+                number of at least 0.
         """
         if step % self.config.every:
             return 0.0
@@ -93,7 +94,8 @@ class Noise:
             progress: see `sigma`.
 
         Raises:
-            Mistake: as `sigma`, or if adapters or hooks were added or activated after arming that arming would refuse.
+            Mistake: as `sigma`, or if a layer is too wide for the noise bank, or adapters or hooks were added or activated
+                after arming that arming would refuse.
         """
         self._watch.look()
         sigma, config = self.sigma(step, progress), self.config

@@ -35,8 +35,9 @@ class AutoRho:
 
     Attributes:
         rho: the largest strength of the ladder before the first that raises the loss by more than allowed.
-        losses: expected loss at each strength of the ladder, up to the first that was too strong.
-        ladder: the strengths to try.
+        losses: expected loss at each strength of the ladder, up to the first that was too strong; empty for a resumed
+            run, whose log has only `rho` and `base`.
+        ladder: the strengths to try; for a resumed run the default ones.
         base: the loss without noise.
     """
 
@@ -127,6 +128,9 @@ def auto_rho_of_training(
         loader: the Trainer's loader of the training data.
         config: where the noise acts; its seed chooses the noise and the examples.
         share: see `auto_rho`.
+
+    Raises:
+        Mistake: as `auto_rho`, or if the training data cannot be read by index.
     """
     before = [entry for entry in state.log_history if "flat_rho" in entry]
     if before and state.global_step:

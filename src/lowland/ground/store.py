@@ -45,7 +45,11 @@ class Store:
     def find(
         self, name: str, kind: type[RunRecord] | type[StressRecord] = RunRecord
     ) -> RunRecord | StressRecord | None:
-        """Return the record of a finished run, or stress test, of that name; None if it is missing or failed."""
+        """Return the record of a finished run, or stress test, of that name; None if it is missing or not finished.
+
+        Raises:
+            Mistake: if its folder has no record of this kind and version that can be read.
+        """
         folder = self.root / name
         if not folder.is_dir():
             return None
@@ -54,9 +58,12 @@ class Store:
 
     @contextmanager
     def claim(self, name: str) -> Iterator[None]:
-        """Hold a run against other processes, and clear away what a killed process left unfinished.
+        """Lock a run against other processes, and remove incomplete folders that a killed process left.
 
         The lock is the operating system's: it ends with the process, however that ends.
+
+        Raises:
+            Mistake: if the store's folder is a file.
         """
         locks = self.root / ".locks"
         try:

@@ -25,7 +25,7 @@ class LoRAEmbedding(LoRALayer):
         r: rank, at least 1.
         alpha: numerator of the scale s = alpha / r.
         rslora: use s = alpha / sqrt(r) instead.
-        generator: random generator for the initial values of B.
+        generator: random generator for the initial values of B; None for torch's global one.
         origin: how `add_lora` made the layer; None for a layer that is built by hand.
 
     Raises:

@@ -39,8 +39,10 @@ def add_lora(model: nn.Module, config: LoRAConfig | None = None, *, seed: int = 
         The same model.
 
     Raises:
-        Mistake: if a target or a pattern matches no layer, a rank exceeds the size of a layer, a weight is shared
-            with a layer that is not adapted, or the model has adapters already. The model is then left unchanged.
+        Mistake: if a target, a pattern or a module to save matches nothing, a rank exceeds the size of a layer, a layer
+            cannot be adapted or a module not be trained (its weight cannot be read, or it is more than its weight), a
+            weight is shared with a layer that is not adapted, or the model has adapters already. The model is then left
+            unchanged.
 
     Example:
         >>> model = AutoModelForSequenceClassification.from_pretrained("bert-base-uncased")
@@ -104,8 +106,8 @@ def remove_lora(model: nn.Module) -> nn.Module:
         The same model.
 
     Raises:
-        Mistake: if there are none, or they are merged: call `unmerge_lora` first to drop what they learned, or
-            `merge_lora(model, keep=False)` to keep it.
+        Mistake: if there are none, or they are merged. Call `unmerge_lora` first; after it `remove_lora` drops the
+            adapters with their update, and `merge_lora(model, keep=False)` keeps the update in the weights.
     """
     layers = dict(lora_layers(model))
     if not layers:

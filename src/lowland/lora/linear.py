@@ -27,7 +27,7 @@ class LoRALinear(LoRALayer):
         alpha: numerator of the scale s.
         dropout: probability of setting an entry of the branch's input to zero during training.
         rslora: use s = alpha / sqrt(r).
-        generator: random generator for the initial values of A.
+        generator: random generator for the initial values of A; None for torch's global one.
         origin: how `add_lora` made the layer; None for a layer that is built by hand.
 
     Raises:

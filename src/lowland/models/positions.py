@@ -1,4 +1,4 @@
-"""How many tokens of a text a model can read."""
+"""Number of tokens of a text that a model can read."""
 
 from __future__ import annotations
 

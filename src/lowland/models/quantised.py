@@ -70,7 +70,7 @@ def check_installed(package: str, what: str) -> None:
 
 
 def compute_in_float32(model: Any) -> Any:
-    """Make a model compute in float32, on the CPU, in place: its quantised layers, too, as far as they can.
+    """Make a model compute in float32, in place. A quantised model is also moved to the CPU.
 
     Layers in 4 bits dequantise to float32, and are not repacked for arithmetic in bf16. Layers in 8 bits still round
     their inputs, unless they have an adapter (`rounds_inputs`).
@@ -123,7 +123,10 @@ def in_nf4(model: Any, adapted: nn.Module, folder: Path) -> Any:
     Args:
         model: merged, in float32.
         adapted: the model before merging.
-        folder: for a temporary copy of the model.
+        folder: folder for a temporary copy of the model.
+
+    Raises:
+        Mistake: if no layer can be stored in NF4.
     """
     linear = {
         name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)

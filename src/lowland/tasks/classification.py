@@ -33,7 +33,7 @@ class OwnTableFields(TaskFields):
     label_column: Text = "label"
     """the column with the label"""
     split_column: Text | None = None
-    """a column that says train, validation or test; another name is that of a further test set"""
+    """a column that says train, validation or test; rows with another name form a further test set of that name"""
     separator: Separator | None = None
     """what separates the fields of a .csv file; by default it is recognised by the first line"""
     no_header: Truth = False

@@ -39,7 +39,9 @@ def make_splits(
         inputs: columns that the model reads.
 
     Raises:
-        Mistake: naming what is wrong with the table.
+        Mistake: if the table or one of its cells is empty, there are fewer than two labels or implausibly many, a label
+            has too few examples, the shares leave too few to train on, a split is missing, or a label of another split
+            is not in train.
     """
     table, dropped = _clean(table, source, inputs), 0
     remarks = (*case_remarks(table["label"]), *copy_remarks(table, inputs))

@@ -20,7 +20,7 @@ def save_peft(
     """Write a wrapped model's adapter, with the modules trained whole, so that `PeftModel.from_pretrained` reads it.
 
     Args:
-        model: a model that a function of this module wrapped.
+        model: a model that a function of `peft_methods` wrapped.
         folder: where to; it is made.
         base_model: the base model's name, for the config.
         pissa_start: PiSSA's first A and B; its file holds the difference to them.

@@ -30,7 +30,8 @@ def dora(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     Source: Liu et al., 2024, arXiv 2402.09353.
 
     Raises:
-        Mistake: if a target or pattern names no layer, or a rank does not fit its layer.
+        Mistake: if a target or pattern matches no layer, a layer cannot be adapted or is an embedding, or a rank
+            exceeds the size of its layer.
     """
     names = _target_names(loaded, settings.lora_config(loaded.trained_whole))
     return AdaptedModel(_wrap(loaded, seed, _peft_config(loaded, settings, names, use_dora=True)))
@@ -46,7 +47,7 @@ def pissa(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     smaller side.
 
     Raises:
-        Mistake: as `dora`.
+        Mistake: as `dora`; or if a rank is above half of a layer's smaller side.
     """
     config = settings.lora_config(loaded.trained_whole)
     names = _target_names(loaded, config)
@@ -66,7 +67,7 @@ def vera(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     It trains rank + out_features numbers for each layer, so its ranks are higher than LoRA's: 256 to 1024 in the paper.
 
     Raises:
-        Mistake: if a target names no layer.
+        Mistake: if a target matches no layer, or a layer cannot be adapted or is an embedding.
     """
     from peft import VeraConfig
 

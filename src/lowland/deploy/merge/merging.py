@@ -1,4 +1,4 @@
-"""A trained adapter merged into its base model, written as a whole model, and proven to answer as the two did."""
+"""Merge a trained adapter into its base model, compare the logits, and save the complete model."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class ProofTexts:
     Attributes:
         columns: by input column, n texts each.
         origin: where they came from, in words.
-        instead: why they are not the run's validation texts; None if they are, or if a file was named.
+        instead: why they are not the run's validation texts; None if they are, if a file was named, or if the adapter
+            has no record of a run.
     """
 
     columns: Columns
@@ -82,13 +83,13 @@ class ProofTexts:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A merged model against base and adapter.
+    """Comparison of a merged model with the unmerged one.
 
     Attributes:
-        logits: computed in float32.
-        own_dtype: computed in the merged model's own number format.
-        effect: of the base model alone against base and adapter.
-        layers: the error of each merged weight.
+        logits: difference of the logits, computed in float32.
+        own_dtype: the same, computed in the merged model's dtype.
+        effect: difference of the unmerged model's logits with and without s·BA.
+        layers: error of each merged weight.
     """
 
     logits: LogitDifference
@@ -104,7 +105,9 @@ def merge(settings: MergeSettings, *, progress: Progress | None = None) -> Merge
     again from there, compared, and renamed if the report's `passed` is true; otherwise nothing is left.
 
     Raises:
-        Mistake: if there is no adapter to merge, or the base model or the texts cannot be loaded.
+        Mistake: if there is no adapter to merge, the base model or the texts cannot be loaded, or the merged model
+            cannot be stored in the format.
+        OSError: if the merged model cannot be written.
     """
     progress, out = progress or Progress(), settings.out
     if settings.dtype == NF4:
@@ -173,7 +176,11 @@ def _default_tolerance(apart: nn.Module, settings: MergeSettings) -> float:
 
 
 def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
-    """Return the texts of the file in the settings; else the run's own validation texts; else embedded ones."""
+    """Return the texts of the file in the settings; else the run's own validation texts; else embedded ones.
+
+    Raises:
+        Mistake: if the texts of the file cannot be read.
+    """
     record = adapted.record
     fields = None if record is None else fields_of(record)
     names = _usual_names(adapted)

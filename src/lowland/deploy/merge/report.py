@@ -35,14 +35,15 @@ class MergeReport:
         dtype: number format of the merged model: fp32, fp16, bf16 or nf4.
         precision: of the sum W + s·BA.
         tolerance: on the largest difference of a logit.
-        texts: where the texts came from, how many, and why they are not the run's validation texts.
-        logits: the merged model as it lies on the disk, computed in fp32 (as `lowland predict` does), against base and
-            adapter in fp32: the effect of merging and of rounding the weights.
-        own_dtype: the same comparison, computed in the merged model's own dtype, which rounds every layer's output,
-            too; for nf4 as bitsandbytes computes on this machine.
-        effect: base and adapter against the base alone: the effect of the adapter. A merge that forgot the adapter
-            would differ by as much.
-        layers: for each merged layer, the distance of W' on the disk from W + s·BA.
+        texts: `origin`, `number`, and `instead`: why they are not the run's validation texts (None if they are, if a
+            file was named, or if the adapter has no record of a run).
+        logits: difference between the merged model as it was saved, computed in fp32 (as `lowland predict` does), and
+            the unmerged model in fp32: the effect of merging and of rounding the weights.
+        own_dtype: the same, with the merged model computed in its own dtype, which rounds every layer's output, too;
+            for nf4 as bitsandbytes computes on this machine.
+        effect: difference of the unmerged model's logits with and without s·BA. A merge without s·BA would differ by as
+            much.
+        layers: for each merged layer, the distance of the saved W' from W + s·BA.
     """
 
     adapter: str
@@ -67,10 +68,16 @@ class MergeReport:
     def failures(self) -> list[str]:
         """Return the reasons why the merge did not pass.
 
-        It fails if the largest difference is above the tolerance; if an answer in the model's own dtype is not finite;
-        if the difference is at least `MOST_LOST` of the adapter's effect; or, in fp32, if that share of a layer's
-        update is lost (16 bits round a small update away, which `warnings` reports). Where the base rounds its inputs,
-        the logits differ by that rounding, too; then the layers alone decide what is lost.
+        It fails if
+
+        - the largest difference of a logit is NaN or above the tolerance;
+        - a difference computed in the model's own dtype is not finite;
+        - the largest difference is at least `MOST_LOST` of the adapter's effect;
+        - in fp32, a layer loses at least that share of its update. In fp16 and bf16, which may round a small update
+          away, a layer's error makes it fail only if it is not finite; other lost layers are in `warnings`.
+
+        If the base rounds its inputs to 8 bits, the logits differ by that rounding, too. Then, except in nf4, the third
+        rule does not apply, and the fourth one applies as in fp32.
         """
         sentences = []
         if not self.logits.largest <= self.tolerance:

@@ -122,13 +122,14 @@ def percentiles(drawn: Resamples, resampled: Floats) -> tuple[float, float]:
 
 
 def sign_flip_p(differences: npt.ArrayLike) -> float:
-    """Test differences by item by flipping their signs: two-sided, about their mean, exact for any number of items.
+    """Test differences by item by flipping their signs: two-sided, about their mean.
 
     If an item's two conditions were exchangeable, its difference would be as likely to have the other sign. Differences
-    of shares of a few epochs are whole multiples of a common unit. So the distribution of the sum over all 2^n patterns
-    of signs is a convolution, and p its two tails. Unlike sampled patterns, it has no smallest p-value, which matters
-    for a correction over many comparisons. Without a common unit the patterns are counted or sampled by
-    :func:`lowland.evidence.permutation_p`.
+    of shares of a few epochs are whole multiples of a common unit. The distribution of the sum over all 2^n patterns of
+    signs is then a convolution, and p its two tails. This is exact for any number n of items that differ, with 2 / 2^n
+    as the smallest p-value. Without a common unit, :func:`lowland.evidence.permutation_p` counts the patterns, or
+    samples them if n is above 14. Sampled patterns give no p-value below 1 / 2^14, which can be too large for a
+    correction over many comparisons.
 
     Args:
         differences: (n,) one for each item; NaN (an item that lacks one of its conditions) is left out.

@@ -44,13 +44,13 @@ Confirm = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Upper bound on what a run takes, apart from requests that are repeated after an error.
+    """Estimate of what a run takes, without requests that are repeated after an error.
 
     Attributes:
-        requests: one per question and epoch.
-        input_tokens: estimated from the lengths of the texts.
-        output_tokens: if every reply has the maximum length.
-        dollars: None if no price is known.
+        requests: one for each question and epoch.
+        input_tokens: number of tokens sent, estimated from the lengths of the texts.
+        output_tokens: number of tokens received if every reply has the maximum length.
+        dollars: price of these tokens; None if no price is known.
     """
 
     requests: int
@@ -94,12 +94,12 @@ def tokens_of_text(text: str) -> int:
 def estimate(
     questions: Iterable[Question], epochs: int, max_tokens: int, price: Price | None
 ) -> CostEstimate:
-    """Return the upper bound for questions that are each sent once per epoch."""
+    """Estimate the cost of questions that are each sent once per epoch, with replies of the maximum length."""
     return _estimate([tokens_of(question) for question in questions] * epochs, max_tokens, price)
 
 
 def estimate_texts(texts: Iterable[str], max_tokens: int, price: Price | None = None) -> CostEstimate:
-    """Return the upper bound for texts that are each sent once."""
+    """Estimate the cost of texts that are each sent once, with replies of the maximum length."""
     return _estimate([tokens_of_text(text) for text in texts], max_tokens, price)
 
 
