@@ -220,7 +220,7 @@ def test_the_verbs_of_a_group_and_the_version(capsys: pytest.CaptureFixture[str]
         (["comapre"], "unknown verb 'comapre'; did you mean 'compare'?"),
         (["stress", "mesy"], "unknown verb of stress 'mesy'; did you mean 'messy'?"),
         (["compare", "--rnk", "3"], "unknown option '--rnk'; did you mean '--rank'?"),
-        (["compare", "runs"], "'runs' stands where no value is expected"),
+        (["compare", "runs"], "unexpected argument 'runs'"),
         (["compare", "--rank"], "expected one argument"),
         (["merge", "run"], "out is missing"),
         (["merge"], "run is missing"),

@@ -1,4 +1,4 @@
-"""Checks that a careful person makes by hand before trusting LoRA on a model of their own."""
+"""Checklist for LoRA on a model: frozen base, gradients, merging, saving, and loading with PEFT."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ FAIL: Verdict = "FAIL"
 STEPS = 10
 AIMED_SHARE = 0.003
 MERGED, SAVED, PEFT_READS = 1e-4, 1e-6, 1e-5
-"""The largest differences of a logit that pass: after merging, saved and loaded again, read by PEFT."""
+"""Largest differences of a logit that pass: after merging, after saving and loading, and with PEFT."""
 
 CheckResult = tuple[Verdict, str]
-"""The verdict of a check, and figures."""
+"""Verdict of a check, and the figures that it is based on."""
 
 
 def check_model(settings: CheckSettings) -> Iterator[tuple[str, Verdict, str]]:
@@ -67,7 +67,7 @@ def check_adapters(subject: Subject) -> CheckResult:
 
 
 def check_share(subject: Subject) -> CheckResult:
-    """Compare the number of the adapters' parameters with the number of the model's, without its head."""
+    """Compare the number of the adapters' parameters with that of the model without its head."""
     head = tuple(f"{name}." for name in find_head(subject.model))
     sizes = parameter_sizes(subject.model)
     total = sum(sizes[value] for name, value in subject.model.named_parameters() if not name.startswith(head))
@@ -77,10 +77,10 @@ def check_share(subject: Subject) -> CheckResult:
 
 
 def check_first_answer(subject: Subject) -> CheckResult:
-    """Check that a new adapter changes no answer: B is zero."""
+    """Check that a new adapter changes no logit: B is zero."""
     gap = _gap(subject.logits(), subject.before)
     if subject.adapter is not None:
-        return NOTE, f"the adapter moves logits by up to {gap:.2g}"
+        return NOTE, f"the adapter changes logits by up to {gap:.2g}"
     if gap == 0:
         return OK, "logits equal the base's bit for bit"
     return (OK if gap <= SAVED else FAIL), f"logits differ from the base's by up to {gap:.2g}"
@@ -97,7 +97,7 @@ def check_base_frozen(subject: Subject) -> CheckResult:
 
 
 def check_gradients(subject: Subject) -> CheckResult:
-    """Check that every adapter has a gradient at once: in B while B is zero, and after one step in A, too."""
+    """Check that every adapter has a gradient in the first step, and both A and B after it (B starts at zero)."""
     layers = dict(lora_layers(subject.model))
     with subject.trained_for_a_while():
         subject.backward()
@@ -113,7 +113,7 @@ def check_gradients(subject: Subject) -> CheckResult:
                 f"{name}.{part}" for name, layer in layers.items() if _has_no_gradient(getattr(layer, part))
             ]
     if dead:
-        return FAIL, f"{len(dead)} without any: {first_names(dead)}"
+        return FAIL, f"no gradient in {len(dead)} adapters or matrices: {first_names(dead)}"
     return OK, f"in all {len(layers)} adapters at once, in A and B after one step"
 
 
@@ -129,7 +129,7 @@ def check_learning(subject: Subject) -> CheckResult:
 
 
 def check_merging(subject: Subject) -> CheckResult:
-    """Check that the merged model answers as base and adapter do."""
+    """Check that merging changes no logit by more than `MERGED`."""
     apart = subject.logits()
     merge_lora(subject.model)
     try:
@@ -145,18 +145,18 @@ def check_unmerging(subject: Subject) -> CheckResult:
     changed = [name for name, value in now.items() if subject.frozen[name] != value]
     if changed:
         return FAIL, f"{len(changed)} parameters of the base have changed: {first_names(changed)}"
-    return OK, f"all {len(now)} parameters of the base are what they were, bit for bit"
+    return OK, f"all {len(now)} parameters of the base are unchanged, bit for bit"
 
 
 def check_round_trip(subject: Subject) -> CheckResult:
-    """Check that the adapter answers the same when it is saved, and loaded into a base model with another head."""
+    """Check that the saved adapter gives the same logits when it is loaded into a base model with another head."""
     folder = save_adapter(subject.model, subject.scratch / "adapter", base_model=subject.base.source.name)
     loaded = load_adapter(load_base(subject.base, seed=1).model, folder).eval()
     return _within(_gap(subject.logits(loaded), subject.logits()), SAVED)
 
 
 def check_peft_reads_it(subject: Subject) -> CheckResult:
-    """Check that PEFT answers the same with the adapter's file: the user's, or the one that was saved here."""
+    """Check that PEFT computes the same logits from the user's adapter, or from that saved by `check_round_trip`."""
     from peft import PeftModel
 
     with warnings.catch_warnings():

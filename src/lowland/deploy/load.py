@@ -1,4 +1,4 @@
-"""A base model and its adapter, loaded so that nothing they answer with is random."""
+"""Load a base model with its adapter; refuse adapters that would leave modules randomly initialised."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def load_base(base: Base, *, seed: int = 0) -> LoadedModel:
 
 
 def load_adapted(adapted: Adapted) -> Any:
-    """Load a base model with its adapter beside it, in float32 and in evaluation mode.
+    """Load a base model with its unmerged adapter, in float32 and in evaluation mode.
 
     Raises:
         Mistake: as `load_base`; or if the adapter is not LoRA or rsLoRA, is damaged or does not fit the base model, or
@@ -72,7 +72,7 @@ def put_adapter(loaded: LoadedModel, adapted: Adapted) -> Any:
 
 
 def load_with_peft(adapted: Adapted) -> Any:
-    """Load a base model with an adapter of any kind, by PEFT.
+    """Load a base model with an adapter of any kind, with PEFT.
 
     Raises:
         Mistake: as `load_base`; or if PEFT cannot load the adapter, or modules have weights neither in the adapter nor
@@ -97,9 +97,9 @@ def load_with_peft(adapted: Adapted) -> Any:
 def _check_nothing_random(adapted: Adapted, random_modules: Iterable[str]) -> None:
     if names := sorted(random_modules):
         raise Mistake(
-            f"the adapter in {adapted.folder} needs {', '.join(names)}, which neither it nor the base model"
-            f" {adapted.base.source.name} holds: answers would be random; save it again with these in modules_to_save,"
-            " or have its adapter_config.json name the base model that holds them"
+            f"neither the adapter in {adapted.folder} nor the base model {adapted.base.source.name} contains weights"
+            f" for {', '.join(names)}, so predictions would be random; save the adapter with {', '.join(names)} in"
+            " modules_to_save, or set base_model_name_or_path in its adapter_config.json to a model that contains them"
         )
 
 

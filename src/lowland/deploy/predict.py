@@ -1,4 +1,4 @@
-"""Prediction with a trained model: a run, an adapter, or a whole (merged) model."""
+"""Prediction with a trained model: a run, an adapter, or a complete (merged) model."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ Columns = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Predictor:
-    """Trained model that answers texts.
+    """Trained model that predicts labels of texts.
 
     Attributes:
-        task: reads inputs and decodes outputs.
-        model: in evaluation mode.
-        tokenizer: of the model.
+        task: task that reads inputs and decodes outputs.
+        model: the model, in evaluation mode.
+        tokenizer: the model's tokenizer.
         label_names: names of the outputs, in order.
         max_length: number of tokens after which a text is cut off.
-        record: of the run that it came from, if any.
+        record: record of the run that it came from, if any.
         dtype: number format of the forward pass: that of the run, so that it predicts as it was tested; fp32 without
             a record.
     """
@@ -61,11 +61,11 @@ class Predictor:
     dtype: NumberFormat = "fp32"
 
     def predict(self, inputs: Sequence[str] | Sequence[Sequence[str]], batch_size: int = 32) -> pd.DataFrame:
-        """Answer texts.
+        """Predict the labels of texts.
 
         Args:
             inputs: n texts; for a task that reads several columns, n tuples.
-            batch_size: texts in a forward pass.
+            batch_size: number of texts in a forward pass.
 
         Returns:
             The input columns, then `predicted` and `p_<label>` for each label, a row for each text.
@@ -93,7 +93,7 @@ class Predictor:
             Mistake: if there is no input.
         """
         if not len(columns[self.task.input_columns[0]]):
-            raise Mistake("there is nothing to answer; give at least one text")
+            raise Mistake("there is no text to predict a label for; give at least one")
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
             outputs = [
                 self.model(**batch).logits.double().numpy()
@@ -144,11 +144,11 @@ def batches(task: Task, columns: Columns, tokenizer: Any, max_length: int, size:
 
 
 def load(folder: str | Path, *, merge: bool = False) -> Predictor:
-    """Load the trained model of a run, of an adapter, or of a folder that holds a whole (merged) model.
+    """Load the trained model of a run, of an adapter, or of a folder with a complete (merged) model.
 
     Args:
-        folder: of a run, of a Hugging Face model, or of an adapter in PEFT's format.
-        merge: fold the adapter into the weights first.
+        folder: folder of a run, of a Hugging Face model, or of an adapter in PEFT's format.
+        merge: whether to merge the adapter into the base model first.
 
     Raises:
         Mistake: if the folder contains none, the run failed or kept no weights, the base model cannot be loaded or is
@@ -163,7 +163,7 @@ def load(folder: str | Path, *, merge: bool = False) -> Predictor:
         predictor = _of_run(folder, merge)
     elif (folder / "config.json").is_file():
         if merge:
-            raise Mistake(f"{folder} holds a whole model, with nothing to merge; leave --merge out")
+            raise Mistake(f"{folder} contains a complete model, with nothing to merge; leave --merge out")
         predictor = _of_model(folder)
     elif (folder / "adapter_config.json").is_file():
         predictor = _of_adapter(folder, merge)
@@ -215,7 +215,7 @@ def merged_inputs(folder: Path) -> dict[str, str]:
 
 
 def _task_of_model(folder: Path) -> Task:
-    """Return the task that a merge wrote beside its model; without one, classification of texts."""
+    """Return the task that `merge_report.json` in a model's folder names; without one, classification of texts."""
     name = _merge_report(folder).get("task")
     return task_named(name if name in TASKS else "classification")
 
@@ -245,7 +245,7 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
     model = compute_in_float32(loaded.model)
     if loaded.fresh_modules:
         raise Mistake(
-            f"the weights in {folder} lack {', '.join(loaded.fresh_modules)}: answers would be random; fine-tune it"
-            " first"
+            f"the weights in {folder} lack {', '.join(loaded.fresh_modules)}, so predictions would be random; fine-tune"
+            " the model first"
         )
     return Predictor(task, model, tokenizer, labels, token_limit(tokenizer, config, length), record)

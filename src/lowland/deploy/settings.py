@@ -24,12 +24,12 @@ ColumnNames = Annotated[Several[Text], NotEmpty]
 
 
 class PredictSettings(Asked):
-    """Texts to answer, and the model that answers them."""
+    """Texts to predict labels for, and the trained model."""
 
     run: Path
-    """folder of a run, of an adapter, or of a whole model"""
+    """folder of a run, of an adapter, or of a complete model"""
     text: Annotated[Several[Text], NotEmpty] | None = None
-    """texts to answer, two for each pair of sentences; one that begins with a dash as --text=-5%"""
+    """texts to predict labels for, two for each pair of sentences; write --text=-5% if a text begins with a dash"""
     data: Path | None = None
     """a file of texts: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not; its columns are kept"""
     text_column: ColumnNames | None = None
@@ -43,7 +43,7 @@ class PredictSettings(Asked):
     out: OutputFile | None = None
     """write a CSV file instead of printing one"""
     merge: Truth = False
-    """fold the adapter into the weights first"""
+    """merge the adapter into the base model first"""
 
     @model_validator(mode="after")
     def _check_one_source(self) -> Self:
@@ -56,14 +56,14 @@ class PredictSettings(Asked):
 
 
 class MergeSettings(Asked):
-    """An adapter to fold into its base model, and how the result is verified."""
+    """Adapter to merge into its base model, and how the result is verified."""
 
     run: Path
     """folder of a run, or of an adapter in PEFT's format"""
     out: Path
     """folder for the merged model; new, or empty"""
     model: Text | None = None
-    """the base model; default: the model that was trained on"""
+    """the base model; default: the one that the run or the adapter names"""
     dtype: Dtype = "fp32"
     """number format of the merged model: fp32, bf16, fp16 or nf4"""
     precision: Precision = "float32"
@@ -88,7 +88,7 @@ class MergeSettings(Asked):
 
 
 class CheckSettings(Asked):
-    """A model to check LoRA on, with new adapters or with a trained one."""
+    """Model to check LoRA on, with new adapters or with a trained one."""
 
     model: Text | None = None
     """a model of the Hugging Face hub, or a folder"""

@@ -56,10 +56,10 @@ DTYPES: Mapping[str, torch.dtype] = {
 PRECISIONS: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 
 EIGHT_BIT_BASE = 1e-1
-"""The least tolerance where layers of the base round their inputs to 8 bits: the merged model does not round."""
+"""Smallest default tolerance if layers of the base round their inputs to 8 bits, which the merged model does not do."""
 
 MOST_TEXTS, EMBEDDED_TEXTS = 1000, 64
-"""Number of texts that are compared at most, and of those that come with lowland; evenly spread."""
+"""Largest number of texts to compare on, and of those from the embedded data set; they are evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ProofTexts:
     """Texts that a merge is verified on.
 
     Attributes:
-        columns: by input column, n texts each.
+        columns: n texts for each input column, by its name.
         origin: where they came from, in words.
         instead: why they are not the run's validation texts; None if they are, if a file was named, or if the adapter
             has no record of a run.
@@ -99,10 +99,11 @@ class Comparison:
 
 
 def merge(settings: MergeSettings, *, progress: Progress | None = None) -> MergeReport:
-    """Merge an adapter into its base model, and write the whole model if it answers as before.
+    """Merge an adapter into its base model, and save the complete model if its logits agree.
 
-    The folder `out` then holds the model, its tokenizer and `merge_report.json`. It is written beside its place, read
-    again from there, compared, and renamed if the report's `passed` is true; otherwise nothing is left.
+    The folder `out` then contains the model, its tokenizer and `merge_report.json`. The model is written to a temporary
+    folder next to `out`, loaded from there and compared. If the report's `passed` is true, the folder is renamed to
+    `out`; otherwise it is removed.
 
     Raises:
         Mistake: if there is no adapter to merge, the base model or the texts cannot be loaded, or the merged model
@@ -236,7 +237,7 @@ def write_merged(adapted: Adapted, apart: nn.Module, folder: Path, settings: Mer
 
 
 def compare(adapted: Adapted, apart: nn.Module, folder: Path, texts: ProofTexts) -> Comparison:
-    """Compare the merged model, as anyone would load it from its folder, with base and adapter."""
+    """Compare the merged model, loaded from its folder as a user would load it, with base and adapter."""
     base = adapted.base
 
     def load() -> Any:
