@@ -103,8 +103,10 @@ def test_every_comparison_has_its_interval_and_both_p_values():
     assert helped[0]["condition"] == "clean"  # the cost of a mitigation
     worst = by_header(text, "level", "right under all, %")
     assert [t["right under all, %"] for t in worst] == [percent(worst.all_right) for worst in evidence.worst]
-    doses = by_header(text, "condition", "slope, points a tenth")
-    assert [t["slope, points a tenth"] for t in doses] == [points(dose.slope) for dose in evidence.doses]
+    doses = by_header(text, "condition", "slope, points per 10 % of damage")
+    assert [t["slope, points per 10 % of damage"] for t in doses] == [
+        points(dose.slope) for dose in evidence.doses
+    ]
     assert [t["20%"] for t in doses] == [percent(dose.accuracies[2]) for dose in evidence.doses]
 
 

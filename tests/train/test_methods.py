@@ -154,9 +154,9 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
     [
         (
             "flat+full",
-            r"'flat\+full' is impossible: flat puts noise on an adapter's merged weight, and full has no adapter",
+            r"'flat\+full' cannot be used: flat adds noise to an adapter's merged weight, and full has no adapter",
         ),
-        ("neftune+flat+full", r"'flat\+full' is impossible"),
+        ("neftune+flat+full", r"'flat\+full' cannot be used"),
         ("flat+flat-lora", r"'flat\+flat-lora' has flat twice: flat-lora has it already"),
         ("flat+flat+dora", "has flat twice"),
         ("flat+neftune+flat-lora", "has flat twice"),

@@ -24,7 +24,7 @@ class AdapterScore:
     """Accuracy of one method in one cell.
 
     Attributes:
-        method: its label.
+        method: label of the method.
         cell: the corruption.
         rate: damage, as a share of the characters.
         seeds: number of seeds.
@@ -45,7 +45,7 @@ class AdapterDifference:
     """Difference of a method from the reference.
 
     Attributes:
-        method: its label.
+        method: label of the method.
         reference: label of the reference.
         quantity: "accuracy"; or "holding up", the difference between what the two methods lose from clean to damaged,
             above 0 if the method loses less.
@@ -73,7 +73,7 @@ class AdapterEvidence:
         seeds: seeds of all methods.
         examples: number of test texts.
         groups: number of groups into which they fall.
-        scores: by method and cell, the clean cell first.
+        scores: scores by method and cell, the clean cell first.
         accuracy: each method minus the reference, by cell.
         holding_up: the difference in what is lost from clean to damaged, by cell.
         overall: `holding_up` over all corruptions of a level at once.
@@ -152,7 +152,7 @@ def adapter_evidence(
     """Compute all numbers of several methods' runs on the same test texts.
 
     Args:
-        rows: of one task and test set, with `seed` and `group`.
+        rows: rows of one task and test set, with `seed` and `group`.
         reference: a method; None takes LoRA if it took part, else the first by name.
         resamples: number of resamples of the groups.
         level: level of the intervals, 0 to 1.

@@ -47,7 +47,7 @@ class Window:
     """E (out, in) of one layer in one optimizer step.
 
     Attributes:
-        signs: of the rows (out, 1), +1 or -1.
+        signs: signs of the rows (out, 1), +1 or -1.
         blocks: blocks of rows of E without its signs, as views of the bank.
     """
 
@@ -66,9 +66,9 @@ def window(
 
     Args:
         shape: (out, in) of the weight.
-        seed: of the offsets and signs; the global random generators are not used.
-        device: of the weight.
-        dtype: of the bank: 16 bits for weights of 16 bits, else 32 bits.
+        seed: seed of the offsets and signs; the global random generators are not used.
+        device: device of the weight.
+        dtype: data type of the bank: 16 bits for weights of 16 bits, else 32 bits.
         transposed: whether the weight is stored as (in, out); E is then stored so, too.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Checks that a model can be armed; a layer that cannot get noise is an error, never silently left out."""
+"""Checks that a model can be armed. A layer that cannot get noise is an error, and never silently left out."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def layers_to_perturb(model: nn.Module, layers: str | Sequence[str] | None = Non
     """Return the adapted linear layers that get noise, by name.
 
     Args:
-        model: with adapters of lowland's or PEFT's.
-        layers: as in `FlatConfig`.
+        model: model with adapters of lowland or PEFT.
+        layers: names of layers, as in `FlatConfig`.
 
     Raises:
         Mistake: if an entry of `layers` names no layer.

@@ -84,7 +84,8 @@ class FlatConfig(Asked):
     """Under data parallelism, draw different noise in each process."""
     noise: NoiseKind = "weight"
     """Kind of noise: "weight", the paper's; or "token", drawn for each token's output with the same variance (local
-    reparameterisation: Kingma et al., 2015). "token" is for study: it is slower and keeps its outputs in memory."""
+    reparameterisation: Kingma et al., 2015). "token" is meant for experiments: it is slower, and keeps its outputs in
+    memory."""
     seed: Whole = 0
     """Seed of the noise."""
 
@@ -126,7 +127,7 @@ def warn_of_much_noise(rho: float, effect: str = "") -> None:
 
     Args:
         rho: strength of the noise.
-        effect: of the noise on the loss, to be named in brackets: " (…)".
+        effect: effect of the noise on the loss, to be named in brackets: " (…)".
     """
     if rho > 1:
         warnings.warn(

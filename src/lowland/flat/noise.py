@@ -30,7 +30,7 @@ class LayerNoise:
     Args:
         strength: (out, 1), ± sigma / sqrt(n); the sign is that of the row of E.
         blocks: E by rows, without its signs: views of the bank.
-        norms: returns ‖W'_i‖ (out, 1) for W (out, in); for None it reads W from the layer.
+        norms: function that returns ‖W'_i‖ (out, 1) for W (out, in); for None it reads W from the layer.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class TokenNoise:
 
     Attributes:
         scale: c (out, 1), sigma / sqrt(n) · ‖W'_i‖.
-        seed: of zeta; inputs of the same shape get the same zeta.
+        seed: seed of zeta; inputs of the same shape get the same zeta.
     """
 
     scale: Tensor

@@ -9,7 +9,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 LINES = 10
-"""Number of lines at most that report one task where there is no terminal."""
+"""Largest number of lines that report one task if there is no terminal."""
 SECONDS = 2.0
 """Seconds between two of these lines, at least."""
 
@@ -26,7 +26,7 @@ class Progress:
     """Reports progress to a person.
 
     Args:
-        stream: where to; None reports nothing.
+        stream: stream to write to; None reports nothing.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:

@@ -9,8 +9,8 @@ def token_limit(tokenizer: Any, config: Any, max_length: int) -> int:
     """Return how many tokens of a text are read: `max_length`, but no more than tokenizer and model can take.
 
     Args:
-        tokenizer: of the model; its `model_max_length` counts if it is positive.
-        config: of the model.
+        tokenizer: tokenizer of the model; its `model_max_length` counts if it is positive.
+        config: config of the model.
         max_length: the number of tokens that was asked for.
     """
     limits = [max_length, tokenizer.model_max_length, *position_limits(config)]

@@ -14,8 +14,8 @@ class TrainingBar(TrainerCallback):
     """Callback that shows a bar of optimizer steps, with the last loss and validation score.
 
     Args:
-        progress: shows the bar.
-        label: before the bar.
+        progress: progress that shows the bar.
+        label: text before the bar.
         score: name of the task's primary score.
     """
 

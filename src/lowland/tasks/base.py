@@ -31,7 +31,7 @@ Share = Annotated[Number, Field(gt=0, lt=1)]
 
 
 class TaskFields(Asked):
-    """The task of a recipe, and where its data comes from. A task with more to ask has a subclass."""
+    """Fields of a recipe's task: name, data files and split sizes. A task with more options has a subclass."""
 
     name: Text
     """the task; `lowland tasks` lists them"""
@@ -122,7 +122,7 @@ class Task(ABC):
     """One kind of task, or one data set of that kind: a row of `TASKS`. A new kind is a subclass in a file of its own.
 
     Attributes:
-        name: in recipes, records and on the command line.
+        name: name in recipes, records and on the command line.
         summary: one line for `lowland tasks`.
         fields: the `TaskFields` class with its data's options.
         input_columns: the columns that the model reads; a stress test damages these.
@@ -161,7 +161,7 @@ class Task(ABC):
 
     @abstractmethod
     def outline(self, folder: Path) -> LoadedModel:
-        """Return the model without weights, on the meta device: enough to see whether a method fits it.
+        """Build the model on the meta device, without weights, to check whether a method fits it.
 
         Raises:
             Mistake: if the folder holds no model for this task.
@@ -175,7 +175,7 @@ class Task(ABC):
 
     @abstractmethod
     def targets(self, split: Split, data: TaskData) -> Sequence[Any]:
-        """Return what the model should answer, in the form of the `labels` that its forward pass takes."""
+        """Return the targets of a split, in the form of the model's `labels` argument."""
 
     @abstractmethod
     def collator(self, tokenizer: Tokenizer) -> Callable[[list[dict[str, Any]]], Batch]:

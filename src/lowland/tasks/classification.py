@@ -52,11 +52,11 @@ class Classification(Task):
     """Classification of texts, with accuracy and F1.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         summary: one line for `lowland tasks`.
-        read: reads a data file into a table with the columns `text` and `label`, perhaps `split`, `group` and
-            `category`; None for data that takes no file.
-        fetch: returns the table and its source when no file is given; None where a file is needed.
+        read: function that reads a data file into a table with the columns `text` and `label`, perhaps `split`,
+            `group` and `category`; None for data that takes no file.
+        fetch: function that returns the table and its source if no file is given; None if a file is needed.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Classification(Task):
         return load_classifier(folder, label_names, tokenizer)
 
     def outline(self, folder: Path) -> LoadedModel:
-        """Return a sequence classifier without weights."""
+        """Build a sequence classifier on the meta device, without weights."""
         return outline_classifier(folder)
 
     def encode_inputs(
@@ -183,7 +183,7 @@ def read_own(path: Path, fields: OwnTableFields, texts: Mapping[str, str]) -> pd
     Args:
         path: the file.
         fields: the names of the other columns, and the form of the file.
-        texts: from input columns to their names in the file.
+        texts: name in the file of each input column.
     """
     wanted = {**texts, "label": fields.label_column, "split": fields.split_column}
     return read_table(path, wanted, separator=fields.separator, header=not fields.no_header)

@@ -35,7 +35,7 @@ def make_splits(
     Args:
         table: the columns `inputs`, label, and optionally split, group and category.
         source: where the table came from.
-        fields: of the task, with shares and split seed.
+        fields: fields of the task, with shares and split seed.
         inputs: columns that the model reads.
 
     Raises:
@@ -84,7 +84,10 @@ def _split(rows: pd.DataFrame, inputs: Sequence[str]) -> Split:
 
 
 def _clean(table: pd.DataFrame, source: str, inputs: Sequence[str]) -> pd.DataFrame:
-    """Return the table with text in every cell; refuse blanks, and labels that are hardly labels."""
+    """Return the table with text in every cell.
+
+    Refuse empty cells, fewer than two labels, and more labels than a fifth of the rows.
+    """
     if table.empty:
         raise Mistake(f"{source} holds no rows")
     for column in (*inputs, "label", "split"):

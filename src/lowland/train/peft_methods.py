@@ -1,7 +1,8 @@
-"""PEFT's own adapters, on the layers that our LoRA would adapt: DoRA, PiSSA, VeRA; and (IA)³ where PEFT puts it.
+"""PEFT's own adapters: DoRA, PiSSA and VeRA on the layers that lowland's LoRA would adapt, (IA)³ where PEFT puts it.
 
-Each function wraps a model for training: the adapters, the head, and what else the checkpoint lacked are trained.
-PEFT draws from the global generator; it gets the run's stream "adapter", and the generator stays as it was.
+Each function wraps a model so that the adapters, the head and the modules that the checkpoint lacked are trained, and
+all other parameters are frozen. PEFT draws from the global generator, which is seeded by the run's stream "adapter" and
+restored afterwards.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def dora(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
 
 
 def pissa(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
-    """Wrap a model for PiSSA: s·BA starts as the rank-r part of W, and **W as the rest**.
+    """Wrap a model for PiSSA: s·BA starts as the principal rank-r part of W, and W is replaced by the residual.
 
     Source: Meng et al., 2024, arXiv 2404.02948.
 
@@ -115,14 +116,14 @@ def ia3(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Suppress a warning that users can do nothing about: PEFT 0.21 asks transformers 5.23 by an old name."""
+    """Suppress a FutureWarning: PEFT 0.21 uses a name that transformers 5.23 deprecates."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         yield
 
 
 def _wrap(loaded: LoadedModel, seed: int, config: Any) -> nn.Module:
-    """Wrap a model by PEFT; return a model without weights as it is, once its config has been checked."""
+    """Wrap a model with PEFT; return a model on the meta device unchanged, since only its config is checked."""
     import torch
     from peft import get_peft_model
 
@@ -153,9 +154,9 @@ def _peft_config(loaded: LoadedModel, settings: Settings, names: Sequence[str], 
 
 
 def _target_names(loaded: LoadedModel, config: LoRAConfig) -> list[str]:
-    """Return the layers that our LoRA would adapt, and check them.
+    """Return the names of the layers that lowland's LoRA would adapt, and check them.
 
-    PEFT ignores patterns that name nothing, and ranks that do not fit.
+    PEFT itself ignores patterns that match nothing, and ranks that do not fit.
     """
     from torch import nn
 

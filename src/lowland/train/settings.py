@@ -1,4 +1,4 @@
-"""Settings of a method: those of the training and those of the adapter, with their ranges and defaults."""
+"""Settings of a method, for the training and for the adapter, with their ranges and defaults."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Settings(Asked):
         """Return the config of LoRA adapters with these settings.
 
         Args:
-            modules_to_save: layers that are trained whole and saved with the adapters.
+            modules_to_save: modules that are trained in full and saved with the adapters.
         """
         return LoRAConfig(
             r=self.rank,

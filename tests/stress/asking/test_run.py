@@ -258,7 +258,7 @@ def test_a_run_of_empty_replies_is_asked_again(tmp_path):
 
 
 def test_a_model_that_does_not_exist_is_reported_before_consent_is_asked_for(tmp_path):
-    with pytest.raises(Mistake, match="nosuch/model cannot be asked"):
+    with pytest.raises(Mistake, match="nosuch/model cannot be used"):
         run_stress(
             MessyQuestionnaire(),
             AskingSettings(model="nosuch/model", out=tmp_path / "runs"),

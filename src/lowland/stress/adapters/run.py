@@ -1,4 +1,4 @@
-"""Stress tests of fine-tuned runs: whose score holds up better on corrupted test examples?"""
+"""Stress tests of fine-tuned runs on clean and corrupted test examples."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ ANSWERS = ("predicted", "seconds")
 
 @dataclass(frozen=True)
 class StressTest:
-    """A stress test of some runs, with everything that is asked.
+    """Stress test of some runs, with the inputs that every run gets.
 
     Attributes:
-        runs: of one study.
-        data: that the runs were tested on.
-        requests: what every run is asked.
+        runs: runs of one study.
+        data: data that the runs were tested on.
+        requests: inputs that every run gets.
         asked: the request, as plain values for the record.
     """
 
@@ -73,11 +73,11 @@ class StressTest:
 
 
 def stress_adapters(settings: AdapterStressSettings, *, progress: Progress | None = None) -> Path:
-    """Ask finished runs of one study their test examples, clean and corrupted, and store every answer.
+    """Evaluate finished runs of one study on their test examples, clean and corrupted, and store every prediction.
 
-    Examples come from the data of the runs, read again and compared with the record's SHA-256. Models predict in the
-    number format of their runs, as `lowland predict` does. A run's answers are stored as soon as it is done: an
-    interrupted test continues from there, and nothing that is stored is asked again.
+    Examples come from the data of the runs, read again and compared with the record's SHA-256. Models compute in the
+    number format of their runs, as in `lowland predict`. A run's predictions are stored as soon as it is done, so an
+    interrupted test continues from there.
 
     Returns:
         The folder with `record.json`, `rows.parquet` and `rows.csv` (`COLUMNS`, a row for each run, example and
@@ -102,7 +102,7 @@ def stress_adapters(settings: AdapterStressSettings, *, progress: Progress | Non
 
 
 def answer(predictor: Predictor, inputs: pd.DataFrame, report: Callable[[int], None]) -> np.ndarray:
-    """Return the answers (n,) to inputs. Batches hold inputs of similar length, which need little padding.
+    """Return the predictions (n,) for inputs. Batches consist of inputs of similar length, which need little padding.
 
     Batches come in a random order, so that the time of the first ones is a fair sample.
 

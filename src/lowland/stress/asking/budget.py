@@ -60,7 +60,7 @@ class CostEstimate:
 
 
 class Stopped(Exception):
-    """Raised in place of sending a question when no more questions may be sent."""
+    """Raised instead of sending a question after the budget has been stopped."""
 
     SIGN = "not asked: "
 

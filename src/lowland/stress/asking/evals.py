@@ -184,7 +184,7 @@ def _asking(budget: Budget, step: Callable[[], None], tokens: Mapping[str, int])
 
 
 def _scoring(questions: Mapping[str, Question], languages: Mapping[str, Language]) -> Scorer:
-    """Return the scorer: 1 for a right answer, with what else was seen in the reply as metadata."""
+    """Return the scorer: 1 for a right answer, else 0; near misses, UNSURE and the language go into the metadata."""
     profiles = profiles_of(languages.values())
 
     @scorer(metrics=[accuracy(), stderr()], name="answer")

@@ -28,7 +28,7 @@ RETRYING = ("anthropic", "openai", "openai-api")
 
 
 def open_model(settings: AskingSettings) -> Model:
-    """Return the model, ready to be asked.
+    """Open the model that the settings name.
 
     Raises:
         Mistake: if Inspect does not know the model, or its key or package is missing.
@@ -53,7 +53,7 @@ def open_model(settings: AskingSettings) -> Model:
     except Mistake:
         raise
     except (PrerequisiteError, ValueError, TypeError, ImportError, LookupError) as error:
-        raise Mistake(f"the model {settings.model} cannot be asked: {_words(error)}") from None
+        raise Mistake(f"the model {settings.model} cannot be used: {_words(error)}") from None
 
 
 def run_task(
@@ -97,7 +97,7 @@ def run_task(
                 **config,
             )
     except PrerequisiteError as error:
-        raise Mistake(f"the model {settings.model} cannot be asked: {_words(error)}") from None
+        raise Mistake(f"the model {settings.model} cannot be used: {_words(error)}") from None
     for log in folder.glob("*.eval"):
         remove_keys(log)
     if not logs:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """A questionnaire that is to be put to a model.
+    """Questionnaire to send to a model.
 
     Attributes:
         questionnaire: the questionnaire.
@@ -48,8 +48,8 @@ class Answers:
         spent: sums of the budget, those of earlier commands included.
         stopped: why no more questions were sent; None if none was held back.
         priced: whether prices are known, so that `spent` counts dollars.
-        description: what the model says of itself, if it does.
-        started: time in UTC.
+        description: result of the model's `describe()`; None if it has no such method.
+        started: time in UTC at which this command began.
         seconds: duration of this command's requests.
     """
 

@@ -113,8 +113,8 @@ def _store_outcome(
 
     Args:
         outcome: the outcome.
-        store: where it belongs.
-        name: of its folder.
+        store: store that the run belongs to.
+        name: name of its folder.
         work: folder with what Inspect needs to continue.
         progress: reports the outcome.
         beside: whether a finished run has the name already; an unfinished one then gets the suffix `PARTIAL`.

@@ -70,7 +70,7 @@ def language_of(reply: str, profiles: Collection[Profile]) -> str:
 
     Args:
         reply: any text.
-        profiles: of the languages to tell apart; see `profiles_of`.
+        profiles: profiles of the languages to tell apart; see `profiles_of`.
 
     Example:
         >>> from lowland.stress.questions.items import languages

@@ -30,12 +30,12 @@ class Case:
     Attributes:
         item: the clean question with its gold.
         prompt: the question as it was sent.
-        reply: of the model.
+        reply: reply of the model.
         condition: the corruption, or the language condition.
         others: the other items of the test.
-        language: of the condition; None in the messy test.
+        language: language of the condition; None in the messy test.
         label: the reply's label by `language_of`; "" in the messy test.
-        scripts: in which the condition's language is written, as `script_of` names them.
+        scripts: scripts in which the condition's language is written, as `script_of` names them.
     """
 
     item: Item
@@ -53,8 +53,8 @@ class Rule:
     """A kind of error.
 
     Attributes:
-        name: of the kind.
-        about: its meaning, in one line.
+        name: name of the kind.
+        about: meaning of the kind, in one line.
         holds: test of whether a wrong reply is of this kind.
     """
 

@@ -34,8 +34,8 @@ def read_table(
 
     Args:
         path: the file, in UTF-8 if it is text.
-        wanted: from a column's name in the result to its name in the file; None leaves it out.
-        separator: between the cells of a .csv file; None recognises it.
+        wanted: name in the file of each column of the result; None leaves it out.
+        separator: character between the cells of a .csv file; None recognises it.
         header: whether the first line names the columns.
 
     Raises:
@@ -60,9 +60,9 @@ def read_columns(
 
     Args:
         path: the file.
-        wanted: from a column's name in the result to its name in the file.
-        separator: as `read_table`.
-        header: as `read_table`.
+        wanted: name in the file of each column of the result.
+        separator: as for `read_table`.
+        header: as for `read_table`.
 
     Raises:
         Mistake: as `read_table`, and if the file holds no rows.

@@ -27,7 +27,7 @@ def facts(path: Path | None = None) -> list[Fact]:
     """Return the facts that the retriever knows, in the file's order.
 
     Args:
-        path: of the user's own file; None for the package's `facts.jsonl`.
+        path: path of the user's own file; None for the package's `facts.jsonl`.
 
     Raises:
         Mistake: if the file is missing or a fact cannot be used; a sentence for each problem.

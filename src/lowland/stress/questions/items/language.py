@@ -72,7 +72,7 @@ def languages(folder: Path | None = None) -> dict[str, Language]:
     """Return the language conditions by name, English first and the others in alphabetical order of their files.
 
     Args:
-        folder: of the user's own; its `languages/*.json` are read instead of the package's.
+        folder: the user's own folder; its `languages/*.json` are read instead of the package's.
 
     Raises:
         Mistake: if there is no language, or a file cannot be used; a sentence for each problem.

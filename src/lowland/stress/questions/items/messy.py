@@ -39,7 +39,7 @@ def messy_items(path: Path | None = None) -> list[Item]:
     """Return the clean questions of the messy test, in the file's order.
 
     Args:
-        path: of the user's own file; None for the package's `messy.jsonl`.
+        path: path of the user's own file; None for the package's `messy.jsonl`.
 
     Raises:
         Mistake: if the file is missing or an item cannot be used; a sentence for each problem.

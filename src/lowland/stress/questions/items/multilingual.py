@@ -28,8 +28,8 @@ def multilingual_items(folder: Path | None = None) -> list[Item]:
     """Return the questions of the multilingual test: every item in every condition, an item's conditions together.
 
     Args:
-        folder: of the user's own, laid out like the package's: `multilingual.jsonl` and `languages/*.json`. If it has
-            no `multilingual.jsonl`, the package's is used, so that a new language takes one file.
+        folder: the user's own folder, laid out like the package's: `multilingual.jsonl` and `languages/*.json`. If it
+            has no `multilingual.jsonl`, the package's is used, so that a new language takes one file.
 
     Raises:
         Mistake: if a file is missing or cannot be used, or a language lacks an item; a sentence for each problem.

@@ -53,8 +53,8 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
     """Read a file of JSON lines into models, one for each line that is not blank.
 
     Args:
-        path: of the file.
-        model: of a line; its field `id`, if it has one, must differ from line to line.
+        path: path of the file.
+        model: model of a line; its field `id`, if it has one, must differ from line to line.
 
     Raises:
         Mistake: if the file is missing, empty or not UTF-8, or a line does not fit; a sentence for each problem.
