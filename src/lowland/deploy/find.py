@@ -34,7 +34,7 @@ CLASSIFIER_HEADS = {"score", "classifier", "classification_head"}
 OUTPUT_LAYERS = ("score.weight", "classifier.weight", "out_proj.weight")
 """Names of the last layers of these heads; each has a row for each label."""
 
-LENGTH = 512
+DEFAULT_MAX_LENGTH = 512
 """Number of tokens after which a text is cut off if there is no record of a run."""
 
 
@@ -65,14 +65,14 @@ class Adapted:
         base: model that the adapter belongs to.
         folder: folder with `adapter_config.json` and `adapter_model.safetensors`.
         max_length: number of tokens after which a text is cut off.
-        ours: whether lowland's own layers can load it (LoRA, rsLoRA); else PEFT's are needed.
+        is_lowland_lora: whether lowland's own layers can load it (LoRA, rsLoRA); else PEFT's are needed.
         record: record of the run that it came from; None for a folder with only an adapter.
     """
 
     base: Base
     folder: Path
     max_length: int
-    ours: bool
+    is_lowland_lora: bool
     record: RunRecord | None = None
 
 
@@ -122,7 +122,7 @@ def check_mergeable(adapted: Adapted) -> None:
     Raises:
         Mistake: if it is not LoRA or rsLoRA.
     """
-    if adapted.ours:
+    if adapted.is_lowland_lora:
         return
     served = "; `lowland predict` without --merge can use it" if adapted.base.kind == SEQ_CLS else ""
     try:
@@ -159,7 +159,7 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
     labels = tuple(record.data["labels"])
     base = Base(source, task.peft_task_type, labels, load_tokenizer(source.folder), task)
     length = _limit(base, int(record.asked["max_length"]))
-    return Adapted(base, folder / "adapter", length, _is_ours(read_json(folder / "adapter")), record)
+    return Adapted(base, folder / "adapter", length, _is_lowland_lora(read_json(folder / "adapter")), record)
 
 
 def _check_same_model(folder: Path, record: RunRecord, source: ModelSource) -> None:
@@ -188,10 +188,10 @@ def _of_adapter(folder: Path, model: str | None) -> Adapted:
     kind = _kind_of_adapter(folder, config, source.folder)
     label_names = _label_names(source.folder, folder) if kind == SEQ_CLS else ()
     base = Base(source, kind, label_names, tokenizer, task_of_kind(kind))
-    return Adapted(base, folder, _limit(base, LENGTH), _is_ours(config))
+    return Adapted(base, folder, _limit(base, DEFAULT_MAX_LENGTH), _is_lowland_lora(config))
 
 
-def _is_ours(config: Mapping[str, Any]) -> bool:
+def _is_lowland_lora(config: Mapping[str, Any]) -> bool:
     return config.get("peft_type") == "LORA" and not other_kinds(config)
 
 

@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel
 
 from lowland.deploy.find import (
-    LENGTH,
+    DEFAULT_MAX_LENGTH,
     SEQ_CLS,
     check_mergeable,
     find_adapted,
@@ -200,7 +200,7 @@ def _of_adapter(folder: Path, merge: bool) -> Predictor:
         raise Mistake(f"the adapter in {folder} is for {base.kind}; labels come from one for {SEQ_CLS}")
     if merge:
         check_mergeable(adapted)
-    if adapted.ours:
+    if adapted.is_lowland_lora:
         model = load_adapted(adapted)
         model = merge_lora(model, keep=False, dtype=torch.float32) if merge else model
     else:
@@ -238,7 +238,7 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
         if not any("SequenceClassification" in name for name in config.architectures or ()):
             raise Mistake(f"the model in {folder} is not a classifier of sequences; fine-tune it first")
         labels = tuple(config.id2label[number] for number in sorted(config.id2label))
-        task, length = _task_of_model(folder), LENGTH
+        task, length = _task_of_model(folder), DEFAULT_MAX_LENGTH
     check_readable(config, folder)
     tokenizer = load_tokenizer(folder)
     loaded = task.load_model(folder, labels, tokenizer)

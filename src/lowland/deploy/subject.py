@@ -28,7 +28,7 @@ LEARNING_RATE = 1e-3
 
 
 @dataclass
-class Subject:
+class ModelUnderTest:
     """Model that the checks run on, one after the other.
 
     Attributes:
@@ -85,7 +85,7 @@ class Subject:
         }
 
     @contextmanager
-    def trained_for_a_while(self) -> Iterator[None]:
+    def restore_user_adapter(self) -> Iterator[None]:
         """Restore a user's adapter after the block.
 
         A new adapter keeps what it has learned, so that the merge checks have an update to merge.
@@ -98,7 +98,7 @@ class Subject:
         self.model.zero_grad()
 
 
-def load_subject(settings: CheckSettings, scratch: Path) -> Subject:
+def load_model_under_test(settings: CheckSettings, scratch: Path) -> ModelUnderTest:
     """Load the model that the settings name, with a new adapter or with the user's trained one.
 
     Raises:
@@ -109,7 +109,7 @@ def load_subject(settings: CheckSettings, scratch: Path) -> Subject:
     loaded = load_base(base)
     plain = loaded.model
     batch = _batch(base, plain)
-    subject = Subject(
+    subject = ModelUnderTest(
         base=base,
         adapter=adapted.folder if adapted else None,
         model=plain,

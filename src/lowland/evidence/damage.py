@@ -12,7 +12,7 @@ from lowland.evidence.core.metrics import Floats
 from lowland.evidence.readers.stress_rows import Cell, ItemMeans, rates_of
 
 TENTH = 0.1  # the unit of a slope: a rate of 10 %, in edits per character (per edge of a word for emoji)
-LADDER = 3  # least number of rates above 0 for a slope
+MIN_RATES = 3  # least number of rates above 0 for a slope
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def worst_cases(
 
 
 def doses(rows: pd.DataFrame, drawn: Resamples, right: ItemMeans, undamaged: str) -> tuple[Dose, ...]:
-    """Estimate accuracy by rate for each condition that was asked at `LADDER` rates above 0 or more.
+    """Estimate accuracy by rate for each condition that was asked at `MIN_RATES` rates above 0 or more.
 
     The slope is that of least squares through the accuracies, with the clean one at rate 0 if it was asked. It is
     linear in them, so that its interval comes from the same resamples.
@@ -158,7 +158,7 @@ def doses(rows: pd.DataFrame, drawn: Resamples, right: ItemMeans, undamaged: str
             for cell in sorted(rates, key=lambda cell: (rates[cell], cell.level))
             if (cell.condition, cell.protected, cell.mitigation) == (condition, protected, mitigation)
         ]
-        if condition == undamaged or len({rates[cell] for cell in steps} - {0.0}) < LADDER:
+        if condition == undamaged or len({rates[cell] for cell in steps} - {0.0}) < MIN_RATES:
             continue
         clean = Cell(undamaged, "", False, mitigation)
         ladder = [*([clean] if clean in right else []), *steps]

@@ -12,7 +12,7 @@ from torch import nn
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream_seed
-from lowland.lora.bases import Adaptable, Linear, is_quantised, keep_readable, shape_of
+from lowland.lora.bases import Adaptable, Linear, disable_repacking, is_quantised, shape_of
 from lowland.lora.config import LoRAConfig
 from lowland.lora.embedding import LoRAEmbedding
 from lowland.lora.layer import LoRALayer, Origin
@@ -77,7 +77,7 @@ def attach(model: nn.Module, config: LoRAConfig, names: Sequence[str], seed: int
     saved = saved_names(model, config.modules_to_save)
     model.requires_grad_(False)
     for module in model.modules():
-        keep_readable(module)
+        disable_repacking(module)
     config = config.replace(modules_to_save=saved)
     for name in names:
         base = cast(Adaptable, model.get_submodule(name))

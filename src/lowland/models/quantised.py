@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lowland.ground.mistakes import Mistake
 from lowland.lora import LoRALinear, find_head
-from lowland.lora.bases import is_quantised, keep_readable, quantised_by
+from lowland.lora.bases import disable_repacking, is_quantised, quantised_by
 from lowland.lora.inject import config_of
 
 NF4 = "nf4"
@@ -79,7 +79,7 @@ def compute_in_float32(model: Any) -> Any:
     if not getattr(model, "is_quantized", False):
         return model.float()
     for layer in quantised:
-        keep_readable(layer)
+        disable_repacking(layer)
         if quantised_by(layer.weight) == "4bit":
             layer.compute_dtype, layer.compute_type_is_set = torch.float32, True
             layer.weight.quant_state.dtype = torch.float32

@@ -17,7 +17,7 @@ from lowland.tasks.table import task_named
 from lowland.train.choice import MethodChoice
 from lowland.train.settings import Settings
 
-PLACES = ("data", "test_data")
+PATH_FIELDS = ("data", "test_data")
 """Fields of a task that are paths; a run's key contains a hash of the data instead."""
 
 
@@ -85,7 +85,7 @@ class Job:
         The method's label is left out.
         """
         asked = self.asked()
-        asked["task"] = {name: value for name, value in asked["task"].items() if name not in PLACES}
+        asked["task"] = {name: value for name, value in asked["task"].items() if name not in PATH_FIELDS}
         for name in ("model", "revision"):
             del asked[name]
         del asked["method"]["label"]

@@ -193,7 +193,7 @@ _ROWS = (
 
 METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
 
-SAME = {"flat+lora": "flat-lora"}
+ALIASES = {"flat+lora": "flat-lora"}
 """Compositions that are rows already: each method has one name, and one run key."""
 
 
@@ -241,4 +241,4 @@ def _perturbed(noise: Perturbation, method: Method) -> Method:
     composed = replace(
         method, name=name, perturb=(noise.name, *method.perturb), options=(*method.options, noise.option)
     )
-    return METHODS[SAME[name]] if name in SAME else composed
+    return METHODS[ALIASES[name]] if name in ALIASES else composed

@@ -119,7 +119,7 @@ def test_the_key_depends_on_questions_and_settings_and_not_on_folders(api, tmp_p
 
 
 def test_the_key_depends_on_how_own_languages_are_recognised(tmp_path):
-    folder = shutil.copytree(items_module.HERE / "languages", tmp_path / "own" / "languages")
+    folder = shutil.copytree(items_module.ITEMS_FOLDER / "languages", tmp_path / "own" / "languages")
     questionnaire, settings = MultilingualQuestionnaire(items=tmp_path / "own", limit=1), AskingSettings()
     questions = questionnaire.questions()
     key = run_key(questionnaire, questions, settings)

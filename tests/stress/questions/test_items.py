@@ -12,7 +12,7 @@ import pytest
 
 from lowland.ground.mistakes import Mistake
 from lowland.stress.questions.items import (
-    HERE,
+    ITEMS_FOLDER,
     KINDS,
     Item,
     content_hash,
@@ -130,7 +130,7 @@ def test_a_language_joins_items_and_questions(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_items_uses_the_packages_items(tmp_path: Path) -> None:
-    english = json.loads((HERE / "languages" / "english.json").read_text("utf-8"))
+    english = json.loads((ITEMS_FOLDER / "languages" / "english.json").read_text("utf-8"))
     (tmp_path / "languages").mkdir()
     (tmp_path / "languages" / "tamil.json").write_text(json.dumps(english | {"condition": "tamil"}), "utf-8")
     items = multilingual_items(tmp_path)

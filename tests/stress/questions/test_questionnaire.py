@@ -86,7 +86,7 @@ def test_every_field_has_a_help_text(kind: type[Questionnaire]) -> None:
 
 
 def test_a_users_languages_must_include_the_reference_language(tmp_path: Path) -> None:
-    own = shutil.copytree(items_module.HERE / "languages", tmp_path / "languages")
+    own = shutil.copytree(items_module.ITEMS_FOLDER / "languages", tmp_path / "languages")
     questionnaire = MultilingualQuestionnaire(items=tmp_path, languages=("hindi",))
     assert questionnaire.languages == ("english", "hindi")
     for name in ("english", "hinglish", "code-switched"):

@@ -58,7 +58,7 @@ PRECISIONS: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": to
 EIGHT_BIT_BASE = 1e-1
 """Smallest default tolerance if layers of the base round their inputs to 8 bits, which the merged model does not do."""
 
-MOST_TEXTS, EMBEDDED_TEXTS = 1000, 64
+MAX_TEXTS, EMBEDDED_TEXTS = 1000, 64
 """Largest number of texts to compare on, and of those from the embedded data set; they are evenly spread."""
 
 
@@ -189,14 +189,14 @@ def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
         chosen = chosen_names(names, settings.text_column)
         columns = read_columns(settings.data, chosen)
         read = ", ".join(chosen.values())
-        return ProofTexts(_spread(columns, MOST_TEXTS), f"column {read} of {settings.data}")
+        return ProofTexts(_spread(columns, MAX_TEXTS), f"column {read} of {settings.data}")
     instead = None
     if record is not None and fields is not None:
         try:
             data = load_data(fields)
             if data.sha256 == record.data["sha256"]:
                 own = {name: data.splits[VALIDATION][name] for name in names}
-                return ProofTexts(_spread(own, MOST_TEXTS), f"validation texts of the run's task {data.task}")
+                return ProofTexts(_spread(own, MAX_TEXTS), f"validation texts of the run's task {data.task}")
             instead = "the data of the run's task has changed since"
         except Mistake as mistake:
             instead = f"the data of the run's task cannot be loaded ({mistake.problems[0]})"

@@ -18,7 +18,7 @@ from lowland.ground.mistakes import plural
 from lowland.models.load import first_names
 from lowland.models.quantised import NF4
 
-MOST_LOST = 0.5
+MAX_LOST = 0.5
 """Largest share of the adapter's effect, or of a layer's update, that a merge may lose (exclusive). A merge without
 s·BA loses 1."""
 
@@ -74,7 +74,7 @@ class MergeReport:
 
         - the largest difference of a logit is NaN or above the tolerance;
         - a difference computed in the model's own dtype is not finite;
-        - the largest difference is at least `MOST_LOST` of the adapter's effect;
+        - the largest difference is at least `MAX_LOST` of the adapter's effect;
         - in fp32, a layer loses at least that share of its update. In fp16 and bf16, which may round a small update
           away, a layer's error makes it fail only if it is not finite; other lost layers are in `warnings`.
 
@@ -93,7 +93,7 @@ class MergeReport:
             self.base["rounds_inputs"] and self.dtype != NF4
         )  # the logits hold the base's own rounding
         effect = self.effect.largest
-        if effect and not by_layers and not self.logits.largest < MOST_LOST * effect:
+        if effect and not by_layers and not self.logits.largest < MAX_LOST * effect:
             sentences.append(
                 f"the merged model differs from base and adapter by {self.logits.largest:.2g}, which is not less than"
                 f" half of the adapter's effect ({effect:.2g}); {self._kept_by}"
@@ -107,7 +107,7 @@ class MergeReport:
         return sentences
 
     def _lost_layers(self) -> list[str]:
-        return [name for name, error in self.layers.items() if not error.of_update < MOST_LOST]
+        return [name for name, error in self.layers.items() if not error.of_update < MAX_LOST]
 
     @property
     def _kept_by(self) -> str:

@@ -20,7 +20,7 @@ from lowland.ground.mistakes import Mistake
 
 RESAMPLES = 1000
 _FINEST = 420  # the least common multiple of 1 to 7: differences of means over up to 7 epochs
-_LONGEST = 200_000
+_MAX_REACH = 200_000
 
 
 @dataclass(frozen=True)
@@ -176,5 +176,5 @@ def _whole_multiples(values: Floats) -> npt.NDArray[np.int64] | None:
         scaled = values * parts
         near = np.round(scaled)
         if np.abs(scaled - near).max() < 1e-6:
-            return near.astype(np.int64) if np.abs(near).sum() <= _LONGEST else None
+            return near.astype(np.int64) if np.abs(near).sum() <= _MAX_REACH else None
     return None

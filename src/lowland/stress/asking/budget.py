@@ -35,7 +35,7 @@ LOCAL = frozenset(
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 CONSENT_ABOVE = 500
 """Largest number of requests to a paid provider that needs no consent."""
-FRAME = 20
+REQUEST_OVERHEAD_TOKENS = 20
 """Approximate number of tokens that a provider adds to a request."""
 
 Confirm = Callable[[str], bool]
@@ -88,7 +88,7 @@ def tokens_of(question: Question) -> int:
 
 def tokens_of_text(text: str) -> int:
     """Estimate the number of tokens of a request with this text; see `tokens_of`."""
-    return math.ceil(len(text.encode("utf-8", "surrogatepass")) / 3) + FRAME
+    return math.ceil(len(text.encode("utf-8", "surrogatepass")) / 3) + REQUEST_OVERHEAD_TOKENS
 
 
 def estimate(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.stress.asking.keys import remove_keys, without_keys
-from lowland.stress.asking.settings import MOST_FAILED, AskingSettings
+from lowland.stress.asking.settings import MAX_FAILED, AskingSettings
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -109,7 +109,7 @@ EVAL_SET: dict[str, Any] = {
     "retry_attempts": 0,
     "retry_cleanup": False,
     "retry_on_error": 1,
-    "fail_on_error": MOST_FAILED,
+    "fail_on_error": MAX_FAILED,
     "continue_on_fail": True,
     "display": "none",
     "score_display": False,

@@ -23,7 +23,7 @@ from lowland.stress.questions.questionnaire import Question, Questionnaire, cont
 
 RETRIEVER = "lowland/retriever"
 
-MOST_FAILED = 0.05
+MAX_FAILED = 0.05
 """Largest share of failed rows in a finished run."""
 
 SECRETS = re.compile(r"key|secret|password|credential|authori[sz]ation|headers|(^|_)token$", re.IGNORECASE)

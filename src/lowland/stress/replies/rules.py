@@ -19,7 +19,7 @@ from lowland.stress.replies.wording import listed, plain, words_of
 
 SAME_LANGUAGE = (frozenset({"hindi", "hinglish"}),)
 """Sets of labels that name one language in different scripts."""
-LEAST_SIMILARITY = 60
+MIN_SIMILARITY = 60
 """Smallest token sort ratio (0 to 100) of questions in similar words."""
 
 
@@ -161,7 +161,7 @@ def _answers(case: Case, other: Item) -> bool:
 def _are_similar(question: str, other: str) -> bool:
     """Whether two questions have the same first two words, or similar words."""
     words, other_words = (text.casefold().split() for text in (question, other))
-    return words[:2] == other_words[:2] or fuzz.token_sort_ratio(question, other) >= LEAST_SIMILARITY
+    return words[:2] == other_words[:2] or fuzz.token_sort_ratio(question, other) >= MIN_SIMILARITY
 
 
 def _drifts(case: Case) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from lowland.ground.asked import Asked, Text
 from lowland.ground.mistakes import Mistake, one_of
-from lowland.stress.questions.items.reading import HERE, SomeTexts, Texts, read_object, require
+from lowland.stress.questions.items.reading import ITEMS_FOLDER, SomeTexts, Texts, read_object, require
 
 BOTH_SCRIPTS = "code-switched"
 """Label of a reply in two scripts; no profile has it."""
@@ -77,7 +77,7 @@ def languages(folder: Path | None = None) -> dict[str, Language]:
     Raises:
         Mistake: if there is no language, or a file cannot be used; a sentence for each problem.
     """
-    place = (folder or HERE) / "languages"
+    place = (folder or ITEMS_FOLDER) / "languages"
     paths = sorted(place.glob("*.json"), key=lambda path: (path.stem != "english", path.stem))
     if not paths:
         raise Mistake(f"{place} holds no language; it must hold a .json file for each condition")

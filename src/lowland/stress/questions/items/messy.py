@@ -10,7 +10,7 @@ from pydantic import model_validator
 from lowland.ground.asked import Asked, Text
 from lowland.ground.mistakes import Mistake
 from lowland.stress.questions.items.item import AnswerKind, Item
-from lowland.stress.questions.items.reading import HERE, Gold, Texts, read_rows
+from lowland.stress.questions.items.reading import ITEMS_FOLDER, Gold, Texts, read_rows
 
 
 class MessyRow(Asked):
@@ -44,4 +44,4 @@ def messy_items(path: Path | None = None) -> list[Item]:
     Raises:
         Mistake: if the file is missing or an item cannot be used; a sentence for each problem.
     """
-    return [Item(**dict(row)) for row in read_rows(path or HERE / "messy.jsonl", MessyRow)]
+    return [Item(**dict(row)) for row in read_rows(path or ITEMS_FOLDER / "messy.jsonl", MessyRow)]

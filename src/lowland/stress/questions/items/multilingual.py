@@ -9,7 +9,7 @@ from lowland.ground.asked import Asked, Text
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.stress.questions.items.item import AnswerKind, Item
 from lowland.stress.questions.items.language import Language, languages
-from lowland.stress.questions.items.reading import HERE, Gold, Texts, read_rows
+from lowland.stress.questions.items.reading import ITEMS_FOLDER, Gold, Texts, read_rows
 
 _SHOWN_IDS = 3
 
@@ -36,7 +36,7 @@ def multilingual_items(folder: Path | None = None) -> list[Item]:
     """
     conditions = languages(folder)
     own = None if folder is None else folder / "multilingual.jsonl"
-    path = own if own is not None and own.is_file() else HERE / "multilingual.jsonl"
+    path = own if own is not None and own.is_file() else ITEMS_FOLDER / "multilingual.jsonl"
     rows = read_rows(path, MultilingualRow)
     _check_languages_cover(conditions, [row.id for row in rows])
     return [

@@ -15,7 +15,7 @@ from lowland.ground.mistakes import Mistake
 Model = TypeVar("Model", bound=Asked)
 
 
-HERE = Path(__file__).parent
+ITEMS_FOLDER = Path(__file__).parent
 """The folder of the package's own files."""
 
 
