@@ -199,7 +199,7 @@ def test_a_mitigation_without_effect_is_not_praised():
     assert "No mitigation gained anything." in stress_summary(idle, record_of(idle))
     assert "Most gained by a mitigation" in stress_summary(messy(), record_of(messy()))
     examples = by_header(stress_markdown(idle, record_of(idle)), "category", "reply")
-    questions = [(line["asked"], line["condition"]) for line in examples if line["category"] == "unsure"]
+    questions = [(line["question"], line["condition"]) for line in examples if line["category"] == "unsure"]
     assert len(questions) == len(set(questions)) == 2
 
 

@@ -221,7 +221,7 @@ def _task_of_model(folder: Path) -> Task:
 
 
 def _merge_report(folder: Path) -> Mapping[str, Any]:
-    """Return the report that a merge wrote beside its model; empty without one."""
+    """Return the content of `merge_report.json` in a merged model's folder; empty without one."""
     try:
         report = json.loads((folder / "merge_report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -37,9 +37,9 @@ class PredictSettings(Asked):
     label_column: Text | None = None
     """its column of labels; the scores of the predictions against them are printed"""
     separator: Separator | None = None
-    """what separates the fields of a .csv file; default: as in training, or recognised by the first line"""
+    """separator of the fields of a .csv file; default: as in training, or recognised from the first line"""
     no_header: Truth = False
-    """the file's first line holds data; its columns are named 1, 2, 3 and so on"""
+    """the file's first line contains data; its columns are named 1, 2, 3 and so on"""
     out: OutputFile | None = None
     """write a CSV file instead of printing one"""
     merge: Truth = False

@@ -94,8 +94,8 @@ class Noise:
             progress: see `sigma`.
 
         Raises:
-            Mistake: as `sigma`, or if a layer is too wide for the noise bank, or adapters or hooks were added or activated
-                after arming that arming would refuse.
+            Mistake: as `sigma`; or if a layer is too wide for the noise bank, or adapters or hooks were added or
+                activated after arming that arming would refuse.
         """
         self._watch.look()
         sigma, config = self.sigma(step, progress), self.config
@@ -119,7 +119,7 @@ class Noise:
             module.drop_noise()
 
     def disarm(self) -> None:
-        """Turn the layers back into what they were before arming."""
+        """Restore the layers and norms as they were before arming."""
         for module in (*self.layers.values(), *self.norms.values()):
             module.disarm()
         if self._model is not None:

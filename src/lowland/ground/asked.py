@@ -69,7 +69,7 @@ def _truth(value: Any) -> Any:
 
 
 def _several(value: Any) -> Any:
-    """Let a lone value stand for a list of one."""
+    """Turn a single value into a list of one."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
@@ -172,7 +172,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def plain(value: Any) -> Any:
-    """Return mappings as dicts, tuples as lists and models as dicts, all the way down: what JSON and YAML can hold."""
+    """Return a value as JSON and YAML can store it: mappings and models as dicts, tuples as lists, recursively."""
     if isinstance(value, BaseModel):
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Mapping):

@@ -78,7 +78,7 @@ class Progress:
             self.say(f"{self._done:,} of {self._total:,} {self._unit}, {seconds:.0f} s")
 
     def note(self, **values: str) -> None:
-        """Show values beside the bar."""
+        """Show values next to the bar."""
         if self._bar is not None:
             self._bar.set_postfix({name.replace("_", " "): value for name, value in values.items()})
 

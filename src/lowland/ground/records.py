@@ -1,4 +1,4 @@
-"""Records of runs and stress tests: what a run leaves in its folder, and functions that write and read it.
+"""Records of runs and stress tests: the content of a run's folder, and functions that write and read it.
 
 A run's folder holds
 
@@ -35,8 +35,8 @@ PREDICTION_COLUMNS = ("split", "example", "group", "category", "score")
 
 - `split`: name of the test set; `example`: row number in the data, the same in every run;
 - `group`: examples of one group are alike (copies, sentences of one template), so they are not independent evidence;
-- `category`: of the example, "" where the data has none;
-- `score`: of the prediction, 0 or 1 or any number; higher is better.
+- `category`: category of the example, "" if the data has none;
+- `score`: score of the prediction, 0 or 1 or any number; higher is better.
 
 A task appends its own columns: text classification has `label`, `predicted` and `p_<label>`, the probabilities.
 """

@@ -44,7 +44,7 @@ def stream(seed: int, *name: str | int) -> np.random.Generator:
 
 @contextmanager
 def untouched_generators() -> Iterator[None]:
-    """Restore the global generators when the block ends: Python's, NumPy's, and torch's where torch is loaded.
+    """Restore the global generators when the block ends: Python's, NumPy's, and torch's if torch is loaded.
 
     Of torch's, the CPU's generator and that of the current CUDA device are restored.
     """

@@ -145,7 +145,7 @@ class ParameterCount:
 
 
 def config_of(model: nn.Module) -> LoRAConfig:
-    """Return the config that `add_lora` adapted the model by; its `modules_to_save` are full module names.
+    """Return the config with which `add_lora` adapted the model; its `modules_to_save` are full module names.
 
     Raises:
         Mistake: if the model has no layer that `add_lora` adapted, or if it is only a part of the adapted model or

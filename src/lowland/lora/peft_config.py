@@ -63,7 +63,7 @@ def describe(
 
     Args:
         model: a model with adapters.
-        config: the config that it was adapted by.
+        config: the config with which it was adapted.
         names: names of the adapted layers.
         base_model: name of the base model; default: the name in the model's own config.
     """
@@ -93,7 +93,7 @@ def describe(
 def exact_targets(model: nn.Module, names: Sequence[str]) -> tuple[str, ...] | str:
     """Return targets that select these layers only: their names, or one regular expression.
 
-    PEFT also selects a layer if its name ends with a target. So names are not enough where the name of one layer is
+    PEFT also selects a layer if its name ends with a target. So names are not enough if the name of one layer is
     the end of another's.
     """
     endings = tuple(f".{name}" for name in names)

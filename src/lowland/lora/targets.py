@@ -28,7 +28,7 @@ SHOWN = 10
 def find_head(model: nn.Module) -> tuple[str, ...]:
     """Return the names of the modules that make up the output head, which "all-linear" leaves out.
 
-    In a Hugging Face model, these are its output embeddings and those children beside its backbone that hold
+    In a Hugging Face model, these are its output embeddings and the children other than its backbone that have
     parameters. In other models, and in those without a separate backbone (T5), they are the children with a usual name
     (`HEAD_NAMES`); children are searched recursively, down to a Hugging Face model, where its own rule holds. In any
     model, a linear layer that shares its weight with an embedding is an output head.

@@ -11,8 +11,8 @@ from typing import Any
 def rows_of_labels(names: Mapping[int, str], label_names: Sequence[str]) -> list[int] | None:
     """Return the row of a head for each label, or None if the head's names are not those of the labels.
 
-    Names are compared as they are, then without regard to case and spaces. `LABEL_3`, which stands where nobody
-    named the labels, is the name of the label `3`.
+    Names are compared as they are, then without regard to case and spaces. `LABEL_3`, the default name in a config, is
+    taken for the label `3`.
 
     Args:
         names: names of the head's rows, as a config's `id2label` holds them.

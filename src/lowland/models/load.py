@@ -35,7 +35,7 @@ class LoadedModel:
 
     @property
     def trained_whole(self) -> list[str]:
-        """Names of the modules that are trained in full beside adapters: the head, and what the backbone lacked."""
+        """Names of the modules that are trained in full with adapters: the head, and those that the backbone lacked."""
         from lowland.lora import find_head
 
         return [*find_head(self.model), *self.fresh_backbone]
@@ -137,7 +137,7 @@ def first_names(names: Sequence[str]) -> str:
 def _match_head(
     loaded: LoadedModel, layer: str, names: Mapping[int, str], label_names: Sequence[str]
 ) -> LoadedModel:
-    """Match the rows of the checkpoint's output layer with the labels by name; draw it anew where the names differ."""
+    """Match the rows of the checkpoint's output layer with the labels by name; draw it anew if the names differ."""
     rows = rows_of_labels(names, label_names)
     if rows is not None:
         order_rows(loaded.model.get_submodule(layer), rows)

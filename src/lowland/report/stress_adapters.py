@@ -32,7 +32,7 @@ def adapter_blocks(rows: pd.DataFrame, *, full: bool) -> list[Block]:
 
 
 def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
-    """Build accuracy by corruption and method, which method holds up better, and if full every comparison."""
+    """Build accuracy by corruption and method, which method loses less, and if full every comparison."""
     blocks: list[Block] = [_accuracy_table(evidence)]
     if evidence.overall:
         blocks.append(Bullets(tuple(drop_difference_sentence(difference) for difference in evidence.overall)))
@@ -51,7 +51,7 @@ def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
 
 
 def drop_difference_sentence(difference: AdapterDifference) -> str:
-    """Say whether the method holds up better over a level's corruptions.
+    """Return a sentence on whether the method loses less over a level's corruptions.
 
     The sentence claims no more than the interval and p, corrected over all methods and levels, allow.
     """

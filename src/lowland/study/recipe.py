@@ -160,7 +160,8 @@ class Recipe(Settings):
     """number of tokens after which a text is cut off"""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     """number format: fp32; bf16 (autocast, the frozen base of lowland's LoRA stored in bf16); auto takes bf16 on GPUs
-    that support it and on processors with AMX. Weights are saved in fp32, and `lowland predict` computes in fp32"""
+    that support it and on processors with AMX. Weights are saved in fp32; `lowland predict` computes in the run's
+    format"""
     compile: Truth = False
     """train with torch.compile"""
     keep_weights: Truth = True
@@ -186,7 +187,7 @@ class Recipe(Settings):
         return values
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the recipe as a recipe file holds it: plain values, from which the same recipe can be made."""
+        """Return the content of a recipe file: plain values, from which the same recipe can be made."""
         values = {name: plain(getattr(self, name)) for name in type(self).model_fields}
         head = {
             "task": values.pop("task"),

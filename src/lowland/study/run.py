@@ -143,7 +143,7 @@ def _callbacks(job: Job, progress: Progress, label: str) -> list[TrainingBar]:
 
 
 def _readable(store: Store, name: str) -> RunRecord | None:
-    """Return a finished run that is about to be replaced; None where it cannot be read."""
+    """Return a finished run that is about to be replaced; None if it cannot be read."""
     try:
         return store.find(name)
     except Mistake:

@@ -38,7 +38,7 @@ class TaskFields(Asked):
     data: Text | None = None
     """a file of data: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not, or a data set's original file"""
     test_data: Text | None = None
-    """a file that holds the test set, in the same form as `data`"""
+    """a file with the test set, in the same form as `data`"""
     validation_share: Share = 0.1
     """share of the different examples held out for validation, stratified by label"""
     test_share: Share = 0.2
@@ -65,7 +65,7 @@ class Split:
         examples: (n,) row numbers in the source: the same example has the same number in every run.
         groups: n names; examples of one group are alike (copies, or made from one template), and so they are not
             independent evidence.
-        categories: n names; empty strings where the data has none.
+        categories: n names; empty strings if the data has none.
     """
 
     columns: Mapping[str, tuple[str, ...]]
@@ -183,11 +183,11 @@ class Task(ABC):
 
     @abstractmethod
     def decode(self, outputs: npt.NDArray[np.float64], label_names: Sequence[str]) -> pd.DataFrame:
-        """Turn the model's outputs into answers, a row for each example.
+        """Turn the model's outputs into predictions, a row for each example.
 
         Args:
-            outputs: what the model answers; for classification logits (n, labels).
-            label_names: the names of the classes, in the order of the outputs.
+            outputs: outputs of the model; for classification logits (n, labels).
+            label_names: names of the classes, in the order of the outputs.
 
         Returns:
             The column `predicted`, and columns of the task's own.
@@ -195,14 +195,14 @@ class Task(ABC):
 
     @abstractmethod
     def score_examples(self, split: Split, answers: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Return a score (n,) for each answer; higher is better. Evidence compares methods by these."""
+        """Return a score (n,) for each prediction; higher is better. Methods are compared by these."""
 
     @abstractmethod
     def summarise(self, split: Split, answers: pd.DataFrame) -> dict[str, float]:
-        """Return the scores of a whole split by the names in `scores`, in that order."""
+        """Return the scores of a split by the names in `scores`, in that order."""
 
     def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:
-        """Return sentences on answers that a person should look at, such as the same answer to every example."""
+        """Return sentences on suspicious predictions, such as the same prediction for every example."""
         return ()
 
     def predictions(

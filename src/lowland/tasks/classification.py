@@ -21,7 +21,7 @@ from lowland.tasks.readers.tables import CellMistake, read_table
 from lowland.tasks.splits import make_splits
 
 FEW = 10
-"""Number of examples under which equal answers to all of them say little."""
+"""Number of examples below which equal predictions for all of them mean little."""
 
 TablesOfFiles = Callable[[Path, TaskFields], pd.DataFrame]
 FetchedTable = Callable[[], tuple[pd.DataFrame, str]]
@@ -35,9 +35,9 @@ class OwnTableFields(TaskFields):
     split_column: Text | None = None
     """a column that says train, validation or test; rows with another name form a further test set of that name"""
     separator: Separator | None = None
-    """what separates the fields of a .csv file; by default it is recognised by the first line"""
+    """separator of the fields of a .csv file; by default it is recognised from the first line"""
     no_header: Truth = False
-    """the file's first line holds data; its columns are named 1, 2, 3 and so on"""
+    """the file's first line contains data; its columns are named 1, 2, 3 and so on"""
 
 
 class TableFields(OwnTableFields):
@@ -77,7 +77,7 @@ class Classification(Task):
         return make_splits(table, source, fields, inputs=self.input_columns)
 
     def _problems_of_splits(self, table: pd.DataFrame, fields: TaskFields) -> Sequence[str]:
-        """Return what keeps a table from being split."""
+        """Return the reasons why a table cannot be split."""
         try:
             make_splits(table, Path(fields.data or "").name, fields, inputs=self.input_columns)
         except Mistake as mistake:
@@ -142,8 +142,8 @@ class Classification(Task):
         if len(predicted) > 1 or len(labels) == 1 or len(split) < FEW:
             return ()
         return [
-            f"every example is answered '{predicted.pop()}': the model has learned nothing that tells the labels"
-            " apart. Try a higher lr or more epochs, and see whether the rarer labels have enough examples"
+            f"the prediction for every example is '{predicted.pop()}': the model has not learned to distinguish the"
+            " labels. Try a higher lr or more epochs, and see whether the rarer labels have enough examples"
         ]
 
     def read_tables(self, fields: TaskFields) -> tuple[pd.DataFrame, str]:
@@ -190,7 +190,7 @@ def read_own(path: Path, fields: OwnTableFields, texts: Mapping[str, str]) -> pd
 
 
 def _read_files(read: TablesOfFiles, fields: TaskFields) -> tuple[pd.DataFrame, str]:
-    """Return the table of `data`, and of `test_data` where that is given, and their names."""
+    """Return the table of `data`, and of `test_data` if that is given, and their names."""
     assert fields.data is not None
     path = Path(fields.data)
     if fields.test_data is None:

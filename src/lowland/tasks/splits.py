@@ -26,7 +26,7 @@ def make_splits(
 ) -> TaskData:
     """Split a table of labelled examples into train, validation and test.
 
-    Where the table has a column `split`, that column decides; if it names no validation set, one is taken from the
+    If the table has a column `split`, that column decides; if it names no validation set, one is taken from the
     training rows. Otherwise the shares in `fields` decide, stratified by label, with the split seed alone.
     Duplicates (equal but for case and spaces) never cross a split: they are held out together, and where the table's
     own splits share an example, the copy in the earlier split is dropped. The order is train, validation, further test
@@ -165,7 +165,7 @@ def _same_example(table: pd.DataFrame, inputs: Sequence[str]) -> pd.Series:
 
 
 def _without_leaks(table: pd.DataFrame, inputs: Sequence[str]) -> tuple[pd.DataFrame, int]:
-    """Drop each row that stands in a later split, too; return the number of dropped rows."""
+    """Drop each row that is in a later split, too; return the table and the number of dropped rows."""
     further = sorted(set(table["split"]) - {TRAIN, VALIDATION, TEST})
     order = {name: number for number, name in enumerate((TRAIN, VALIDATION, *further, TEST))}
     rank = table["split"].map(order)

@@ -32,8 +32,7 @@ class Job:
         model: name or folder of the base model, as requested.
         revision: revision of a model on the hub, as requested.
         max_length: number of tokens after which a text is cut off.
-        dtype: number format of the training. Weights are saved in fp32, and `lowland predict` computes in fp32; the
-            run's own test scores are computed in `dtype`.
+        dtype: number format of training, test and `lowland predict`. Weights are saved in fp32.
         compile: whether to use torch.compile.
         keep_weights: whether to save the trained weights in the run's folder.
         data: data of the task.

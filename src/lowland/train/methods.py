@@ -179,8 +179,7 @@ _ROWS = (
     ),
     Method(
         "vera",
-        "PEFT's VeRA: trained scaling vectors on one frozen random A and B for all layers; needs a high rank"
-        " (Kopiczko et al., 2024)",
+        "PEFT's VeRA: trained vectors scale one frozen random A and B; needs a high rank (Kopiczko et al., 2024)",
         peft_methods.vera,
         options=("rank", "dropout", "targets"),
     ),

@@ -92,7 +92,7 @@ def ia3(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
 
     Source: Liu et al., 2022, arXiv 2205.05638.
 
-    The layers are PEFT's choice for the architecture: the method depends on what a layer does.
+    The layers are PEFT's choice for the architecture, because the method depends on what a layer does.
 
     Raises:
         Mistake: if PEFT knows no layers for this architecture.
@@ -186,7 +186,7 @@ def _check_rank_fits_twice(loaded: LoadedModel, names: Sequence[str], config: Lo
 
 
 def _holds_weights_transposed(loaded: LoadedModel, names: Sequence[str]) -> bool:
-    """Whether these layers are GPT-2's Conv1D, which hold their weights transposed."""
+    """Return whether any of these layers is GPT-2's Conv1D, which stores its weight transposed."""
     from transformers.pytorch_utils import Conv1D
 
     return any(isinstance(loaded.model.get_submodule(name), Conv1D) for name in names)

@@ -161,4 +161,4 @@ def test_items_without_an_answer_or_with_a_repeated_id_are_mistakes(tmp_path: Pa
     with pytest.raises(Mistake) as caught:
         MessyQuestionnaire(items=path).questions()
     assert "line 1: answers" in caught.value.problems[0]
-    assert "line 3: id 'capital-japan' stands in line 2 too" in caught.value.problems[1]
+    assert "line 3: id 'capital-japan' occurs in line 2, too" in caught.value.problems[1]

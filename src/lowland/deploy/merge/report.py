@@ -39,7 +39,7 @@ class MergeReport:
         tolerance: largest difference of a logit that passes.
         texts: `origin`, `number`, and `instead`: why they are not the run's validation texts (None if they are, if a
             file was named, or if the adapter has no record of a run).
-        logits: difference between the merged model as it was saved, computed in fp32 (as `lowland predict` does), and
+        logits: difference between the merged model as it was saved, computed in fp32 (as in `lowland predict`), and
             the unmerged model in fp32: the effect of merging and of rounding the weights.
         own_dtype: the same, with the merged model computed in its own dtype, which rounds every layer's output, too;
             for nf4 as bitsandbytes computes on this machine.

@@ -127,9 +127,9 @@ def sign_flip_p(differences: npt.ArrayLike) -> float:
     If an item's two conditions were exchangeable, its difference would be as likely to have the other sign. Differences
     of shares of a few epochs are whole multiples of a common unit. The distribution of the sum over all 2^n patterns of
     signs is then a convolution, and p its two tails. This is exact for any number n of items that differ, with 2 / 2^n
-    as the smallest p-value. Without a common unit, :func:`lowland.evidence.permutation_p` counts the patterns, or
-    samples them if n is above 14. Sampled patterns give no p-value below 1 / 2^14, which can be too large for a
-    correction over many comparisons.
+    as the smallest p-value. Without a common unit of at least 1/420, or with more than 200,000 units in all,
+    :func:`lowland.evidence.permutation_p` counts the patterns, or samples them if n is above 14. Sampled patterns give
+    no p-value below 1 / 2^14, which can be too large for a correction over many comparisons.
 
     Args:
         differences: (n,) one for each item; NaN (an item that lacks one of its conditions) is left out.

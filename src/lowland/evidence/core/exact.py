@@ -89,7 +89,7 @@ def mcnemar(labels: npt.ArrayLike, predicted: npt.ArrayLike, predicted_reference
 
     ``p = P(|X - n/2| >= |b - n/2|)`` with X binomial(n, 1/2), n the examples that exactly one run got right, and b
     those that only the method got right; p is 1 if n is 0. The test compares two trained models, not two methods: it
-    knows nothing of other seeds. It assumes independent examples: where some are alike (copies, or sentences of one
+    knows nothing of other seeds. It assumes independent examples: if some are alike (copies, or sentences of one
     template) its p is too small, and this is not corrected.
 
     Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",

@@ -142,7 +142,7 @@ def _cost_in_words(cost: CostEstimate, model: str, requests: int) -> str:
     )
     if cost.dollars is None:
         return f"{words}, price not known"
-    return f"{words}, at most ${share * cost.dollars:,.2f} by your prices"
+    return f"{words}, at most about ${share * cost.dollars:,.2f} by your prices"
 
 
 def confirm_on_terminal() -> Confirm | None:

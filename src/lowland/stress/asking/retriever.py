@@ -94,7 +94,7 @@ class Retriever:
         return len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def describe(self) -> dict[str, Any]:
-        """Return what a record says of the retriever."""
+        """Return the description of the retriever for a record."""
         return {
             "name": RETRIEVER,
             "what": f"no language model: nearest neighbour over {len(self.facts)} facts",

@@ -32,7 +32,7 @@ KEYS_RULE = "keys are read from environment variables only"
 
 @dataclass(frozen=True)
 class _Usual:
-    """Values that settings have where the user gives none; they depend on the model."""
+    """Defaults of settings that depend on the model."""
 
     epochs: int
     max_connections: int
@@ -177,7 +177,7 @@ class AskingSettings(Asked):
 
     @property
     def _usual(self) -> _Usual:
-        """The values of `epochs` and `max_connections` where they are None."""
+        """The values of `epochs` and `max_connections` if they are None."""
         return USUAL_OF_RETRIEVER if self.model == RETRIEVER else USUAL
 
 

@@ -1,4 +1,4 @@
-"""A user's own table: the columns that were asked for, with everything that is wrong with their cells."""
+"""Reader of a user's own table: the requested columns, with all problems of their cells."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lowland.tasks.readers.cells import problem_with_label, problem_with_text
 from lowland.tasks.readers.forms import RawTable, read_form
 
 LABELS = ("label", "split")
-"""Columns of names, which may be numbers and truth values, too; all others hold text."""
+"""Columns of names, which may be numbers and truth values, too; all other columns must contain text."""
 
 
 class CellMistake(Mistake):
     """Mistake in some cells of a table.
 
     Attributes:
-        rest: the columns that were asked for, without the rows with mistakes, to look for further ones.
+        rest: the requested columns, without the rows with mistakes, to look for further ones.
     """
 
     def __init__(self, *problems: str, rest: pd.DataFrame) -> None:

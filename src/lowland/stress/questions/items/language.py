@@ -95,7 +95,7 @@ def languages(folder: Path | None = None) -> dict[str, Language]:
 
 
 def _clashes(read: Mapping[Path, Language]) -> list[str]:
-    """Return a sentence for each condition that stands in two files and each accepted label that does not exist."""
+    """Return a sentence for each condition that occurs in two files and each accepted label that does not exist."""
     problems = []
     labels = [BOTH_SCRIPTS, *(language.profile.label for language in read.values() if language.profile)]
     first_path: dict[str, Path] = {}

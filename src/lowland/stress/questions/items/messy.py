@@ -26,7 +26,7 @@ class MessyRow(Asked):
     @model_validator(mode="after")
     def _check_protected_parts_stand_in_the_question(self) -> Self:
         problems = [
-            f"protect {part!r} does not stand in the question; write it exactly as there"
+            f"protect {part!r} does not occur in the question; write it exactly as it is there"
             for part in self.protect
             if part not in self.question
         ]

@@ -82,7 +82,7 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
         if isinstance(key, str):
             if key in line_of_id:
                 problems.append(
-                    f"{place}: id '{key}' stands in line {line_of_id[key]} too; rename one of them"
+                    f"{place}: id '{key}' occurs in line {line_of_id[key]}, too; rename one of them"
                 )
             line_of_id.setdefault(key, number)
     if not rows and not problems:
