@@ -75,7 +75,7 @@ def test_a_method(
     assert "classifier.weight" in learns
     assert "bert.encoder.layer.0.attention.self.query.bias" in learns
     assert name in lowland("methods")[1]
-    with pytest.raises(methods.Mistake, match=f"flat.{name}' is impossible"):
+    with pytest.raises(methods.Mistake, match=f"flat.{name}' cannot be used"):
         methods.method_named(f"flat+{name}")
     assert methods.method_named(f"neftune+{name}").perturb == ("neftune",)
 

@@ -19,13 +19,13 @@ FORBIDDEN = re.compile(
 
 VERBS = frozenset(
     """
-    Adapt Add Answer Append Apply Arm Ask Assert Attach Begin Bring Build Call Carry Cast Check Choose Clean
+    Adapt Add Align Answer Append Apply Arm Ask Assert Attach Begin Bring Build Call Carry Cast Check Choose Clean
     Clear Close Collect Combine Compare Compute Confirm Connect Convert Copy Correct Count Create Cut Damage
     Decide Decode Dequantise Describe Detach Disarm Discard Download Draw Drop Encode End Enter Estimate
-    Evaluate Exclude Exit Fail Fetch Fill Find Finish Fit Flush Fold Forget Format Freeze Fuse Gather Generate
-    Get Give Go Group Guard Handle Have Hold Hook Import Include Initialise Insert Iterate Join Keep Leave Let
-    Limit List Load Log Look Make Mark Match Measure Merge Move Multiply Name Normalise Note Number Open Pad
-    Pair Parse Pass Perturb Pick Place Prepare Prevent Print Put Query Raise Read Rebuild Record Reduce Refuse
+    Evaluate Exclude Exit Explain Fail Fetch Fill Find Finish Fit Flush Fold Forget Format Freeze Fuse Gather Generate
+    Get Give Go Group Guard Handle Have Hold Hook Ignore Import Include Initialise Insert Iterate Join Keep Leave Let
+    Limit List Load Lock Log Look Make Mark Match Measure Merge Move Multiply Name Normalise Note Number Open Pad
+    Pair Parse Pass Perturb Pick Place Predict Prepare Prevent Print Put Query Raise Read Rebuild Record Reduce Refuse
     Register Release Remove Render Replace Report Resample Reserve Reset Resolve Restore Return Rewrite Round
     Run Sample Save Say Scale Score Search See Select Send Set Settle Show Silence Skip Sort Split Start State
     Step Stop Store Strip Sum Summarize Suppress Swap Take Tell Test Thaw Time Tokenize Train Translate Try Turn

@@ -1,7 +1,7 @@
-"""Fine-tune with low-rank adapters that come to rest on flat land, and prove whether it helped.
+"""Fine-tune language models with low-rank adapters that settle in flat minima, and measure whether it helped.
 
-The public names stand in `__init__.pyi`. They are loaded when they are first used, so that `import lowland` and the
-rooms of evidence and reports need no torch.
+The public names are listed in `__init__.pyi`. They are loaded when they are first used, so that `import lowland` and
+the subpackages `evidence` and `report` need no torch.
 """
 
 import lazy_loader

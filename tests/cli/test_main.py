@@ -221,7 +221,7 @@ def test_the_verbs_of_a_group_and_the_version(capsys: pytest.CaptureFixture[str]
         (["comapre"], "unknown verb 'comapre'; did you mean 'compare'?"),
         (["stress", "mesy"], "unknown verb of stress 'mesy'; did you mean 'messy'?"),
         (["compare", "--rnk", "3"], "unknown option '--rnk'; did you mean '--rank'?"),
-        (["compare", "runs"], "'runs' stands where no value is expected"),
+        (["compare", "runs"], "unexpected argument 'runs'"),
         (["compare", "--rank"], "expected one argument"),
         (["merge", "run"], "out is missing"),
         (["merge"], "run is missing"),
@@ -284,7 +284,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "rank too large": (["--rank", "17"], "rank 17 is larger than layer"),
     "no adapter": (
         ["--methods", "flat+full"],
-        "'flat+full' is impossible: flat puts noise on an adapter's merged weight",
+        "'flat+full' cannot be used: flat adds noise to an adapter's merged weight",
     ),
     "neftune": (["--neftune-alpha", "0"], "neftune_alpha is 0; it must be above 0"),
     "rho": (["--rho", "-0.1"], "rho is -0.1; it must be at least 0"),
@@ -511,7 +511,7 @@ def test_the_task_in_a_recipe_file_accepts_only_its_own_fields(
         ("methods: [full, lora]\nseeds: 3", [], ["several methods: full, lora; choose one with --method"]),
         ("methods: lora\nseeds: [3, 4]", [], ["several seeds: 3, 4; choose one with --seed"]),
         ("methods: [full, lora]\nseeds: [3, 4]", [], ["several methods", "several seeds"]),
-        ("methods: lora\nepochs: 2\nepochs: 3", [], ["'epochs' stands twice"]),
+        ("methods: lora\nepochs: 2\nepochs: 3", [], ["has the key 'epochs' twice"]),
         ("methods: [{lora: {label: wide, rank: 32}}]", ["--method", "lora"], ["labels lora wide"]),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_given_adapter_is_checked_as_it_is(
     peft_adapter(kind, base, tmp_path / "adapter", **head)
     code, out, err = lowland("check", "--adapter", str(tmp_path / "adapter"))
     assert code == 0, out + err
-    assert "the adapter moves logits by up to" in out
+    assert "the adapter changes logits by up to" in out
     assert "FAIL" not in out
 
 
@@ -83,7 +83,7 @@ def test_an_adapter_that_does_nothing_is_noted(tmp_path: Path, tiny_model: Path)
     save_file(state, path, metadata={"format": "pt"})
     assert outcomes(None, tmp_path / "adapter")["first answer"] == (
         NOTE,
-        "the adapter moves logits by up to 0",
+        "the adapter changes logits by up to 0",
     )
 
 

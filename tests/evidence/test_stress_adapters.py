@@ -98,7 +98,7 @@ def test_holding_up_is_the_difference_of_the_drops():
     evidence = adapter_evidence(rows, resamples=4000)
     mean = {(m, c): right(rows, m, c) for m in ("flat-lora", "lora") for c in KEPT}
     gaps = {}
-    for difference in evidence.holding_up:
+    for difference in evidence.drop_difference:
         c = difference.cells[0].condition
         gap = (mean["flat-lora", c] - mean["flat-lora", "clean"]) - (mean["lora", c] - mean["lora", "clean"])
         gaps[c] = gap

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from lowland.flat.bank import ALIGNMENT, LONGEST, SIZE, bank, window
+from lowland.flat.bank import ALIGNMENT, MAX_WINDOW, SIZE, bank, window
 
 CPU = torch.device("cpu")
 BASE = bank(CPU, torch.float32).data_ptr()
@@ -36,7 +36,7 @@ def test_the_bank_is_standard_normal() -> None:
     assert abs(numbers.mean().item()) < 1e-6
     assert numbers.std(correction=0).item() == pytest.approx(1, abs=1e-6)
     assert stats.kstest(numbers[:: SIZE // 10_000].numpy(), "norm").pvalue > 1e-3
-    assert torch.equal(bank(CPU, torch.float32)[SIZE:], bank(CPU, torch.float32)[:LONGEST])
+    assert torch.equal(bank(CPU, torch.float32)[SIZE:], bank(CPU, torch.float32)[:MAX_WINDOW])
 
 
 def test_a_window_is_a_function_of_its_seed_alone() -> None:
@@ -78,7 +78,7 @@ def normals_without_signs(outs: int, ins: int, seed: int) -> Tensor:
 
 @pytest.mark.parametrize("ins", [768, 1000, 4096])
 def test_a_layer_larger_than_a_window_takes_several(ins: int) -> None:
-    outs = (SIZE + LONGEST) // ins  # larger than the whole bank, too
+    outs = (SIZE + MAX_WINDOW) // ins  # larger than the whole bank, too
     drawn = normals(outs, ins, 3)
     places = offsets(outs, ins, 3)
     assert drawn.shape == (outs, ins)
@@ -111,8 +111,8 @@ def test_the_noise_averages_out_over_steps() -> None:
 
 def test_rows_wider_than_the_bank_are_refused() -> None:
     with pytest.raises(ValueError, match="too wide for the noise bank"):
-        window((1, LONGEST + 1), 0, CPU)
-    assert len(window((2, LONGEST), 0, CPU).blocks) == 2
+        window((1, MAX_WINDOW + 1), 0, CPU)
+    assert len(window((2, MAX_WINDOW), 0, CPU).blocks) == 2
 
 
 @pytest.mark.slow

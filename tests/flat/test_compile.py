@@ -155,7 +155,7 @@ def test_a_ramp_s_first_step_has_no_noise_and_is_one_graph_more(backend: str) ->
 @BACKENDS
 @pytest.mark.parametrize("kind", ["ours", "peft"])
 def test_a_layer_of_several_windows(backend: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bank, "LONGEST", 5 * INS)
+    monkeypatch.setattr(bank, "MAX_WINDOW", 5 * INS)
     model = adapted(kind)
     with flat.arm(model, rho=0.5, schedule="constant") as noise:
         compiled = torch.compile(model, fullgraph=True, backend=backend)

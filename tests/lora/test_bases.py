@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lowland import LoRAConfig, LoRALinear, add_lora, load_adapter, merge_lora, remove_lora, save_adapter
 from lowland.ground.mistakes import Mistake
 from lowland.lora import count_parameters, lora_layers
-from lowland.lora.bases import is_quantised, keep_readable, shape_of, weight_of
+from lowland.lora.bases import disable_repacking, is_quantised, shape_of, weight_of
 from lowland.lora.targets import find_head
 from tests.lora.conftest import answers, assert_untouched, fill_adapters, state_of
 
@@ -213,7 +213,7 @@ def test_peft_computes_the_same_on_a_quantised_base(
 
     base = quantised_model(bert, "nf4")
     for layer in base.modules():
-        keep_readable(layer)
+        disable_repacking(layer)
     model = add_lora(copy.deepcopy(base), LoRAConfig(r=4, modules_to_save=("classifier",)))
     logits = answers(fill_adapters(model), tokens)
     base.is_loaded_in_4bit = True
@@ -235,7 +235,7 @@ def test_a_plain_weight_is_read_as_it_is(plain: nn.Linear) -> None:
     x = torch.ones(1, IN)
     assert torch.equal(F.linear(x, weight_of(plain), plain.bias), plain(x))
     before = state_of(plain)
-    keep_readable(plain)
+    disable_repacking(plain)
     assert_untouched(plain, before)
 
 

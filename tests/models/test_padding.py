@@ -86,7 +86,7 @@ def test_a_model_that_reads_its_padding_on_either_side_is_remarked_on(tokenizer:
     tokenizer.padding_side, tokenizer.model_input_names = "left", ["input_ids"]
     remark = settle_padding(model, tokenizer)
     assert remark is not None
-    assert "depends on the padding beside it in a FNetForSequenceClassification" in remark
+    assert "a text's logits depend on its padding in a FNetForSequenceClassification" in remark
     assert tokenizer.padding_side == "left"
     assert model.training  # as it was
 

@@ -126,12 +126,12 @@ def test_nf4_is_warned_of_and_its_folder_serves(lowland: Run, tmp_path: Path, ti
     code, stdout, err = lowland("merge", str(adapter), *options, "--tolerance", "100")
     assert code == 0, err
     report = json.loads((tmp_path / "merged" / "merge_report.json").read_text())
-    assert f"move logits by up to {report['logits']['largest']:.2g}" in err
-    assert "keep the adapter apart" in err
-    assert "merge into the dequantised weight, with --dtype fp32" in err
-    assert "computing as bitsandbytes does, too" in stdout
+    assert f"changes logits by up to {report['logits']['largest']:.2g}" in err
+    assert "keep the adapter unmerged" in err
+    assert "merge with --dtype fp32 (or bf16" in err
+    assert "computed with bitsandbytes, too" in stdout
     served, apart = load_predictor(tmp_path / "merged"), load_predictor(adapter)
-    assert served.predict(ASKED)["label"].notna().all()
+    assert served.predict(ASKED)["predicted"].notna().all()
     batch = served.tokenizer(ASKED, padding=True, return_tensors="pt")
     with torch.no_grad():
         expected = load("SEQ_CLS", tmp_path / "merged")(**batch).logits

@@ -16,7 +16,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.records import ROW_COLUMNS, StressRecord, write_rows, write_stress_record
 from lowland.report.markdown import escape
 from lowland.report.stress import ABOUT_RETRIEVER, stress_folders, stress_markdown, stress_summary
-from lowland.report.stress_adapters import holding_up_sentence
+from lowland.report.stress_adapters import drop_difference_sentence
 from lowland.report.wording import p_value, percent, points, quoted
 from tests.evidence.test_stress import HEAVY, at, fail, messy, multilingual
 from tests.evidence.test_stress_adapters import runs
@@ -103,8 +103,10 @@ def test_every_comparison_has_its_interval_and_both_p_values():
     assert helped[0]["condition"] == "clean"  # the cost of a mitigation
     worst = by_header(text, "level", "right under all, %")
     assert [t["right under all, %"] for t in worst] == [percent(worst.all_right) for worst in evidence.worst]
-    doses = by_header(text, "condition", "slope, points a tenth")
-    assert [t["slope, points a tenth"] for t in doses] == [points(dose.slope) for dose in evidence.doses]
+    doses = by_header(text, "condition", "slope, points per 10 % of damage")
+    assert [t["slope, points per 10 % of damage"] for t in doses] == [
+        points(dose.slope) for dose in evidence.doses
+    ]
     assert [t["20%"] for t in doses] == [percent(dose.accuracies[2]) for dose in evidence.doses]
 
 
@@ -197,7 +199,7 @@ def test_a_mitigation_without_effect_is_not_praised():
     assert "No mitigation gained anything." in stress_summary(idle, record_of(idle))
     assert "Most gained by a mitigation" in stress_summary(messy(), record_of(messy()))
     examples = by_header(stress_markdown(idle, record_of(idle)), "category", "reply")
-    questions = [(line["asked"], line["condition"]) for line in examples if line["category"] == "unsure"]
+    questions = [(line["question"], line["condition"]) for line in examples if line["category"] == "unsure"]
     assert len(questions) == len(set(questions)) == 2
 
 
@@ -250,7 +252,7 @@ def test_adapters_are_reported_by_method_and_compared_with_the_reference():
             score for score in evidence.scores if score.method == "lora" and score.cell.condition == "ocr"
         )
         assert lines[1]["lora"] == f"{100 * score.accuracy.mean:.1f} ± {100 * score.accuracy.sd:.1f}"
-        assert holding_up_sentence(evidence.overall[0]) in text
+        assert drop_difference_sentence(evidence.overall[0]) in text
     assert len(tables(short)) == 1
     assert len(tables(full)) == 4
 
@@ -258,17 +260,17 @@ def test_adapters_are_reported_by_method_and_compared_with_the_reference():
 def test_a_sentence_claims_no_more_than_the_interval():
     (clear,) = adapter_evidence(runs(seeds=range(15))).overall
     assert clear.interval.low > 0
-    assert "2 corruptions, heavy, flat-lora loses" in holding_up_sentence(clear)
-    assert "points less than lora" in holding_up_sentence(clear)
+    assert "2 corruptions, heavy, flat-lora loses" in drop_difference_sentence(clear)
+    assert "points less than lora" in drop_difference_sentence(clear)
     same = runs(methods=("full", "lora"), data_seed=4)
     (unclear,) = adapter_evidence(same).overall
     assert unclear.interval.low <= 0 <= unclear.interval.high
-    assert "do not show whether" in holding_up_sentence(unclear)
+    assert "do not show whether" in drop_difference_sentence(unclear)
     chance_over_many = replace(clear, p=0.03, p_holm=0.12)
-    assert "do not show whether" in holding_up_sentence(chance_over_many)
-    assert "p 0.120 (Holm)" in holding_up_sentence(chance_over_many)
+    assert "do not show whether" in drop_difference_sentence(chance_over_many)
+    assert "p 0.120 (Holm)" in drop_difference_sentence(chance_over_many)
     (single,) = adapter_evidence(runs(seeds=(0,))).overall
-    assert "One seed says nothing of the methods" in holding_up_sentence(single)
+    assert "One seed says nothing of the methods" in drop_difference_sentence(single)
 
 
 def test_intervals_and_p_values_are_explained_only_where_they_are_shown():

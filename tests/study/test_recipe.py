@@ -475,7 +475,7 @@ def test_a_task_is_a_name_or_a_mapping_or_has_its_fields_beside_it():
 )
 def test_a_field_in_the_task_and_beside_it_with_two_values_is_a_mistake(task):
     (message,) = problems(task=task, data="b.csv")
-    assert message == "data stands in the task and beside it, with two values; keep one of them"
+    assert message == "data has one value in the task and another at the top level; keep one of them"
 
 
 @pytest.mark.parametrize("name", ["text_column", "label_column", "split_column"])

@@ -12,7 +12,7 @@ from torch import nn
 from lowland import FlatLoRA, count_parameters
 from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
-from lowland.train.methods import METHODS, PERTURBATIONS, SAME, method_named, noise_callbacks
+from lowland.train.methods import ALIASES, METHODS, PERTURBATIONS, method_named, noise_callbacks
 from lowland.train.neftune import NEFTune
 from tests.train.runs import adapt, settings_of
 
@@ -137,13 +137,13 @@ def test_the_perturbations_of_a_name_reach_the_trainer() -> None:
     assert noise_callbacks(METHODS["dora"], settings_of("dora"), seed=7) == []
 
 
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("name", ALIASES)
 def test_a_row_that_is_a_composition_by_another_name_is_that(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = method_named(name)
-    assert row is METHODS[SAME[name]]
-    monkeypatch.setattr("lowland.train.methods.SAME", {})
+    assert row is METHODS[ALIASES[name]]
+    monkeypatch.setattr("lowland.train.methods.ALIASES", {})
     composed = method_named(name)
     assert composed.name == name
     assert replace(composed, name=row.name, summary=row.summary) == row
@@ -154,9 +154,9 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
     [
         (
             "flat+full",
-            r"'flat\+full' is impossible: flat puts noise on an adapter's merged weight, and full has no adapter",
+            r"'flat\+full' cannot be used: flat adds noise to an adapter's merged weight, and full has no adapter",
         ),
-        ("neftune+flat+full", r"'flat\+full' is impossible"),
+        ("neftune+flat+full", r"'flat\+full' cannot be used"),
         ("flat+flat-lora", r"'flat\+flat-lora' has flat twice: flat-lora has it already"),
         ("flat+flat+dora", "has flat twice"),
         ("flat+neftune+flat-lora", "has flat twice"),

@@ -1,1 +1,1 @@
-"""The command line: a verb a function, its options a model."""
+"""Command line: one function per command, with options taken from pydantic models."""

@@ -11,7 +11,7 @@ from lowland.ground.store import write_whole
 
 
 def predict(settings: PredictSettings) -> int:
-    """Answer texts with a run, an adapter or a whole model."""
+    """Predict labels for texts with a run, an adapter or a complete model."""
     quiet_libraries()
     from lowland.deploy.table import predict as predict_texts
     from lowland.ground.progress import Progress
@@ -29,7 +29,7 @@ def predict(settings: PredictSettings) -> int:
 
 
 def merge(settings: MergeSettings) -> int:
-    """Fold an adapter into its base model, and write it once it is proven to answer as before."""
+    """Merge an adapter into its base model, and save the result if its logits agree."""
     quiet_libraries()
     from lowland.deploy.merge.merging import merge as merge_adapter
     from lowland.ground.progress import Progress
@@ -47,7 +47,7 @@ def merge(settings: MergeSettings) -> int:
 
 
 def check(settings: CheckSettings) -> int:
-    """Check LoRA on a model of your own, with figures."""
+    """Run a checklist for LoRA on your own model."""
     quiet_libraries()
     from lowland.deploy.checkup import FAIL, check_model
 

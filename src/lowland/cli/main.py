@@ -1,4 +1,4 @@
-"""The command line: finds the verb, reads its options into models, and turns mistakes into sentences."""
+"""Command line: find the verb, read its options into models, run it, and print mistakes as sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lowland import __version__
 from lowland.cli.options import Command, Parser, parse, parser_of
 from lowland.ground.mistakes import Mistake, one_of, reason_of
 
-ABOUT = "Fine-tune with low-rank adapters that come to rest on flat land, and prove whether it helped."
+ABOUT = "Fine-tune language models with low-rank adapters that settle in flat minima, and measure whether it helped."
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Verb:
 
     Attributes:
         summary: one line for the help.
-        module: of the command.
-        command: its name in the module.
+        module: module of the command.
+        command: name of the command in the module.
         needs: packages that must be installed.
-        extra: of lowland, with these packages.
+        extra: extra of lowland that installs these packages.
     """
 
     summary: str
@@ -58,13 +58,15 @@ VERBS: Mapping[str, Verb] = {
         "train several methods with several seeds, and say which is better", "lowland.cli.study", "COMPARE"
     ),
     "train": Verb("train one method with one seed", "lowland.cli.study", "TRAIN"),
-    "predict": Verb("answer texts with a run, an adapter or a whole model", "lowland.cli.deploy", "PREDICT"),
+    "predict": Verb(
+        "predict labels for texts with a run, an adapter or a complete model", "lowland.cli.deploy", "PREDICT"
+    ),
     "merge": Verb(
-        "fold an adapter into its base model, and write it once it is proven to answer as before",
+        "merge an adapter into its base model, and save the result if its logits agree",
         "lowland.cli.deploy",
         "MERGE",
     ),
-    "check": Verb("check LoRA on a model of your own, with figures", "lowland.cli.deploy", "CHECK"),
+    "check": Verb("run a checklist for LoRA on your own model", "lowland.cli.deploy", "CHECK"),
     "stress messy": _stress("ask a language model questions with typing errors and the like", "MESSY"),
     "stress multilingual": _stress(
         "ask the same questions in English, Hindi, Hinglish and code-switched", "MULTILINGUAL"
@@ -84,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 done, 1 a run, a merge or a check failed, 2 a mistake in what was given, 130 interrupted.
+        The exit code: 0 if all is done; 1 if a run, a merge or a check failed, or after an unexpected error; 2 after a
+        mistake of the user or an error of the operating system, such as a full disk; 130 if interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
@@ -92,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except KeyboardInterrupt:
-        _complain("interrupted; what was finished is kept, and the same command goes on from there")
+        _complain("interrupted; finished work is kept, and the same command resumes")
         return 130
     except Exception as error:
         if debug:
@@ -114,7 +117,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _verb_in(words: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Return the verb at the beginning of the words, of one or two words, and the rest; None for help.
+    """Split the arguments into a verb (one or two words; None to show help) and the remaining arguments.
 
     Raises:
         Mistake: if there is no such verb.
@@ -146,7 +149,7 @@ def _print_help(words: Sequence[str]) -> int:
     """
     parser = Parser(prog="lowland", usage="lowland VERB [options]", description=ABOUT, add_help=False)
     parser.add_argument(
-        "-h", "--help", action="store_true", help="show this help, or that of a verb behind one"
+        "-h", "--help", action="store_true", help="show this help; after a verb, show that verb's help"
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -169,7 +172,7 @@ def _unforeseen(error: Exception) -> str:
     if not isinstance(error, OSError):
         return f"an unexpected error: {type(error).__name__}: {reason_of(error)}; --debug shows where"
     where = f" ({error.filename})" if error.filename else ""
-    return f"{error.strerror or error}{where}; nothing half-written was left, and finished runs are kept"
+    return f"{error.strerror or error}{where}; no incomplete output was left, and finished runs are kept"
 
 
 def _complain(sentence: str) -> None:

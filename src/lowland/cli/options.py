@@ -1,4 +1,4 @@
-"""Command line options from the models of what can be asked: one option for each field, with its help and default."""
+"""Command-line options from pydantic models: one option per field, with its help text and default."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lowland.ground.asked import Asked, plain
 from lowland.ground.mistakes import Mistake, one_of
 
 Values = dict[str, Any]
-"""Values by the names of fields, as they stand on the command line or in a recipe file; the models check them."""
+"""Values by the names of fields, as given on the command line or in a recipe file; the models check them."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Command:
     """A verb of the command line.
 
     Attributes:
-        run: does the work; takes what `read` returns, and returns the exit code.
-        options: the fields that can be given, by name.
-        read: checks the given values and returns the models.
-        positional: the field that is given without a name, if any.
+        run: function that does the work; it takes what `read` returns, and returns the exit code.
+        options: fields that can be given, by name.
+        read: function that checks the given values and returns the models.
+        positional: field that is given without a name, if any.
     """
 
     run: Callable[..., int]
@@ -66,7 +66,7 @@ def read_models(values: Values, models: Sequence[type[Asked]]) -> tuple[Asked, .
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser that raises `Mistake` where argparse would print its usage and exit."""
+    """Argument parser that raises `Mistake` instead of printing its usage and exiting."""
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as a mistake."""
@@ -74,7 +74,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser_of(prog: str, about: str, verb: Command) -> Parser:
-    """Return the parser of a verb. Options that are not given are absent from what it returns."""
+    """Return the argument parser of a verb. Options that the user omits are absent from its namespace."""
     parser = Parser(prog=prog, description=about, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     for name, field in verb.options.items():
         _add_option(parser, name, field, positional=name == verb.positional)
@@ -92,7 +92,7 @@ def parse(parser: Parser, verb: Command, arguments: Sequence[str]) -> Values:
     if options := [word.partition("=")[0] for word in unknown if word.startswith("--")]:
         raise Mistake(*(one_of("option", option, names) for option in options))
     if unknown:
-        raise Mistake(f"'{unknown[0]}' stands where no value is expected; see {parser.prog} --help")
+        raise Mistake(f"unexpected argument '{unknown[0]}'; see {parser.prog} --help")
     return vars(namespace)
 
 
@@ -102,7 +102,7 @@ def option_name(field: str) -> str:
 
 
 def _with_dashes(word: str) -> str:
-    """Return an option's name as it is written here: fields have underscores in recipe files, and options dashes."""
+    """Replace underscores by dashes in an option's name, so that field names of recipe files work, too."""
     name, equals, value = word.partition("=")
     return f"{name.replace('_', '-')}{equals}{value}" if word.startswith("--") else word
 
@@ -136,7 +136,7 @@ def _add_option(parser: Parser, name: str, field: FieldInfo, *, positional: bool
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """Yield the plain types of an annotation: of a union, those of its members."""
+    """Yield the plain types of an annotation; for a union, those of its members."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         yield from _kinds(typing.get_args(annotation)[0])

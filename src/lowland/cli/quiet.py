@@ -1,4 +1,4 @@
-"""Other libraries' notes, which would drown lowland's own lines; their errors still show."""
+"""Silence warnings of other libraries; their errors are still shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ NOISY = ("torchao", "bitsandbytes", "torch.utils._pytree")
 
 
 def quiet_libraries() -> None:
-    """Silence the notes of other libraries. Call it before they are imported: some speak at once."""
+    """Silence warnings and progress bars of other libraries.
+
+    Call this before importing them, because some log during import.
+    """
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

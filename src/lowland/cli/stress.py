@@ -35,7 +35,7 @@ class ReportFile(Asked):
     """File for the report of a stress test."""
 
     report: OutputFile | None = None
-    """write the whole report to this file, as Markdown"""
+    """write the full report to this file, as Markdown"""
 
 
 class ReportSettings(Asked):
@@ -86,7 +86,7 @@ def multilingual(
 
 
 def adapter(settings: AdapterStressSettings, report: ReportFile) -> int:
-    """Ask the fine-tuned runs of a study their test texts, damaged."""
+    """Test the fine-tuned runs of a study on damaged copies of their test texts."""
     quiet_libraries()
     from lowland.ground.progress import Progress
     from lowland.stress.adapters.run import stress_adapters
@@ -156,7 +156,7 @@ def _ask(questionnaire: Questionnaire, settings: AskingSettings, report: ReportF
 
 
 def _show(folder: Path, report: ReportFile) -> int:
-    """Print the summary of a stress test, and write its report where one is asked for."""
+    """Print the summary of a stress test, and write its report if a file is given."""
     from lowland.ground.records import read_rows, read_stress_record
     from lowland.report.stress import stress_folders, stress_summary
 

@@ -20,10 +20,10 @@ from lowland.train.methods import METHODS, PERTURBATIONS, method_named
 
 
 class StudyOptions(Asked):
-    """Options of a study beside those of its recipe."""
+    """Options of a study that are not part of its recipe."""
 
     config: Path | None = None
-    """a recipe file; options win over the settings that it gives to all methods"""
+    """a recipe file; options override the settings that it gives to all methods"""
     print_config: Truth = False
     """print the recipe as a recipe file, and run nothing"""
     fresh: Truth = False
@@ -59,7 +59,7 @@ def tasks() -> int:
 
 
 def methods() -> int:
-    """List the methods, and the perturbations that may stand in front of them."""
+    """List the methods, and the perturbations that can be put in front of them."""
     _print_rows({name: method.summary for name, method in METHODS.items()})
     print("\nIn front of a method, as in flat+dora or neftune+flat+lora-plus:\n")
     _print_rows({f"{name}+": noise.summary for name, noise in PERTURBATIONS.items()})
@@ -116,7 +116,7 @@ def _task_fields() -> list[tuple[str, FieldInfo]]:
 
 
 def _read_recipe(values: Values) -> tuple[Recipe, StudyOptions]:
-    """Return the recipe: that of the file, with the options over it."""
+    """Return the recipe: the content of the file, overridden by the options."""
     own, options = _without_study_options(values)
     return Recipe(**{**_recipe_file(options, own.get("task")), **own}), options
 
@@ -124,7 +124,7 @@ def _read_recipe(values: Values) -> tuple[Recipe, StudyOptions]:
 def _read_one_run(values: Values) -> tuple[Recipe, StudyOptions]:
     """Return a recipe with one method and one seed.
 
-    What a recipe file says of the method holds, and settings on the command line are meant for this method.
+    The method keeps its settings from the recipe file; settings on the command line override them.
     """
     own, options = _without_study_options(values)
     file = _recipe_file(options, own.get("task"))
@@ -160,9 +160,9 @@ def _without_study_options(values: Values) -> tuple[Values, StudyOptions]:
 
 
 def _recipe_file(options: StudyOptions, task: object) -> Values:
-    """Return the content of the recipe file, if one is given; the fields of its task stand beside it.
+    """Return the content of the recipe file, with the task's fields at the top level; empty without a file.
 
-    Those in the task's mapping are left out where another task is asked for on the command line.
+    The task's fields are dropped if the command line selects another task.
     """
     if options.config is None:
         return {}

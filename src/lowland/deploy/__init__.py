@@ -1,1 +1,1 @@
-"""Uses of a trained run: answers, a merged model, a checklist."""
+"""Uses of a trained run: prediction, merging, and a checklist."""

@@ -1,4 +1,4 @@
-"""Checks that a careful person makes by hand before trusting LoRA on a model of their own."""
+"""Checklist for LoRA on a model: frozen base, gradients, merging, saving, and loading with PEFT."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lowland.deploy.load import load_base
 from lowland.deploy.merge.proof import fingerprints
 from lowland.deploy.settings import CheckSettings
-from lowland.deploy.subject import LEARNING_RATE, TEXTS, Subject, load_subject
+from lowland.deploy.subject import LEARNING_RATE, TEXTS, ModelUnderTest, load_model_under_test
 from lowland.ground.mistakes import reason_of
 from lowland.lora import (
     find_head,
@@ -33,11 +33,11 @@ FAIL: Verdict = "FAIL"
 
 STEPS = 10
 AIMED_SHARE = 0.003
-MERGED, SAVED, PEFT_READS = 1e-4, 1e-6, 1e-5
-"""The largest differences of a logit that pass: after merging, saved and loaded again, read by PEFT."""
+MERGE_TOLERANCE, ROUND_TRIP_TOLERANCE, PEFT_TOLERANCE = 1e-4, 1e-6, 1e-5
+"""Largest differences of a logit that pass: after merging, after saving and loading, and with PEFT."""
 
 CheckResult = tuple[Verdict, str]
-"""The verdict of a check, and figures."""
+"""Verdict of a check, and the figures that it is based on."""
 
 
 def check_model(settings: CheckSettings) -> Iterator[tuple[str, Verdict, str]]:
@@ -47,7 +47,7 @@ def check_model(settings: CheckSettings) -> Iterator[tuple[str, Verdict, str]]:
         Mistake: if the model or the adapter cannot be loaded, or the options do not fit the model.
     """
     with TemporaryDirectory() as scratch:
-        subject = load_subject(settings, Path(scratch))
+        subject = load_model_under_test(settings, Path(scratch))
         for name, check in CHECKS.items():
             try:
                 verdict, figures = check(subject)
@@ -56,7 +56,7 @@ def check_model(settings: CheckSettings) -> Iterator[tuple[str, Verdict, str]]:
             yield name, verdict, figures
 
 
-def check_adapters(subject: Subject) -> CheckResult:
+def check_adapters(subject: ModelUnderTest) -> CheckResult:
     """Count the adapters, and name the layers that have one."""
     layers = dict(lora_layers(subject.model))
     endings = list(dict.fromkeys(name.rpartition(".")[2] for name in layers))
@@ -66,8 +66,8 @@ def check_adapters(subject: Subject) -> CheckResult:
     return (OK if layers else FAIL), f"{len(layers)} on {where}"
 
 
-def check_share(subject: Subject) -> CheckResult:
-    """Compare the number of the adapters' parameters with the number of the model's, without its head."""
+def check_share(subject: ModelUnderTest) -> CheckResult:
+    """Compare the number of the adapters' parameters with that of the model without its head."""
     head = tuple(f"{name}." for name in find_head(subject.model))
     sizes = parameter_sizes(subject.model)
     total = sum(sizes[value] for name, value in subject.model.named_parameters() if not name.startswith(head))
@@ -76,17 +76,17 @@ def check_share(subject: Subject) -> CheckResult:
     return (OK if own / total <= AIMED_SHARE else NOTE), f"{figures} (aim: at most {AIMED_SHARE:.1%})"
 
 
-def check_first_answer(subject: Subject) -> CheckResult:
-    """Check that a new adapter changes no answer: B is zero."""
+def check_first_answer(subject: ModelUnderTest) -> CheckResult:
+    """Check that a new adapter changes no logit: B is zero."""
     gap = _gap(subject.logits(), subject.before)
     if subject.adapter is not None:
-        return NOTE, f"the adapter moves logits by up to {gap:.2g}"
+        return NOTE, f"the adapter changes logits by up to {gap:.2g}"
     if gap == 0:
         return OK, "logits equal the base's bit for bit"
-    return (OK if gap <= SAVED else FAIL), f"logits differ from the base's by up to {gap:.2g}"
+    return (OK if gap <= ROUND_TRIP_TOLERANCE else FAIL), f"logits differ from the base's by up to {gap:.2g}"
 
 
-def check_base_frozen(subject: Subject) -> CheckResult:
+def check_base_frozen(subject: ModelUnderTest) -> CheckResult:
     """Check that a backward pass leaves no gradient in the base model."""
     subject.backward()
     frozen = subject.frozen_parameters()
@@ -96,10 +96,10 @@ def check_base_frozen(subject: Subject) -> CheckResult:
     return OK, f"no gradient in any of its {len(frozen)} parameters after a backward pass"
 
 
-def check_gradients(subject: Subject) -> CheckResult:
-    """Check that every adapter has a gradient at once: in B while B is zero, and after one step in A, too."""
+def check_gradients(subject: ModelUnderTest) -> CheckResult:
+    """Check that every adapter has a gradient in the first step, and both A and B after it (B starts at zero)."""
     layers = dict(lora_layers(subject.model))
-    with subject.trained_for_a_while():
+    with subject.restore_user_adapter():
         subject.backward()
         dead = [
             name
@@ -113,13 +113,13 @@ def check_gradients(subject: Subject) -> CheckResult:
                 f"{name}.{part}" for name, layer in layers.items() if _has_no_gradient(getattr(layer, part))
             ]
     if dead:
-        return FAIL, f"{len(dead)} without any: {first_names(dead)}"
+        return FAIL, f"no gradient in {len(dead)} adapters or matrices: {first_names(dead)}"
     return OK, f"in all {len(layers)} adapters at once, in A and B after one step"
 
 
-def check_learning(subject: Subject) -> CheckResult:
+def check_learning(subject: ModelUnderTest) -> CheckResult:
     """Check that the loss falls on a small batch."""
-    with subject.trained_for_a_while():
+    with subject.restore_user_adapter():
         optimizer, losses = subject.optimizer(LEARNING_RATE), [subject.backward()]
         for _ in range(STEPS):
             optimizer.step()
@@ -128,35 +128,35 @@ def check_learning(subject: Subject) -> CheckResult:
     return (OK if losses[-1] < losses[0] else FAIL), f"{figures} on {TEXTS} texts"
 
 
-def check_merging(subject: Subject) -> CheckResult:
-    """Check that the merged model answers as base and adapter do."""
+def check_merging(subject: ModelUnderTest) -> CheckResult:
+    """Check that merging changes no logit by more than `MERGE_TOLERANCE`."""
     apart = subject.logits()
     merge_lora(subject.model)
     try:
-        return _within(_gap(subject.logits(), apart), MERGED)
+        return _within(_gap(subject.logits(), apart), MERGE_TOLERANCE)
     finally:
         unmerge_lora(subject.model)
 
 
-def check_unmerging(subject: Subject) -> CheckResult:
+def check_unmerging(subject: ModelUnderTest) -> CheckResult:
     """Check that the base model's parameters are unchanged, bit for bit, after all these checks."""
     unmerge_lora(merge_lora(subject.model))
     now = fingerprints(subject.frozen_parameters())
     changed = [name for name, value in now.items() if subject.frozen[name] != value]
     if changed:
         return FAIL, f"{len(changed)} parameters of the base have changed: {first_names(changed)}"
-    return OK, f"all {len(now)} parameters of the base are what they were, bit for bit"
+    return OK, f"all {len(now)} parameters of the base are unchanged, bit for bit"
 
 
-def check_round_trip(subject: Subject) -> CheckResult:
-    """Check that the adapter answers the same when it is saved, and loaded into a base model with another head."""
+def check_round_trip(subject: ModelUnderTest) -> CheckResult:
+    """Check that the saved adapter gives the same logits when it is loaded into a base model with another head."""
     folder = save_adapter(subject.model, subject.scratch / "adapter", base_model=subject.base.source.name)
     loaded = load_adapter(load_base(subject.base, seed=1).model, folder).eval()
-    return _within(_gap(subject.logits(loaded), subject.logits()), SAVED)
+    return _within(_gap(subject.logits(loaded), subject.logits()), ROUND_TRIP_TOLERANCE)
 
 
-def check_peft_reads_it(subject: Subject) -> CheckResult:
-    """Check that PEFT answers the same with the adapter's file: the user's, or the one that was saved here."""
+def check_peft_reads_it(subject: ModelUnderTest) -> CheckResult:
+    """Check that PEFT computes the same logits from the user's adapter, or from that saved by `check_round_trip`."""
     from peft import PeftModel
 
     with warnings.catch_warnings():
@@ -164,10 +164,10 @@ def check_peft_reads_it(subject: Subject) -> CheckResult:
         folder = subject.adapter or subject.scratch / "adapter"
         base: nn.Module = load_base(subject.base, seed=1).model
         model = PeftModel.from_pretrained(base, str(folder)).eval()
-        return _within(_gap(subject.logits(model), subject.logits()), PEFT_READS)
+        return _within(_gap(subject.logits(model), subject.logits()), PEFT_TOLERANCE)
 
 
-CHECKS: Mapping[str, Callable[[Subject], CheckResult]] = {
+CHECKS: Mapping[str, Callable[[ModelUnderTest], CheckResult]] = {
     "adapters": check_adapters,
     "trainable share": check_share,
     "first answer": check_first_answer,

@@ -1,4 +1,4 @@
-"""A trained adapter and its base model, found from the folder of a run or of an adapter in PEFT's format."""
+"""Find a trained adapter and its base model from the folder of a run, or of an adapter in PEFT's format."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ CLASSIFIER_HEADS = {"score", "classifier", "classification_head"}
 OUTPUT_LAYERS = ("score.weight", "classifier.weight", "out_proj.weight")
 """Names of the last layers of these heads; each has a row for each label."""
 
-LENGTH = 512
-"""Number of tokens after which a text is cut off, where no record says it."""
+DEFAULT_MAX_LENGTH = 512
+"""Number of tokens after which a text is cut off if there is no record of a run."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Base:
     """Base model on this disk, and the task type that it is loaded for.
 
     Attributes:
-        source: where it was found.
+        source: folder and hashes of the model.
         kind: PEFT's task type, a key of `AUTO_CLASSES`.
         label_names: names of a classifier's outputs, in order; empty for a language model.
-        tokenizer: the adapter's own, where its folder holds one, else the base model's.
-        task: reads inputs and decodes outputs; None for a language model.
+        tokenizer: the adapter's own if its folder contains one, else the base model's.
+        task: task that reads inputs and decodes outputs; None for a language model.
     """
 
     source: ModelSource
@@ -62,30 +62,30 @@ class Adapted:
     """Trained adapter and its base model.
 
     Attributes:
-        base: the model that it adapts.
-        folder: with `adapter_config.json` and `adapter_model.safetensors`.
+        base: model that the adapter belongs to.
+        folder: folder with `adapter_config.json` and `adapter_model.safetensors`.
         max_length: number of tokens after which a text is cut off.
-        ours: whether lowland's own layers can load it (LoRA, rsLoRA); else PEFT's are needed.
-        record: of the run that it came from; None for a folder with an adapter alone.
+        is_lowland_lora: whether lowland's own layers can load it (LoRA, rsLoRA); else PEFT's are needed.
+        record: record of the run that it came from; None for a folder with only an adapter.
     """
 
     base: Base
     folder: Path
     max_length: int
-    ours: bool
+    is_lowland_lora: bool
     record: RunRecord | None = None
 
 
 def find_adapted(folder: Path, model: str | None = None) -> Adapted:
-    """Find the adapter that a folder holds, and its base model.
+    """Find the adapter in a folder, and its base model.
 
     Args:
-        folder: of a run, or with an adapter in PEFT's format.
+        folder: folder of a run, or with an adapter in PEFT's format.
         model: the base model; default: the one that the run or the adapter names.
 
     Raises:
-        Mistake: if the folder holds neither, the run failed or has no adapter, or the base model cannot be loaded or is
-            not the one that the run was trained on.
+        Mistake: if the folder contains neither, the run failed or has no adapter, or the base model cannot be loaded or
+            is not the one that the run was trained on.
     """
     if (folder / "record.json").is_file():
         return _of_run(folder, model)
@@ -95,7 +95,11 @@ def find_adapted(folder: Path, model: str | None = None) -> Adapted:
 
 
 def find_base(model: str) -> Base:
-    """Find a base model for the task type that its config names; without one, as a classifier with two labels."""
+    """Find a base model for the task type that its config names; without one, as a classifier with two labels.
+
+    Raises:
+        Mistake: if the model, its config or its tokenizer cannot be found or read.
+    """
     source = find_model(model)
     kind = _kind_of_base(source.folder)
     label_names = _label_names(source.folder, None) if kind == SEQ_CLS else ()
@@ -103,24 +107,24 @@ def find_base(model: str) -> Base:
 
 
 def task_of_kind(kind: str) -> Task | None:
-    """Return the task for models of one of PEFT's task types, where no record names it; None for language models."""
+    """Return the task for models of one of PEFT's task types if no record names it; None for language models."""
     return task_named("classification") if kind == SEQ_CLS else None
 
 
 def fields_of(record: RunRecord) -> TaskFields:
-    """Return the fields of the task that a run was asked for."""
+    """Return the task fields of a run's request."""
     return task_fields(**record.asked["task"])
 
 
 def check_mergeable(adapted: Adapted) -> None:
-    """Check that an adapter can be folded into the weights.
+    """Check that an adapter can be merged into the base model.
 
     Raises:
         Mistake: if it is not LoRA or rsLoRA.
     """
-    if adapted.ours:
+    if adapted.is_lowland_lora:
         return
-    served = "; `lowland predict` without --merge answers with it" if adapted.base.kind == SEQ_CLS else ""
+    served = "; `lowland predict` without --merge can use it" if adapted.base.kind == SEQ_CLS else ""
     try:
         read_config(adapted.folder)
     except Mistake as mistake:
@@ -145,7 +149,7 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
     if (folder / "model").is_dir():
         raise Mistake(
             f"{folder} is a run of {record.method}, without an adapter, with nothing to merge;"
-            f" its whole model is in {folder / 'model'}"
+            f" its complete model is in {folder / 'model'}"
         )
     if not (folder / "adapter").is_dir():
         raise Mistake(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")
@@ -155,7 +159,7 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
     labels = tuple(record.data["labels"])
     base = Base(source, task.peft_task_type, labels, load_tokenizer(source.folder), task)
     length = _limit(base, int(record.asked["max_length"]))
-    return Adapted(base, folder / "adapter", length, _is_ours(read_json(folder / "adapter")), record)
+    return Adapted(base, folder / "adapter", length, _is_lowland_lora(read_json(folder / "adapter")), record)
 
 
 def _check_same_model(folder: Path, record: RunRecord, source: ModelSource) -> None:
@@ -184,15 +188,15 @@ def _of_adapter(folder: Path, model: str | None) -> Adapted:
     kind = _kind_of_adapter(folder, config, source.folder)
     label_names = _label_names(source.folder, folder) if kind == SEQ_CLS else ()
     base = Base(source, kind, label_names, tokenizer, task_of_kind(kind))
-    return Adapted(base, folder, _limit(base, LENGTH), _is_ours(config))
+    return Adapted(base, folder, _limit(base, DEFAULT_MAX_LENGTH), _is_lowland_lora(config))
 
 
-def _is_ours(config: Mapping[str, Any]) -> bool:
+def _is_lowland_lora(config: Mapping[str, Any]) -> bool:
     return config.get("peft_type") == "LORA" and not other_kinds(config)
 
 
 def _kind_of_adapter(folder: Path, config: Mapping[str, Any], base: Path) -> str:
-    """Return an adapter's task type: its own; else a classifier's, if it has such a head; else its base model's."""
+    """Return an adapter's task type; without one, a classifier's if it saved such a head, else its base model's."""
     task = config.get("task_type")
     if task is None:
         saved = {str(name).rpartition(".")[2] for name in config.get("modules_to_save") or ()}
@@ -205,7 +209,7 @@ def _kind_of_adapter(folder: Path, config: Mapping[str, Any], base: Path) -> str
 
 
 def _kind_of_base(folder: Path) -> str:
-    """Return the task type of the model that a config names; that of a classifier where it names none."""
+    """Return the task type of the model that a config names; if it names none, that of a classifier."""
     named = set(read_model_config(folder).architectures or ())
     kinds = (kind for kind, classes in CLASSES_BY_TASK.items() if not named.isdisjoint(classes.values()))
     return next(kinds, SEQ_CLS)

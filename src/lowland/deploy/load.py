@@ -1,4 +1,4 @@
-"""A base model and its adapter, loaded so that nothing they answer with is random."""
+"""Load a base model with its adapter; refuse adapters that would leave modules randomly initialised."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def load_base(base: Base, *, seed: int = 0) -> LoadedModel:
     Weights that its checkpoint lacks are a function of the seed.
 
     Raises:
-        Mistake: if the folder holds no such model, or it is quantised in a way that cannot be read.
+        Mistake: if the folder contains no such model, its weights are incomplete or do not fit its config, it is
+            quantised in a way that cannot be read or needs a package that is missing, or the tokenizer has more tokens
+            than the model has embeddings.
     """
     folder = base.source.folder
     check_readable(read_model_config(folder), folder)
@@ -48,10 +50,11 @@ def load_base(base: Base, *, seed: int = 0) -> LoadedModel:
 
 
 def load_adapted(adapted: Adapted) -> Any:
-    """Load a base model with its adapter beside it, in float32 and in evaluation mode.
+    """Load a base model with its unmerged adapter, in float32 and in evaluation mode.
 
     Raises:
-        Mistake: if the adapter is not LoRA or rsLoRA, is damaged, does not fit the base model, or both lack weights.
+        Mistake: as `load_base`; or if the adapter is not LoRA or rsLoRA, is damaged or does not fit the base model, or
+            modules have weights neither in the adapter nor in the base model.
     """
     return put_adapter(load_base(adapted.base), adapted).eval()
 
@@ -60,7 +63,7 @@ def put_adapter(loaded: LoadedModel, adapted: Adapted) -> Any:
     """Load an adapter into its base model, in place, and return the model.
 
     Raises:
-        Mistake: as `load_adapted`.
+        Mistake: as `load_adapted`, but for what concerns the base model alone.
     """
     load_adapter(loaded.model, adapted.folder)
     saved = config_of(loaded.model).modules_to_save
@@ -69,10 +72,11 @@ def put_adapter(loaded: LoadedModel, adapted: Adapted) -> Any:
 
 
 def load_with_peft(adapted: Adapted) -> Any:
-    """Load a base model with an adapter of any kind, by PEFT.
+    """Load a base model with an adapter of any kind, with PEFT.
 
     Raises:
-        Mistake: if PEFT cannot load the adapter, or as `load_adapted`.
+        Mistake: as `load_base`; or if PEFT cannot load the adapter, or modules have weights neither in the adapter nor
+            in the base model.
     """
     from peft import PeftModel, load_peft_weights
 
@@ -93,9 +97,9 @@ def load_with_peft(adapted: Adapted) -> Any:
 def _check_nothing_random(adapted: Adapted, random_modules: Iterable[str]) -> None:
     if names := sorted(random_modules):
         raise Mistake(
-            f"the adapter in {adapted.folder} needs {', '.join(names)}, which neither it nor the base model"
-            f" {adapted.base.source.name} holds: answers would be random; save it again with these in modules_to_save,"
-            " or have its adapter_config.json name the base model that holds them"
+            f"neither the adapter in {adapted.folder} nor the base model {adapted.base.source.name} contains weights"
+            f" for {', '.join(names)}, so predictions would be random; save the adapter with {', '.join(names)} in"
+            " modules_to_save, or set base_model_name_or_path in its adapter_config.json to a model that contains them"
         )
 
 

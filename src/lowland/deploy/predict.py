@@ -1,4 +1,4 @@
-"""Prediction with a trained model: a run, an adapter, or a whole (merged) model."""
+"""Prediction with a trained model: a run, an adapter, or a complete (merged) model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel
 
 from lowland.deploy.find import (
-    LENGTH,
+    DEFAULT_MAX_LENGTH,
     SEQ_CLS,
     check_mergeable,
     find_adapted,
@@ -39,15 +39,15 @@ Columns = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Predictor:
-    """Trained model that answers texts.
+    """Trained model that predicts labels of texts.
 
     Attributes:
-        task: reads inputs and decodes outputs.
-        model: in evaluation mode.
-        tokenizer: of the model.
+        task: task that reads inputs and decodes outputs.
+        model: the model, in evaluation mode.
+        tokenizer: the model's tokenizer.
         label_names: names of the outputs, in order.
         max_length: number of tokens after which a text is cut off.
-        record: of the run that it came from, if any.
+        record: record of the run that it came from, if any.
         dtype: number format of the forward pass: that of the run, so that it predicts as it was tested; fp32 without
             a record.
     """
@@ -61,11 +61,11 @@ class Predictor:
     dtype: NumberFormat = "fp32"
 
     def predict(self, inputs: Sequence[str] | Sequence[Sequence[str]], batch_size: int = 32) -> pd.DataFrame:
-        """Answer texts.
+        """Predict the labels of texts.
 
         Args:
             inputs: n texts; for a task that reads several columns, n tuples.
-            batch_size: texts in a forward pass.
+            batch_size: number of texts in a forward pass.
 
         Returns:
             The input columns, then `predicted` and `p_<label>` for each label, a row for each text.
@@ -76,16 +76,24 @@ class Predictor:
         return self.predict_columns(self.columns(inputs), batch_size)
 
     def predict_columns(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
-        """Answer inputs that are held by column; see `predict`."""
+        """Predict the labels of inputs that are given by column; see `predict`.
+
+        Raises:
+            Mistake: if there is no input.
+        """
         answers = self.answer(columns, batch_size)
         inputs = pd.DataFrame({name: list(columns[name]) for name in self.task.input_columns})
         return pd.concat([inputs, answers], axis=1)
 
     @torch.inference_mode()
     def answer(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
-        """Return the task's answers, `predicted` and its own columns, in input order."""
+        """Return the predictions: `predicted` and the task's own columns, in the inputs' order.
+
+        Raises:
+            Mistake: if there is no input.
+        """
         if not len(columns[self.task.input_columns[0]]):
-            raise Mistake("there is nothing to answer; give at least one text")
+            raise Mistake("there is no text to predict a label for; give at least one")
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
             outputs = [
                 self.model(**batch).logits.double().numpy()
@@ -136,14 +144,16 @@ def batches(task: Task, columns: Columns, tokenizer: Any, max_length: int, size:
 
 
 def load(folder: str | Path, *, merge: bool = False) -> Predictor:
-    """Load the trained model of a run, of an adapter, or of a folder that holds a whole (merged) model.
+    """Load the trained model of a run, of an adapter, or of a folder with a complete (merged) model.
 
     Args:
-        folder: of a run, of a Hugging Face model, or of an adapter in PEFT's format.
-        merge: fold the adapter into the weights first.
+        folder: folder of a run, of a Hugging Face model, or of an adapter in PEFT's format.
+        merge: whether to merge the adapter into the base model first.
 
     Raises:
-        Mistake: if the folder holds none, or the base model is not the one that the run was trained on.
+        Mistake: if the folder contains none, the run failed or kept no weights, the base model cannot be loaded or is
+            not the one that the run was trained on, the model is not a classifier, modules have no trained weights, or
+            `merge` is asked for and there is no adapter that can be merged.
 
     Example:
         >>> lowland.load("runs/financial-demo-lora-s42-…").predict(["profit rose", "sales fell"])
@@ -153,7 +163,7 @@ def load(folder: str | Path, *, merge: bool = False) -> Predictor:
         predictor = _of_run(folder, merge)
     elif (folder / "config.json").is_file():
         if merge:
-            raise Mistake(f"{folder} holds a whole model, with nothing to merge; leave --merge out")
+            raise Mistake(f"{folder} contains a complete model, with nothing to merge; leave --merge out")
         predictor = _of_model(folder)
     elif (folder / "adapter_config.json").is_file():
         predictor = _of_adapter(folder, merge)
@@ -190,7 +200,7 @@ def _of_adapter(folder: Path, merge: bool) -> Predictor:
         raise Mistake(f"the adapter in {folder} is for {base.kind}; labels come from one for {SEQ_CLS}")
     if merge:
         check_mergeable(adapted)
-    if adapted.ours:
+    if adapted.is_lowland_lora:
         model = load_adapted(adapted)
         model = merge_lora(model, keep=False, dtype=torch.float32) if merge else model
     else:
@@ -205,13 +215,13 @@ def merged_inputs(folder: Path) -> dict[str, str]:
 
 
 def _task_of_model(folder: Path) -> Task:
-    """Return the task that a merge wrote beside its model; without one, classification of texts."""
+    """Return the task that `merge_report.json` in a model's folder names; without one, classification of texts."""
     name = _merge_report(folder).get("task")
     return task_named(name if name in TASKS else "classification")
 
 
 def _merge_report(folder: Path) -> Mapping[str, Any]:
-    """Return the report that a merge wrote beside its model; empty without one."""
+    """Return the content of `merge_report.json` in a merged model's folder; empty without one."""
     try:
         report = json.loads((folder / "merge_report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -228,14 +238,14 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
         if not any("SequenceClassification" in name for name in config.architectures or ()):
             raise Mistake(f"the model in {folder} is not a classifier of sequences; fine-tune it first")
         labels = tuple(config.id2label[number] for number in sorted(config.id2label))
-        task, length = _task_of_model(folder), LENGTH
+        task, length = _task_of_model(folder), DEFAULT_MAX_LENGTH
     check_readable(config, folder)
     tokenizer = load_tokenizer(folder)
     loaded = task.load_model(folder, labels, tokenizer)
     model = compute_in_float32(loaded.model)
     if loaded.fresh_modules:
         raise Mistake(
-            f"the weights in {folder} lack {', '.join(loaded.fresh_modules)}: answers would be random; fine-tune it"
-            " first"
+            f"the weights in {folder} lack {', '.join(loaded.fresh_modules)}, so predictions would be random; fine-tune"
+            " the model first"
         )
     return Predictor(task, model, tokenizer, labels, token_limit(tokenizer, config, length), record)

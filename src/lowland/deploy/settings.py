@@ -15,20 +15,21 @@ Dtype = Literal["fp32", "fp16", "bf16", "nf4"]
 Precision = Literal["float32", "float64"]
 
 TOLERANCES: dict[Dtype, float] = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 1e-1, "nf4": 1.0}
-"""The largest difference of a logit that passes. These are ours, not a standard: some ten to a hundred roundings of a
-classifier's logit, which is of the order of 1. Logits of language models are larger, and may need more. A small model
-is mostly above that of nf4 (docs/merging.md); to accept it nevertheless, give a tolerance of your own."""
+"""Largest difference of a logit that passes. These are lowland's choice, not a standard, for classifiers with logits of
+the order of 1 to 10: 10 to 13 times the machine epsilon in fp16 and bf16, and about 840 times in fp32. Logits of
+language models are larger, and may need more. A small model mostly exceeds that of nf4 (docs/merging.md); to accept it
+nevertheless, give a tolerance of your own."""
 
 ColumnNames = Annotated[Several[Text], NotEmpty]
 
 
 class PredictSettings(Asked):
-    """Texts to answer, and the model that answers them."""
+    """Texts to predict labels for, and the trained model."""
 
     run: Path
-    """folder of a run, of an adapter, or of a whole model"""
+    """folder of a run, of an adapter, or of a complete model"""
     text: Annotated[Several[Text], NotEmpty] | None = None
-    """texts to answer, two for each pair of sentences; one that begins with a dash as --text=-5%"""
+    """texts to predict labels for, two for each pair of sentences; write --text=-5% if a text begins with a dash"""
     data: Path | None = None
     """a file of texts: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not; its columns are kept"""
     text_column: ColumnNames | None = None
@@ -36,13 +37,13 @@ class PredictSettings(Asked):
     label_column: Text | None = None
     """its column of labels; the scores of the predictions against them are printed"""
     separator: Separator | None = None
-    """what separates the fields of a .csv file; default: as in training, or recognised by the first line"""
+    """separator of the fields of a .csv file; default: as in training, or recognised from the first line"""
     no_header: Truth = False
-    """the file's first line holds data; its columns are named 1, 2, 3 and so on"""
+    """the file's first line contains data; its columns are named 1, 2, 3 and so on"""
     out: OutputFile | None = None
     """write a CSV file instead of printing one"""
     merge: Truth = False
-    """fold the adapter into the weights first"""
+    """merge the adapter into the base model first"""
 
     @model_validator(mode="after")
     def _check_one_source(self) -> Self:
@@ -55,14 +56,14 @@ class PredictSettings(Asked):
 
 
 class MergeSettings(Asked):
-    """An adapter to fold into its base model, and how the result is verified."""
+    """Adapter to merge into its base model, and how the result is verified."""
 
     run: Path
     """folder of a run, or of an adapter in PEFT's format"""
     out: Path
     """folder for the merged model; new, or empty"""
     model: Text | None = None
-    """the base model; default: the model that was trained on"""
+    """the base model; default: the one that the run or the adapter names"""
     dtype: Dtype = "fp32"
     """number format of the merged model: fp32, bf16, fp16 or nf4"""
     precision: Precision = "float32"
@@ -87,7 +88,7 @@ class MergeSettings(Asked):
 
 
 class CheckSettings(Asked):
-    """A model to check LoRA on, with new adapters or with a trained one."""
+    """Model to check LoRA on, with new adapters or with a trained one."""
 
     model: Text | None = None
     """a model of the Hugging Face hub, or a folder"""

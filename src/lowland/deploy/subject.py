@@ -1,4 +1,4 @@
-"""A model under the checks of `checkup.py`: base and adapter, with what is needed to judge them."""
+"""Model under test for `checkup.py`: base model and adapter, with the values that the checks compare with."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ LEARNING_RATE = 1e-3
 
 
 @dataclass
-class Subject:
-    """Model under the checks, which run on it one after the other.
+class ModelUnderTest:
+    """Model that the checks run on, one after the other.
 
     Attributes:
-        base: where the base model comes from.
+        base: base model on this disk.
         adapter: folder of the user's trained adapter; None for a new one.
-        model: base and adapter.
+        model: base model with the adapter.
         linear: number of linear layers of the base model.
         batch: token ids of a few texts.
         labels: the targets of these texts in training.
         before: the base model's logits.
         frozen: SHA-256 of the base model's parameters, by name.
-        scratch: a folder to write into.
+        scratch: folder to write into.
     """
 
     base: Base
@@ -85,8 +85,11 @@ class Subject:
         }
 
     @contextmanager
-    def trained_for_a_while(self) -> Iterator[None]:
-        """Restore the user's adapter afterwards; a new one stays trained, or there would be nothing to merge."""
+    def restore_user_adapter(self) -> Iterator[None]:
+        """Restore a user's adapter after the block.
+
+        A new adapter keeps what it has learned, so that the merge checks have an update to merge.
+        """
         before = [parameter.detach().clone() for parameter in self.trainable()] if self.adapter else []
         yield
         with torch.no_grad():
@@ -95,7 +98,7 @@ class Subject:
         self.model.zero_grad()
 
 
-def load_subject(settings: CheckSettings, scratch: Path) -> Subject:
+def load_model_under_test(settings: CheckSettings, scratch: Path) -> ModelUnderTest:
     """Load the model that the settings name, with a new adapter or with the user's trained one.
 
     Raises:
@@ -106,7 +109,7 @@ def load_subject(settings: CheckSettings, scratch: Path) -> Subject:
     loaded = load_base(base)
     plain = loaded.model
     batch = _batch(base, plain)
-    subject = Subject(
+    subject = ModelUnderTest(
         base=base,
         adapter=adapted.folder if adapted else None,
         model=plain,

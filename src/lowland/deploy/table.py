@@ -39,10 +39,10 @@ def predict(settings: PredictSettings, remark: Remark = no_remark) -> Prediction
 
     Args:
         settings: the model and the texts.
-        remark: is called with a sentence if texts are longer than the model reads.
+        remark: function that is called with a sentence if texts are longer than the model reads.
 
     Raises:
-        Mistake: if the folder holds no model that can predict labels, or the file does not hold what is needed.
+        Mistake: if the folder contains no model that can predict labels, or the file lacks what is needed.
     """
     if settings.data is None:
         return Predictions(_predict_texts(settings, remark))
@@ -71,7 +71,7 @@ def chosen_names(names: Mapping[str, str], chosen: Sequence[str] | None) -> dict
     """Return the names of the input columns in a file: the chosen ones, else the usual ones.
 
     Args:
-        names: from input columns to their usual names in a file.
+        names: usual name in a file of each input column.
         chosen: names of columns in the file to read instead, in the same order; None for the usual ones.
 
     Raises:
@@ -101,7 +101,7 @@ def _remark_on_length(predictor: Predictor, columns: Mapping[str, Sequence[str]]
 
 
 def _fields(folder: Path) -> TaskFields | None:
-    """Return the fields of the task that a run was asked for; None for a folder without a record."""
+    """Return the task fields of a run's request; None for a folder without a record."""
     return fields_of(finished_record(folder)) if (folder / "record.json").is_file() else None
 
 

@@ -1,4 +1,4 @@
-"""Effects of damage: answers that flip, the worst of several corruptions, accuracy by rate of damage."""
+"""Effects of damage: replies that flip, the worst of several corruptions, accuracy by rate of damage."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lowland.evidence.core.by_item import Estimate, Resamples, estimate, means, 
 from lowland.evidence.core.metrics import Floats
 from lowland.evidence.readers.stress_rows import Cell, ItemMeans, rates_of
 
-TENTH = 0.1  # the unit of a slope: a tenth of the characters
-LADDER = 3  # least number of rates above 0 for a slope
+TENTH = 0.1  # the unit of a slope: a rate of 10 %, in edits per character (per edge of a word for emoji)
+MIN_RATES = 3  # least number of rates above 0 for a slope
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class WorstCase:
     Attributes:
         level: level of damage; "" for languages.
         protected: whether names and numbers were left unchanged.
-        mitigation: its name.
+        mitigation: name of the mitigation.
         conditions: the conditions that were taken together.
         all_right: share of items, averaged over their epochs.
         lowest: condition with the lowest accuracy.
-        lowest_accuracy: its accuracy.
+        lowest_accuracy: accuracy of that condition.
         left_out: number of items' epochs that are left out, because a row failed or was not asked.
     """
 
@@ -67,10 +67,10 @@ class Dose:
     Attributes:
         condition: the corruption.
         protected: whether names and numbers were left unchanged.
-        mitigation: its name.
+        mitigation: name of the mitigation.
         rates: rising, shares of the characters; 0 is clean.
         accuracies: one for each rate.
-        slope: change in accuracy for each further tenth of the characters.
+        slope: change in accuracy for each further 10 % of damage.
     """
 
     condition: str
@@ -99,7 +99,7 @@ def count_flips(
         drawn: resamples of the items.
         right: for each cell, the share of scored epochs in which each item is right.
         undamaged: rows of the reference, as `prepare_rows` returns them.
-        items: in the order of the resamples' columns.
+        items: items in the order of the resamples' columns.
         cell: the damaged cell.
         reference: the undamaged cell.
     """
@@ -123,10 +123,10 @@ def worst_cases(
     Only levels with two conditions or more have a worst case.
 
     Args:
-        rows: as `prepare_rows` returns them.
+        rows: rows as `prepare_rows` returns them.
         drawn: resamples of the items.
         right: for each cell, the share of scored epochs in which each item is right.
-        items: in the order of the resamples' columns.
+        items: items in the order of the resamples' columns.
         undamaged: the condition that is left out; None takes all together (languages).
     """
     damaged = rows if undamaged is None else rows[rows["condition"] != undamaged]
@@ -138,13 +138,13 @@ def worst_cases(
 
 
 def doses(rows: pd.DataFrame, drawn: Resamples, right: ItemMeans, undamaged: str) -> tuple[Dose, ...]:
-    """Estimate accuracy by rate for each condition that was asked at `LADDER` rates above 0 or more.
+    """Estimate accuracy by rate for each condition that was asked at `MIN_RATES` rates above 0 or more.
 
     The slope is that of least squares through the accuracies, with the clean one at rate 0 if it was asked. It is
     linear in them, so that its interval comes from the same resamples.
 
     Args:
-        rows: as `prepare_rows` returns them.
+        rows: rows as `prepare_rows` returns them.
         drawn: resamples of the items.
         right: for each cell, the share of scored epochs in which each item is right.
         undamaged: the clean condition.
@@ -158,7 +158,7 @@ def doses(rows: pd.DataFrame, drawn: Resamples, right: ItemMeans, undamaged: str
             for cell in sorted(rates, key=lambda cell: (rates[cell], cell.level))
             if (cell.condition, cell.protected, cell.mitigation) == (condition, protected, mitigation)
         ]
-        if condition == undamaged or len({rates[cell] for cell in steps} - {0.0}) < LADDER:
+        if condition == undamaged or len({rates[cell] for cell in steps} - {0.0}) < MIN_RATES:
             continue
         clean = Cell(undamaged, "", False, mitigation)
         ladder = [*([clean] if clean in right else []), *steps]

@@ -1,4 +1,4 @@
-"""Evidence of a stress test: accuracy by condition, what damage costs, what a mitigation gives back.
+"""Statistics of a stress test: accuracy by condition, loss under damage, gain by mitigations.
 
 The input is a table with one row for each question (`lowland.ground.records.ROW_COLUMNS`). Every number is a mean over
 items, of each item's mean over its epochs. Every interval resamples items, with the same resamples for all numbers.
@@ -33,9 +33,9 @@ class StressEvidence:
 
     Attributes:
         eval: "messy" or "multilingual".
-        model: its name.
+        model: name of the model.
         items: number of different items.
-        epochs: how often each was asked.
+        epochs: number of times that each was asked.
         asked: number of rows.
         failed: number of rows without an answer.
         resamples: number of resamples of the items.
@@ -45,8 +45,8 @@ class StressEvidence:
         to_reference: each cell minus the undamaged one of the same mitigation.
         mitigated: each cell minus the one without mitigation, the undamaged included.
         flips: one for each of `to_reference`.
-        worst: by level, protection and mitigation.
-        doses: of conditions that were asked at several rates.
+        worst: worst cases, by level, protection and mitigation.
+        doses: accuracy by rate of damage, for conditions that were asked at several rates.
         categories: number of rows by category, for each cell; failed rows under "failed".
     """
 
@@ -74,7 +74,7 @@ def stress_evidence(
     """Compute all numbers of one eval and one model; the order of the rows does not matter.
 
     Args:
-        rows: with the columns `readers.stress_rows.NEEDED`, of one eval and one model.
+        rows: rows of one eval and one model, with the columns `readers.stress_rows.NEEDED`.
         resamples: number of resamples of the items.
         level: level of the intervals, 0 to 1.
         seed: seed of the resampling.

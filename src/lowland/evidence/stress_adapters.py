@@ -24,7 +24,7 @@ class AdapterScore:
     """Accuracy of one method in one cell.
 
     Attributes:
-        method: its label.
+        method: label of the method.
         cell: the corruption.
         rate: damage, as a share of the characters.
         seeds: number of seeds.
@@ -45,10 +45,10 @@ class AdapterDifference:
     """Difference of a method from the reference.
 
     Attributes:
-        method: its label.
+        method: label of the method.
         reference: label of the reference.
-        quantity: "accuracy"; or "holding up", the difference between what the two methods lose from clean to damaged,
-            above 0 if the method loses less.
+        quantity: "accuracy"; or "drop difference", the difference between what the two methods lose from clean to
+            damaged, above 0 if the method loses less.
         cells: the corruptions that the difference is over; all of a level if there are several.
         interval: interval of the difference, over seeds and examples.
         p: two-sided p-value, by Student's t with the interval's standard error and degrees of freedom.
@@ -73,10 +73,10 @@ class AdapterEvidence:
         seeds: seeds of all methods.
         examples: number of test texts.
         groups: number of groups into which they fall.
-        scores: by method and cell, the clean cell first.
+        scores: scores by method and cell, the clean cell first.
         accuracy: each method minus the reference, by cell.
-        holding_up: the difference in what is lost from clean to damaged, by cell.
-        overall: `holding_up` over all corruptions of a level at once.
+        drop_difference: the difference in what is lost from clean to damaged, by cell.
+        overall: `drop_difference` over all corruptions of a level at once.
     """
 
     reference: str
@@ -85,7 +85,7 @@ class AdapterEvidence:
     groups: int
     scores: tuple[AdapterScore, ...]
     accuracy: tuple[AdapterDifference, ...]
-    holding_up: tuple[AdapterDifference, ...]
+    drop_difference: tuple[AdapterDifference, ...]
     overall: tuple[AdapterDifference, ...]
 
 
@@ -113,7 +113,7 @@ class _Comparison:
         interval = self.interval(*self.answers.pair((method, cell), (self.reference, cell)))
         return self.difference(method, "accuracy", (cell,), interval)
 
-    def holding_up(self, method: str, cells: tuple[Cell, ...]) -> AdapterDifference:
+    def drop_difference(self, method: str, cells: tuple[Cell, ...]) -> AdapterDifference:
         """Compare what the method and the reference lose from clean to damaged, over all cells at once.
 
         With m and r the scores of method and reference on a text, damaged (d) and clean (c),
@@ -130,7 +130,7 @@ class _Comparison:
             ours += [m_d, r_c]
             theirs += [r_d, m_c]
         half = self.interval(np.hstack(ours), np.hstack(theirs), sheets=2 * len(cells))
-        return self.difference(method, "holding up", cells, _doubled(half))
+        return self.difference(method, "drop difference", cells, _doubled(half))
 
     def interval(self, ours: Floats, theirs: Floats, sheets: int = 1) -> PairedInterval:
         """Return the paired interval of scores (S, sheets * N)."""
@@ -152,13 +152,15 @@ def adapter_evidence(
     """Compute all numbers of several methods' runs on the same test texts.
 
     Args:
-        rows: of one task and test set, with `seed` and `group`.
+        rows: rows of one task and test set, with `seed` and `group`.
         reference: a method; None takes LoRA if it took part, else the first by name.
         resamples: number of resamples of the groups.
         level: level of the intervals, 0 to 1.
 
     Raises:
-        Mistake: if columns or clean rows are missing, the reference is unknown, or runs were asked different texts.
+        Mistake: if columns or clean rows are missing, a run answered a text twice, runs were asked different texts or
+            share no seed with the reference, the reference is unknown, all texts are in one group, or `level` or
+            `resamples` is out of its range.
     """
     answers = read_adapter_scores(rows)
     methods = sorted(rows["model"].unique())
@@ -184,9 +186,11 @@ def adapter_evidence(
             if (name, cell) in answers.scores
         ),
         accuracy=_corrected([compare.accuracy(name, cell) for name in others for cell in cells]),
-        holding_up=_corrected([compare.holding_up(name, (cell,)) for name in others for cell in damaged]),
+        drop_difference=_corrected(
+            [compare.drop_difference(name, (cell,)) for name in others for cell in damaged]
+        ),
         overall=_corrected(
-            [compare.holding_up(name, cells) for name in others for cells in _levels(damaged)]
+            [compare.drop_difference(name, cells) for name in others for cells in _levels(damaged)]
         ),
     )
 

@@ -18,7 +18,7 @@ class MethodScores:
     """Scores and cost of one method over its runs.
 
     Attributes:
-        method: its label.
+        method: label of the method.
         seeds: seeds of its finished runs.
         scores: mean and standard deviation of each recorded score, by name, in the order of the records.
         trainable: number of trained parameters.

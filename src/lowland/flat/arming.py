@@ -32,13 +32,13 @@ class Noise:
     `end_step()` after it, and `disarm()` after the last step. As a context manager it disarms the model at the end.
 
     Args:
-        model: that `check_can_be_armed` has checked; see `checked_noise`.
-        config: of the noise.
+        model: model that `check_can_be_armed` has checked; see `checked_noise`.
+        config: config of the noise.
         total_steps: optimizer steps of the whole run, if known.
         in_every_pass: let noise act in evaluation, too, and without gradients.
 
     Attributes:
-        config: of the noise.
+        config: config of the noise.
         layers: the armed layers, by the names that seed their noise.
         norms: the armed norms, with `vectors=True`.
     """
@@ -66,7 +66,8 @@ class Noise:
             progress: in place of t / T, for instance the share of all tokens seen.
 
         Raises:
-            Mistake: if the progress is unknown and the schedule needs it.
+            Mistake: if the progress is unknown and the schedule needs it, or a user's schedule does not return a finite
+                number of at least 0.
         """
         if step % self.config.every:
             return 0.0
@@ -93,7 +94,8 @@ class Noise:
             progress: see `sigma`.
 
         Raises:
-            Mistake: as `sigma`, or if adapters or hooks were added or activated after arming that arming would refuse.
+            Mistake: as `sigma`; or if a layer is too wide for the noise bank, or adapters or hooks were added or
+                activated after arming that arming would refuse.
         """
         self._watch.look()
         sigma, config = self.sigma(step, progress), self.config
@@ -117,7 +119,7 @@ class Noise:
             module.drop_noise()
 
     def disarm(self) -> None:
-        """Turn the layers back into what they were before arming."""
+        """Restore the layers and norms as they were before arming."""
         for module in (*self.layers.values(), *self.norms.values()):
             module.disarm()
         if self._model is not None:
@@ -148,10 +150,10 @@ def checked_noise(
     """Check that a model can be armed, warn if there is very much noise, and arm the model.
 
     Args:
-        model: with adapters.
-        config: of the noise.
+        model: model with adapters.
+        config: config of the noise.
         total_steps: optimizer steps of the whole run, if known.
-        effect: of the noise on the loss, for the warning; see `warn_of_much_noise`.
+        effect: effect of the noise on the loss, for the warning; see `warn_of_much_noise`.
         in_every_pass: let noise act in evaluation, too, and without gradients, to measure what it does: no warning.
 
     Raises:
@@ -167,7 +169,7 @@ def arm(model: nn.Module, *, total_steps: int | None = None, **options: Unpack[F
     """Arm a model: make its LoRA layers ready to train under noise.
 
     Args:
-        model: adapted by `add_lora` or PEFT (LoRA, rsLoRA, DoRA, PiSSA, OLoRA, VeRA, (IA)³).
+        model: model adapted by `add_lora` or PEFT (LoRA, rsLoRA, DoRA, PiSSA, OLoRA, VeRA, (IA)³).
         total_steps: optimizer steps of the whole run, T. Not needed if `begin_step` is given the progress or the
             schedule is constant.
         **options: fields of `FlatConfig`: rho, schedule, every, layers, vectors, redraw, per_rank, noise, seed.

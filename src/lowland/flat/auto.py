@@ -1,4 +1,4 @@
-"""rho="auto": a measurement of how strong the noise may be. It is lowland's own and not part of the paper.
+"""rho="auto": a measurement of how strong the noise may be. It is lowland's own, and not part of the paper.
 
 Before the first step the loss is measured at growing strengths sigma. rho is the largest sigma that raises the loss by
 no more than a given share. The measurement is made at the start, but rho is the strength at the end: the adapter has
@@ -35,8 +35,9 @@ class AutoRho:
 
     Attributes:
         rho: the largest strength of the ladder before the first that raises the loss by more than allowed.
-        losses: expected loss at each strength of the ladder, up to the first that was too strong.
-        ladder: the strengths to try.
+        losses: expected loss at each strength of the ladder, up to the first that was too strong; empty for a resumed
+            run, whose log has only `rho` and `base`.
+        ladder: the strengths to try; for a resumed run the default ones.
         base: the loss without noise.
     """
 
@@ -62,12 +63,12 @@ def auto_rho(
     too strong.
 
     Args:
-        model: with adapters, not armed; see `expected_losses`.
-        batches: held out, or not yet trained on; see `expected_losses`.
+        model: model with adapters, not armed; see `expected_losses`.
+        batches: batches that are held out, or not yet trained on; see `expected_losses`.
         share: allowed rise of the loss, as a share of the loss without noise.
         ladder: strengths to try, from small to large.
-        seed: of the noise.
-        draws: of the noise, each used for all batches.
+        seed: seed of the noise.
+        draws: number of draws of the noise, each used for all batches.
         **options: fields of `FlatConfig` that say where the noise acts: layers, vectors, noise.
 
     Raises:
@@ -89,7 +90,7 @@ def auto_rho(
     base = loss_at(0.0)
     if not 0 < base < math.inf:
         raise Mistake(
-            f"the loss without noise is {base:g}, so a share of it means nothing; give rho a number"
+            f'the loss without noise is {base:g}; rho="auto" needs a finite loss above 0; set rho to a number'
         )
     losses: list[float] = []
     for sigma in search.ladder:
@@ -121,12 +122,15 @@ def auto_rho_of_training(
     logged (INFO) and added to the Trainer's log history, which is saved with checkpoints.
 
     Args:
-        model: the Trainer's.
-        args: the Trainer's.
-        state: the Trainer's; its log history gets an entry with "flat_rho".
+        model: the Trainer's model.
+        args: the Trainer's arguments.
+        state: the Trainer's state; its log history gets an entry with "flat_rho".
         loader: the Trainer's loader of the training data.
-        config: where the noise acts; its seed chooses the noise and the examples.
+        config: config of the noise; its seed determines the noise and the examples.
         share: see `auto_rho`.
+
+    Raises:
+        Mistake: as `auto_rho`, or if the training data cannot be read by index.
     """
     before = [entry for entry in state.log_history if "flat_rho" in entry]
     if before and state.global_step:

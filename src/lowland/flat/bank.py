@@ -25,7 +25,7 @@ from lowland.ground.rng import stream_seed
 
 SIZE = 2**22
 """N, the numbers in the bank."""
-LONGEST = SIZE // 2
+MAX_WINDOW = SIZE // 2
 """Largest number of entries in one window; a larger layer takes several windows, each at its own offset."""
 ALIGNMENT = 8
 """Offsets are multiples of 8 numbers: 16 bytes of a 16-bit bank, 32 bytes of a 32-bit one."""
@@ -33,13 +33,13 @@ ALIGNMENT = 8
 
 @functools.cache
 def bank(device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the bank (SIZE + LONGEST,): the same bits on every device, with its start repeated at its end."""
+    """Return the bank (SIZE + MAX_WINDOW,): the same bits on every device, with its start repeated at its end."""
     if dtype != torch.float32:
         return bank(device, torch.float32).to(dtype)
     generator = torch.Generator().manual_seed(stream_seed(0, "bank"))
     numbers = torch.randn(SIZE, generator=generator, dtype=torch.float64)
     numbers = ((numbers - numbers.mean()) / numbers.std(correction=0)).float()
-    return torch.cat([numbers, numbers[:LONGEST]]).to(device)
+    return torch.cat([numbers, numbers[:MAX_WINDOW]]).to(device)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Window:
     """E (out, in) of one layer in one optimizer step.
 
     Attributes:
-        signs: of the rows (out, 1), +1 or -1.
+        signs: signs of the rows (out, 1), +1 or -1.
         blocks: blocks of rows of E without its signs, as views of the bank.
     """
 
@@ -66,19 +66,19 @@ def window(
 
     Args:
         shape: (out, in) of the weight.
-        seed: of the offsets and signs; the global random generators are not used.
-        device: of the weight.
-        dtype: of the bank: 16 bits for weights of 16 bits, else 32 bits.
+        seed: seed of the offsets and signs; the global random generators are not used.
+        device: device of the weight.
+        dtype: data type of the bank: 16 bits for weights of 16 bits, else 32 bits.
         transposed: whether the weight is stored as (in, out); E is then stored so, too.
 
     Raises:
         Mistake: if a row of the weight is longer than a window can be.
     """
     outs, ins = shape
-    rows = LONGEST // ins
+    rows = MAX_WINDOW // ins
     if rows == 0:
         raise Mistake(
-            f"a layer with {ins} inputs is too wide for the noise bank, which supports at most {LONGEST}; leave the"
+            f"a layer with {ins} inputs is too wide for the noise bank, which supports at most {MAX_WINDOW}; leave the"
             " layer out with layers=..."
         )
     source = random.Random(seed)

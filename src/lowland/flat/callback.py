@@ -21,9 +21,9 @@ class FlatLoRA(TrainerCallback):
     """Trainer callback that trains lowland's or PEFT's LoRA layers under Flat-LoRA's noise.
 
     Args:
-        rho: strength of the noise where the schedule is 1; "auto" measures one before the first step (`auto.py`).
+        rho: strength of the noise when the schedule is 1; "auto" measures one before the first step (`auto.py`).
         share: with rho="auto": allowed rise of the loss under noise, as a share of the loss.
-        seed: of the noise; default: the Trainer's seed.
+        seed: seed of the noise; default: the Trainer's seed.
         total_tokens: tokens of the whole training, for a schedule over the tokens seen. The Trainer must count them
             (`include_num_input_tokens_seen`).
         **options: more fields of `FlatConfig`: schedule, every, layers, vectors, redraw, per_rank, noise.

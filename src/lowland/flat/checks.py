@@ -1,4 +1,4 @@
-"""Checks that a model can be armed; a layer that cannot get noise is an error, never silently left out."""
+"""Checks that a model can be armed. A layer that cannot get noise is an error, and never silently left out."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lowland.flat.layers import PERTURBED_CLASSES, class_name
 from lowland.flat.linear import base_of
 from lowland.flat.perturbed import Perturbed
 from lowland.ground.mistakes import Mistake, one_of
-from lowland.lora.bases import forward_is_replaced, why_not
-from lowland.lora.targets import is_meant
+from lowland.lora.bases import adaptation_problem, forward_is_replaced
+from lowland.lora.targets import matches_target
 
 PEFT_TESTED = ("0.18", "0.22")
 """Tested versions of PEFT: from the first to before the second."""
@@ -32,8 +32,8 @@ def layers_to_perturb(model: nn.Module, layers: str | Sequence[str] | None = Non
     """Return the adapted linear layers that get noise, by name.
 
     Args:
-        model: with adapters of lowland's or PEFT's.
-        layers: as in `FlatConfig`.
+        model: model with adapters of lowland or PEFT.
+        layers: names of layers, as in `FlatConfig`.
 
     Raises:
         Mistake: if an entry of `layers` names no layer.
@@ -43,10 +43,14 @@ def layers_to_perturb(model: nn.Module, layers: str | Sequence[str] | None = Non
         return linear
     targets = (layers,) if isinstance(layers, str) else tuple(layers)
     endings = sorted({name.rsplit(".", 1)[-1] for name in linear})
-    if unmatched := [target for target in targets if not any(is_meant(name, target) for name in linear)]:
+    if unmatched := [
+        target for target in targets if not any(matches_target(name, target) for name in linear)
+    ]:
         raise Mistake(*(one_of("layer to perturb", target, endings) for target in unmatched))
     return {
-        name: layer for name, layer in linear.items() if any(is_meant(name, target) for target in targets)
+        name: layer
+        for name, layer in linear.items()
+        if any(matches_target(name, target) for target in targets)
     }
 
 
@@ -122,7 +126,7 @@ def reason_without_noise(model: nn.Module, name: str, layer: nn.Module) -> str |
         return "its base layer has hooks, which the product with the perturbed weight would skip; remove them"
     if any(parameter.requires_grad for parameter in base.parameters(recurse=False)):
         return "its base layer is trained; noise acts on frozen weights, so freeze it"
-    return why_not(base) or _why_not_variant(layer)
+    return adaptation_problem(base) or _why_not_variant(layer)
 
 
 def _why_not_variant(layer: Any) -> str | None:

@@ -17,7 +17,7 @@ from lowland.ground.mistakes import Mistake, one_of
 Rho = Annotated[Number, Field(ge=0)]
 """Type of rho, the strength of the noise."""
 RHO = 0.05
-"""Default of rho: what the authors' own commands use."""
+"""Default of rho: the value in the authors' own commands."""
 Redraw = Literal["step", "micro-batch"]
 NoiseKind = Literal["weight", "token"]
 Share = Annotated[Number, Field(gt=0)]
@@ -66,7 +66,7 @@ class FlatConfig(Asked):
     """
 
     rho: Rho = RHO
-    """Strength of the noise where the schedule is 1: sigma, relative to the norms of the weight's rows. The authors'
+    """Strength of the noise when the schedule is 1: sigma, relative to the norms of the weight's rows. The authors'
     commands use 0.05; 0 is LoRA to the bit."""
     schedule: Annotated[ScheduleName | Schedule, PlainValidator(_schedule)] = "cosine"
     """Schedule of sigma / rho over the training's progress from 0 to 1: "cosine" (the paper's ramp, ½ (1 − cos)),
@@ -84,7 +84,8 @@ class FlatConfig(Asked):
     """Under data parallelism, draw different noise in each process."""
     noise: NoiseKind = "weight"
     """Kind of noise: "weight", the paper's; or "token", drawn for each token's output with the same variance (local
-    reparameterisation: Kingma et al., 2015). "token" is for study: it is slower and keeps its outputs in memory."""
+    reparameterisation: Kingma et al., 2015). "token" is meant for experiments: it is slower, and keeps its outputs in
+    memory."""
     seed: Whole = 0
     """Seed of the noise."""
 
@@ -126,7 +127,7 @@ def warn_of_much_noise(rho: float, effect: str = "") -> None:
 
     Args:
         rho: strength of the noise.
-        effect: of the noise on the loss, to be named in brackets: " (…)".
+        effect: effect of the noise on the loss, to be named in brackets: " (…)".
     """
     if rho > 1:
         warnings.warn(

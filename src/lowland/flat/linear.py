@@ -24,7 +24,7 @@ from lowland.flat.perturbed import ForwardPassGate, Perturbed
 from lowland.flat.product import eps_product, noisy_product
 from lowland.flat.vectors import vector_noise
 from lowland.ground.rng import stream_seed
-from lowland.lora.bases import keep_readable, weight_of
+from lowland.lora.bases import disable_repacking, weight_of
 
 
 class PerturbedLinear(Perturbed):
@@ -44,7 +44,7 @@ class PerturbedLinear(Perturbed):
     def start_noiseless(self, gate: ForwardPassGate) -> None:
         """Set the attributes of an armed layer, and keep its weight readable."""
         super().start_noiseless(gate)
-        keep_readable(base_of(self))
+        disable_repacking(base_of(self))
         weight = self.full_weight()
         self._shape, self._dtype = (len(weight), weight.shape[1]), weight.dtype
         self._bias_noise = None

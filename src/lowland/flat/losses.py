@@ -34,11 +34,11 @@ def expected_losses(
     memory and run at each sigma, so give few.
 
     Args:
-        model: with adapters, not armed.
+        model: model with adapters, not armed.
         batches: inputs of the model with labels, by name or in order; the model must return its loss.
         sigmas: strengths of the noise; 0 gives the loss without noise.
-        seed: of the noise, which differs between the sigmas only in its size.
-        draws: of the noise, each used for all batches.
+        seed: seed of the noise, which differs between the sigmas only in its size.
+        draws: number of draws of the noise, each used for all batches.
         **options: fields of `FlatConfig` that say where the noise acts: layers, vectors, noise.
 
     Raises:

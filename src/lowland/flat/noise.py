@@ -30,7 +30,7 @@ class LayerNoise:
     Args:
         strength: (out, 1), ± sigma / sqrt(n); the sign is that of the row of E.
         blocks: E by rows, without its signs: views of the bank.
-        norms: returns ‖W'_i‖ (out, 1) for W (out, in); for None it reads W from the layer.
+        norms: function that returns ‖W'_i‖ (out, 1) for W (out, in); for None it reads W from the layer.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class TokenNoise:
 
     Attributes:
         scale: c (out, 1), sigma / sqrt(n) · ‖W'_i‖.
-        seed: of zeta; inputs of the same shape get the same zeta.
+        seed: seed of zeta; inputs of the same shape get the same zeta.
     """
 
     scale: Tensor
@@ -138,10 +138,10 @@ def bank_dtype(weight: torch.dtype) -> torch.dtype:
 
 
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    """Return float32, or the dtype itself where it is wider."""
+    """Return float32, or the dtype itself if it is wider."""
     return torch.promote_types(dtype, torch.float32)
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """Return the full tensor where it is sharded over several processes (FSDP2), else the tensor itself."""
+    """Return the full tensor if it is sharded over several processes (FSDP2), else the tensor itself."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

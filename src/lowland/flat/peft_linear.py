@@ -20,7 +20,7 @@ from lowland.lora.fused import adapted_product
 
 
 class PerturbedPEFT(PerturbedLinear):
-    """Base of PEFT's layers under noise: what its tuners have in common."""
+    """Base class of PEFT's layers under noise."""
 
     active_adapters: list[str]
     disable_adapters: bool
@@ -100,7 +100,7 @@ class PerturbedPEFTLoRA(PerturbedPEFT):
         return merged_norms(self.full_weight() if weight is None else weight, *self._factors(names))
 
     def noisy(self, x: Tensor, noise: LayerNoise) -> Tensor:
-        """Return the output from one function where the branch is A and B alone, else with PEFT's own branch."""
+        """Return the output from one function if the branch is only A and B, else with PEFT's own branch."""
         names = self.active()
         if any(name in self.lora_variant for name in names):
             return super().noisy(x, noise)

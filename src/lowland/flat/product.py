@@ -92,7 +92,7 @@ def _autograd_product(
 
 
 def eps_product(x: Tensor, noise: LayerNoise) -> Tensor:
-    """Return what the noise alone adds to a layer's output: x epsᵀ (..., out) for x (..., in)."""
+    """Return the part of a layer's output that comes from the noise: x epsᵀ (..., out) for x (..., in)."""
     if torch.compiler.is_compiling():
         return F.linear(x, _checkpointed_weight(None, noise).to(x.dtype))
     rows = x.reshape(-1, x.shape[-1]).to(computing_dtype(x, None))

@@ -1,1 +1,1 @@
-"""The ground: what every room stands on. No torch in here."""
+"""Foundations that all packages share: configuration, errors, records and random streams. It never imports torch."""

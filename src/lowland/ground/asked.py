@@ -1,4 +1,4 @@
-"""Base class of what a user can ask for: pydantic models that report what is wrong in sentences, several at once.
+"""Base class of all configuration models: pydantic models that report all invalid values at once, one sentence each.
 
 A field states its type and range in `Annotated`, its default, and its help text in the docstring under it. Command line
 options, recipe files and records come from the same fields.
@@ -69,7 +69,7 @@ def _truth(value: Any) -> Any:
 
 
 def _several(value: Any) -> Any:
-    """Let a lone value stand for a list of one."""
+    """Turn a single value into a list of one."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
@@ -112,7 +112,7 @@ OutputFile = Annotated[Path, AfterValidator(_writable)]
 
 
 class Asked(BaseModel):
-    """Values that a user gives, checked when they are given.
+    """Base class of models with values that a user gives, validated at construction.
 
     Instances are immutable. `replace` makes a changed copy, which is checked again.
 
@@ -144,7 +144,7 @@ def read_yaml(path: Path, what: str) -> Any:
     """Return the content of a YAML file.
 
     Args:
-        path: of the file.
+        path: path of the file.
         what: kind of file, for the error message, such as "recipe file".
 
     Raises:
@@ -159,18 +159,20 @@ def read_yaml(path: Path, what: str) -> Any:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, which refuses a key that stands twice in one mapping."""
+    """Safe YAML loader that refuses a repeated key in a mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return the mapping of a node."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if twice := [key for key in keys if keys.count(key) > 1]:
-            raise Mistake(f"line {node.start_mark.line + 1} ff.: {twice[0]!r} stands twice; once is enough")
+            raise Mistake(
+                f"the mapping that begins in line {node.start_mark.line + 1} has the key {twice[0]!r} twice; remove one"
+            )
         return super().construct_mapping(node, deep)
 
 
 def plain(value: Any) -> Any:
-    """Return mappings as dicts, tuples as lists and models as dicts, all the way down: what JSON and YAML can hold."""
+    """Return a value as JSON and YAML can store it: mappings and models as dicts, tuples as lists, recursively."""
     if isinstance(value, BaseModel):
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Mapping):

@@ -9,7 +9,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 LINES = 10
-"""Number of lines at most that report one task where there is no terminal."""
+"""Largest number of lines that report one task if there is no terminal."""
 SECONDS = 2.0
 """Seconds between two of these lines, at least."""
 
@@ -26,7 +26,7 @@ class Progress:
     """Reports progress to a person.
 
     Args:
-        stream: where to; None reports nothing.
+        stream: stream to write to; None reports nothing.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -78,7 +78,7 @@ class Progress:
             self.say(f"{self._done:,} of {self._total:,} {self._unit}, {seconds:.0f} s")
 
     def note(self, **values: str) -> None:
-        """Show values beside the bar."""
+        """Show values next to the bar."""
         if self._bar is not None:
             self._bar.set_postfix({name.replace("_", " "): value for name, value in values.items()})
 

@@ -1,4 +1,4 @@
-"""Records of runs and stress tests: what a run leaves in its folder, and functions that write and read it.
+"""Records of runs and stress tests: the content of a run's folder, and functions that write and read it.
 
 A run's folder holds
 
@@ -35,8 +35,8 @@ PREDICTION_COLUMNS = ("split", "example", "group", "category", "score")
 
 - `split`: name of the test set; `example`: row number in the data, the same in every run;
 - `group`: examples of one group are alike (copies, sentences of one template), so they are not independent evidence;
-- `category`: of the example, "" where the data has none;
-- `score`: of the prediction, 0 or 1 or any number; higher is better.
+- `category`: category of the example, "" if the data has none;
+- `score`: score of the prediction, 0 or 1 or any number; higher is better.
 
 A task appends its own columns: text classification has `label`, `predicted` and `p_<label>`, the probabilities.
 """
@@ -47,13 +47,16 @@ ROW_COLUMNS = (
 )  # fmt: skip
 """Columns of a stress test's rows.
 
-- `eval`: "messy", "multilingual" or "adapter"; `model`: its name;
+- `eval`: "messy", "multilingual" or "adapter"; `model`: its name, for "adapter" the method's label;
+- `item`: id of the question, or row number of the test example; `topic`: subject of the question, or the example's
+  category;
 - `condition`: "clean" or a corruption, or the language; `level`: as asked for, "" for undamaged text;
-- `rate`: edits per character that the level stands for; `edits`: number of edits made;
+- `rate`: edits per character (for emoji, per edge of a word) that the level stands for; `edits`: number of edits made;
 - `protected`: whether names and numbers were left unchanged; `mitigation`: "none" or its name; `epoch`: from 1 on;
 - `prompt`: the user's text as sent; `gold`: accepted answers, joined by " | "; `reply`: the model's answer;
 - `status`: "scored" or "failed"; `score`: 1 or 0, NaN if the row failed; `near`: right only by a near miss;
-- `category`: "right", "unsure" or the kind of error; `language`: language of the reply, "" if it was not checked;
+- `category`: "right", "unsure", "failed" or the kind of error, which is "wrong" for "adapter"; `language`: language of
+  the reply, "" if it was not checked;
 - `kept`: whether the reply is in the requested language, missing if that could not be decided.
 """
 
@@ -72,7 +75,8 @@ class RunRecord:
         failure: error message of a failed run.
         data: source, SHA-256, sizes of the splits, and what else the task says of its data; `truncated`: by split, the
             number of examples that are longer than the model reads, and by how much.
-        model: name, where it was loaded from, SHA-256 of its weights, class.
+        model: `name`, `origin`, `revision`, `sha256` of its weights, `files_sha256` of its config and tokenizer, and
+            `class`.
         parameters: `trainable`, `total`, `share`.
         scores: for each test set its scores by name, the primary score first.
         validation: scores on the validation set after the last epoch.
@@ -137,11 +141,13 @@ class StressRecord:
         failure: what went wrong, in a sentence.
         items: source of the items, `sha256` of everything that is sent and of the accepted answers, `count`.
         model: `name`, `requested` (settings), `sent` (settings as found in a request; empty if the provider does not
-            show it), `dropped` (settings that were requested but not sent).
+            show it), `dropped` (settings that were requested but not sent), `described` (what the model says of itself,
+            if it does). For fine-tuned runs instead `name` and `sha256` of the base model, and `runs`.
         counts: number of rows `expected`, `scored` and `failed`.
         code: lowland's version and a hash of its source.
         environment: versions, system.
-        cost: `requests`, `input_tokens`, `output_tokens`, `seconds` of the last command, `dollars` by the price table.
+        cost: `requests`, `input_tokens`, `output_tokens`, and `dollars` according to the price table: sums over all
+            commands; `seconds` of the last command. For fine-tuned runs `requests` and `seconds`, sums over all runs.
         when: UTC times of the last command's start and end.
         version: version of the record format.
         kind: "stress"; distinguishes the record from a `RunRecord`.
@@ -244,7 +250,11 @@ def _check_version(path: Path, version: object, known: int) -> None:
 
 
 def write_rows(folder: Path, rows: pd.DataFrame) -> None:
-    """Write `rows.parquet`, and `rows.csv` for people; columns are `ROW_COLUMNS`, others may follow."""
+    """Write `rows.parquet`, and `rows.csv` for people; columns are `ROW_COLUMNS`, others may follow.
+
+    Raises:
+        ValueError: if a column is missing.
+    """
     missing = [name for name in ROW_COLUMNS if name not in rows.columns]
     if missing:
         raise ValueError(f"rows lack the columns {missing}")
@@ -253,7 +263,11 @@ def write_rows(folder: Path, rows: pd.DataFrame) -> None:
 
 
 def read_rows(folder: Path) -> pd.DataFrame:
-    """Return the rows of a stress test."""
+    """Return the rows of a stress test.
+
+    Raises:
+        Mistake: if they cannot be read.
+    """
     path = folder / "rows.parquet"
     try:
         return pd.read_parquet(path)
@@ -262,7 +276,11 @@ def read_rows(folder: Path) -> pd.DataFrame:
 
 
 def write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
-    """Write `predictions.parquet`; columns are `PREDICTION_COLUMNS`, then those of the task."""
+    """Write `predictions.parquet`; columns are `PREDICTION_COLUMNS`, then those of the task.
+
+    Raises:
+        ValueError: if a column is missing.
+    """
     missing = [name for name in PREDICTION_COLUMNS if name not in predictions.columns]
     if missing:
         raise ValueError(f"predictions lack the columns {missing}")
@@ -270,7 +288,11 @@ def write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
 
 
 def read_predictions(folder: Path) -> pd.DataFrame:
-    """Return the predictions of a run, one row for each test example."""
+    """Return the predictions of a run, one row for each test example.
+
+    Raises:
+        Mistake: if they cannot be read.
+    """
     path = folder / "predictions.parquet"
     try:
         return pd.read_parquet(path)

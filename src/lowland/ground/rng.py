@@ -1,10 +1,10 @@
 """Named randomness: independent streams from (seed, name).
 
-Every random choice belongs to a named stream: "head" (initialisation of the head), "adapter" (initialisation of A),
-"order" (order of the training data), "dropout", "noise" (Flat-LoRA), "neftune", "split". A stream depends on its seed
-and its name alone. So two methods with the same seed see the same batches in the same order with the same dropout
-masks. (Dropout on the adapters' input draws from the stream "dropout", too: with it, a method with adapters has other
-masks than a method without.)
+Every random choice belongs to a named stream, for instance "head" (initialisation of the head), "adapter"
+(initialisation of A), "order" (order of the training data), "dropout", "noise" (Flat-LoRA), "neftune", "split" and
+"corruption" (stress tests). A stream depends on its seed and its name alone. So two methods with the same seed see the
+same batches in the same order with the same dropout masks. (Dropout on the adapters' input draws from the stream
+"dropout", too: with it, a method with adapters has other masks than a method without.)
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def stream(seed: int, *name: str | int) -> np.random.Generator:
 
 @contextmanager
 def untouched_generators() -> Iterator[None]:
-    """Restore the global generators when the block ends: Python's, NumPy's, and torch's where torch is loaded.
+    """Restore the global generators when the block ends: Python's, NumPy's, and torch's if torch is loaded.
 
     Of torch's, the CPU's generator and that of the current CUDA device are restored.
     """

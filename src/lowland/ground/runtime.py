@@ -23,7 +23,7 @@ def keep_large_blocks() -> bool:
     """Make glibc keep freed memory for this process, by `mallopt(3)`.
 
     The command line calls it when it starts to train; in a program of your own, call it before the first step. It does
-    nothing with another C library, or where the environment configures the allocator (`MALLOC_…`, `GLIBC_TUNABLES`,
+    nothing with another C library, or if the environment configures the allocator (`MALLOC_…`, `GLIBC_TUNABLES`,
     another allocator in `LD_PRELOAD`).
 
     Returns:

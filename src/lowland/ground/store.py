@@ -1,4 +1,4 @@
-"""Store of records: one folder for each run, whole or not there at all."""
+"""Store of records: one folder per run, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lowland.ground.records import RunRecord, StressRecord, read_record, read_st
 
 
 def key_of(asked: Mapping[str, Any]) -> str:
-    """Return the key of what was asked: 16 hexadecimal digits of the SHA-256 of its canonical JSON."""
+    """Return the key of a request: the first 16 hexadecimal digits of the SHA-256 of its canonical JSON."""
     text = json.dumps(asked, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
@@ -26,11 +26,12 @@ def key_of(asked: Mapping[str, Any]) -> str:
 class Store:
     """Folder of runs.
 
-    A run is written beside its place and renamed into it when it is whole. So a reader never meets half a run, and a
-    run that is killed leaves nothing that counts. One process at a time works on a run (`claim`).
+    A run is written to a hidden `.partial` folder and renamed when it is complete. A reader therefore never sees a
+    partial run. A killed run leaves only the hidden folder, which the next `claim` removes. One process at a time works
+    on a run (`claim`).
 
     Args:
-        root: the folder; it is made when the first run is written.
+        root: the folder; it is made when the first run is claimed.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -45,7 +46,11 @@ class Store:
     def find(
         self, name: str, kind: type[RunRecord] | type[StressRecord] = RunRecord
     ) -> RunRecord | StressRecord | None:
-        """Return the record of a finished run, or stress test, of that name; None if it is missing or failed."""
+        """Return the record of a finished run, or stress test, of that name; None if it is missing or not finished.
+
+        Raises:
+            Mistake: if its folder has no record of this kind and version that can be read.
+        """
         folder = self.root / name
         if not folder.is_dir():
             return None
@@ -54,9 +59,12 @@ class Store:
 
     @contextmanager
     def claim(self, name: str) -> Iterator[None]:
-        """Hold a run against other processes, and clear away what a killed process left unfinished.
+        """Lock a run against other processes, and remove incomplete folders that a killed process left.
 
         The lock is the operating system's: it ends with the process, however that ends.
+
+        Raises:
+            Mistake: if the store's folder is a file.
         """
         locks = self.root / ".locks"
         try:
@@ -69,7 +77,7 @@ class Store:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Yield a folder to write a claimed run into; it becomes the run's folder when the block ends well.
+        """Yield a folder to write a claimed run into; it becomes the run's folder when the block ends without an error.
 
         An earlier run of that name is replaced. When the block raises, the folder is removed, and an earlier run stays.
         """
@@ -105,7 +113,7 @@ class Store:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file whole; if that fails, leave it as it was before."""
+    """Write a text file atomically; if writing fails, an existing file is unchanged."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(text, encoding="utf-8")

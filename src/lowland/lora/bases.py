@@ -86,14 +86,14 @@ def plain_layer(base: nn.Linear, weight: Tensor) -> nn.Linear:
     return cast(nn.Linear, plain.train(base.training))
 
 
-def adapter_place(base: nn.Module) -> dict[str, Any]:
+def adapter_factory_kwargs(base: nn.Module) -> dict[str, Any]:
     """Return `device` and `dtype` of a layer's adapter: at least float32, as 16 bits are too few for small updates."""
     weight: Any = base.weight
     dtype = torch.float32 if is_quantised(base) else torch.promote_types(weight.dtype, torch.float32)
     return {"device": weight.device, "dtype": dtype}
 
 
-def why_not_its_weight_alone(base: nn.Module) -> str | None:
+def custom_forward_problem(base: nn.Module) -> str | None:
     """Return why a layer's output is not given by its weight alone, or None if it is.
 
     Such a layer has a forward pass of its own, or is never called by the module that owns it.
@@ -107,7 +107,7 @@ def why_not_its_weight_alone(base: nn.Module) -> str | None:
     return f"{type(base).__name__} has a forward pass of its own"
 
 
-def why_not(base: nn.Module) -> str | None:
+def adaptation_problem(base: nn.Module) -> str | None:
     """Return why a layer cannot be adapted, or None if it can."""
     weight: Any = base.weight
     kind = quantised_by(weight)
@@ -117,11 +117,11 @@ def why_not(base: nn.Module) -> str | None:
         return "its weight is not quantised yet; move the model to its device first"
     if is_repacked(base):
         return "bitsandbytes has repacked its weight for inference; load the model again, and adapt it first"
-    if kind == "torchao" and (reason := _why_not_dequantised(base)):
+    if kind == "torchao" and (reason := _dequantisation_problem(base)):
         return reason
     if isinstance(base, nn.Embedding) and base.max_norm is not None:
         return "with max_norm an embedding overwrites its weight in the forward pass"
-    return why_not_its_weight_alone(base)
+    return custom_forward_problem(base)
 
 
 def forward_is_replaced(module: nn.Module) -> bool:
@@ -136,7 +136,7 @@ def is_repacked(base: nn.Module) -> bool:
     return bool(getattr(state, "packing_format_for_cpu", False))
 
 
-def keep_readable(base: Any) -> None:
+def disable_repacking(base: Any) -> None:
     """Prevent bitsandbytes from repacking a 4-bit weight in evaluation mode.
 
     A repacked weight can neither be dequantised nor pass gradients to the layer's input.
@@ -153,7 +153,7 @@ def _row_scales(base: Any) -> Tensor | None:
     return scales
 
 
-def _why_not_dequantised(base: nn.Module) -> str | None:
+def _dequantisation_problem(base: nn.Module) -> str | None:
     """Return torchao's reason if it cannot dequantise a weight of this kind on this machine, else None."""
     try:
         weight_of(base)

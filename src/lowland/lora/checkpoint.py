@@ -115,13 +115,13 @@ def _keys(name: str, embedding: bool) -> tuple[str, str]:
 
 
 def _saved_whole(model: nn.Module, modules: Sequence[str]) -> list[tuple[str, Tensor]]:
-    """Return the name and the tensor of every parameter and buffer in the modules that are saved whole."""
+    """Return the name and the tensor of every parameter and buffer in the modules that are saved in full."""
     states = {name: model.get_submodule(name).state_dict(keep_vars=True) for name in modules}
     return [(f"{name}.{key}", tensor) for name, state in states.items() for key, tensor in state.items()]
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files beside their folder, and move them into it once they are complete; the config comes last."""
+    """Write files to a temporary folder, and move them into theirs once they are complete; the config comes last."""
     target = folder.resolve()
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -237,7 +237,7 @@ def _extra_tensors(
 ) -> list[str]:
     """Return the names of tensors in a file that have no place in the model.
 
-    PEFT adds the base's own embeddings where they are adapted. Such a copy is accepted if it equals the model's weight;
+    PEFT adds the base's own embeddings if they are adapted. Such a copy is accepted if it equals the model's weight;
     otherwise the adapter was trained on another base.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))

@@ -1,4 +1,4 @@
-"""Configuration of LoRA: what a user can ask for. The types and defaults are shared with recipe files.
+"""Configuration of LoRA. The types and defaults are shared with recipe files.
 
 This module does not import torch.
 """

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lowland.lora.bases import adapter_place
+from lowland.lora.bases import adapter_factory_kwargs
 from lowland.lora.layer import LoRALayer, Origin
 
 
@@ -25,7 +25,7 @@ class LoRAEmbedding(LoRALayer):
         r: rank, at least 1.
         alpha: numerator of the scale s = alpha / r.
         rslora: use s = alpha / sqrt(r) instead.
-        generator: random generator for the initial values of B.
+        generator: random generator for the initial values of B; None for torch's global one.
         origin: how `add_lora` made the layer; None for a layer that is built by hand.
 
     Raises:
@@ -43,9 +43,9 @@ class LoRAEmbedding(LoRALayer):
     ) -> None:
         super().__init__(base, r, alpha, 0.0, rslora, origin)
         self.num_embeddings, self.embedding_dim = base.weight.shape
-        place = adapter_place(base)
-        self.lora_A = nn.Parameter(torch.zeros(r, self.num_embeddings, **place))
-        self.lora_B = nn.Parameter(torch.empty(self.embedding_dim, r, **place))
+        factory_kwargs = adapter_factory_kwargs(base)
+        self.lora_A = nn.Parameter(torch.zeros(r, self.num_embeddings, **factory_kwargs))
+        self.lora_B = nn.Parameter(torch.empty(self.embedding_dim, r, **factory_kwargs))
         if not self.lora_B.is_meta:
             nn.init.normal_(self.lora_B, generator=generator)
 

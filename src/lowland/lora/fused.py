@@ -25,7 +25,7 @@ from lowland.lora.bases import is_quantised, weight_of
 from lowland.lora.scratch import scratch
 
 MERGE_FROM = 4
-"""Tokens per column of W from which W + s·BA is computed, see `merges`."""
+"""Tokens per unit of the product's inner dimension from which W + s·BA is computed, see `merges`."""
 MERGE_NOISY_FROM = 1
 """The same threshold for layers with noise, for which W + eps is computed in any case."""
 MASK_BITS = 16
@@ -35,9 +35,9 @@ MASK_BITS = 16
 def merges(tokens: int, width: int, dtype: torch.dtype, p: float, least: float = MERGE_FROM) -> bool:
     """Return whether to compute W + s·BA and one matrix product, rather than the branch beside W.
 
-    The branch costs one more pass over the product's result (tokens, columns), and W + s·BA one pass over W (width,
-    columns). The branch stays separate in 16 bits, where the sum would round away a small BA, and with dropout, which
-    applies to the branch alone.
+    The branch costs one more pass over the product's result (tokens, n), and W + s·BA one pass over W, which has
+    width · n entries. The branch stays separate in 16 bits, where the sum would round away a small BA, and with
+    dropout, which applies to the branch alone.
 
     Args:
         tokens: rows of the product's left factor.

@@ -12,7 +12,7 @@ from torch import nn
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream_seed
-from lowland.lora.bases import Adaptable, Linear, is_quantised, keep_readable, shape_of
+from lowland.lora.bases import Adaptable, Linear, disable_repacking, is_quantised, shape_of
 from lowland.lora.config import LoRAConfig
 from lowland.lora.embedding import LoRAEmbedding
 from lowland.lora.layer import LoRALayer, Origin
@@ -39,8 +39,10 @@ def add_lora(model: nn.Module, config: LoRAConfig | None = None, *, seed: int = 
         The same model.
 
     Raises:
-        Mistake: if a target or a pattern matches no layer, a rank exceeds the size of a layer, a weight is shared
-            with a layer that is not adapted, or the model has adapters already. The model is then left unchanged.
+        Mistake: if a target, a pattern or a module to save matches nothing, a rank exceeds the size of a layer, a layer
+            cannot be adapted or a module not be trained (its weight cannot be read, or it is more than its weight), a
+            weight is shared with a layer that is not adapted, or the model has adapters already. The model is then left
+            unchanged.
 
     Example:
         >>> model = AutoModelForSequenceClassification.from_pretrained("bert-base-uncased")
@@ -75,7 +77,7 @@ def attach(model: nn.Module, config: LoRAConfig, names: Sequence[str], seed: int
     saved = saved_names(model, config.modules_to_save)
     model.requires_grad_(False)
     for module in model.modules():
-        keep_readable(module)
+        disable_repacking(module)
     config = config.replace(modules_to_save=saved)
     for name in names:
         base = cast(Adaptable, model.get_submodule(name))
@@ -104,8 +106,8 @@ def remove_lora(model: nn.Module) -> nn.Module:
         The same model.
 
     Raises:
-        Mistake: if there are none, or they are merged: call `unmerge_lora` first to drop what they learned, or
-            `merge_lora(model, keep=False)` to keep it.
+        Mistake: if there are none, or they are merged. Call `unmerge_lora` first; after it `remove_lora` drops the
+            adapters with their update, and `merge_lora(model, keep=False)` keeps the update in the weights.
     """
     layers = dict(lora_layers(model))
     if not layers:
@@ -143,7 +145,7 @@ class ParameterCount:
 
 
 def config_of(model: nn.Module) -> LoRAConfig:
-    """Return the config that `add_lora` adapted the model by; its `modules_to_save` are full module names.
+    """Return the config with which `add_lora` adapted the model; its `modules_to_save` are full module names.
 
     Raises:
         Mistake: if the model has no layer that `add_lora` adapted, or if it is only a part of the adapted model or

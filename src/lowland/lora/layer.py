@@ -36,8 +36,8 @@ class LoRALayer(nn.Module):
 
     Attributes:
         base: the frozen layer. It holds W, or W + s·BA while the branch is merged.
-        lora_A: A (r, in_features).
-        lora_B: B (out_features, r).
+        lora_A: A (r, in_features); for an embedding (r, num_embeddings).
+        lora_B: B (out_features, r); for an embedding (embedding_dim, r).
         r: rank.
         alpha: numerator of the scale.
         scaling: the scale s: alpha / r, or alpha / sqrt(r) with rsLoRA.
@@ -65,7 +65,10 @@ class LoRALayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The frozen weight W (out_features, in_features), or W + s·BA while merged; dequantised where needed."""
+        """The frozen weight W, dequantised if needed; W + s·BA while the branch is merged.
+
+        Its shape is (out_features, in_features), or (num_embeddings, embedding_dim) for an embedding.
+        """
         return weight_of(self.base)
 
     @property

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from lowland.lora.bases import Linear, adapter_place, forward_is_replaced, keep_readable, shape_of
+from lowland.lora.bases import (
+    Linear,
+    adapter_factory_kwargs,
+    disable_repacking,
+    forward_is_replaced,
+    shape_of,
+)
 from lowland.lora.fused import WeightNoise, adapted_product
 from lowland.lora.layer import LoRALayer, Origin
 
@@ -27,7 +33,7 @@ class LoRALinear(LoRALayer):
         alpha: numerator of the scale s.
         dropout: probability of setting an entry of the branch's input to zero during training.
         rslora: use s = alpha / sqrt(r).
-        generator: random generator for the initial values of A.
+        generator: random generator for the initial values of A; None for torch's global one.
         origin: how `add_lora` made the layer; None for a layer that is built by hand.
 
     Raises:
@@ -45,13 +51,13 @@ class LoRALinear(LoRALayer):
         origin: Origin | None = None,
     ) -> None:
         super().__init__(base, r, alpha, dropout, rslora, origin)
-        keep_readable(base)
+        disable_repacking(base)
         self.transposed = isinstance(base, Conv1D)
         self.out_features, self.in_features = shape_of(base)
         self.dropout = nn.Dropout(dropout)
-        place = adapter_place(base)
-        self.lora_A = nn.Parameter(torch.empty(r, self.in_features, **place))
-        self.lora_B = nn.Parameter(torch.zeros(self.out_features, r, **place))
+        factory_kwargs = adapter_factory_kwargs(base)
+        self.lora_A = nn.Parameter(torch.empty(r, self.in_features, **factory_kwargs))
+        self.lora_B = nn.Parameter(torch.zeros(self.out_features, r, **factory_kwargs))
         if not self.lora_A.is_meta:
             nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5), generator=generator)
 

@@ -24,7 +24,7 @@ TASKS = {
     "SEQ_2_SEQ_LM": modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 }
 """PEFT's task types, and the model classes of transformers that belong to each."""
-READ = (
+READ_FIELDS = (
     "peft_type",
     "r",
     "lora_alpha",
@@ -52,7 +52,7 @@ WITHOUT_EFFECT = (
     "qalora_group_size",  # without use_qalora, which is refused
 )
 """Fields of PEFT's that do not affect a loaded adapter's output. A file with any other field set is refused."""
-STARTS = (True, False, "gaussian", "orthogonal")
+INIT_METHODS = (True, False, "gaussian", "orthogonal")
 """Values of `init_lora_weights` that do not change the weights of the base."""
 
 
@@ -63,7 +63,7 @@ def describe(
 
     Args:
         model: a model with adapters.
-        config: the config that it was adapted by.
+        config: the config with which it was adapted.
         names: names of the adapted layers.
         base_model: name of the base model; default: the name in the model's own config.
     """
@@ -93,7 +93,7 @@ def describe(
 def exact_targets(model: nn.Module, names: Sequence[str]) -> tuple[str, ...] | str:
     """Return targets that select these layers only: their names, or one regular expression.
 
-    PEFT also selects a layer if its name ends with a target. So names are not enough where the name of one layer is
+    PEFT also selects a layer if its name ends with a target. So names are not enough if the name of one layer is
     the end of another's.
     """
     endings = tuple(f".{name}" for name in names)
@@ -184,10 +184,10 @@ def other_kinds(peft_config: Mapping[str, Any]) -> list[str]:
     others = [
         f"{name} = {json.dumps(value)}"
         for name, value in peft_config.items()
-        if name not in (*READ, *WITHOUT_EFFECT, "init_lora_weights")
+        if name not in (*READ_FIELDS, *WITHOUT_EFFECT, "init_lora_weights")
         and value not in (None, False, "none", [], {})
     ]
-    if (start := peft_config.get("init_lora_weights", True)) not in STARTS:
+    if (start := peft_config.get("init_lora_weights", True)) not in INIT_METHODS:
         others.append(f"init_lora_weights = {json.dumps(start)}, which changes the base's weights")
     return others
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 LR_RATIO = 16.0
 """Learning rate of B as a multiple of that of A: the default of Hayou et al. (2024, section 5)."""
-LRRatio = Annotated[Number, Field(gt=0)]
-"""Learning rate of B as a multiple of that of A."""
+LRRatio = Annotated[Number, Field(ge=1)]
+"""Learning rate of B as a multiple of that of A, in a recipe; `lora_plus_groups` takes any ratio above 0."""
 
 NO_DECAY = ("bias", "layernorm", "rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
 """Patterns for the names of parameters without weight decay, as in Hugging Face's Trainer."""

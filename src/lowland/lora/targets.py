@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.lora.bases import (
     Adaptable,
+    adaptation_problem,
+    custom_forward_problem,
     is_quantised,
     is_repacked,
     shape_of,
-    why_not,
-    why_not_its_weight_alone,
 )
 from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_matches
 
@@ -28,7 +28,7 @@ SHOWN = 10
 def find_head(model: nn.Module) -> tuple[str, ...]:
     """Return the names of the modules that make up the output head, which "all-linear" leaves out.
 
-    In a Hugging Face model, these are its output embeddings and those children beside its backbone that hold
+    In a Hugging Face model, these are its output embeddings and the children other than its backbone that have
     parameters. In other models, and in those without a separate backbone (T5), they are the children with a usual name
     (`HEAD_NAMES`); children are searched recursively, down to a Hugging Face model, where its own rule holds. In any
     model, a linear layer that shares its weight with an embedding is an output head.
@@ -75,11 +75,13 @@ def target_names(model: nn.Module, config: LoRAConfig) -> list[str]:
         raise Mistake(f"{type(model).__name__} has no linear layer to adapt")
     if config.targets == (ALL_LINEAR,):
         return _all_linear(model, layers)
-    unmatched = [target for target in config.targets if not any(is_meant(name, target) for name in layers)]
+    unmatched = [
+        target for target in config.targets if not any(matches_target(name, target) for name in layers)
+    ]
     if unmatched:
         endings = sorted({name.rsplit(".", 1)[-1] for name in layers})
         raise Mistake(*(one_of("target module", target, [ALL_LINEAR, *endings]) for target in unmatched))
-    return [name for name in layers if any(is_meant(name, target) for target in config.targets)]
+    return [name for name in layers if any(matches_target(name, target) for target in config.targets)]
 
 
 def saved_names(model: nn.Module, entries: Sequence[str]) -> tuple[str, ...]:
@@ -104,7 +106,7 @@ def is_under(name: str, tops: Iterable[str]) -> bool:
     return any(f"{name}.".startswith(f"{top}.") for top in tops)
 
 
-def is_meant(name: str, target: str) -> bool:
+def matches_target(name: str, target: str) -> bool:
     """Return whether a target stands for a layer: as its name, as the end of it, or as a regular expression for it."""
     if name == target or name.endswith(f".{target}"):
         return True
@@ -147,7 +149,7 @@ def _all_linear(model: nn.Module, layers: Mapping[str, Adaptable]) -> list[str]:
     linear = [
         name
         for name, layer in layers.items()
-        if not isinstance(layer, nn.Embedding) and why_not_its_weight_alone(layer) is None
+        if not isinstance(layer, nn.Embedding) and custom_forward_problem(layer) is None
     ]
     if not linear:
         raise Mistake(f"{type(model).__name__} has no linear layer to adapt")
@@ -185,7 +187,9 @@ def _pattern_problems(config: LoRAConfig, names: Sequence[str]) -> list[str]:
 def _unusable(model: nn.Module, names: Sequence[str], saved: Sequence[str]) -> list[str]:
     """Return a sentence for each layer that cannot be adapted, or not trained in full, up to `SHOWN`."""
     repacked = [name for name, module in model.named_modules() if is_repacked(module)]  # adapted or not
-    reasons = {name: why_not(model.get_submodule(name)) for name in dict.fromkeys([*names, *repacked])}
+    reasons = {
+        name: adaptation_problem(model.get_submodule(name)) for name in dict.fromkeys([*names, *repacked])
+    }
     problems = [f"layer {name} cannot be adapted: {reason}" for name, reason in reasons.items() if reason]
     problems += [
         f"{name} is quantised and cannot be trained; take it out of modules_to_save"

@@ -1,1 +1,1 @@
-"""A model by name or folder: found, loaded, and held in a number format."""
+"""Find and load pretrained models, and set their number format."""

@@ -1,4 +1,4 @@
-"""From a model's name to its folder on this disk, and the hashes of what lies there."""
+"""Resolve a model's name to a local folder, and hash its weights, config and tokenizer."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class ModelSource:
     """Model on this disk.
 
     Attributes:
-        name: as it was asked for.
-        folder: where its files lie.
+        name: name or folder that was requested.
+        folder: folder with its files.
         origin: "folder", "hub", or the package that it came from.
-        revision: the hub's commit, where it came from there.
-        sha256: of its weights; several files are hashed in the order of their names.
-        files_sha256: of its config and tokenizer.
+        revision: commit on the hub, if it came from there.
+        sha256: hash of its weights; several files are hashed in the order of their names.
+        files_sha256: hash of its config and tokenizer.
     """
 
     name: str
@@ -59,7 +59,7 @@ class ModelSource:
 
 
 def find_model(name: str, revision: str | None = None) -> ModelSource:
-    """Find a model: a folder of that name, else in the hub or its cache, else (the default model) in the package.
+    """Find a model: a folder of that name, else on the hub or in its cache, else (the default model) in the package.
 
     Raises:
         Mistake: if the model cannot be loaded; the sentence says what can be used instead.

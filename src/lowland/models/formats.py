@@ -1,4 +1,4 @@
-"""The number format that a model is trained in: fp32 or bf16."""
+"""Number format that a model is trained in: fp32 or bf16."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NumberFormat = Literal["fp32", "bf16"]
 
 
 def number_format(dtype: Literal["auto", "fp32", "bf16"]) -> NumberFormat:
-    """Settle the number format to train in: "auto" is bf16 where the machine computes fast in it, else fp32.
+    """Choose the number format to train in: "auto" is bf16 if the machine computes fast in it, else fp32.
 
     Raises:
         Mistake: if bf16 is asked for and the GPU does not support it.
@@ -25,7 +25,7 @@ def number_format(dtype: Literal["auto", "fp32", "bf16"]) -> NumberFormat:
     if torch.cuda.is_available():
         able = torch.cuda.is_bf16_supported(including_emulation=False)
         if dtype == "bf16" and not able:
-            raise Mistake("dtype is bf16, and this GPU does not support it; take fp32, or auto")
+            raise Mistake("dtype is bf16, and this GPU does not support it; use fp32, or auto")
     else:
         # AVX512-BF16 alone is not enough: with it a product of bf16 matrices took twice as long as one of fp32 on
         # the processor measured. A torch that cannot be asked gets fp32.
@@ -35,10 +35,11 @@ def number_format(dtype: Literal["auto", "fp32", "bf16"]) -> NumberFormat:
 
 
 def hold_base_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Hold the frozen weights of matrix products in a smaller format, in place: half the memory, no cast at each step.
+    """Cast frozen parameters to `dtype` in place, except those of norms and embeddings.
 
-    Autocast rounds them so at each step anyway: no result changes by a bit. What autocast leaves alone stays as it is:
-    all that is trained, the norms, and the embeddings, so that the sums over the layers are in fp32.
+    In bf16 this halves their memory and saves a cast at each step. Autocast rounds them in the same way at each step,
+    so results are bit for bit the same. Trained parameters, norms and embeddings keep their dtype, so that the sums
+    over the layers are in fp32.
     """
     from torch import nn
 
@@ -52,9 +53,9 @@ def hold_base_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def answer_in_fp32(model: nn.Module) -> nn.Module:
-    """Have the output head compute in fp32 under autocast, in place, by a change of its class.
+    """Make the output head compute in fp32 under autocast, in place, by a change of its class.
 
-    bf16 logits have 8 significant bits: near answers would become ties.
+    bf16 has 8 significant bits, so close logits would be rounded to equal values.
     """
     from lowland.lora import find_head
 

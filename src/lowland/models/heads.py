@@ -9,14 +9,14 @@ from typing import Any
 
 
 def rows_of_labels(names: Mapping[int, str], label_names: Sequence[str]) -> list[int] | None:
-    """Return the row of a head that answers each label, or None if the names are not those of the labels.
+    """Return the row of a head for each label, or None if the head's names are not those of the labels.
 
-    Names are compared as they are, then without regard to case and spaces. `LABEL_3`, which stands where nobody
-    named the labels, is the name of the label `3`.
+    Names are compared as they are, then without regard to case and spaces. `LABEL_3`, the default name in a config, is
+    taken for the label `3`.
 
     Args:
-        names: of the head's rows, as a config's `id2label` holds them.
-        label_names: of the data, in the order in which the model should answer.
+        names: names of the head's rows, as a config's `id2label` holds them.
+        label_names: label names of the data, in the order of the outputs that the model should have.
 
     Example:
         >>> rows_of_labels({0: "Positive", 1: "Negative"}, ["negative", "positive"])

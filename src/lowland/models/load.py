@@ -1,4 +1,4 @@
-"""A pretrained model and its tokenizer, loaded from a folder."""
+"""Load a pretrained model and its tokenizer from a folder."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class LoadedModel:
     """A pretrained model, and which of its modules the checkpoint lacked.
 
     Attributes:
-        model: of transformers, in float32.
+        model: transformers model, in float32.
         fresh_head: names of the head's modules with weights that are not in the checkpoint.
         fresh_backbone: names of such modules outside the head: a pooler, for instance.
-        remarks: sentences on what a user should know of the model.
+        remarks: sentences on what a user should know about the model.
     """
 
     model: Any
@@ -35,7 +35,7 @@ class LoadedModel:
 
     @property
     def trained_whole(self) -> list[str]:
-        """Names of the modules that are trained in full beside adapters: the head, and what the backbone lacked."""
+        """Names of the modules that are trained in full with adapters: the head, and those that the backbone lacked."""
         from lowland.lora import find_head
 
         return [*find_head(self.model), *self.fresh_backbone]
@@ -99,7 +99,7 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
 
 
 def outline_classifier(folder: Path) -> LoadedModel:
-    """Return the sequence classifier of a folder without its weights, on the meta device.
+    """Build a folder's sequence classifier on the meta device, without loading weights.
 
     Raises:
         Mistake: if the folder holds no model that can classify sequences.
@@ -137,7 +137,7 @@ def first_names(names: Sequence[str]) -> str:
 def _match_head(
     loaded: LoadedModel, layer: str, names: Mapping[int, str], label_names: Sequence[str]
 ) -> LoadedModel:
-    """Match the rows of the checkpoint's output layer with the labels by name; draw it anew where the names differ."""
+    """Match the rows of the checkpoint's output layer with the labels by name; draw it anew if the names differ."""
     rows = rows_of_labels(names, label_names)
     if rows is not None:
         order_rows(loaded.model.get_submodule(layer), rows)
@@ -167,7 +167,8 @@ def _with_fresh_modules(model: Any, loading: Mapping[str, Any], folder: Path) ->
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     if sum(sizes.get(name, 0) for name in missing) > 0.1 * sum(sizes.values()):
         raise Mistake(
-            f"the weights in {folder} lack a good part of what its config.json asks: {', '.join(missing[:3])}"
+            f"the weights in {folder} lack more than 10 % of the model that config.json describes:"
+            f" {', '.join(missing[:3])}"
         )
     modules = tuple(dict.fromkeys(name.rpartition(".")[0] for name in absent if name in sizes))
     return LoadedModel(

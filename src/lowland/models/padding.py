@@ -1,4 +1,4 @@
-"""Padding of a classifier: the model takes its pad token from the tokenizer, and padding must not change an answer."""
+"""Padding of a classifier: the model gets the tokenizer's pad token, and padding must not change the logits."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def align_padding(model: Any, tokenizer: Any) -> None:
 
 
 def settle_padding(model: Any, tokenizer: Any) -> str | None:
-    """Align a classifier's padding with its tokenizer, and check that padding does not change an answer.
+    """Align a classifier's padding with its tokenizer, and check that padding does not change the logits.
 
-    The logits of a short text alone are compared with those beside a longer text. If they differ with the tokenizer's
-    padding side, the other side is tried, and kept if it is right. (A model with absolute positions that is padded on
-    the left answers wrongly, for instance.)
+    The logits of a short text alone are compared with those of the same text padded to a longer one. If they differ
+    with the tokenizer's padding side, the other side is tried, and kept if it is right. (Padding on the left is wrong
+    for a model with absolute positions, for instance.)
 
     Args:
         model: a sequence classifier.
         tokenizer: its tokenizer, with a pad token; `padding_side` may be changed.
 
     Returns:
-        None, or a sentence if padding changes answers on either side. A quantised model is aligned, but not checked.
+        None, or a sentence if padding changes the logits on both sides. A quantised model is aligned, but not checked.
     """
     align_padding(model, tokenizer)
     if getattr(model, "is_quantized", False):
@@ -51,8 +51,8 @@ def settle_padding(model: Any, tokenizer: Any) -> str | None:
         return None
     tokenizer.padding_side = first
     return (
-        f"a text's answer depends on the padding beside it in a {type(model).__name__} (a logit changes by {change:.1%}"
-        " of the largest one); batches of another size give other answers"
+        f"a text's logits depend on its padding in a {type(model).__name__} (a logit changes by {change:.1%} of the"
+        " largest one); batches of another size give other predictions"
     )
 
 

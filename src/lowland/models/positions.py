@@ -1,4 +1,4 @@
-"""How many tokens of a text a model can read."""
+"""Number of tokens of a text that a model can read."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def token_limit(tokenizer: Any, config: Any, max_length: int) -> int:
-    """Return how many tokens of a text are read: `max_length`, but no more than tokenizer and model can take.
+    """Return how many tokens of a text are read: `max_length`, but no more than tokenizer and model support.
 
     Args:
-        tokenizer: of the model; its `model_max_length` counts if it is positive.
-        config: of the model.
-        max_length: the number of tokens that was asked for.
+        tokenizer: tokenizer of the model; its `model_max_length` counts if it is positive.
+        config: config of the model.
+        max_length: the requested number of tokens.
     """
     limits = [max_length, tokenizer.model_max_length, *position_limits(config)]
     return int(min(limit for limit in limits if limit is not None and limit > 0))
@@ -20,9 +20,9 @@ def token_limit(tokenizer: Any, config: Any, max_length: int) -> int:
 def position_limits(config: Any) -> list[int]:
     """Return the numbers of positions that a model of this config has; empty if it has no limit.
 
-    The model's tables of positions are asked, since a config does not say how they are used: a table with a padding
-    row (RoBERTa, MPNet, ESM and their kin) holds the first position behind that row. The config counts, too, unless
-    it says 0, -1 or None, which stand for "no limit".
+    The sizes of the model's position tables are read, since a config does not say how they are used: in a table with a
+    padding row (as in RoBERTa, MPNet and ESM), positions begin after that row. The config counts, too, unless it says
+    0, -1 or None, which mean "no limit".
     """
     stated = getattr(config, "max_position_embeddings", None) or 0
     limits = [int(stated)] if stated > 0 else []

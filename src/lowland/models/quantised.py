@@ -1,4 +1,4 @@
-"""Models in 4 or 8 bits: computing with them in float32, turning them into plain ones, and making them.
+"""Models in 4 or 8 bits: compute with them in float32, turn them into plain ones, and make them.
 
 Packages that quantise are imported only when such a model appears, by transformers or here.
 """
@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lowland.ground.mistakes import Mistake
 from lowland.lora import LoRALinear, find_head
-from lowland.lora.bases import is_quantised, keep_readable, quantised_by
+from lowland.lora.bases import disable_repacking, is_quantised, quantised_by
 from lowland.lora.inject import config_of
 
 NF4 = "nf4"
@@ -29,7 +29,7 @@ BLOCK = 64
 
 
 def quantised_with(config: Any) -> str | None:
-    """Return the package that quantised a model, by its config; None for a plain model."""
+    """Return the package that quantised a model, according to its config; None for a plain model."""
     quantisation = getattr(config, "quantization_config", None)
     if not quantisation:
         return None
@@ -59,8 +59,8 @@ def check_installed(package: str, what: str) -> None:
     """Check that a package is installed.
 
     Args:
-        package: its name.
-        what: needs it, for the error.
+        package: name of the package.
+        what: what needs it, for the error.
 
     Raises:
         Mistake: if it is missing.
@@ -70,7 +70,7 @@ def check_installed(package: str, what: str) -> None:
 
 
 def compute_in_float32(model: Any) -> Any:
-    """Make a model compute in float32, on the CPU, in place: its quantised layers, too, as far as they can.
+    """Make a model compute in float32, in place. A quantised model is also moved to the CPU.
 
     Layers in 4 bits dequantise to float32, and are not repacked for arithmetic in bf16. Layers in 8 bits still round
     their inputs, unless they have an adapter (`rounds_inputs`).
@@ -79,7 +79,7 @@ def compute_in_float32(model: Any) -> Any:
     if not getattr(model, "is_quantized", False):
         return model.float()
     for layer in quantised:
-        keep_readable(layer)
+        disable_repacking(layer)
         if quantised_by(layer.weight) == "4bit":
             layer.compute_dtype, layer.compute_type_is_set = torch.float32, True
             layer.weight.quant_state.dtype = torch.float32
@@ -117,13 +117,16 @@ def forget_quantisation(model: Any) -> Any:
 def in_nf4(model: Any, adapted: nn.Module, folder: Path) -> Any:
     """Return a merged model with its linear layers in NF4 and all else in float32.
 
-    Heads and the modules that the adapter saved whole stay in float32. So do layers whose rows are not whole blocks:
-    on some processors bitsandbytes cannot run them.
+    Heads and the modules that the adapter saved in full stay in float32. So do layers whose row length is not a
+    multiple of `BLOCK`, which bitsandbytes cannot run on some processors.
 
     Args:
-        model: merged, in float32.
+        model: merged model, in float32.
         adapted: the model before merging.
-        folder: for a temporary copy of the model.
+        folder: folder for a temporary copy of the model.
+
+    Raises:
+        Mistake: if no layer can be stored in NF4.
     """
     linear = {
         name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)
@@ -146,7 +149,7 @@ def in_nf4(model: Any, adapted: nn.Module, folder: Path) -> Any:
 
 
 def _in_few_bits(module: nn.Module) -> bool:
-    """Return whether a module holds its weight in 4 or 8 bits."""
+    """Return whether a module stores its weight in 4 or 8 bits."""
     return "weight" in dict(module.named_parameters(recurse=False)) and is_quantised(module)
 
 

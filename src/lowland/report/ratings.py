@@ -46,7 +46,7 @@ def ratings_blocks(rated: pd.DataFrame, first: str = "fluency", second: str = "j
 
 
 def agreement_sentence(agreement: Agreement, first: str, second: str) -> str:
-    """Say how well two raters agree, without a judgement of it."""
+    """Return a sentence with the agreement of two raters, in figures only."""
     return (
         f"Agreement of {first} and {second}: weighted kappa {agreement.kappa:.2f} ({100 * agreement.level:g} %"
         f" interval {agreement.low:.2f} to {agreement.high:.2f}), {agreement.ratings} replies to"

@@ -41,8 +41,8 @@ def stress_summary(rows: pd.DataFrame, record: StressRecord) -> str:
     """Return the summary for the terminal: accuracy by condition, the greatest harm, and what mitigations do.
 
     Args:
-        rows: of one record, one row for each question.
-        record: of the same run.
+        rows: rows of one record, one row for each question.
+        record: record of the same run.
     """
     return render(summary_blocks(rows, record))
 
@@ -51,8 +51,8 @@ def stress_markdown(rows: pd.DataFrame, record: StressRecord) -> str:
     """Return the full report as Markdown, with headings of the second level.
 
     Args:
-        rows: of one record, one row for each question.
-        record: of the same run.
+        rows: rows of one record, one row for each question.
+        record: record of the same run.
     """
     return render(report_blocks(rows, record)) + "\n"
 
@@ -61,7 +61,7 @@ def stress_folders(folders: Sequence[Path]) -> str:
     """Return one Markdown document with the full report of several runs, each under a heading of the first level.
 
     Args:
-        folders: of stress tests, each with `record.json` and `rows.parquet`.
+        folders: folders of stress tests, each with `record.json` and `rows.parquet`.
 
     Raises:
         Mistake: if a folder holds no stress test that can be read.

@@ -32,10 +32,10 @@ def adapter_blocks(rows: pd.DataFrame, *, full: bool) -> list[Block]:
 
 
 def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
-    """Build accuracy by corruption and method, which method holds up better, and if full every comparison."""
+    """Build accuracy by corruption and method, which method loses less, and if full every comparison."""
     blocks: list[Block] = [_accuracy_table(evidence)]
     if evidence.overall:
-        blocks.append(Bullets(tuple(holding_up_sentence(difference) for difference in evidence.overall)))
+        blocks.append(Bullets(tuple(drop_difference_sentence(difference) for difference in evidence.overall)))
     if full:
         blocks += [Paragraph("Drop from clean, in points:"), _drop_table(evidence)]
     if full and evidence.accuracy:
@@ -45,13 +45,13 @@ def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
             Paragraph(
                 f"Less lost from clean than {evidence.reference} (above 0: the method holds up better):"
             ),
-            _difference_table(evidence.holding_up),
+            _difference_table(evidence.drop_difference),
         ]
     return blocks
 
 
-def holding_up_sentence(difference: AdapterDifference) -> str:
-    """Say whether the method holds up better over a level's corruptions.
+def drop_difference_sentence(difference: AdapterDifference) -> str:
+    """Return a sentence on whether the method loses less over a level's corruptions.
 
     The sentence claims no more than the interval and p, corrected over all methods and levels, allow.
     """

@@ -20,7 +20,7 @@ def completeness(record: StressRecord) -> Paragraph:
 
 
 def settings(record: StressRecord) -> Bullets:
-    """Build the list of what was asked for, what was sent, and of which items."""
+    """Build the list of settings as requested and as sent, the items and the cost."""
     left_out = ("eval", "model", "runs", "questionnaire", *(record.model.get("requested") or {}))
     asked = {**(record.asked.get("questionnaire") or {}), **record.asked}
     asked = {name: value for name, value in asked.items() if name not in left_out}

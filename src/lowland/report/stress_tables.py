@@ -32,7 +32,7 @@ def reference_table(evidence: StressEvidence, mitigation: str | None = None) -> 
     """Build a table of each condition minus the undamaged one of the same mitigation, and of answers that flip.
 
     Args:
-        evidence: of one eval and model.
+        evidence: evidence of one eval and model.
         mitigation: show only this one's rows; p stays corrected over all. None shows all.
     """
     rows = tuple(
@@ -115,7 +115,7 @@ def dose_tables(evidence: StressEvidence) -> list[Table]:
         )
         header = ("condition", *(["protected"] if protects else []), "mitigation")
         columns = [f"{100 * rate:g}%" for rate in rates]
-        tables.append(Table((*header, *columns, "slope, points a tenth"), rows))
+        tables.append(Table((*header, *columns, "slope, points per 10 % of damage"), rows))
     return tables
 
 
@@ -142,7 +142,7 @@ def example_table(rows: pd.DataFrame) -> Table:
             condition = " ".join(str(row[name]) for name in ("condition", "level") if row[name])
             gold = quoted(str(row["gold"]).replace(" | ", " / "))
             entries.append((str(category), condition, quoted(row["prompt"]), gold, quoted(row["reply"])))
-    return Table(("category", "condition", "asked", "right would be", "reply"), tuple(entries))
+    return Table(("category", "condition", "question", "correct answer", "reply"), tuple(entries))
 
 
 def _account(scores: CellScores, languages: bool) -> list[str]:

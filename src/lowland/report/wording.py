@@ -11,7 +11,7 @@ from lowland.evidence.core.by_item import Estimate
 from lowland.evidence.readers.stress_rows import Cell
 from lowland.report.blocks import Quoted
 
-_LONGEST = 140
+_MAX_LENGTH = 140
 _JOINERS = "\u200c\u200d"  # zero-width, but part of how emoji and Devanagari are written
 
 
@@ -57,7 +57,7 @@ def quoted(text: object) -> Quoted:
     """Return text for a table: on one line, at most 140 characters, with invisible characters by their number."""
     missing = text is None or text is pd.NA or text != text
     line = "" if missing else " ".join(str(text).split())
-    cut = line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    cut = line if len(line) <= _MAX_LENGTH else line[: _MAX_LENGTH - 1] + "…"
     visible = "".join(f"‹U+{ord(char):04X}›" if _hidden(char) else char for char in cut)
     return Quoted(visible or "(nothing)")
 

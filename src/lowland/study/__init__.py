@@ -1,1 +1,1 @@
-"""Studies: methods x tasks x seeds -> records."""
+"""Studies: train several methods with several seeds on a task, and record the runs."""

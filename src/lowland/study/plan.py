@@ -1,4 +1,4 @@
-"""From a recipe to the jobs that it asks for."""
+"""Turn a recipe into jobs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lowland.train.job import Job
 
 
 def plan(recipe: Recipe) -> list[Job]:
-    """Return a job for every method with every seed, seed by seed: a study that is cut short has whole pairs.
+    """Return one job per method and seed, ordered by seed, so that an interrupted study has complete pairs.
 
-    Data and model are looked up once. `dtype: auto` becomes what it means on this machine, so that a run's key tells
-    the two apart.
+    Data and model are loaded and resolved once. `dtype: auto` is resolved to fp32 or bf16, so that a run's key contains
+    the actual format.
 
     Raises:
         Mistake: if the data or the model cannot be loaded, or this machine does not support the number format.

@@ -14,8 +14,8 @@ class TrainingBar(TrainerCallback):
     """Callback that shows a bar of optimizer steps, with the last loss and validation score.
 
     Args:
-        progress: shows the bar.
-        label: before the bar.
+        progress: progress that shows the bar.
+        label: text before the bar.
         score: name of the task's primary score.
     """
 
@@ -32,7 +32,7 @@ class TrainingBar(TrainerCallback):
         self.progress.step()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Show the last loss and validation score beside the bar."""
+        """Show the last loss and validation score next to the bar."""
         for name, shown in (("loss", "loss"), (f"eval_{self.score}", f"validation_{self.score}")):
             if logs and name in logs:
                 self.last[shown] = f"{logs[name]:.3f}"

@@ -90,7 +90,7 @@ def _read_method(
 
 
 def _older_settings(name: str, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what `overrides` says of a method; of the row behind perturbations, too."""
+    """Return the settings in `overrides` for a method, and for the row behind its perturbations."""
     if not overrides:
         return {}
     method = method_named(name).name
@@ -100,7 +100,7 @@ def _older_settings(name: str, overrides: Mapping[str, Mapping[str, Any]]) -> di
 
 
 def _override_problems(overrides: Mapping[str, Mapping[str, Any]], base: Settings) -> list[str]:
-    """Return what is wrong with the older form, also for methods that the recipe does not name."""
+    """Return the problems of the older form, also for methods that the recipe does not name."""
     problems: list[str] = []
     names: list[str] = []
     for name, values in overrides.items():
@@ -129,9 +129,9 @@ def _no_seed_twice(seeds: Sequence[int]) -> Sequence[int]:
 class Recipe(Settings):
     """Request for a study: a task, a model, methods, seeds, and the settings that all methods share.
 
-    Mistakes are reported together. `task` is a name, or a mapping with the task's fields; these may also stand
-    beside it. An entry of `methods` is a name, or a mapping from a name to settings of its own, so that the same method
-    may stand twice.
+    Mistakes are reported together. `task` is a name, or a mapping with the task's fields; these may also be given at
+    the top level. An entry of `methods` is a name, or a mapping from a name to settings of its own, so the same method
+    may be listed twice.
 
     Raises:
         Mistake: with one sentence for each problem.
@@ -159,19 +159,20 @@ class Recipe(Settings):
     max_length: Annotated[Whole, Field(ge=1)] = 128
     """number of tokens after which a text is cut off"""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
-    """number format: fp32; bf16 (autocast, the frozen base of lowland's LoRA held in bf16); auto takes bf16 on GPUs
-    that support it and on processors with AMX. Weights are saved in fp32, and `lowland predict` computes in fp32"""
+    """number format: fp32; bf16 (autocast, the frozen base of lowland's LoRA stored in bf16); auto takes bf16 on GPUs
+    that support it and on processors with AMX. Weights are saved in fp32; `lowland predict` computes in the run's
+    format"""
     compile: Truth = False
     """train with torch.compile"""
     keep_weights: Truth = True
-    """keep what was learned in the run's folder; `lowland predict` needs it"""
+    """save the trained weights in the run's folder; `lowland predict` needs them"""
     out: Text = "runs"
     """folder of the runs; a run found there is not run again"""
 
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, values: Any) -> Any:
-        """Put the fields of the task that stand beside it into it, and `overrides` with the methods."""
+        """Move top-level task fields into `task`, and attach `overrides` to `methods`."""
         if not isinstance(values, Mapping):
             return values
         values = dict(values)
@@ -186,7 +187,7 @@ class Recipe(Settings):
         return values
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the recipe as a recipe file holds it: plain values, from which the same recipe can be made."""
+        """Return the content of a recipe file: plain values, from which the same recipe can be made."""
         values = {name: plain(getattr(self, name)) for name in type(self).model_fields}
         head = {
             "task": values.pop("task"),
@@ -198,17 +199,17 @@ class Recipe(Settings):
 
 
 def task_field_names() -> list[str]:
-    """Return the names of all fields that some task has, but `name`."""
+    """Return the names of all tasks' fields, without `name`."""
     return [name for task in TASKS.values() for name in task.fields.model_fields if name != "name"]
 
 
 def _with_fields(task: Any, beside: Mapping[str, Any]) -> Any:
-    """Return a task with further fields; fields that are given twice are a mistake."""
+    """Add fields to a task; raise `Mistake` if one is given twice with two values."""
     if isinstance(task, TaskFields):
         task = {name: getattr(task, name) for name in task.model_fields_set}
     named = dict(task) if isinstance(task, Mapping) else {"name": task}
     if twice := [name for name in beside if name in named and named[name] != beside[name]]:
-        raise Mistake(f"{twice[0]} stands in the task and beside it, with two values; keep one of them")
+        raise Mistake(f"{twice[0]} has one value in the task and another at the top level; keep one of them")
     return {**named, **beside}
 
 
@@ -227,7 +228,7 @@ def _warn_of_overrides(methods: Any, overrides: Mapping[str, Mapping[str, Any]])
         for name in entries
     ]
     warnings.warn(
-        f"overrides is an older form; write settings beside the method's name: methods: [{', '.join(shown)}]",
+        f"overrides is an older form; write settings next to the method's name: methods: [{', '.join(shown)}]",
         FutureWarning,
         stacklevel=2,
     )

@@ -1,4 +1,4 @@
-"""Runs a study job by job, and keeps what is whole."""
+"""Run the jobs of a study and store their records."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def run_study(
     """Run everything that a recipe asks for; a finished run that is found in the store is not run again.
 
     Args:
-        recipe: of the study.
+        recipe: recipe of the study.
         fresh: run everything again, and replace what is found.
         progress: reports every run.
-        engine: runs the jobs; default: one after another, in this process.
+        engine: function that runs the jobs; default: one after another, in this process.
 
     Returns:
         The folders of the runs, failed ones too, in the order of `plan`.
@@ -87,10 +87,10 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
     A run that raises leaves a record with status "failed"; it does not stop the others.
 
     Args:
-        job: what is asked.
+        job: the job.
         fresh: run again, and replace a finished run that is found.
         progress: reports the run.
-        label: of the run, in these reports.
+        label: label of the run, in these reports.
 
     Raises:
         Mistake: if the method does not fit the model.
@@ -143,7 +143,7 @@ def _callbacks(job: Job, progress: Progress, label: str) -> list[TrainingBar]:
 
 
 def _readable(store: Store, name: str) -> RunRecord | None:
-    """Return a finished run that is about to be replaced; None where it cannot be read."""
+    """Return a finished run that is about to be replaced; None if it cannot be read."""
     try:
         return store.find(name)
     except Mistake:

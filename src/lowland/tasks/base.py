@@ -31,14 +31,14 @@ Share = Annotated[Number, Field(gt=0, lt=1)]
 
 
 class TaskFields(Asked):
-    """The task of a recipe, and where its data comes from. A task with more to ask has a subclass."""
+    """Fields of a recipe's task: name, data files and split sizes. A task with more options has a subclass."""
 
     name: Text
     """the task; `lowland tasks` lists them"""
     data: Text | None = None
     """a file of data: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not, or a data set's original file"""
     test_data: Text | None = None
-    """a file that holds the test set, in the same form as `data`"""
+    """a file with the test set, in the same form as `data`"""
     validation_share: Share = 0.1
     """share of the different examples held out for validation, stratified by label"""
     test_share: Share = 0.2
@@ -65,7 +65,7 @@ class Split:
         examples: (n,) row numbers in the source: the same example has the same number in every run.
         groups: n names; examples of one group are alike (copies, or made from one template), and so they are not
             independent evidence.
-        categories: n names; empty strings where the data has none.
+        categories: n names; empty strings if the data has none.
     """
 
     columns: Mapping[str, tuple[str, ...]]
@@ -122,7 +122,7 @@ class Task(ABC):
     """One kind of task, or one data set of that kind: a row of `TASKS`. A new kind is a subclass in a file of its own.
 
     Attributes:
-        name: in recipes, records and on the command line.
+        name: name in recipes, records and on the command line.
         summary: one line for `lowland tasks`.
         fields: the `TaskFields` class with its data's options.
         input_columns: the columns that the model reads; a stress test damages these.
@@ -161,7 +161,7 @@ class Task(ABC):
 
     @abstractmethod
     def outline(self, folder: Path) -> LoadedModel:
-        """Return the model without weights, on the meta device: enough to see whether a method fits it.
+        """Build the model on the meta device, without weights, to check whether a method fits it.
 
         Raises:
             Mistake: if the folder holds no model for this task.
@@ -175,7 +175,7 @@ class Task(ABC):
 
     @abstractmethod
     def targets(self, split: Split, data: TaskData) -> Sequence[Any]:
-        """Return what the model should answer, in the form of the `labels` that its forward pass takes."""
+        """Return the targets of a split, in the form of the model's `labels` argument."""
 
     @abstractmethod
     def collator(self, tokenizer: Tokenizer) -> Callable[[list[dict[str, Any]]], Batch]:
@@ -183,11 +183,11 @@ class Task(ABC):
 
     @abstractmethod
     def decode(self, outputs: npt.NDArray[np.float64], label_names: Sequence[str]) -> pd.DataFrame:
-        """Turn the model's outputs into answers, a row for each example.
+        """Turn the model's outputs into predictions, a row for each example.
 
         Args:
-            outputs: what the model answers; for classification logits (n, labels).
-            label_names: the names of the classes, in the order of the outputs.
+            outputs: outputs of the model; for classification logits (n, labels).
+            label_names: names of the classes, in the order of the outputs.
 
         Returns:
             The column `predicted`, and columns of the task's own.
@@ -195,11 +195,11 @@ class Task(ABC):
 
     @abstractmethod
     def score_examples(self, split: Split, answers: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Return a score (n,) for each answer; higher is better. Evidence compares methods by these."""
+        """Return a score (n,) for each prediction; higher is better. Methods are compared by these."""
 
     @abstractmethod
     def summarise(self, split: Split, answers: pd.DataFrame) -> dict[str, float]:
-        """Return the scores of a whole split by the names in `scores`, in that order."""
+        """Return the scores of a split by the names in `scores`, in that order."""
 
     def baseline(self, train: Split, split: Split) -> tuple[str, pd.DataFrame] | None:
         """Return the name and the answers of the simplest method to compare with; None if the task has none.
@@ -215,7 +215,7 @@ class Task(ABC):
         return {}
 
     def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:
-        """Return sentences on answers that a person should look at, such as the same answer to every example."""
+        """Return sentences on suspicious predictions, such as the same prediction for every example."""
         return ()
 
     def predictions(

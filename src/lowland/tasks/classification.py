@@ -22,7 +22,7 @@ from lowland.tasks.readers.tables import CellMistake, read_table
 from lowland.tasks.splits import make_splits
 
 FEW = 10
-"""Number of examples under which equal answers to all of them say little."""
+"""Number of examples below which equal predictions for all of them mean little."""
 
 TablesOfFiles = Callable[[Path, TaskFields], pd.DataFrame]
 FetchedTable = Callable[[], tuple[pd.DataFrame, str]]
@@ -34,11 +34,11 @@ class OwnTableFields(TaskFields):
     label_column: Text = "label"
     """the column with the label"""
     split_column: Text | None = None
-    """a column that says train, validation or test; another name is that of a further test set"""
+    """a column that says train, validation or test; rows with another name form a further test set of that name"""
     separator: Separator | None = None
-    """what separates the fields of a .csv file; by default it is recognised by the first line"""
+    """separator of the fields of a .csv file; by default it is recognised from the first line"""
     no_header: Truth = False
-    """the file's first line holds data; its columns are named 1, 2, 3 and so on"""
+    """the file's first line contains data; its columns are named 1, 2, 3 and so on"""
 
 
 class TableFields(OwnTableFields):
@@ -53,11 +53,11 @@ class Classification(Task):
     """Classification of texts, with accuracy and F1.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         summary: one line for `lowland tasks`.
-        read: reads a data file into a table with the columns `text` and `label`, perhaps `split`, `group` and
-            `category`; None for data that takes no file.
-        fetch: returns the table and its source when no file is given; None where a file is needed.
+        read: function that reads a data file into a table with the columns `text` and `label`, perhaps `split`,
+            `group` and `category`; None for data that takes no file.
+        fetch: function that returns the table and its source if no file is given; None if a file is needed.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Classification(Task):
         return make_splits(table, source, fields, inputs=self.input_columns)
 
     def _problems_of_splits(self, table: pd.DataFrame, fields: TaskFields) -> Sequence[str]:
-        """Return what keeps a table from being split."""
+        """Return the reasons why a table cannot be split."""
         try:
             make_splits(table, Path(fields.data or "").name, fields, inputs=self.input_columns)
         except Mistake as mistake:
@@ -90,7 +90,7 @@ class Classification(Task):
         return load_classifier(folder, label_names, tokenizer)
 
     def outline(self, folder: Path) -> LoadedModel:
-        """Return a sequence classifier without weights."""
+        """Build a sequence classifier on the meta device, without weights."""
         return outline_classifier(folder)
 
     def encode_inputs(
@@ -162,8 +162,8 @@ class Classification(Task):
         if len(predicted) > 1 or len(labels) == 1 or len(split) < FEW:
             return ()
         return [
-            f"every example is answered '{predicted.pop()}': the model has learned nothing that tells the labels"
-            " apart. Try a higher lr or more epochs, and see whether the rarer labels have enough examples"
+            f"the prediction for every example is '{predicted.pop()}': the model has not learned to distinguish the"
+            " labels. Try a higher lr or more epochs, and see whether the rarer labels have enough examples"
         ]
 
     def read_tables(self, fields: TaskFields) -> tuple[pd.DataFrame, str]:
@@ -203,14 +203,14 @@ def read_own(path: Path, fields: OwnTableFields, texts: Mapping[str, str]) -> pd
     Args:
         path: the file.
         fields: the names of the other columns, and the form of the file.
-        texts: from input columns to their names in the file.
+        texts: name in the file of each input column.
     """
     wanted = {**texts, "label": fields.label_column, "split": fields.split_column}
     return read_table(path, wanted, separator=fields.separator, header=not fields.no_header)
 
 
 def _read_files(read: TablesOfFiles, fields: TaskFields) -> tuple[pd.DataFrame, str]:
-    """Return the table of `data`, and of `test_data` where that is given, and their names."""
+    """Return the table of `data`, and of `test_data` if that is given, and their names."""
     assert fields.data is not None
     path = Path(fields.data)
     if fields.test_data is None:

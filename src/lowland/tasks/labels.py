@@ -1,4 +1,4 @@
-"""Labels: one class has one spelling, and what looks like a mistake in them is said."""
+"""Labels: one spelling for each class, and sentences on labels that look like a mistake."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 LARGEST_SHARE = 0.2
-"""Number of classes, as a share of the rows, above which a column holds ids or numbers rather than labels."""
+"""Number of classes, as a share of the rows, above which a column contains ids or numbers rather than labels."""
 
 
 def canonical_labels(cells: Iterable[Any]) -> list[str]:
@@ -49,7 +49,7 @@ def case_remarks(labels: Iterable[str]) -> list[str]:
 
 
 def label_problems(labels: Iterable[str], source: str) -> list[str]:
-    """Return sentences on labels that cannot be learned: one class only, or as many as ids have."""
+    """Return a sentence if there are fewer than two labels, or too many for labels (ids, for instance)."""
     counts = Counter(labels)
     rows = counts.total()
     if len(counts) < 2:
@@ -80,7 +80,7 @@ def _as_text(cell: Any) -> str:
 
 
 def _meaning(label: str) -> Any:
-    """Return what equal classes have in common: a number's value, a truth value's name, else the spelling."""
+    """Return the key that spellings of one class share: a number's value, a truth value's name, else the spelling."""
     if label.casefold() in ("true", "false"):
         return label.casefold(), "truth value"
     digits = label.lstrip("+-").partition(".")[0]

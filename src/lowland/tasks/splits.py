@@ -26,7 +26,7 @@ def make_splits(
 ) -> TaskData:
     """Split a table of labelled examples into train, validation and test.
 
-    Where the table has a column `split`, that column decides; if it names no validation set, one is taken from the
+    If the table has a column `split`, that column decides; if it names no validation set, one is taken from the
     training rows. Otherwise the shares in `fields` decide, stratified by label, with the split seed alone.
     Duplicates (equal but for case and spaces) never cross a split: they are held out together, and where the table's
     own splits share an example, the copy in the earlier split is dropped. The order is train, validation, further test
@@ -35,11 +35,13 @@ def make_splits(
     Args:
         table: the columns `inputs`, label, and optionally split, group and category.
         source: where the table came from.
-        fields: of the task, with shares and split seed.
+        fields: fields of the task, with shares and split seed.
         inputs: columns that the model reads.
 
     Raises:
-        Mistake: naming what is wrong with the table.
+        Mistake: if the table or one of its cells is empty, there are fewer than two labels or implausibly many, a label
+            has too few examples, the shares leave too few to train on, a split is missing, or a label of another split
+            is not in train.
     """
     table, dropped = _clean(table, source, inputs), 0
     remarks = (*case_remarks(table["label"]), *copy_remarks(table, inputs))
@@ -82,7 +84,10 @@ def _split(rows: pd.DataFrame, inputs: Sequence[str]) -> Split:
 
 
 def _clean(table: pd.DataFrame, source: str, inputs: Sequence[str]) -> pd.DataFrame:
-    """Return the table with text in every cell; refuse blanks, and labels that are hardly labels."""
+    """Return the table with text in every cell.
+
+    Refuse empty cells, fewer than two labels, and more labels than a fifth of the rows.
+    """
     if table.empty:
         raise Mistake(f"{source} holds no rows")
     for column in (*inputs, "label", "split"):
@@ -160,7 +165,7 @@ def _same_example(table: pd.DataFrame, inputs: Sequence[str]) -> pd.Series:
 
 
 def _without_leaks(table: pd.DataFrame, inputs: Sequence[str]) -> tuple[pd.DataFrame, int]:
-    """Drop each row that stands in a later split, too; return the number of dropped rows."""
+    """Drop each row that is in a later split, too; return the table and the number of dropped rows."""
     further = sorted(set(table["split"]) - {TRAIN, VALIDATION, TEST})
     order = {name: number for number, name in enumerate((TRAIN, VALIDATION, *further, TEST))}
     rank = table["split"].map(order)

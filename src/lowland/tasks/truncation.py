@@ -60,9 +60,9 @@ def count_truncated(
     """Count the inputs that an encoding has cut.
 
     Args:
-        task: that encoded the inputs.
+        task: task that encoded the inputs.
         columns: the input columns, n values each.
-        tokenizer: of the encoding.
+        tokenizer: tokenizer that encoded the inputs.
         encoded: the encoded inputs.
         max_length: number of tokens after which they were cut.
     """

@@ -50,7 +50,7 @@ class Candidate:
 
     Attributes:
         kind: the corruption, a row of `lowland.text.corruptions.CORRUPTIONS`.
-        action: what the edit does, as "swap".
+        action: what the edit does, such as "swap".
         first: index of the first cluster that it replaces.
         past: index behind the last cluster that it replaces.
         afters: the texts of which one is put in their place.

@@ -56,7 +56,7 @@ class Edit:
         end: index behind the last code point.
         before: the original characters.
         after: the characters in their place.
-        action: what the edit does, as "swap".
+        action: what the edit does, such as "swap".
     """
 
     kind: str
@@ -73,7 +73,7 @@ class Corrupted:
 
     Attributes:
         text: the text after the edits.
-        edits: from left to right.
+        edits: edits from left to right.
         units: number of units outside protected spans, of which the rate is a share.
     """
 
@@ -112,7 +112,7 @@ def corrupt(text: str, kind: str, level: str | float, *, seed: int, protect: Seq
         text: any text; line breaks stay where they are.
         kind: a row of `CORRUPTIONS`.
         level: "light", "heavy" or a rate in (0, 1]; see `rate_of`.
-        seed: of the random draw.
+        seed: seed of the random draw.
         protect: substrings that stay as they are, wherever they occur. The characters next to them stay, too, so
             that the substrings remain separate words.
 

@@ -11,7 +11,7 @@ LEVELS: Mapping[str, float] = {"light": 0.05, "heavy": 0.20}
 """Level -> rate, in edits per unit of the text."""
 DEFAULT_LEVELS: tuple[str, ...] = ("light", "heavy")
 LADDER: tuple[float, ...] = (0.02, 0.05, 0.10, 0.20, 0.40)
-"""Rates for a dose-response curve; the level "ladder" stands for all of them."""
+"""Rates for a dose-response curve; the level "ladder" means all of them."""
 
 
 def rate_of(level: str | float) -> float:

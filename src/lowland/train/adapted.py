@@ -1,4 +1,4 @@
-"""A model as a method trains it."""
+"""Model that a method has prepared for training."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ParameterGroups = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class AdaptedModel:
-    """A model as a method trains it, and what is needed to save what it learns.
+    """Model that a method has prepared for training, with what is needed to save the trained weights.
 
     Attributes:
-        model: what is trained requires gradients, and nothing else does; PEFT's methods wrap it in a PeftModel.
-        pissa_start: PiSSA's first A and B by PEFT's names; None for every other method.
+        model: the model; only its trainable parameters require gradients. PEFT's methods wrap it in a PeftModel.
+        pissa_start: PiSSA's initial A and B by PEFT's names; None for every other method.
     """
 
     model: Any
@@ -34,12 +34,12 @@ class AdaptedModel:
         return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
 
     def save(self, folder: Path, base_model: str, tokenizer: Any) -> None:
-        """Write what was learned into a run's folder: `adapter/` with the head, or `model/` after full fine-tuning.
+        """Save the trained weights in a run's folder: `adapter/` with the head, or `model/` after full fine-tuning.
 
         Args:
-            folder: of the run.
+            folder: folder of the run.
             base_model: name of the base model, for the adapter's config.
-            tokenizer: saved beside a whole model.
+            tokenizer: tokenizer, which is saved with a complete model.
 
         Raises:
             OSError: if the weights cannot be written.

@@ -1,4 +1,4 @@
-"""A method as a recipe asks for it: a row of the table, with settings."""
+"""Entry of a recipe's `methods`: a method of the table, with a label and settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _check_label(value: str) -> str:
 
 
 class MethodChoice(Asked):
-    """A method as a recipe asks for it: its name, a label to tell it from others, and its settings.
+    """Entry of a recipe's `methods`: a method's name, its label and its settings.
 
     Make one with `choose`.
     """
@@ -30,7 +30,7 @@ class MethodChoice(Asked):
     name: Text
     """the method's name in its canonical form"""
     label: Annotated[Text, AfterValidator(_check_label)]
-    """in tables and in the names of folders; the same method may stand twice under two labels"""
+    """label in tables and folder names; the same method may be listed twice under two labels"""
     settings: Settings
     """all settings, checked"""
     own: frozenset[str] = frozenset()
@@ -79,7 +79,7 @@ class MethodChoice(Asked):
         return {"name": self.name, "label": self.label, **used}
 
     def as_recipe(self) -> str | dict[str, dict[str, Any]]:
-        """Return the entry for a recipe file: the name, or the name with what was given for it alone."""
+        """Return the entry for a recipe file: the name, or the name with the settings that were given for it alone."""
         own = {
             name: plain(getattr(self.settings, name)) for name in Settings.model_fields if name in self.own
         }

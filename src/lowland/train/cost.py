@@ -18,9 +18,10 @@ class Meter:
 
     Attributes:
         seconds: wall-clock time of the block.
-        peak_bytes: peak memory during the block. On CUDA, what torch allocated. Else the resident set size of the whole
-            process, the program and its libraries included: the kernel's high-water mark, which is reset at the start
-            of the block. 0 on systems other than Linux, which do not report it.
+        peak_bytes: peak memory during the block. With CUDA, what torch allocated on the GPU. Without it, the resident
+            set size of the whole process, the program and its libraries included: the kernel's high-water mark, which
+            is reset at the start of the block. Some containers forbid the reset; the peak is then that since the start
+            of the process. 0 without CUDA on systems other than Linux, which do not report it.
 
     Example:
         >>> with Meter() as meter:

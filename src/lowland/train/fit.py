@@ -1,4 +1,4 @@
-"""Fitting: from a job to a trained model, on Hugging Face's Trainer. Test data is not looked at."""
+"""Train the model of a job with Hugging Face's Trainer. Test data is not used."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class Diverged(RuntimeError):
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model, and what its training showed.
+    """Trained model, with its training history, validation scores and cost.
 
     Attributes:
-        job: what was asked.
-        adapted: the live model, as the method trained it.
-        tokenizer: of the model.
+        job: the job.
+        adapted: the trained model in memory.
+        tokenizer: tokenizer of the model.
         trainer: the Trainer that trained it, which also evaluates it.
         max_length: number of tokens after which a text is cut off.
         history: the Trainer's log.
         validation: scores on the validation set after the last epoch, and the loss.
         parameters: counts `trainable` and `total`, and `share`.
         cost: `train_seconds` and `peak_bytes`.
-        truncated: by split, how many examples are longer than `max_length`.
+        truncated: how many examples are longer than `max_length`, by split.
     """
 
     job: Job
@@ -77,9 +77,9 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no
     The global generators (Python's, NumPy's, torch's) are restored afterwards.
 
     Args:
-        job: what is asked.
+        job: the job.
         callbacks: further callbacks for the Trainer, to show progress, for instance.
-        remark: is called with a sentence on whatever a person should know of the model or the data.
+        remark: function that is called with a sentence on anything that a user should know about model or data.
 
     Raises:
         Mistake: if the method does not fit the model.
@@ -111,10 +111,11 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no
 
 
 def check_methods_fit(jobs: Sequence[Job]) -> None:
-    """Try each method on the outline of its model, before anything is trained.
+    """Apply each method to its model on the meta device, to find problems before training.
 
     Raises:
-        Mistake: naming everything that does not fit: a target that the model lacks, a rank larger than a layer.
+        Mistake: with a sentence for each problem, such as a target that the model lacks or a rank larger than a layer;
+            or if a tokenizer or config cannot be read, or a model is quantised.
     """
     problems: dict[str, None] = {}
     for job in {(job.method.label, job.source.folder): job for job in jobs}.values():
@@ -142,7 +143,7 @@ def encode(job: Job, name: str, tokenizer: Any, max_length: int) -> EncodedSplit
 
 
 class StopOnDivergence(TrainerCallback):
-    """Callback that ends a run whose loss is not finite: the rest would be a waste of time."""
+    """Callback that stops a run if its loss is not finite."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Raise Diverged if a logged loss is not finite."""
@@ -152,7 +153,7 @@ class StopOnDivergence(TrainerCallback):
 
 
 def _adapt(job: Job, tokenizer: Any, remark: Remark) -> AdaptedModel:
-    """Load the model and adapt it as the method asks, in the job's number format."""
+    """Load the model and apply the method, in the job's number format."""
     torch.manual_seed(stream_seed(job.seed, "head"))
     loaded: LoadedModel = job.task.load_model(job.source.folder, job.data.label_names, tokenizer)
     for sentence in loaded.remarks:

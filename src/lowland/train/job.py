@@ -1,4 +1,4 @@
-"""A job: one run that is to be trained and tested, with everything that it needs. Jobs can be pickled."""
+"""Job: one run to train and test, with everything that it needs. Jobs can be pickled."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ from lowland.tasks.table import task_named
 from lowland.train.choice import MethodChoice
 from lowland.train.settings import Settings
 
-PLACES = ("data", "test_data")
-"""Fields of a task that say where files lie; a run's key holds the data's content instead."""
+PATH_FIELDS = ("data", "test_data")
+"""Fields of a task that are paths; a run's key contains a hash of the data instead."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One method with one seed on one task: what is asked, and the data and model that were found for it.
+    """One training run to execute: a method, a seed and a task, with the loaded data and the resolved model.
 
     Attributes:
-        fields: of the task, as asked.
-        method: with its settings.
-        seed: of the run.
-        model: name or folder of the base model, as asked.
-        revision: of a model of the hub, as asked.
+        fields: fields of the task, as requested.
+        method: method with its settings.
+        seed: seed of the run.
+        model: name or folder of the base model, as requested.
+        revision: revision of a model on the hub, as requested.
         max_length: number of tokens after which a text is cut off.
-        dtype: number format of the training. Weights are kept in fp32, and `lowland predict` answers in fp32; the run's
-            own test scores are those in `dtype`.
+        dtype: number format of training, test and `lowland predict`. Weights are saved in fp32.
         compile: whether to use torch.compile.
-        keep_weights: whether to leave what was learned in the run's folder.
-        data: of the task.
-        source: of the model.
+        keep_weights: whether to save the trained weights in the run's folder.
+        data: data of the task.
+        source: local folder and hashes of the model.
         out: folder of the runs.
     """
 
@@ -65,7 +64,7 @@ class Job:
         return self.method.settings
 
     def asked(self) -> dict[str, Any]:
-        """Return what was asked, as plain values for a record: of the settings those that the method uses."""
+        """Return the request as plain values for a record, with those settings that the method uses."""
         return {
             "task": plain(self.fields),
             "method": self.method.as_dict(),
@@ -80,9 +79,12 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Hash of what was asked, with the data and the model by their content and not by their place."""
+        """Hash of the request and lowland's version; data and model enter by their SHA-256, not by name or path.
+
+        The method's label is left out.
+        """
         asked = self.asked()
-        asked["task"] = {name: value for name, value in asked["task"].items() if name not in PLACES}
+        asked["task"] = {name: value for name, value in asked["task"].items() if name not in PATH_FIELDS}
         for name in ("model", "revision"):
             del asked[name]
         del asked["method"]["label"]

@@ -1,4 +1,4 @@
-"""The table of methods, the table of perturbations, and names that compose them.
+"""Table of methods, table of perturbations, and names that combine them.
 
 A method is a row, not a class: `adapt` selects what is trained, `perturb` names the noise, and `parameter_groups` sets
 learning rates. A perturbation is a row, too, and goes in front of a method: `flat+dora`, `neftune+full`.
@@ -30,7 +30,7 @@ def train_everything(loaded: LoadedModel, settings: Settings, seed: int) -> Adap
 
 
 def our_lora(loaded: LoadedModel, settings: Settings, seed: int, rslora: bool = False) -> AdaptedModel:
-    """Train LoRA adapters, the head, and what else the checkpoint lacked; freeze all else."""
+    """Train LoRA adapters, the head and the modules that the checkpoint lacked; freeze all other parameters."""
     from lowland.lora import add_lora
 
     config = settings.replace(rslora=rslora or settings.rslora).lora_config(loaded.trained_whole)
@@ -57,7 +57,7 @@ def one_rate(model: nn.Module, settings: Settings) -> ParameterGroups | None:
 
 
 def lora_plus(model: nn.Module, settings: Settings) -> ParameterGroups | None:
-    """Return LoRA+'s parameter groups: B learns faster."""
+    """Return LoRA+'s parameter groups, with a higher learning rate for B."""
     from lowland.lora.plus import lora_plus_groups
 
     return lora_plus_groups(model, settings.lr, settings.lr_ratio, settings.weight_decay)
@@ -68,13 +68,13 @@ class Method:
     """A row of the table of methods, or a row with perturbations in front.
 
     Attributes:
-        name: in recipes, and in a run's key.
+        name: name in recipes, and in a run's key.
         summary: one line for `lowland methods`.
-        adapt: returns the model, changed in place or wrapped, so that what is trained requires gradients and nothing
-            else does. On a model without weights (on the meta device) it raises Mistake for what does not fit.
+        adapt: function that returns the model, changed in place or wrapped; only the parameters to train require
+            gradients afterwards. On a model on the meta device it raises Mistake for what does not fit.
         perturb: names of `PERTURBATIONS`.
-        parameter_groups: returns AdamW's parameter groups; None leaves them to the Trainer.
-        options: the settings that the method uses beside those of `TRAINING`.
+        parameter_groups: function that returns AdamW's parameter groups; None leaves them to the Trainer.
+        options: settings that the method uses in addition to those of `TRAINING`.
         defaults: settings whose default differs for this method.
         has_adapter: whether it adds an adapter, whose merged weight can take noise.
     """
@@ -101,9 +101,9 @@ class Perturbation:
     Attributes:
         name: prefix of a composed name, as in `flat+dora`.
         summary: one line for `lowland methods`.
-        callback: returns the Trainer's callback that puts the noise on and takes it off.
-        option: the setting for its strength.
-        on_adapters: whether it needs an adapter's merged weight, and so does not go with a method without adapters.
+        callback: function that returns the Trainer's callback that adds the noise.
+        option: setting for the strength of the noise.
+        on_adapters: whether it needs an adapter's merged weight, and so a method with an adapter.
     """
 
     name: str
@@ -160,26 +160,26 @@ _ROWS = (
     ),
     Method(
         "lora-plus",
-        "LoRA whose B learns lr_ratio times as fast as its A (LoRA+; Hayou et al., 2024)",
+        "LoRA with a learning rate of B that is lr_ratio times that of A (LoRA+; Hayou et al., 2024)",
         our_lora,
         parameter_groups=lora_plus,
         options=(*LORA, "lr_ratio"),
     ),
     Method(
         "dora",
-        "PEFT's DoRA: LoRA on the weight's direction, with a magnitude beside it (Liu et al., 2024)",
+        "PEFT's DoRA: LoRA on the weight's direction, with a trained magnitude (Liu et al., 2024)",
         peft_methods.dora,
         options=BRANCH,
     ),
     Method(
         "pissa",
-        "PEFT's PiSSA: A and B start as W's principal part, which is taken out of W itself (Meng et al., 2024)",
+        "PEFT's PiSSA: A and B start as the principal part of W, and W is replaced by the residual (Meng et al., 2024)",
         peft_methods.pissa,
         options=BRANCH,
     ),
     Method(
         "vera",
-        "PEFT's VeRA: vectors that scale one random A and B of all layers; needs a high rank (Kopiczko et al., 2024)",
+        "PEFT's VeRA: trained vectors scale one frozen random A and B; needs a high rank (Kopiczko et al., 2024)",
         peft_methods.vera,
         options=("rank", "dropout", "targets"),
     ),
@@ -192,7 +192,7 @@ _ROWS = (
 
 METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
 
-SAME = {"flat+lora": "flat-lora"}
+ALIASES = {"flat+lora": "flat-lora"}
 """Compositions that are rows already: each method has one name, and one run key."""
 
 
@@ -202,7 +202,7 @@ def method_named(name: str) -> Method:
     The order of the perturbations does not matter. `flat+lora` is the row `flat-lora`.
 
     Raises:
-        Mistake: if a part of the name is unknown, stands twice, or does not go with the row.
+        Mistake: if a part of the name is unknown or repeated, or cannot be combined with the method.
 
     Example:
         >>> method_named("flat+neftune+dora").name, method_named("flat+lora").name
@@ -223,7 +223,7 @@ def method_named(name: str) -> Method:
 
 
 def noise_callbacks(method: Method, settings: Settings, seed: int) -> list[TrainerCallback]:
-    """Return the Trainer's callbacks that put a method's noise on."""
+    """Return the Trainer's callbacks that add a method's noise."""
     return [PERTURBATIONS[name].callback(settings, seed) for name in method.perturb]
 
 
@@ -234,10 +234,10 @@ def _perturbed(noise: Perturbation, method: Method) -> Method:
         raise Mistake(f"method '{name}' has {noise.name} twice: {method.name} has it already; once is enough")
     if noise.on_adapters and not method.has_adapter:
         raise Mistake(
-            f"method '{name}' is impossible: {noise.name} puts noise on an adapter's merged weight, and {method.name}"
-            " has no adapter; take another method"
+            f"method '{name}' cannot be used: {noise.name} adds noise to an adapter's merged weight, and"
+            f" {method.name} has no adapter; use a method with an adapter"
         )
     composed = replace(
         method, name=name, perturb=(noise.name, *method.perturb), options=(*method.options, noise.option)
     )
-    return METHODS[SAME[name]] if name in SAME else composed
+    return METHODS[ALIASES[name]] if name in ALIASES else composed

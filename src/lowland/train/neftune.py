@@ -27,6 +27,9 @@ class NEFTune(TrainerCallback):
     Args:
         alpha: strength of the noise, above 0; the paper uses 5, 10 and 15.
         seed: seed of the noise.
+
+    Raises:
+        RuntimeError: in the backward pass, if gradient checkpointing computes the embeddings again.
     """
 
     def __init__(self, alpha: float, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer, made so that runs can be compared in pairs."""
+"""Hugging Face Trainer with a seeded data order, so that runs with the same seed can be paired."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class EncodedSplit(Dataset[dict[str, Any]]):
     """A split as token ids with targets; the collator pads, batch by batch.
 
     Args:
-        inputs: by name, a list for each example: `input_ids`, `attention_mask` and the like.
-        targets: what the model should answer, one for each example.
+        inputs: `input_ids`, `attention_mask` and the like, each a list for each example.
+        targets: targets, one for each example.
         truncation: how many examples are longer than the model reads.
     """
 
@@ -46,13 +46,13 @@ class EncodedSplit(Dataset[dict[str, Any]]):
 
 
 class PairedTrainer(Trainer):
-    """A Trainer whose order of the data is a named stream: the same seed gives the same batches to every method.
+    """Trainer with a seeded order of the data: the same seed gives the same batches to every method.
 
     Args:
-        *args: of `Trainer`.
-        order_seed: of the order of the data.
-        parameter_groups: returns AdamW's parameter groups for a model, or None for the Trainer's own.
-        **kwargs: of `Trainer`.
+        *args: arguments of `Trainer`.
+        order_seed: seed of the order of the data.
+        parameter_groups: function that returns AdamW's parameter groups for a model, or None for the Trainer's own.
+        **kwargs: keyword arguments of `Trainer`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Files of PEFT's adapters, with the modules that were trained whole."""
+"""Files of PEFT's adapters, with the modules that were trained in full."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ ADAPTER = "default"
 def save_peft(
     model: Any, folder: Path, base_model: str, pissa_start: Mapping[str, Tensor] | None = None
 ) -> None:
-    """Write a wrapped model's adapter, with the modules trained whole, so that `PeftModel.from_pretrained` reads it.
+    """Save a wrapped model's adapter and the modules trained in full, for `PeftModel.from_pretrained`.
 
     Args:
-        model: a model that a function of this module wrapped.
-        folder: where to; it is made.
-        base_model: the base model's name, for the config.
-        pissa_start: PiSSA's first A and B; its file holds the difference to them.
+        model: a model that a function of `peft_methods` wrapped.
+        folder: folder to write to; it is made.
+        base_model: name of the base model, for the config.
+        pissa_start: PiSSA's initial A and B; the saved adapter is the difference to them.
     """
     config = model.peft_config[ADAPTER]
     config.base_model_name_or_path = base_model
@@ -34,9 +34,9 @@ def save_peft(
 
 
 def _save_difference(model: Any, folder: Path, pissa_start: Mapping[str, Tensor]) -> None:
-    """Write what PiSSA learned as plain LoRA on the first W: s(BA - B₀A₀) = s [B, -B₀] [A; A₀].
+    """Save what PiSSA learned as plain LoRA on the original W: s(BA - B₀A₀) = s [B, -B₀] [A; A₀].
 
-    PEFT's own conversion leaves the modules trained whole out of the file.
+    PEFT's own conversion leaves the modules trained in full out of the file.
     """
     import torch
     from safetensors.torch import save_file

@@ -1,7 +1,8 @@
-"""PEFT's own adapters, on the layers that our LoRA would adapt: DoRA, PiSSA, VeRA; and (IA)³ where PEFT puts it.
+"""PEFT's own adapters: DoRA, PiSSA and VeRA on the layers that lowland's LoRA would adapt, (IA)³ where PEFT puts it.
 
-Each function wraps a model for training: the adapters, the head, and what else the checkpoint lacked are trained.
-PEFT draws from the global generator; it gets the run's stream "adapter", and the generator stays as it was.
+Each function wraps a model so that the adapters, the head and the modules that the checkpoint lacked are trained, and
+all other parameters are frozen. PEFT draws from the global generator, which is seeded by the run's stream "adapter" and
+restored afterwards.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ def dora(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     Source: Liu et al., 2024, arXiv 2402.09353.
 
     Raises:
-        Mistake: if a target or pattern names no layer, or a rank does not fit its layer.
+        Mistake: if a target or pattern matches no layer, a layer cannot be adapted or is an embedding, or a rank
+            exceeds the size of its layer.
     """
     names = _target_names(loaded, settings.lora_config(loaded.trained_whole))
     return AdaptedModel(_wrap(loaded, seed, _peft_config(loaded, settings, names, use_dora=True)))
 
 
 def pissa(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
-    """Wrap a model for PiSSA: s·BA starts as the rank-r part of W, and **W as the rest**.
+    """Wrap a model for PiSSA: s·BA starts as the principal rank-r part of W, and W is replaced by the residual.
 
     Source: Meng et al., 2024, arXiv 2404.02948.
 
@@ -46,7 +48,7 @@ def pissa(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     smaller side.
 
     Raises:
-        Mistake: as `dora`.
+        Mistake: as `dora`; or if a rank is above half of a layer's smaller side.
     """
     config = settings.lora_config(loaded.trained_whole)
     names = _target_names(loaded, config)
@@ -66,7 +68,7 @@ def vera(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
     It trains rank + out_features numbers for each layer, so its ranks are higher than LoRA's: 256 to 1024 in the paper.
 
     Raises:
-        Mistake: if a target names no layer.
+        Mistake: if a target matches no layer, or a layer cannot be adapted or is an embedding.
     """
     from peft import VeraConfig
 
@@ -90,7 +92,7 @@ def ia3(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
 
     Source: Liu et al., 2022, arXiv 2205.05638.
 
-    The layers are PEFT's choice for the architecture: the method depends on what a layer does.
+    The layers are PEFT's choice for the architecture, because the method depends on what a layer does.
 
     Raises:
         Mistake: if PEFT knows no layers for this architecture.
@@ -114,14 +116,14 @@ def ia3(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Suppress a warning that users can do nothing about: PEFT 0.21 asks transformers 5.23 by an old name."""
+    """Suppress a FutureWarning: PEFT 0.21 uses a name that transformers 5.23 deprecates."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         yield
 
 
 def _wrap(loaded: LoadedModel, seed: int, config: Any) -> nn.Module:
-    """Wrap a model by PEFT; return a model without weights as it is, once its config has been checked."""
+    """Wrap a model with PEFT; return a model on the meta device unchanged, since only its config is checked."""
     import torch
     from peft import get_peft_model
 
@@ -152,9 +154,9 @@ def _peft_config(loaded: LoadedModel, settings: Settings, names: Sequence[str], 
 
 
 def _target_names(loaded: LoadedModel, config: LoRAConfig) -> list[str]:
-    """Return the layers that our LoRA would adapt, and check them.
+    """Return the names of the layers that lowland's LoRA would adapt, and check them.
 
-    PEFT ignores patterns that name nothing, and ranks that do not fit.
+    PEFT itself ignores patterns that match nothing, and ranks that do not fit.
     """
     from torch import nn
 
@@ -184,7 +186,7 @@ def _check_rank_fits_twice(loaded: LoadedModel, names: Sequence[str], config: Lo
 
 
 def _holds_weights_transposed(loaded: LoadedModel, names: Sequence[str]) -> bool:
-    """Whether these layers are GPT-2's Conv1D, which hold their weights transposed."""
+    """Return whether any of these layers is GPT-2's Conv1D, which stores its weight transposed."""
     from transformers.pytorch_utils import Conv1D
 
     return any(isinstance(loaded.model.get_submodule(name), Conv1D) for name in names)

@@ -1,4 +1,4 @@
-"""Settings of a method: those of the training and those of the adapter, with their ranges and defaults."""
+"""Settings of a method, for the training and for the adapter, with their ranges and defaults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lowland.lora.config import (
     RankPattern,
     Targets,
 )
-from lowland.lora.plus import LR_RATIO
+from lowland.lora.plus import LR_RATIO, LRRatio
 
 Positive = Annotated[Number, Field(gt=0)]
 Count = Annotated[Whole, Field(ge=1)]
@@ -57,7 +57,7 @@ class Settings(Asked):
     """ranks of layers that differ from `rank`, by name or pattern: {query: 4}"""
     alpha_pattern: Annotated[AlphaPattern, AfterValidator(FixedMapping)] = FixedMapping({})
     """alphas of layers that differ from `alpha`, by name or pattern: {query: 32}"""
-    lr_ratio: Annotated[Number, Field(ge=1)] = LR_RATIO
+    lr_ratio: LRRatio = LR_RATIO
     """learning rate of B as a multiple of A's and the head's (LoRA+)"""
     rho: Rho = RHO
     """strength of Flat-LoRA's noise at the end of training"""
@@ -68,7 +68,7 @@ class Settings(Asked):
         """Return the config of LoRA adapters with these settings.
 
         Args:
-            modules_to_save: layers that are trained whole and saved with the adapters.
+            modules_to_save: modules that are trained in full and saved with the adapters.
         """
         return LoRAConfig(
             r=self.rank,

@@ -1,4 +1,4 @@
-"""Testing: a fitted model answers the test sets, once."""
+"""Evaluate a trained model on its test sets."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from lowland.train.paired import EncodedSplit
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The answers of a fitted model to its test sets.
+    """Result of the evaluation of a trained model on its test sets.
 
     Attributes:
-        scores: by test set, the task's scores.
+        scores: scores of the task, by test set.
         predictions: a row for each test example (`lowland.ground.records.PREDICTION_COLUMNS`, then the task's own).
-        seconds: that testing took.
+        seconds: duration of the predictions.
         baseline: scores of the task's simplest method, by its name and by test set; empty if it has none.
-        class_scores: by test set, scores of each class; empty for a task without classes.
-        truncated: by test set, how many examples are longer than the model reads.
+        class_scores: scores of each class, by test set; empty for a task without classes.
+        truncated: how many examples are longer than the model reads, by test set.
     """
 
     scores: dict[str, dict[str, float]]
@@ -40,13 +40,13 @@ class Evaluation:
 
 
 def test(fitted: Fitted, remark: Remark = no_remark) -> Evaluation:  # noqa: PT028 - not a test
-    """Answer all test sets of the job's data.
+    """Evaluate a trained model on all test sets of its job.
 
     The global generators are restored afterwards.
 
     Args:
-        fitted: the model.
-        remark: is called with a sentence on whatever a person should know of the answers.
+        fitted: the trained model.
+        remark: function that is called with a sentence on anything that a user should know about the predictions.
 
     Raises:
         Diverged: if an output is not finite.
@@ -98,5 +98,5 @@ def _outputs(fitted: Fitted, encoded: EncodedSplit) -> npt.NDArray[np.float64]:
     """Return the model's outputs for a split: logits (n, labels) for classification."""
     outputs = fitted.trainer.outputs(encoded)
     if not np.isfinite(outputs).all():
-        raise Diverged("the trained model answers with numbers that are not finite; a smaller lr may help")
+        raise Diverged("the trained model's outputs are NaN or infinite; a smaller lr may help")
     return outputs

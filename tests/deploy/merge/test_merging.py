@@ -181,11 +181,11 @@ def test_a_lossy_target_is_warned_of_with_its_loss(lowland: Run, run: Path, tmp_
     assert code == 0, err
     report = json.loads((tmp_path / "merged" / "merge_report.json").read_text())
     assert f"{report['logits']['largest']:.2g}" in err
-    assert "keep the adapter apart" in err
+    assert "keep the adapter unmerged" in err
     assert "--dtype fp32" in err
     assert "tolerance 0.1" in stdout
     assert 1e-5 < report["logits"]["largest"] != report["own_dtype"]["largest"]
-    row = next(line for line in stdout.splitlines() if line.startswith("computing in bf16, too"))
+    row = next(line for line in stdout.splitlines() if line.startswith("computed in bf16, too"))
     assert f" {report['own_dtype']['largest']:.2g}," in row
     merged = load(tmp_path / "merged").model  # in float32
     own = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "merged").eval()

@@ -71,7 +71,7 @@ def test_a_merge_that_forgets_the_adapter_fails(
     assert not report.passed
     assert not (tmp_path / "merged").exists()
     failures = " ".join(report.failures())
-    assert "half of what the adapter does" in failures
+    assert "half of the adapter's effect" in failures
     assert ("have lost half of their update" in failures) == (dtype == "fp32")
     assert ("have lost half of their update" in " ".join(report.warnings())) == (dtype != "fp32")
     assert report.effect == genuine.effect
@@ -84,7 +84,7 @@ def test_the_effect_is_that_of_the_adapter_on_its_base(adapter: Path, tmp_path: 
     expected = logit_difference(load_adapted(adapted), load_base(adapted.base).model, inputs, "SEQ_CLS")
     merged = merge(adapter, tmp_path / "merged")
     assert merged.effect.largest == pytest.approx(expected.largest, rel=1e-4)
-    assert f"moves logits by up to {expected.largest:.2g}" in merged.table()
+    assert f"changes logits by up to {expected.largest:.2g}" in merged.table()
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
@@ -102,9 +102,9 @@ def test_an_adapter_that_does_nothing_is_merged(adapter: Path, tmp_path: Path, d
     ("changes", "message"),
     [
         ({"tolerance": 0.009}, "more than the tolerance (0.009)"),
-        ({"own_dtype": LogitDifference(math.inf, 0, 0, 8, 1)}, "some answers are not finite"),
-        ({"effect": LogitDifference(0.02, 0, 0, 8, 1)}, "half of what the adapter does (0.02)"),
-        ({"effect": LogitDifference(math.nan, 0, 0, 8, 1)}, "half of what the adapter does"),
+        ({"own_dtype": LogitDifference(math.inf, 0, 0, 8, 1)}, "some logits are not finite"),
+        ({"effect": LogitDifference(0.02, 0, 0, 8, 1)}, "half of the adapter's effect (0.02)"),
+        ({"effect": LogitDifference(math.nan, 0, 0, 8, 1)}, "half of the adapter's effect"),
         (
             {"layers": {"one": LayerError(0.001, 0.5), "two": LayerError(0, 0)}, "dtype": "fp32"},
             "1 layers have lost half",

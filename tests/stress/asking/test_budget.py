@@ -83,7 +83,7 @@ def test_many_requests_need_consent_to_their_price():
     require_consent(cost, "a/b", yes=False, confirm=lambda text: not seen.append(text))  # type: ignore[func-returns-value]
     assert seen == [
         "1,000 requests to a/b, about 40,000 tokens sent and at most 512,000 received,"
-        " at most $7.80 by your prices. Send them?"
+        " at most about $7.80 by your prices. Send them?"
     ]
     with pytest.raises(Mistake, match="not agreed to; nothing was sent"):
         require_consent(cost, "a/b", yes=False, confirm=lambda text: False)

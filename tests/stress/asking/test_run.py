@@ -119,7 +119,7 @@ def test_the_key_depends_on_questions_and_settings_and_not_on_folders(api, tmp_p
 
 
 def test_the_key_depends_on_how_own_languages_are_recognised(tmp_path):
-    folder = shutil.copytree(items_module.HERE / "languages", tmp_path / "own" / "languages")
+    folder = shutil.copytree(items_module.ITEMS_FOLDER / "languages", tmp_path / "own" / "languages")
     questionnaire, settings = MultilingualQuestionnaire(items=tmp_path / "own", limit=1), AskingSettings()
     questions = questionnaire.questions()
     key = run_key(questionnaire, questions, settings)
@@ -258,7 +258,7 @@ def test_a_run_of_empty_replies_is_asked_again(tmp_path):
 
 
 def test_a_model_that_does_not_exist_is_reported_before_consent_is_asked_for(tmp_path):
-    with pytest.raises(Mistake, match="nosuch/model cannot be asked"):
+    with pytest.raises(Mistake, match="nosuch/model cannot be used"):
         run_stress(
             MessyQuestionnaire(),
             AskingSettings(model="nosuch/model", out=tmp_path / "runs"),

@@ -12,7 +12,7 @@ import pytest
 
 from lowland.ground.mistakes import Mistake
 from lowland.stress.questions.items import (
-    HERE,
+    ITEMS_FOLDER,
     KINDS,
     Item,
     content_hash,
@@ -130,7 +130,7 @@ def test_a_language_joins_items_and_questions(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_items_uses_the_packages_items(tmp_path: Path) -> None:
-    english = json.loads((HERE / "languages" / "english.json").read_text("utf-8"))
+    english = json.loads((ITEMS_FOLDER / "languages" / "english.json").read_text("utf-8"))
     (tmp_path / "languages").mkdir()
     (tmp_path / "languages" / "tamil.json").write_text(json.dumps(english | {"condition": "tamil"}), "utf-8")
     items = multilingual_items(tmp_path)
@@ -167,11 +167,11 @@ def test_all_mistakes_of_a_file_are_reported_at_once_with_their_lines(tmp_path: 
     for number, message in (
         (2, "an item without gold cannot be scored"),
         (3, "cannot be read as JSON"),
-        (4, "id 'france' stands in line 1 too"),
+        (4, "id 'france' occurs in line 1, too"),
         (6, "question is missing"),
         (6, "unknown field 'anwers'; did you mean 'answers'?"),
         (7, "unknown kind 'nam'; did you mean 'name'? Allowed: name, number, year, word, phrase"),
-        (8, "protect 'Spain' does not stand in the question"),
+        (8, "protect 'Spain' does not occur in the question"),
         (9, "key 'id' occurs twice"),
         (10, "expected an object with id, topic, kind, question, answers"),
     ):

@@ -86,7 +86,7 @@ def test_every_field_has_a_help_text(kind: type[Questionnaire]) -> None:
 
 
 def test_a_users_languages_must_include_the_reference_language(tmp_path: Path) -> None:
-    own = shutil.copytree(items_module.HERE / "languages", tmp_path / "languages")
+    own = shutil.copytree(items_module.ITEMS_FOLDER / "languages", tmp_path / "languages")
     questionnaire = MultilingualQuestionnaire(items=tmp_path, languages=("hindi",))
     assert questionnaire.languages == ("english", "hindi")
     for name in ("english", "hinglish", "code-switched"):
@@ -161,4 +161,4 @@ def test_items_without_an_answer_or_with_a_repeated_id_are_mistakes(tmp_path: Pa
     with pytest.raises(Mistake) as caught:
         MessyQuestionnaire(items=path).questions()
     assert "line 1: answers" in caught.value.problems[0]
-    assert "line 3: id 'capital-japan' stands in line 2 too" in caught.value.problems[1]
+    assert "line 3: id 'capital-japan' occurs in line 2, too" in caught.value.problems[1]

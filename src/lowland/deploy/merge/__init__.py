@@ -1,1 +1,1 @@
-"""An adapter merged into its base model, and the proof that nothing was lost."""
+"""Merging of an adapter into its base model, and comparison of the two models."""

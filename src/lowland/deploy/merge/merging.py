@@ -1,4 +1,4 @@
-"""A trained adapter merged into its base model, written as a whole model, and proven to answer as the two did."""
+"""Merge a trained adapter into its base model, compare the logits, and save the complete model."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ DTYPES: Mapping[str, torch.dtype] = {
 PRECISIONS: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 
 EIGHT_BIT_BASE = 1e-1
-"""The least tolerance where layers of the base round their inputs to 8 bits: the merged model does not round."""
+"""Smallest default tolerance if layers of the base round their inputs to 8 bits, which the merged model does not do."""
 
-MOST_TEXTS, EMBEDDED_TEXTS = 1000, 64
-"""Number of texts that are compared at most, and of those that come with lowland; evenly spread."""
+MAX_TEXTS, EMBEDDED_TEXTS = 1000, 64
+"""Largest number of texts to compare on, and of those from the embedded data set; they are evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,10 @@ class ProofTexts:
     """Texts that a merge is verified on.
 
     Attributes:
-        columns: by input column, n texts each.
+        columns: n texts for each input column, by its name.
         origin: where they came from, in words.
-        instead: why they are not the run's validation texts; None if they are, or if a file was named.
+        instead: why they are not the run's validation texts; None if they are, if a file was named, or if the adapter
+            has no record of a run.
     """
 
     columns: Columns
@@ -82,13 +83,13 @@ class ProofTexts:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A merged model against base and adapter.
+    """Comparison of a merged model with the unmerged one.
 
     Attributes:
-        logits: computed in float32.
-        own_dtype: computed in the merged model's own number format.
-        effect: of the base model alone against base and adapter.
-        layers: the error of each merged weight.
+        logits: difference of the logits, computed in float32.
+        own_dtype: the same, computed in the merged model's dtype.
+        effect: difference of the unmerged model's logits with and without s·BA.
+        layers: error of each merged weight.
     """
 
     logits: LogitDifference
@@ -98,13 +99,16 @@ class Comparison:
 
 
 def merge(settings: MergeSettings, *, progress: Progress | None = None) -> MergeReport:
-    """Merge an adapter into its base model, and write the whole model if it answers as before.
+    """Merge an adapter into its base model, and save the complete model if its logits agree.
 
-    The folder `out` then holds the model, its tokenizer and `merge_report.json`. It is written beside its place, read
-    again from there, compared, and renamed if the report's `passed` is true; otherwise nothing is left.
+    The folder `out` then contains the model, its tokenizer and `merge_report.json`. The model is written to a temporary
+    folder next to `out`, loaded from there and compared. If the report's `passed` is true, the folder is renamed to
+    `out`; otherwise it is removed.
 
     Raises:
-        Mistake: if there is no adapter to merge, or the base model or the texts cannot be loaded.
+        Mistake: if there is no adapter to merge, the base model or the texts cannot be loaded, or the merged model
+            cannot be stored in the format.
+        OSError: if the merged model cannot be written.
     """
     progress, out = progress or Progress(), settings.out
     if settings.dtype == NF4:
@@ -173,7 +177,11 @@ def _default_tolerance(apart: nn.Module, settings: MergeSettings) -> float:
 
 
 def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
-    """Return the texts of the file in the settings; else the run's own validation texts; else embedded ones."""
+    """Return the texts of the file in the settings; else the run's own validation texts; else embedded ones.
+
+    Raises:
+        Mistake: if the texts of the file cannot be read.
+    """
     record = adapted.record
     fields = None if record is None else fields_of(record)
     names = _usual_names(adapted)
@@ -181,14 +189,14 @@ def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
         chosen = chosen_names(names, settings.text_column)
         columns = read_columns(settings.data, chosen)
         read = ", ".join(chosen.values())
-        return ProofTexts(_spread(columns, MOST_TEXTS), f"column {read} of {settings.data}")
+        return ProofTexts(_spread(columns, MAX_TEXTS), f"column {read} of {settings.data}")
     instead = None
     if record is not None and fields is not None:
         try:
             data = load_data(fields)
             if data.sha256 == record.data["sha256"]:
                 own = {name: data.splits[VALIDATION][name] for name in names}
-                return ProofTexts(_spread(own, MOST_TEXTS), f"validation texts of the run's task {data.task}")
+                return ProofTexts(_spread(own, MAX_TEXTS), f"validation texts of the run's task {data.task}")
             instead = "the data of the run's task has changed since"
         except Mistake as mistake:
             instead = f"the data of the run's task cannot be loaded ({mistake.problems[0]})"
@@ -229,7 +237,7 @@ def write_merged(adapted: Adapted, apart: nn.Module, folder: Path, settings: Mer
 
 
 def compare(adapted: Adapted, apart: nn.Module, folder: Path, texts: ProofTexts) -> Comparison:
-    """Compare the merged model, as anyone would load it from its folder, with base and adapter."""
+    """Compare the merged model, loaded from its folder as a user would load it, with base and adapter."""
     base = adapted.base
 
     def load() -> Any:

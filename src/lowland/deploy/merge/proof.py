@@ -1,4 +1,4 @@
-"""Proof of a merge: the distance between two models' logits, and between a stored weight and what it should be."""
+"""Comparison of a merged model with the unmerged one: differences of the logits, and errors of the merged weights."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def input_batches(
 def logits_of(model: Any, batch: Batch, kind: str) -> Tensor:
     """Return the logits of a task's model (texts, labels), or of a language model (tokens, vocabulary) without padding.
 
-    An encoder-decoder is asked to write the text that it reads. `kind` is PEFT's task type.
+    An encoder-decoder gets the text that it reads as its labels, too. `kind` is PEFT's task type.
     """
     if kind not in LANGUAGE_MODELS:
         logits: Tensor = model(**batch).logits
@@ -89,7 +89,10 @@ def logit_difference(first: Any, second: Any, inputs: Iterable[Batch], kind: str
 
 
 def without_branches(adapted: nn.Module) -> Callable[..., Any]:
-    """Return a model without its adapters: it answers as a merge that forgets s·BA would."""
+    """Return a function that runs the model with all adapter scales set to 0.
+
+    Modules in `modules_to_save` keep their trained weights.
+    """
 
     def answer(**batch: Tensor) -> Any:
         layers = [layer for _, layer in lora_layers(adapted)]
@@ -111,7 +114,7 @@ class LayerError:
 
     Attributes:
         of_weight: ‖W' - (W + s·BA)‖ / ‖W + s·BA‖.
-        of_update: ‖W' - (W + s·BA)‖ / ‖s·BA‖: the share of what was learned that is lost; 0 where nothing was learned.
+        of_update: ‖W' - (W + s·BA)‖ / ‖s·BA‖: the share of the update that is lost; 0 if the update is 0.
     """
 
     of_weight: float
@@ -123,7 +126,7 @@ def layer_errors(adapted: nn.Module, merged: nn.Module) -> dict[str, LayerError]
     """Compute the error of each merged layer.
 
     Args:
-        adapted: with adapters beside W, not merged.
+        adapted: the model with unmerged adapters.
         merged: the same model with W' in plain layers.
     """
     errors = {}

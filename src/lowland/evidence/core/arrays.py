@@ -10,7 +10,7 @@ from lowland.ground.mistakes import Mistake
 
 
 def check_level(level: float) -> None:
-    """Raise Mistake unless the level of an interval lies between 0 and 1, both exclusive."""
+    """Raise Mistake unless the level of an interval is between 0 and 1, both exclusive."""
     if not 0 < level < 1:
         raise Mistake(f"level is {level}; expected a number between 0 and 1, such as 0.95")
 
@@ -97,7 +97,7 @@ def count_groups(member: Ints) -> int:
 
 
 def are_shares(*scores: Floats) -> bool:
-    """Return whether all scores lie in [0, 1]."""
+    """Return whether all scores are in [0, 1]."""
     return all(bool(((array >= 0) & (array <= 1)).all()) for array in scores)
 
 

@@ -20,7 +20,7 @@ from lowland.ground.mistakes import Mistake
 
 RESAMPLES = 1000
 _FINEST = 420  # the least common multiple of 1 to 7: differences of means over up to 7 epochs
-_LONGEST = 200_000
+_MAX_REACH = 200_000
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,14 @@ def percentiles(drawn: Resamples, resampled: Floats) -> tuple[float, float]:
 
 
 def sign_flip_p(differences: npt.ArrayLike) -> float:
-    """Test differences by item by flipping their signs: two-sided, about their mean, exact for any number of items.
+    """Test differences by item by flipping their signs: two-sided, about their mean.
 
     If an item's two conditions were exchangeable, its difference would be as likely to have the other sign. Differences
-    of shares of a few epochs are whole multiples of a common unit. So the distribution of the sum over all 2^n patterns
-    of signs is a convolution, and p its two tails. Unlike sampled patterns, it has no smallest p-value, which matters
-    for a correction over many comparisons. Without a common unit the patterns are counted or sampled by
-    :func:`lowland.evidence.permutation_p`.
+    of shares of a few epochs are whole multiples of a common unit. The distribution of the sum over all 2^n patterns of
+    signs is then a convolution, and p its two tails. This is exact for any number n of items that differ, with 2 / 2^n
+    as the smallest p-value. Without a common unit of at least 1/420, or with more than 200,000 units in all,
+    :func:`lowland.evidence.permutation_p` counts the patterns, or samples them if n is above 14. Sampled patterns give
+    no p-value below 1 / 2^14, which can be too large for a correction over many comparisons.
 
     Args:
         differences: (n,) one for each item; NaN (an item that lacks one of its conditions) is left out.
@@ -175,5 +176,5 @@ def _whole_multiples(values: Floats) -> npt.NDArray[np.int64] | None:
         scaled = values * parts
         near = np.round(scaled)
         if np.abs(scaled - near).max() < 1e-6:
-            return near.astype(np.int64) if np.abs(near).sum() <= _LONGEST else None
+            return near.astype(np.int64) if np.abs(near).sum() <= _MAX_REACH else None
     return None

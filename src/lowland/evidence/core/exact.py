@@ -23,7 +23,8 @@ class Permutation:
 
     Attributes:
         p: two-sided p-value.
-        smallest_p: smallest p-value that S seeds can reach, 2 / 2^S.
+        smallest_p: smallest p-value that the exact test can give with S seeds, 2 / 2^S. A sampled test gives no p-value
+            below 1 / 2^14.
         exact: True if all 2^S sign patterns were counted, False if they were sampled.
     """
 
@@ -36,11 +37,12 @@ def permutation_p(differences: npt.ArrayLike, *, seed: int = 0) -> Permutation:
     """Test S paired differences by flipping their signs: two-sided, about their mean.
 
     If method and reference were exchangeable within each seed, every pattern of signs would be equally likely. p is the
-    share of the 2^S patterns whose mean lies at least as far from 0. Three seeds cannot give less than 0.25. The test
-    speaks only about the seeds on this test set, not about other examples.
+    share of the 2^S patterns whose mean is at least as far from 0. Three seeds cannot give less than 0.25. For more
+    than 14 seeds, 2^14 - 1 random patterns are drawn instead of all. The test is about the seeds on this test set, and
+    not about other examples.
 
-    Patterns whose means differ by rounding alone count as equally far. Differences of a score over N examples are
-    multiples of 1/N, so that unequal means of S seeds differ by at least 1/(N S), which `_TIE` is far below.
+    Patterns whose means differ only by rounding count as equally far. Differences of a score over N examples are
+    multiples of 1/N, so unequal means of S seeds differ by at least 1/(N S), which is far above `_TIE`.
 
     Source: R. A. Fisher, "The Design of Experiments", 1935, section 21.
 
@@ -87,7 +89,7 @@ def mcnemar(labels: npt.ArrayLike, predicted: npt.ArrayLike, predicted_reference
 
     ``p = P(|X - n/2| >= |b - n/2|)`` with X binomial(n, 1/2), n the examples that exactly one run got right, and b
     those that only the method got right; p is 1 if n is 0. The test compares two trained models, not two methods: it
-    knows nothing of other seeds. It assumes independent examples: where some are alike (copies, or sentences of one
+    knows nothing of other seeds. It assumes independent examples: if some are alike (copies, or sentences of one
     template) its p is too small, and this is not corrected.
 
     Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",

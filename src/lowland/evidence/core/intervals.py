@@ -77,7 +77,7 @@ def paired_interval(
         t  = (A t[S-1] + B t[G-1]) / (A + B)
         interval = mean(d_s) -/+ t SE
 
-    The mean on a resample is divided by the resample's own weight, which differs from N where groups differ in size. B
+    The mean on a resample is divided by the resample's own weight, which differs from N if groups differ in size. B
     is too small by the factor (G - 1) / G, which matters only with a handful of groups. A carries the choice of seeds,
     B the choice of examples. The seed-by-example interaction is in both, so SE is rather too large (as the pigeonhole
     bootstrap does, Owen 2007). Seeds are not resampled: three seeds have 27 resamples, whose variance is too small by

@@ -21,7 +21,7 @@ class Agreement:
     """Result of :func:`weighted_kappa`.
 
     Attributes:
-        kappa: 1 if the raters always agree, 0 if no more than by chance; NaN if both give only one rating.
+        kappa: 1 if the raters always agree, 0 if no more than by chance; NaN if both gave the same single rating.
         low: lower end of the interval.
         high: upper end of the interval.
         level: level of the interval, 0 to 1.
@@ -58,7 +58,7 @@ def weighted_kappa(
         kappa = 1 - sum (a - b)^2 O_ab / sum (a - b)^2 E_ab
 
     Replies to one item (its epochs and conditions) are not independent evidence, so that items are resampled whole.
-    Resamples on which both raters gave only one rating are left out.
+    Resamples on which both raters gave the same single rating are left out.
 
     Source: J. Cohen, "Weighted kappa", Psychological Bulletin 70(4), 1968;
     ``sklearn.metrics.cohen_kappa_score(weights="quadratic")``.
@@ -73,7 +73,8 @@ def weighted_kappa(
         seed: seed of the resampling.
 
     Raises:
-        Mistake: if shapes do not fit, ratings are off the scale, or there is only one item.
+        Mistake: if shapes do not fit, there are fewer than two ratings or items, ratings are off the scale, a reply has
+            no item, or `level` or `resamples` is out of its range.
     """
     ours, theirs = _check_ratings(first, second, scale)
     member = check_groups(items, ours.size)
@@ -110,7 +111,7 @@ def _check_ratings(
 
 
 def _kappa(tables: Floats, values: Floats) -> Floats:
-    """Return kappa (R,) of tables of counts (R, K, K); NaN where both raters gave only one rating."""
+    """Return kappa (R,) of tables of counts (R, K, K); NaN where both gave the same single rating."""
     apart = (values[:, None] - values) ** 2  # (K, K)
     total = tables.sum(axis=(1, 2))
     chance = tables.sum(axis=2)[:, :, None] * tables.sum(axis=1)[:, None, :]  # (R, K, K)

@@ -31,7 +31,7 @@ def mean_score(scores: Floats, weights: Floats) -> Floats:
 
 
 def accuracy(labels: Ints, predicted: Ints, weights: Floats) -> Floats:
-    """Compute the share of the weight that lies on correct predictions.
+    """Compute the share of the weight that is on correct predictions.
 
     Args:
         labels: (N,) true classes.

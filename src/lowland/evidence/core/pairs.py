@@ -52,7 +52,7 @@ class PairedComparison(PairedInterval):
         detectable: smallest true difference that 80 % of such studies would detect.
         identical: True if both have the same predictions (or scores) for every example and seed.
         compared: "predictions" or "scores": what `identical` speaks of.
-        is_share: True if every score lies in [0, 1], so that differences are written in points.
+        is_share: True if every score is in [0, 1], so that differences are written in points.
     """
 
     method: str

@@ -67,7 +67,7 @@ def read_adapter_scores(rows: pd.DataFrame) -> AdapterScores:
     """Return the scores by method and cell.
 
     Args:
-        rows: of one task and test set.
+        rows: rows of one task and test set.
 
     Raises:
         Mistake: if columns or clean rows are missing, a run answered a text twice, or runs were asked different texts.

@@ -42,7 +42,7 @@ def prepare_rows(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Return a copy with the columns `QUANTITIES` as numbers, NaN where a row does not count.
 
     Args:
-        rows: with the columns `NEEDED`, of one eval and one model.
+        rows: rows of one eval and one model, with the columns `NEEDED`.
         reference: name of the undamaged condition; its rows carry no protection.
 
     Raises:
@@ -84,7 +84,7 @@ def item_means(rows: pd.DataFrame, items: list[str]) -> dict[Cell, dict[str, Flo
     """Compute for each cell and each of `QUANTITIES` the mean of each item (G,), NaN if it has no value.
 
     Args:
-        rows: as :func:`prepare_rows` returns them.
+        rows: rows as :func:`prepare_rows` returns them.
         items: the G items, in the order of the resamples' columns.
     """
     by_item = rows.groupby([*CELL, "item"], sort=False)[QUANTITIES].mean()

@@ -1,1 +1,1 @@
-"""Stress tests of fine-tuned runs: they answer the test texts of their own task, clean and damaged."""
+"""Stress tests of fine-tuned runs on the test texts of their own task, clean and damaged."""

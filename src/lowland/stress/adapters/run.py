@@ -1,4 +1,4 @@
-"""Stress tests of fine-tuned runs: whose score holds up better on corrupted test examples?"""
+"""Stress tests of fine-tuned runs on clean and corrupted test examples."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ BATCH = 32
 SAMPLE = 8 * BATCH
 """Number of texts after which the time for all of them is estimated."""
 ANSWERS = ("predicted", "seconds")
-"""Columns of a run's answers beside the inputs; `seconds` is the time of the whole run."""
+"""Columns of a run's predictions in addition to the inputs; `seconds` is the time for all of them."""
 
 
 @dataclass(frozen=True)
 class StressTest:
-    """A stress test of some runs, with everything that is asked.
+    """Stress test of some runs, with the inputs that every run gets.
 
     Attributes:
-        runs: of one study.
-        data: that the runs were tested on.
-        requests: what every run is asked.
+        runs: runs of one study.
+        data: data that the runs were tested on.
+        requests: inputs that every run gets.
         asked: the request, as plain values for the record.
     """
 
@@ -73,11 +73,11 @@ class StressTest:
 
 
 def stress_adapters(settings: AdapterStressSettings, *, progress: Progress | None = None) -> Path:
-    """Ask finished runs of one study their test examples, clean and corrupted, and store every answer.
+    """Evaluate finished runs of one study on their test examples, clean and corrupted, and store every prediction.
 
-    Examples come from the data of the runs, read again and compared with the record's SHA-256. Models predict in the
-    number format of their runs, as `lowland predict` does. A run's answers are stored as soon as it is done: an
-    interrupted test continues from there, and nothing that is stored is asked again.
+    Examples come from the data of the runs, read again and compared with the record's SHA-256. Models compute in the
+    number format of their runs, as in `lowland predict`. A run's predictions are stored as soon as it is done, so an
+    interrupted test continues from there.
 
     Returns:
         The folder with `record.json`, `rows.parquet` and `rows.csv` (`COLUMNS`, a row for each run, example and
@@ -102,7 +102,7 @@ def stress_adapters(settings: AdapterStressSettings, *, progress: Progress | Non
 
 
 def answer(predictor: Predictor, inputs: pd.DataFrame, report: Callable[[int], None]) -> np.ndarray:
-    """Return the answers (n,) to inputs. Batches hold inputs of similar length, which need little padding.
+    """Return the predictions (n,) for inputs. Batches consist of inputs of similar length, which need little padding.
 
     Batches come in a random order, so that the time of the first ones is a fair sample.
 
@@ -151,7 +151,7 @@ def rows_of(run: TrainedRun, test: StressTest, answers: pd.DataFrame) -> pd.Data
 
 
 def share_of_other_answers(run: TrainedRun, rows: pd.DataFrame) -> float:
-    """Return the share of clean examples that a run predicts differently from its record; 0 on the same machine."""
+    """Return the share of clean examples whose prediction differs from the recorded one; 0 on the same machine."""
     recorded = read_predictions(run.folder).set_index(["split", "example"])["predicted"]
     clean = rows[(rows["condition"] == CLEAN) & (rows["mitigation"] == NONE)]
     known = recorded.reindex(pd.MultiIndex.from_frame(clean[["split", "item"]])).to_numpy()
@@ -196,7 +196,7 @@ def _find_or_ask(test: StressTest, store: Store, progress: Progress, fresh: bool
 
 
 def _ask_all(test: StressTest, beside: Path, progress: Progress) -> list[pd.DataFrame]:
-    """Return each run's answers: a row for each different input, with the input columns and `ANSWERS`."""
+    """Return each run's predictions: a row for each different input, with the input columns and `ANSWERS`."""
     beside.mkdir(parents=True, exist_ok=True)
     inputs = test.requests.inputs.drop_duplicates(ignore_index=True)
     parts = [beside / f"{run.record.key}.parquet" for run in test.runs]
@@ -215,7 +215,7 @@ def _ask_all(test: StressTest, beside: Path, progress: Progress) -> list[pd.Data
 
 
 def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress) -> pd.DataFrame:
-    """Return one run's answers; after the first batches, report how long this run and the others will take."""
+    """Return one run's predictions; after the first batches, report how long this run and the others will take."""
     predictor = load(run.folder)
     columns = {str(name): list(inputs[name]) for name in inputs}
     if sentence := predictor.truncation(columns).sentence(predictor.max_length):
@@ -238,7 +238,7 @@ def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress) -
 
 
 def _stored(part: Path, inputs: pd.DataFrame) -> pd.DataFrame | None:
-    """Return a run's answers from before; None where there are none, or they are damaged or to other inputs."""
+    """Return a run's stored predictions; None if there are none, or they are damaged or for other inputs."""
     names = [str(name) for name in inputs]
     try:
         answers = pd.read_parquet(part, columns=[*names, *ANSWERS])
@@ -248,7 +248,7 @@ def _stored(part: Path, inputs: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _score_line(run: TrainedRun, rows: pd.DataFrame) -> str:
-    """Return a line with a run's scores, and a warning if its clean answers differ from its record."""
+    """Return a line with a run's scores, and a warning if its clean predictions differ from its record."""
     clean, share = rows["condition"] == CLEAN, share_of_other_answers(run, rows)
     beware = f"; BEWARE: {share:.1%} of its clean answers are not those of its record" if share else ""
     scores = f"accuracy {rows[clean]['score'].mean():.3f} clean, {rows[~clean]['score'].mean():.3f} corrupted"

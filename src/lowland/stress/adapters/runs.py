@@ -53,7 +53,7 @@ def read_data(
     """Read the data that the runs were tested on.
 
     Args:
-        runs: of one study.
+        runs: runs of one study.
         data: the data file, if it has moved.
         test_data: the file with the test set, if it has moved.
 

@@ -35,7 +35,7 @@ def _chosen_levels(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class AdapterStressSettings(Asked):
-    """Fine-tuned runs, and the damage to the test texts that they are asked."""
+    """Runs to test, and the damage to their test texts."""
 
     model_config = ConfigDict(validate_default=True)
 
@@ -46,7 +46,7 @@ class AdapterStressSettings(Asked):
     levels: Annotated[Words, AfterValidator(_chosen_levels)] = DEFAULT_LEVELS
     """amounts of damage: light, heavy, ladder (five rates), or rates such as 0.1"""
     protect: Annotated[Literal["no", "yes", "both"], BeforeValidator(word)] = "no"
-    """leave names and numbers undamaged; both asks either way"""
+    """leave names and numbers undamaged; both runs with and without this protection"""
     mitigations: Annotated[Words, AfterValidator(_chosen_mitigations)] = (NONE,)
     """none, normalise (each text is cleaned before it is read, undamaged texts, too), or all"""
     limit: Annotated[Whole, Field(ge=1)] | None = None
@@ -58,6 +58,6 @@ class AdapterStressSettings(Asked):
     test_data: Path | None = None
     """its file with the test set, if it has moved"""
     fresh: Truth = False
-    """ask again although a finished test exists"""
+    """test again although a finished test exists"""
     out: Path = Path("runs")
     """folder of the records"""

@@ -24,7 +24,7 @@ from lowland.text.levels import levels_of
 from lowland.text.protection import PROTECT, vital
 
 BETWEEN = " | "
-"""Separator of several texts in one cell, where people read them."""
+"""Separator of several texts in one cell that people read."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ LOCAL = frozenset(
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
 CONSENT_ABOVE = 500
 """Largest number of requests to a paid provider that needs no consent."""
-FRAME = 20
+REQUEST_OVERHEAD_TOKENS = 20
 """Approximate number of tokens that a provider adds to a request."""
 
 Confirm = Callable[[str], bool]
@@ -44,13 +44,13 @@ Confirm = Callable[[str], bool]
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Upper bound on what a run takes, apart from requests that are repeated after an error.
+    """Estimate of what a run takes, without requests that are repeated after an error.
 
     Attributes:
-        requests: one per question and epoch.
-        input_tokens: estimated from the lengths of the texts.
-        output_tokens: if every reply has the maximum length.
-        dollars: None if no price is known.
+        requests: one for each question and epoch.
+        input_tokens: number of tokens sent, estimated from the lengths of the texts.
+        output_tokens: number of tokens received if every reply has the maximum length.
+        dollars: price of these tokens; None if no price is known.
     """
 
     requests: int
@@ -60,7 +60,7 @@ class CostEstimate:
 
 
 class Stopped(Exception):
-    """Raised in place of sending a question when no more questions may be sent."""
+    """Raised instead of sending a question after the budget has been stopped."""
 
     SIGN = "not asked: "
 
@@ -88,18 +88,18 @@ def tokens_of(question: Question) -> int:
 
 def tokens_of_text(text: str) -> int:
     """Estimate the number of tokens of a request with this text; see `tokens_of`."""
-    return math.ceil(len(text.encode("utf-8", "surrogatepass")) / 3) + FRAME
+    return math.ceil(len(text.encode("utf-8", "surrogatepass")) / 3) + REQUEST_OVERHEAD_TOKENS
 
 
 def estimate(
     questions: Iterable[Question], epochs: int, max_tokens: int, price: Price | None
 ) -> CostEstimate:
-    """Return the upper bound for questions that are each sent once per epoch."""
+    """Estimate the cost of questions that are each sent once per epoch, with replies of the maximum length."""
     return _estimate([tokens_of(question) for question in questions] * epochs, max_tokens, price)
 
 
 def estimate_texts(texts: Iterable[str], max_tokens: int, price: Price | None = None) -> CostEstimate:
-    """Return the upper bound for texts that are each sent once."""
+    """Estimate the cost of texts that are each sent once, with replies of the maximum length."""
     return _estimate([tokens_of_text(text) for text in texts], max_tokens, price)
 
 
@@ -142,7 +142,7 @@ def _cost_in_words(cost: CostEstimate, model: str, requests: int) -> str:
     )
     if cost.dollars is None:
         return f"{words}, price not known"
-    return f"{words}, at most ${share * cost.dollars:,.2f} by your prices"
+    return f"{words}, at most about ${share * cost.dollars:,.2f} by your prices"
 
 
 def confirm_on_terminal() -> Confirm | None:

@@ -23,7 +23,7 @@ from lowland.stress.replies.taxonomy import category_of_messy, category_of_multi
 HEAVY = {"events", "attachments", "store", "timelines"}
 """Parts of a sample that no row needs."""
 NESTED = ("extra_body", "generation_config", "inferenceConfig")
-"""Parts of a request that hold settings."""
+"""Parts of a request that contain settings."""
 NO_SETTINGS = frozenset(
     {
         "model",
@@ -171,7 +171,7 @@ def _categorise(questionnaire: Questionnaire, questions: Sequence[Question]) -> 
 
 
 def _prompt(sample: EvalSample, question: Question) -> str:
-    """Return the user message as it stands in the log."""
+    """Return the user message in the log."""
     if isinstance(sample.input, str):
         return sample.input
     return next((message.text for message in reversed(sample.input) if message.role == "user"), question.text)

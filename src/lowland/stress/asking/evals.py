@@ -28,7 +28,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from lowland.ground.mistakes import Mistake
 from lowland.stress.asking.budget import Budget, tokens_of
 from lowland.stress.asking.inspect_internals import PrerequisiteError, http_retries
-from lowland.stress.asking.settings import MOST_FAILED, USUAL, AskingSettings
+from lowland.stress.asking.settings import MAX_FAILED, USUAL, AskingSettings
 from lowland.stress.questions.items import Language
 from lowland.stress.questions.questionnaire import (
     MessyQuestionnaire,
@@ -92,7 +92,7 @@ def stress_task(
         ),
         config=GenerateConfig(temperature=settings.temperature, max_tokens=settings.max_tokens),
         epochs=settings.epoch_count,
-        fail_on_error=MOST_FAILED,
+        fail_on_error=MAX_FAILED,
         metadata={"data_sha256": content_sha256(questions)},
     )
 
@@ -184,7 +184,7 @@ def _asking(budget: Budget, step: Callable[[], None], tokens: Mapping[str, int])
 
 
 def _scoring(questions: Mapping[str, Question], languages: Mapping[str, Language]) -> Scorer:
-    """Return the scorer: 1 for a right answer, with what else was seen in the reply as metadata."""
+    """Return the scorer: 1 for a right answer, else 0; near misses, UNSURE and the language go into the metadata."""
     profiles = profiles_of(languages.values())
 
     @scorer(metrics=[accuracy(), stderr()], name="answer")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.stress.asking.keys import remove_keys, without_keys
-from lowland.stress.asking.settings import MOST_FAILED, AskingSettings
+from lowland.stress.asking.settings import MAX_FAILED, AskingSettings
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -28,7 +28,7 @@ RETRYING = ("anthropic", "openai", "openai-api")
 
 
 def open_model(settings: AskingSettings) -> Model:
-    """Return the model, ready to be asked.
+    """Open the model that the settings name.
 
     Raises:
         Mistake: if Inspect does not know the model, or its key or package is missing.
@@ -53,7 +53,7 @@ def open_model(settings: AskingSettings) -> Model:
     except Mistake:
         raise
     except (PrerequisiteError, ValueError, TypeError, ImportError, LookupError) as error:
-        raise Mistake(f"the model {settings.model} cannot be asked: {_words(error)}") from None
+        raise Mistake(f"the model {settings.model} cannot be used: {_words(error)}") from None
 
 
 def run_task(
@@ -97,7 +97,7 @@ def run_task(
                 **config,
             )
     except PrerequisiteError as error:
-        raise Mistake(f"the model {settings.model} cannot be asked: {_words(error)}") from None
+        raise Mistake(f"the model {settings.model} cannot be used: {_words(error)}") from None
     for log in folder.glob("*.eval"):
         remove_keys(log)
     if not logs:
@@ -109,7 +109,7 @@ EVAL_SET: dict[str, Any] = {
     "retry_attempts": 0,
     "retry_cleanup": False,
     "retry_on_error": 1,
-    "fail_on_error": MOST_FAILED,
+    "fail_on_error": MAX_FAILED,
     "continue_on_fail": True,
     "display": "none",
     "score_display": False,

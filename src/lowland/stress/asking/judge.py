@@ -51,7 +51,7 @@ def judge_replies(
         yes: consent to any number of paid requests was given beforehand.
 
     Returns:
-        The rows with a column `judge`: the judge's rating, NaN where it gave none.
+        The rows with a column `judge`: the judge's rating, NaN if it gave none.
 
     Raises:
         Mistake: if the judge wrote the replies, cannot be asked, or rated no reply at all.

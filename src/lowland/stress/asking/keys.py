@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 NAMES = re.compile(r"(API_?KEY|ACCESS_KEY|_TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
-SHORTEST = 8
+MIN_KEY_LENGTH = 8
 REPLACEMENT = "[a key]"
 
 
 def known_keys(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return the values of environment variables whose names end like those of keys, longest first."""
-    keys = {value for name, value in environment.items() if NAMES.search(name) and len(value) >= SHORTEST}
+    keys = {
+        value for name, value in environment.items() if NAMES.search(name) and len(value) >= MIN_KEY_LENGTH
+    }
     return sorted(keys, key=len, reverse=True)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowland.ground.provenance import code, machine, utc_now
 from lowland.ground.records import StressRecord, write_rows, write_stress_record
-from lowland.stress.asking.settings import MOST_FAILED, AskingSettings, request_of
+from lowland.stress.asking.settings import MAX_FAILED, AskingSettings, request_of
 from lowland.stress.questions.questionnaire import Question, Questionnaire, content_sha256
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """A questionnaire that is to be put to a model.
+    """Questionnaire to send to a model.
 
     Attributes:
         questionnaire: the questionnaire.
@@ -48,8 +48,8 @@ class Answers:
         spent: sums of the budget, those of earlier commands included.
         stopped: why no more questions were sent; None if none was held back.
         priced: whether prices are known, so that `spent` counts dollars.
-        description: what the model says of itself, if it does.
-        started: time in UTC.
+        description: result of the model's `describe()`; None if it has no such method.
+        started: time in UTC at which this command began.
         seconds: duration of this command's requests.
     """
 
@@ -120,7 +120,7 @@ def _status(counts: Mapping[str, int], rows: pd.DataFrame, stopped: str | None) 
     if missing:
         words = f"{missing} of {counts['expected']} rows are missing: {stopped or 'the run was interrupted'}"
         return "incomplete", words if failed is None else f"{words}; {failed}"
-    if counts["failed"] > MOST_FAILED * counts["expected"]:
+    if counts["failed"] > MAX_FAILED * counts["expected"]:
         return "failed", failed
     if not rows["reply"].str.strip().any():
         return "failed", f"all {counts['scored']} replies of the model are empty; the rows are kept"

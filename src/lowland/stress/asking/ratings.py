@@ -35,9 +35,9 @@ def sample_for_rating(rows: pd.DataFrame, count: int, *, seed: int = 0) -> pd.Da
     another. The draw depends on the seed and the rows, but not on the order of the rows.
 
     Args:
-        rows: of stress tests, with the columns `lowland.ground.records.ROW_COLUMNS`.
+        rows: rows of stress tests, with the columns `lowland.ground.records.ROW_COLUMNS`.
         count: number of replies; if there are fewer, all are drawn.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         A sheet with the columns `SHEET`, of which `fluency` is empty.
@@ -95,8 +95,8 @@ def merge_back(rows: pd.DataFrame, ratings: pd.DataFrame, *, column: str = "flue
     protected as far as the ratings have them. A blank rating counts as no rating.
 
     Args:
-        rows: of stress tests.
-        ratings: as `read_ratings` returns them, or a table with the same columns.
+        rows: rows of stress tests.
+        ratings: ratings as `read_ratings` returns them, or a table with the same columns.
         column: name of the ratings' column and of the added one.
 
     Raises:

@@ -21,8 +21,8 @@ from lowland.stress.asking.settings import RETRIEVER
 from lowland.stress.questions.items import Fact, content_hash, facts
 
 UNKNOWN = "I do not know."
-LEAST_SIMILARITY = 0.5
-LENGTH = 256
+MIN_SIMILARITY = 0.5
+DEFAULT_MAX_LENGTH = 256
 BATCH = 64
 
 
@@ -60,13 +60,13 @@ class Retriever:
         Mistake: if there are no facts.
     """
 
-    def __init__(self, source: ModelSource, facts: Sequence[Fact], least: float = LEAST_SIMILARITY) -> None:
+    def __init__(self, source: ModelSource, facts: Sequence[Fact], least: float = MIN_SIMILARITY) -> None:
         if not facts:
             raise Mistake("the retriever has no facts; give it at least one")
         self.source, self.facts, self.least = source, tuple(facts), least
         self.tokenizer = load_tokenizer(source.folder)
         self.model = _load_encoder(source)
-        self.max_length = token_limit(self.tokenizer, self.model.config, LENGTH)
+        self.max_length = token_limit(self.tokenizer, self.model.config, DEFAULT_MAX_LENGTH)
         self._questions = self.embed([fact.question for fact in self.facts])  # (facts, width)
         self._sentences = self.embed([fact.fact for fact in self.facts])  # (facts, width)
         self._known: dict[str, Reply] = {}
@@ -94,7 +94,7 @@ class Retriever:
         return len(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def describe(self) -> dict[str, Any]:
-        """Return what a record says of the retriever."""
+        """Return the description of the retriever for a record."""
         return {
             "name": RETRIEVER,
             "what": f"no language model: nearest neighbour over {len(self.facts)} facts",

@@ -41,8 +41,8 @@ class _Pending:
 class LowlandAPI(ModelAPI):
     """Inspect provider whose model answers the last user message with the nearest fact.
 
-    It ignores the other messages, tools and settings. A single thread computes. A question whose turn has come takes
-    along all questions that arrived while the previous ones were computed, so batches form without waiting.
+    It ignores the other messages, tools and settings. Batches are computed one at a time. While one is computed, new
+    questions queue up and form the next batch, of at most `CONNECTIONS`.
 
     Raises:
         ModelUnavailable: if the name is not `lowland/retriever`, an argument is given, or the embedding model cannot
@@ -77,7 +77,7 @@ class LowlandAPI(ModelAPI):
         return CONNECTIONS
 
     def describe(self) -> dict[str, Any]:
-        """Return what a record says of the model."""
+        """Return the description of the model for a record."""
         return self.retriever.describe()
 
     async def generate(

@@ -20,7 +20,7 @@ from lowland.stress.asking.settings import AskingSettings, run_key
 from lowland.stress.questions.questionnaire import Question, Questionnaire
 
 PARTIAL = "-unfinished"
-"""Suffix of the folder of a fresh run that is not finished and stands beside a finished one."""
+"""Suffix of the folder of a fresh run that is not finished, next to a finished one."""
 
 
 def run_stress(
@@ -34,7 +34,7 @@ def run_stress(
 
     If a finished run exists, nothing is asked. A run that was killed or stopped is continued: only the questions
     without an answer are asked, among them those that were in flight, at most `settings.connection_count`. With
-    `settings.fresh`, a finished run is replaced once the new one is finished; until then the new one stands beside it.
+    `settings.fresh`, a finished run is replaced once the new one is finished; until then both exist.
 
     Args:
         questionnaire: the questions.
@@ -113,8 +113,8 @@ def _store_outcome(
 
     Args:
         outcome: the outcome.
-        store: where it belongs.
-        name: of its folder.
+        store: store that the run belongs to.
+        name: name of its folder.
         work: folder with what Inspect needs to continue.
         progress: reports the outcome.
         beside: whether a finished run has the name already; an unfinished one then gets the suffix `PARTIAL`.

@@ -23,7 +23,7 @@ from lowland.stress.questions.questionnaire import Question, Questionnaire, cont
 
 RETRIEVER = "lowland/retriever"
 
-MOST_FAILED = 0.05
+MAX_FAILED = 0.05
 """Largest share of failed rows in a finished run."""
 
 SECRETS = re.compile(r"key|secret|password|credential|authori[sz]ation|headers|(^|_)token$", re.IGNORECASE)
@@ -32,7 +32,7 @@ KEYS_RULE = "keys are read from environment variables only"
 
 @dataclass(frozen=True)
 class _Usual:
-    """Values that settings have where the user gives none; they depend on the model."""
+    """Defaults of settings that depend on the model."""
 
     epochs: int
     max_connections: int
@@ -177,7 +177,7 @@ class AskingSettings(Asked):
 
     @property
     def _usual(self) -> _Usual:
-        """The values of `epochs` and `max_connections` where they are None."""
+        """The values of `epochs` and `max_connections` if they are None."""
         return USUAL_OF_RETRIEVER if self.model == RETRIEVER else USUAL
 
 

@@ -138,7 +138,7 @@ class MessyQuestionnaire(Questionnaire):
     levels: Annotated[Words, AfterValidator(_chosen_levels)] = DEFAULT_LEVELS
     """amounts of damage: light, heavy, ladder (five rates), or rates such as 0.1"""
     protect: Annotated[Literal["no", "yes", "both"], BeforeValidator(word)] = "no"
-    """leave the names and numbers that an answer depends on undamaged; both asks either way"""
+    """leave the names and numbers that an answer depends on undamaged; both runs with and without this protection"""
     seed: Whole = 0
     """seed of the damage"""
 

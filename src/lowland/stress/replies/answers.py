@@ -81,7 +81,7 @@ def match(reply: str, answers: Iterable[str], kind: str, question: str = "") -> 
     """Compare a reply with the gold.
 
     Args:
-        reply: as the model gave it.
+        reply: reply as the model gave it.
         answers: all forms that count as right.
         kind: "name", "word", "phrase", "number" or "year".
         question: the clean question; its numbers are ignored in the reply.

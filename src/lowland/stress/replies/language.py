@@ -2,14 +2,16 @@
 
 1. Remove what carries no language: links, code, markup, numbers, acronyms, formulas, UNSURE, and glosses in brackets
    (unless nothing else is left).
-2. If no words are left, the reply is undecided. If most words are in a script of no profile, it is other.
+2. If no words are left, the reply is undecided. If at least half of the words are in scripts of no profile, it is
+   other.
 3. If some words are in Latin letters and some in the script of another profile, it is code-switched.
 4. Else the profiles of the script compete by the number of their function words in the reply. English counts half,
    because sentences in other languages use its words. A list of other languages' function words competes for "other".
    A tie is undecided.
 5. If the reply has no function word and only one profile has its script, up to three words are in that profile's
-   language (टोक्यो), and more are other, because a sentence without function words is not in that language. Latin
-   letters without a function word are undecided (Tokyo).
+   language (टोक्यो), and more are other, because a sentence without function words is not in that language. In Latin
+   letters, a reply without a function word is other if it has a character outside ASCII (Łódź), and undecided if not
+   (Tokyo).
 
 The accuracy is measured on `tests/stress/replies/labelled_replies.jsonl`; the test holds the numbers.
 """
@@ -68,7 +70,7 @@ def language_of(reply: str, profiles: Collection[Profile]) -> str:
 
     Args:
         reply: any text.
-        profiles: of the languages to tell apart; see `profiles_of`.
+        profiles: profiles of the languages to tell apart; see `profiles_of`.
 
     Example:
         >>> from lowland.stress.questions.items import languages

@@ -42,7 +42,7 @@ def counts_as_answer(
 
     Args:
         text: the part of the reply to read, as plain text.
-        words: of the text.
+        words: words of the text.
         start: index of the mention's first word.
         end: index behind its last word.
         golds: all mentions of the gold, as [start, end) of words.

@@ -64,7 +64,7 @@ class _Part:
     """A part of a number: digits, a word for a value below a hundred, or a scale to multiply by.
 
     Attributes:
-        value: of the digits, the word or the scale.
+        value: value of the digits, the word or the scale.
         scale: whether it is a scale, as "hundred".
         digits: whether it is written in digits.
         start: index of its first character in the text.
@@ -84,7 +84,7 @@ def numbers_in(text: str, years: bool = False) -> list[Number]:
     """Return the numbers of a plain text, in their order.
 
     Args:
-        text: as `lowland.stress.replies.wording.plain` returns it.
+        text: text as `lowland.stress.replies.wording.plain` returns it.
         years: whether to read "nineteen forty-seven" as 1947.
 
     Example:

@@ -42,8 +42,8 @@ def answer_numbers(
     Args:
         text: the part of the reply to read, as plain text.
         years: whether years are asked for; then numbers from 100 on are preferred (15 August 1947).
-        units: of the gold, if it has any; numbers in other units do not answer.
-        values: of the gold.
+        units: units of the gold, if it has any; numbers in other units do not answer.
+        values: values of the gold.
         in_question: the question's own numbers, which are ignored unless the gold is one of them.
     """
     if "\n" in text:

@@ -19,7 +19,7 @@ from lowland.stress.replies.wording import listed, plain, words_of
 
 SAME_LANGUAGE = (frozenset({"hindi", "hinglish"}),)
 """Sets of labels that name one language in different scripts."""
-LEAST_SIMILARITY = 60
+MIN_SIMILARITY = 60
 """Smallest token sort ratio (0 to 100) of questions in similar words."""
 
 
@@ -30,12 +30,12 @@ class Case:
     Attributes:
         item: the clean question with its gold.
         prompt: the question as it was sent.
-        reply: of the model.
+        reply: reply of the model.
         condition: the corruption, or the language condition.
         others: the other items of the test.
-        language: of the condition; None in the messy test.
+        language: language of the condition; None in the messy test.
         label: the reply's label by `language_of`; "" in the messy test.
-        scripts: in which the condition's language is written, as `script_of` names them.
+        scripts: scripts in which the condition's language is written, as `script_of` names them.
     """
 
     item: Item
@@ -53,8 +53,8 @@ class Rule:
     """A kind of error.
 
     Attributes:
-        name: of the kind.
-        about: its meaning, in one line.
+        name: name of the kind.
+        about: meaning of the kind, in one line.
         holds: test of whether a wrong reply is of this kind.
     """
 
@@ -161,7 +161,7 @@ def _answers(case: Case, other: Item) -> bool:
 def _are_similar(question: str, other: str) -> bool:
     """Whether two questions have the same first two words, or similar words."""
     words, other_words = (text.casefold().split() for text in (question, other))
-    return words[:2] == other_words[:2] or fuzz.token_sort_ratio(question, other) >= LEAST_SIMILARITY
+    return words[:2] == other_words[:2] or fuzz.token_sort_ratio(question, other) >= MIN_SIMILARITY
 
 
 def _drifts(case: Case) -> bool:

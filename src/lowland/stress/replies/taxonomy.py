@@ -24,7 +24,7 @@ def category_of_messy(item: Item, row: Mapping[str, Any], others: Sequence[Item]
 
     Args:
         item: the clean item of the row.
-        row: with `prompt`, `reply`, `right` (or `score`), `status` and `condition`.
+        row: row with `prompt`, `reply`, `right` (or `score`), `status` and `condition`.
         others: all items of the test, to recognise the answer to another question.
 
     Returns:
@@ -47,9 +47,9 @@ def category_of_multilingual(
 
     Args:
         item: the item of the row, with the question in the condition's language.
-        row: with `prompt`, `reply`, `right` (or `score`) and `status`.
-        language: of the condition.
-        profiles: of all languages.
+        row: row with `prompt`, `reply`, `right` (or `score`) and `status`.
+        language: language of the condition.
+        profiles: profiles of all languages.
 
     Returns:
         One of `MULTILINGUAL`, "right" (in whichever language), "unsure" for the reply UNSURE, or "failed" if there is

@@ -1,1 +1,1 @@
-"""Readers: from files, in the form that users have or that authors distribute, to tables."""
+"""Readers of tables: users' own files, and the original files of data sets."""

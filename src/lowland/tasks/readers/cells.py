@@ -1,4 +1,4 @@
-"""Cells of a table: which can be a text or a label, and what is wrong with the others."""
+"""Checks of a table's cells: can a cell be a text, or a label?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def problem_with_text(cell: Any) -> str | None:
-    """Return what keeps a cell from being a text, as the end of the sentence "the text …"; None if nothing does."""
+    """Return why a cell cannot be a text, as the end of the sentence "the text …"; None if it can."""
     if _is_missing(cell):
         return "is missing or empty"
     if not isinstance(cell, str):
@@ -22,7 +22,7 @@ def problem_with_text(cell: Any) -> str | None:
 
 
 def problem_with_label(cell: Any) -> str | None:
-    """Return what keeps a cell from being a label, as `problem_with_text`; numbers and truth values can be labels."""
+    """Return why a cell cannot be a label, as `problem_with_text` does; numbers and truth values can be labels."""
     if isinstance(cell, str) or _is_missing(cell):
         return problem_with_text(cell)
     if not isinstance(cell, Number):  # NumPy's numbers and truth values count

@@ -29,14 +29,14 @@ LARGEST_CELL = 2**31 - 1
 
 @dataclass(frozen=True)
 class RawTable:
-    """A file's cells as they stand there.
+    """A file's cells, as they are in the file.
 
     Attributes:
         path: the file.
         rows: the cells; column names are text.
-        unit: what `numbers` count.
-        numbers: the place of each row in the file, from 1 on; a header counts.
-        separator: between the cells of a .csv or .tsv file, else "".
+        unit: unit of `numbers`.
+        numbers: position of each row in the file, from 1 on; a header counts.
+        separator: character between the cells of a .csv or .tsv file, else "".
     """
 
     path: Path
@@ -55,7 +55,7 @@ def read_form(path: Path, *, separator: str | None = None, header: bool = True) 
 
     Args:
         path: the file; its ending says the form.
-        separator: between the cells of a .csv file; None recognises it by the first line.
+        separator: character between the cells of a .csv file; None recognises it by the first line.
         header: whether the first line names the columns; without it, the columns are named 1, 2, 3 and so on.
 
     Raises:

@@ -51,9 +51,9 @@ def read_original_table(path: Path, columns: Mapping[str, str], data_set: str) -
     """Read a data set's original tab-separated file: a header, UTF-8, and quotes that mean nothing.
 
     Args:
-        path: of the file.
-        columns: from a column's name in the result to its name in the file.
-        data_set: its name, for the error.
+        path: path of the file.
+        columns: name in the file of each column of the result.
+        data_set: name of the data set, for the error.
 
     Raises:
         Mistake: if the file cannot be read, or lacks a column.

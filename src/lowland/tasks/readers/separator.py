@@ -8,7 +8,7 @@ from pydantic import AfterValidator
 
 
 def _one_character(separator: str) -> str:
-    """Return a separator as the character that it stands for."""
+    """Return the character that a separator means."""
     separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
     if len(separator) != 1:
         raise ValueError("be one character, such as ; or |, or tab")

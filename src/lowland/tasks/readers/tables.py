@@ -1,4 +1,4 @@
-"""A user's own table: the columns that were asked for, with everything that is wrong with their cells."""
+"""Reader of a user's own table: the requested columns, with all problems of their cells."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lowland.tasks.readers.cells import problem_with_label, problem_with_text
 from lowland.tasks.readers.forms import RawTable, read_form
 
 LABELS = ("label", "split")
-"""Columns of names, which may be numbers and truth values, too; all others hold text."""
+"""Columns of names, which may be numbers and truth values, too; all other columns must contain text."""
 
 
 class CellMistake(Mistake):
     """Mistake in some cells of a table.
 
     Attributes:
-        rest: the columns that were asked for, without the rows with mistakes, to look for further ones.
+        rest: the requested columns, without the rows with mistakes, to look for further ones.
     """
 
     def __init__(self, *problems: str, rest: pd.DataFrame) -> None:
@@ -34,8 +34,8 @@ def read_table(
 
     Args:
         path: the file, in UTF-8 if it is text.
-        wanted: from a column's name in the result to its name in the file; None leaves it out.
-        separator: between the cells of a .csv file; None recognises it.
+        wanted: name in the file of each column of the result; None leaves it out.
+        separator: character between the cells of a .csv file; None recognises it.
         header: whether the first line names the columns.
 
     Raises:
@@ -60,9 +60,9 @@ def read_columns(
 
     Args:
         path: the file.
-        wanted: from a column's name in the result to its name in the file.
-        separator: as `read_table`.
-        header: as `read_table`.
+        wanted: name in the file of each column of the result.
+        separator: as for `read_table`.
+        header: as for `read_table`.
 
     Raises:
         Mistake: as `read_table`, and if the file holds no rows.

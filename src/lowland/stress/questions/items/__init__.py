@@ -13,11 +13,11 @@ from lowland.stress.questions.items.item import KINDS, Item, content_hash
 from lowland.stress.questions.items.language import BOTH_SCRIPTS, Language, Profile, languages
 from lowland.stress.questions.items.messy import messy_items
 from lowland.stress.questions.items.multilingual import multilingual_items
-from lowland.stress.questions.items.reading import HERE
+from lowland.stress.questions.items.reading import ITEMS_FOLDER
 
 __all__ = [
     "BOTH_SCRIPTS",
-    "HERE",
+    "ITEMS_FOLDER",
     "KINDS",
     "Fact",
     "Item",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lowland.ground.asked import Asked, Text
-from lowland.stress.questions.items.reading import HERE, read_rows
+from lowland.stress.questions.items.reading import ITEMS_FOLDER, read_rows
 
 
 class Fact(Asked):
@@ -27,9 +27,9 @@ def facts(path: Path | None = None) -> list[Fact]:
     """Return the facts that the retriever knows, in the file's order.
 
     Args:
-        path: of the user's own file; None for the package's `facts.jsonl`.
+        path: path of the user's own file; None for the package's `facts.jsonl`.
 
     Raises:
         Mistake: if the file is missing or a fact cannot be used; a sentence for each problem.
     """
-    return read_rows(path or HERE / "facts.jsonl", Fact)
+    return read_rows(path or ITEMS_FOLDER / "facts.jsonl", Fact)

@@ -21,7 +21,7 @@ class Item:
     Attributes:
         id: one word; the same in every condition.
         topic: "geography", …
-        kind: of answer, one of `KINDS`.
+        kind: kind of answer, one of `KINDS`.
         question: the clean text.
         answers: all forms that count as right, numbers as digits and as words.
         protect: exact parts of the question that the answer depends on.

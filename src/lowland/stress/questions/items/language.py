@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from lowland.ground.asked import Asked, Text
 from lowland.ground.mistakes import Mistake, one_of
-from lowland.stress.questions.items.reading import HERE, SomeTexts, Texts, read_object, require
+from lowland.stress.questions.items.reading import ITEMS_FOLDER, SomeTexts, Texts, read_object, require
 
 BOTH_SCRIPTS = "code-switched"
 """Label of a reply in two scripts; no profile has it."""
@@ -72,12 +72,12 @@ def languages(folder: Path | None = None) -> dict[str, Language]:
     """Return the language conditions by name, English first and the others in alphabetical order of their files.
 
     Args:
-        folder: of the user's own; its `languages/*.json` are read instead of the package's.
+        folder: the user's own folder; its `languages/*.json` are read instead of the package's.
 
     Raises:
         Mistake: if there is no language, or a file cannot be used; a sentence for each problem.
     """
-    place = (folder or HERE) / "languages"
+    place = (folder or ITEMS_FOLDER) / "languages"
     paths = sorted(place.glob("*.json"), key=lambda path: (path.stem != "english", path.stem))
     if not paths:
         raise Mistake(f"{place} holds no language; it must hold a .json file for each condition")
@@ -95,7 +95,7 @@ def languages(folder: Path | None = None) -> dict[str, Language]:
 
 
 def _clashes(read: Mapping[Path, Language]) -> list[str]:
-    """Return a sentence for each condition that stands in two files and each accepted label that does not exist."""
+    """Return a sentence for each condition that occurs in two files and each accepted label that does not exist."""
     problems = []
     labels = [BOTH_SCRIPTS, *(language.profile.label for language in read.values() if language.profile)]
     first_path: dict[str, Path] = {}

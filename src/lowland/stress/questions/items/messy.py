@@ -10,7 +10,7 @@ from pydantic import model_validator
 from lowland.ground.asked import Asked, Text
 from lowland.ground.mistakes import Mistake
 from lowland.stress.questions.items.item import AnswerKind, Item
-from lowland.stress.questions.items.reading import HERE, Gold, Texts, read_rows
+from lowland.stress.questions.items.reading import ITEMS_FOLDER, Gold, Texts, read_rows
 
 
 class MessyRow(Asked):
@@ -26,7 +26,7 @@ class MessyRow(Asked):
     @model_validator(mode="after")
     def _check_protected_parts_stand_in_the_question(self) -> Self:
         problems = [
-            f"protect {part!r} does not stand in the question; write it exactly as there"
+            f"protect {part!r} does not occur in the question; write it exactly as it is there"
             for part in self.protect
             if part not in self.question
         ]
@@ -39,9 +39,9 @@ def messy_items(path: Path | None = None) -> list[Item]:
     """Return the clean questions of the messy test, in the file's order.
 
     Args:
-        path: of the user's own file; None for the package's `messy.jsonl`.
+        path: path of the user's own file; None for the package's `messy.jsonl`.
 
     Raises:
         Mistake: if the file is missing or an item cannot be used; a sentence for each problem.
     """
-    return [Item(**dict(row)) for row in read_rows(path or HERE / "messy.jsonl", MessyRow)]
+    return [Item(**dict(row)) for row in read_rows(path or ITEMS_FOLDER / "messy.jsonl", MessyRow)]

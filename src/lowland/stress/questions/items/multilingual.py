@@ -9,7 +9,7 @@ from lowland.ground.asked import Asked, Text
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.stress.questions.items.item import AnswerKind, Item
 from lowland.stress.questions.items.language import Language, languages
-from lowland.stress.questions.items.reading import HERE, Gold, Texts, read_rows
+from lowland.stress.questions.items.reading import ITEMS_FOLDER, Gold, Texts, read_rows
 
 _SHOWN_IDS = 3
 
@@ -28,15 +28,15 @@ def multilingual_items(folder: Path | None = None) -> list[Item]:
     """Return the questions of the multilingual test: every item in every condition, an item's conditions together.
 
     Args:
-        folder: of the user's own, laid out like the package's: `multilingual.jsonl` and `languages/*.json`. If it has
-            no `multilingual.jsonl`, the package's is used, so that a new language takes one file.
+        folder: the user's own folder, laid out like the package's: `multilingual.jsonl` and `languages/*.json`. If it
+            has no `multilingual.jsonl`, the package's is used, so that a new language takes one file.
 
     Raises:
         Mistake: if a file is missing or cannot be used, or a language lacks an item; a sentence for each problem.
     """
     conditions = languages(folder)
     own = None if folder is None else folder / "multilingual.jsonl"
-    path = own if own is not None and own.is_file() else HERE / "multilingual.jsonl"
+    path = own if own is not None and own.is_file() else ITEMS_FOLDER / "multilingual.jsonl"
     rows = read_rows(path, MultilingualRow)
     _check_languages_cover(conditions, [row.id for row in rows])
     return [

@@ -15,7 +15,7 @@ from lowland.ground.mistakes import Mistake
 Model = TypeVar("Model", bound=Asked)
 
 
-HERE = Path(__file__).parent
+ITEMS_FOLDER = Path(__file__).parent
 """The folder of the package's own files."""
 
 
@@ -53,8 +53,8 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
     """Read a file of JSON lines into models, one for each line that is not blank.
 
     Args:
-        path: of the file.
-        model: of a line; its field `id`, if it has one, must differ from line to line.
+        path: path of the file.
+        model: model of a line; its field `id`, if it has one, must differ from line to line.
 
     Raises:
         Mistake: if the file is missing, empty or not UTF-8, or a line does not fit; a sentence for each problem.
@@ -82,7 +82,7 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
         if isinstance(key, str):
             if key in line_of_id:
                 problems.append(
-                    f"{place}: id '{key}' stands in line {line_of_id[key]} too; rename one of them"
+                    f"{place}: id '{key}' occurs in line {line_of_id[key]}, too; rename one of them"
                 )
             line_of_id.setdefault(key, number)
     if not rows and not problems:
