@@ -163,6 +163,14 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 
 
+def test_a_layer_that_is_too_wide_for_the_bank_is_refused_at_arming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lowland.flat.bank.MAX_WINDOW", 11)
+    with pytest.raises(Mistake, match="a layer with 12 inputs is too wide for the noise bank"):
+        flat.arm(ours(), rho=0.1, schedule="constant")
+    with flat.arm(ours(), rho=0.1, schedule="constant", noise="token"):
+        pass
+
+
 def state_of(model: nn.Module) -> dict[str, Any]:
     """Return all that arming could change."""
     return {

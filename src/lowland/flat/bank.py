@@ -55,6 +55,16 @@ class Window:
     blocks: tuple[Tensor, ...]
 
 
+def width_problem(in_features: int) -> str | None:
+    """Return a sentence if a row of a weight is longer than a window can be, else None."""
+    if in_features <= MAX_WINDOW:
+        return None
+    return (
+        f"a layer with {in_features} inputs is too wide for the noise bank, which supports at most {MAX_WINDOW}; leave"
+        " the layer out with layers=..."
+    )
+
+
 def window(
     shape: tuple[int, int],
     seed: int,
@@ -75,12 +85,9 @@ def window(
         Mistake: if a row of the weight is longer than a window can be.
     """
     outs, ins = shape
+    if problem := width_problem(ins):
+        raise Mistake(problem)
     rows = MAX_WINDOW // ins
-    if rows == 0:
-        raise Mistake(
-            f"a layer with {ins} inputs is too wide for the noise bank, which supports at most {MAX_WINDOW}; leave the"
-            " layer out with layers=..."
-        )
     source = random.Random(seed)
     numbers = bank(device, dtype)
     blocks = []

@@ -10,12 +10,13 @@ from packaging.version import Version
 from torch import nn
 from torch.distributed.tensor import DTensor
 
+from lowland.flat.bank import width_problem
 from lowland.flat.config import FlatConfig
 from lowland.flat.layers import PERTURBED_CLASSES, class_name
 from lowland.flat.linear import base_of
 from lowland.flat.perturbed import Perturbed
 from lowland.ground.mistakes import Mistake, one_of
-from lowland.lora.bases import adaptation_problem, forward_is_replaced
+from lowland.lora.bases import adaptation_problem, forward_is_replaced, shape_of
 from lowland.lora.targets import matches_target
 
 PEFT_TESTED = ("0.18", "0.22")
@@ -82,6 +83,11 @@ def check_can_be_armed(model: nn.Module, config: FlatConfig, total_steps: int | 
         if reason := reason_without_noise(model, name, layer):
             problems.append(f"{name} cannot get noise: {reason}")
             break  # the other layers are usually alike: one sentence is enough
+    if config.noise != "token":
+        widths = (
+            shape_of(base_of(layer))[1] for layer in layers.values() if _class_of(layer) in PERTURBED_CLASSES
+        )
+        problems += dict.fromkeys(problem for width in widths if (problem := width_problem(width)))
     if problems:
         raise Mistake(*problems)
     if any(_class_of(layer).startswith("peft.") for layer in layers.values()):
