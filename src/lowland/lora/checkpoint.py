@@ -7,25 +7,22 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from lowland.ground.mistakes import Mistake, reason_of
-from lowland.lora.bases import READABLE, shape_of
+from lowland.ground.mistakes import Mistake
+from lowland.lora.bases import shape_of
 from lowland.lora.config import LoRAConfig
 from lowland.lora.embedding import LoRAEmbedding
 from lowland.lora.inject import attach, check_not_adapted, config_of, lora_layers
 from lowland.lora.peft_config import CONFIG_FILE, config_for, describe, read_config
+from lowland.lora.peft_weights import PREFIX, WEIGHTS_FILE, is_adapter, listed, read_tensors
 from lowland.lora.targets import check_layers, saved_names
-
-WEIGHTS_FILE = "adapter_model.safetensors"
-PREFIX = "base_model.model."
-"""Prefix that PEFT puts before the name of every tensor."""
-SHOWN = 10
-"""Number of names that an error lists."""
+from lowland.lora.vocabulary import parted_embedding, settle_embeddings, tied_embeddings, untie
 
 
 def save_adapter(
@@ -70,10 +67,13 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
     """Add the adapters that a folder in PEFT's format describes to a model, and load their tensors, in place.
 
     The adapters are trainable afterwards, as after `add_lora`. Their data type is at least float32, whatever that of
-    the file is.
+    the file is. Embeddings that the file holds, such as those of new tokens, are loaded as `modules_to_save` are: they
+    replace the model's values, are trainable, and `save_adapter` saves them whole. As in PEFT, what was
+    trained for one of two tied embeddings leaves the other one as it is: if the file holds one of them alone, or two
+    different ones, they are no longer tied in the model.
 
     Args:
-        model: the base model, without adapters.
+        model: the base model, without adapters, and with its embeddings resized as they were for the training.
         folder: a folder with `adapter_config.json` and `adapter_model.safetensors`.
 
     Returns:
@@ -86,11 +86,13 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
     folder = Path(folder)
     check_not_adapted(model)
     peft_config = read_config(folder)
-    saved = _read_tensors(folder)
-    config, names = config_for(model, peft_config, folder / CONFIG_FILE)
+    saved, embeddings = settle_embeddings(model, peft_config, read_tensors(folder), folder)
+    config, names = config_for(model, peft_config, folder / CONFIG_FILE, embeddings)
     _check_architecture(model, names, saved, folder)
-    check_layers(model, config, names)
+    check_layers(model, config, names, apart=tied_embeddings(model))
     _check_tensors(model, config, names, saved, folder)
+    if parted := parted_embedding(model, saved_names(model, config.modules_to_save), saved):
+        untie(cast(PreTrainedModel, model), parted)
     attach(model, config, names, seed=0)
     with torch.no_grad():
         for name, tensor in _learned(model):
@@ -142,50 +144,28 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Return the tensors of an adapter's file, by PEFT's names without its prefix.
-
-    Raises:
-        Mistake: if the file is missing or damaged, or holds values that are not finite.
-    """
-    path = folder / WEIGHTS_FILE
-    try:
-        tensors = load(path.read_bytes())
-    except FileNotFoundError:
-        pickled = "; adapter_model.bin is a pickle file, which is not read: save the adapter again with a recent PEFT"
-        hint = pickled if (folder / "adapter_model.bin").exists() else ""
-        raise Mistake(f"{folder} holds no {WEIGHTS_FILE}{hint}") from None
-    except (SafetensorError, OSError) as error:
-        raise Mistake(f"{path} is damaged ({reason_of(error)})") from None
-    saved = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
-    adapter = {name: tensor for name, tensor in saved.items() if _is_adapter(name)}
-    if unreadable := [name for name, tensor in adapter.items() if tensor.dtype not in READABLE]:
-        dtype = adapter[unreadable[0]].dtype
-        raise Mistake(
-            f"{path} is damaged: {_listed(unreadable)} should be floating-point numbers, not {dtype}"
-        )
-    floating = {name: tensor for name, tensor in saved.items() if tensor.is_floating_point()}
-    if diverged := [name for name, tensor in floating.items() if not tensor.isfinite().all()]:
-        raise Mistake(
-            f"{path} has NaN or infinity in {_listed(diverged)}; the training that wrote it has diverged"
-        )
-    return saved
-
-
 def _check_architecture(
     model: nn.Module, names: Sequence[str], saved: Mapping[str, Tensor], folder: Path
 ) -> None:
-    """Check that the file's adapter belongs to a model with the given layers; raise `Mistake` otherwise."""
-    layers = {name.partition(".lora_")[0] for name in saved if _is_adapter(name)}
+    """Check that the file adapts at least one of the given layers; raise `Mistake` otherwise."""
+    layers = sorted({name.partition(".lora_")[0] for name in saved if is_adapter(name)})
     if not layers:
         raise Mistake(
             f"{folder / WEIGHTS_FILE} holds no A and B of any layer; only PEFT's LoRA can be loaded"
         )
-    if layers.isdisjoint(names):
+    if not set(layers).isdisjoint(names):
+        return
+    modules = dict(model.named_modules())
+    if not any(layer in modules for layer in layers):
         raise Mistake(
-            f"the adapter in {folder} is for another architecture: it adapts {min(layers)}, and"
-            f" {type(model).__name__} has no such layer to adapt"
+            f"the adapter in {folder} adapts {layers[0]}, and {type(model).__name__} has no layer of that name; load"
+            " it into a model of the architecture that it was trained on"
         )
+    selected = listed(names) or "no layer"
+    raise Mistake(
+        f"{folder / CONFIG_FILE} selects {selected} of {type(model).__name__}, and {WEIGHTS_FILE} holds A and B of"
+        f" {listed(layers)}; correct target_modules in {CONFIG_FILE}"
+    )
 
 
 def _check_tensors(
@@ -198,24 +178,27 @@ def _check_tensors(
     }
     problems = []
     if missing := sorted(shapes.keys() - saved.keys()):
-        problems.append(f"{folder} lacks tensors that its config and the model require: {_listed(missing)}")
+        problems.append(f"{folder} lacks tensors that its config and the model require: {listed(missing)}")
     if extra := _extra_tensors(model, saved, shapes):
-        problems.append(f"{folder} holds tensors that have no place in the model: {_listed(extra)}")
+        problems.append(f"{folder} holds tensors that have no place in the model: {listed(extra)}")
     shared = [name for name in shapes if name in saved]
     if differing := [name for name in shared if tuple(saved[name].shape) != shapes[name]]:
         first = differing[0]
         here = f"{first} is {tuple(saved[first].shape)} in the file, and {shapes[first]}"
         more = f" ({len(differing) - 1} more differ)" if len(differing) > 1 else ""
         problems.append(
-            f"the adapter in {folder} is for a model of another size: {here} by its config and the model{more}"
+            f"the adapter in {folder} has tensors of another size than required: {here} by its config and the"
+            f" model{more}"
         )
     if mistyped := [
         name
         for name, tensor in whole.items()
         if name in saved and tensor.is_floating_point() != saved[name].is_floating_point()
     ]:
-        problems.append(f"{folder} is damaged: {_listed(mistyped)} is of another type than the model's")
-    problems += [] if problems else _tied_problems(whole, saved, folder)
+        problems.append(f"{folder} is damaged: {listed(mistyped)} is of another type than the model's")
+    apart = {f"{name}.weight" for name in tied_embeddings(model)}
+    tied = {name: tensor for name, tensor in whole.items() if name not in apart}
+    problems += [] if problems else _tied_problems(tied, saved, folder)
     if problems:
         raise Mistake(*problems)
 
@@ -237,8 +220,7 @@ def _extra_tensors(
 ) -> list[str]:
     """Return the names of tensors in a file that have no place in the model.
 
-    PEFT adds the base's own embeddings if they are adapted. Such a copy is accepted if it equals the model's weight;
-    otherwise the adapter was trained on another base.
+    PEFT adds the base's own embeddings if they are adapted. Such a copy is accepted if it equals the model's weight.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
     extra = []
@@ -246,9 +228,18 @@ def _extra_tensors(
         own = parameters.get(name.replace(".base_layer.", "."))
         if own is None:
             extra.append(name)
-        elif own.shape != saved[name].shape or not torch.equal(own.cpu(), saved[name].to(own.dtype)):
-            extra.append(f"{name} (it differs from the model's: the adapter was trained on another base)")
+        elif own.shape != saved[name].shape:
+            extra.append(f"{name} (it is {tuple(saved[name].shape)}, and {tuple(own.shape)} in the model)")
+        elif rows := _differing_rows(own, saved[name]):
+            extra.append(f"{name} (it differs from the model's in {rows}; copy it into the model first)")
     return extra
+
+
+def _differing_rows(own: Tensor, copy: Tensor) -> str | None:
+    """Return in words how many rows of a tensor in a file differ from the model's, or None if no row does."""
+    differ = (own.detach().cpu() != copy.to(own.dtype)).flatten(1 if own.dim() > 1 else 0)
+    rows = (differ.any(1) if differ.dim() > 1 else differ).nonzero().flatten().tolist()
+    return f"{len(rows)} of {len(own)} rows, the first of which is row {rows[0]}" if rows else None
 
 
 def _tied_problems(whole: Mapping[str, Tensor], saved: Mapping[str, Tensor], folder: Path) -> list[str]:
@@ -260,14 +251,3 @@ def _tied_problems(whole: Mapping[str, Tensor], saved: Mapping[str, Tensor], fol
         for first, second in pairs
         if first != second and not torch.equal(saved[first], saved[second])
     ]
-
-
-def _is_adapter(name: str) -> bool:
-    """Return whether a tensor's name is that of A or B."""
-    return ".lora_" in name
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return names, separated by commas, for an error: all, or the first ten and the number of the others."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -25,7 +25,7 @@ DROPOUT = 0.0
 TARGETS = (ALL_LINEAR,)
 
 
-def _check_patterns(patterns: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
+def check_patterns(patterns: Mapping[str, Any], info: ValidationInfo) -> Mapping[str, Any]:
     """Check that every key is a valid regular expression."""
     problems = []
     for key in patterns:
@@ -56,9 +56,9 @@ Dropout = Annotated[Number, Field(ge=0, lt=1)]
 """Probability of setting an entry of the branch's input to zero during training."""
 Targets = Annotated[Several[Text], AfterValidator(_check_targets)]
 """Names or regular expressions of the layers to adapt."""
-RankPattern = Annotated[Mapping[Text, Rank], AfterValidator(_check_patterns)]
+RankPattern = Annotated[Mapping[Text, Rank], AfterValidator(check_patterns)]
 """Ranks of single layers, by the end of their name or a regular expression for it."""
-AlphaPattern = Annotated[Mapping[Text, Alpha], AfterValidator(_check_patterns)]
+AlphaPattern = Annotated[Mapping[Text, Alpha], AfterValidator(check_patterns)]
 """Alphas of single layers, by the end of their name or a regular expression for it."""
 
 

@@ -53,7 +53,8 @@ class LoRALayer(nn.Module):
     def __init__(
         self, base: Adaptable, r: int, alpha: float, dropout: float, rslora: bool, origin: Origin | None
     ) -> None:
-        LoRAConfig(r=r, alpha=alpha, dropout=dropout)  # checks the ranges
+        if origin is None:
+            LoRAConfig(r=r, alpha=alpha, dropout=dropout)  # checks the ranges
         super().__init__()
         self.base = base.requires_grad_(False)
         self.r, self.alpha = r, alpha

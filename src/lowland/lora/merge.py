@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from lowland.ground.mistakes import Mistake
 from lowland.lora.bases import is_quantised, plain_layer, weight_of
@@ -46,6 +47,8 @@ def merge_lora(
         layer.merge(precision=precision, dtype=dtype)
         if not keep:
             model.set_submodule(name, layer.base)
+    if not keep:
+        _untie(model)
     if dtype is not None:
         _cast_parameters(model, dtype)
     return model
@@ -63,6 +66,19 @@ def unmerge_lora(model: nn.Module) -> nn.Module:
     for layer in _adapted_layers(model, merged=True).values():
         layer.unmerge()
     return model
+
+
+def _untie(model: nn.Module) -> None:
+    """Have a Hugging Face model's config say that its embeddings are not tied, if a merge has given one its own weight.
+
+    Otherwise `save_pretrained` and `from_pretrained` would tie them again.
+    """
+    if not isinstance(model, PreTrainedModel) or not getattr(model.config, "tie_word_embeddings", False):
+        return
+    layers = (model.get_input_embeddings(), model.get_output_embeddings())
+    weights = [getattr(layer, "weight", None) for layer in layers]
+    if None not in weights and weights[0] is not weights[1]:
+        model.config.tie_word_embeddings = False
 
 
 def _cast_parameters(model: nn.Module, dtype: torch.dtype) -> None:

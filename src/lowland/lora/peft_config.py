@@ -6,14 +6,17 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, Field
 from torch import nn
 from transformers.models.auto import modeling_auto
 
+from lowland.ground.asked import Number, Text
 from lowland.ground.mistakes import Mistake
-from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_matches
-from lowland.lora.targets import adaptable_layers, is_under, saved_names, target_names
+from lowland.lora.config import ALL_LINEAR, ALPHA, LoRAConfig, check_patterns, pattern_matches
+from lowland.lora.init_methods import INIT_FIELD, INIT_SETTINGS, init_problem
+from lowland.lora.targets import adaptable_layers, aliased_names, is_under, saved_names, target_names
 
 CONFIG_FILE = "adapter_config.json"
 HEADS_OF_CLASSIFIERS = ("classifier", "score")
@@ -37,6 +40,8 @@ READ_FIELDS = (
     "rank_pattern",
     "alpha_pattern",
     "modules_to_save",
+    "trainable_token_indices",
+    INIT_FIELD,
 )
 """Fields of PEFT's that are read."""
 WITHOUT_EFFECT = (
@@ -50,10 +55,18 @@ WITHOUT_EFFECT = (
     "fan_in_fan_out",  # lowland sees how each layer stores its weight
     "megatron_core",  # without megatron_config, which is refused
     "qalora_group_size",  # without use_qalora, which is refused
+    *INIT_SETTINGS,
 )
 """Fields of PEFT's that do not affect a loaded adapter's output. A file with any other field set is refused."""
-INIT_METHODS = (True, False, "gaussian", "orthogonal")
-"""Values of `init_lora_weights` that do not change the weights of the base."""
+
+
+class SavedConfig(LoRAConfig):
+    """Configuration of LoRA as a file holds it. PEFT also accepts an alpha of 0, or below it."""
+
+    alpha: Number = ALPHA
+    alpha_pattern: Annotated[Mapping[Text, Number], AfterValidator(check_patterns)] = Field(
+        default_factory=dict
+    )
 
 
 def describe(
@@ -70,6 +83,9 @@ def describe(
     alpha = int(config.alpha) if float(config.alpha).is_integer() else config.alpha
     own_name = getattr(getattr(model, "config", None), "_name_or_path", None)
     exact = exact_targets(model, names)
+    # PEFT would wrap a module that has several names under one of them only. It loads the others by their tensors.
+    originals = {id(model.get_submodule(name)) for name in aliased_names(model)}
+    wrapped = [name for name in config.modules_to_save if id(model.get_submodule(name)) not in originals]
     return {
         "peft_type": "LORA",
         "task_type": _task_type(model, config),
@@ -79,7 +95,7 @@ def describe(
         "lora_alpha": alpha,
         "lora_dropout": config.dropout,
         "target_modules": exact if isinstance(exact, str) else list(exact),
-        "modules_to_save": list(config.modules_to_save) or None,
+        "modules_to_save": wrapped or None,
         "rank_pattern": dict(config.rank_pattern),
         "alpha_pattern": dict(config.alpha_pattern),
         "use_rslora": config.rslora,
@@ -128,7 +144,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path, peft_config = folder / CONFIG_FILE, read_json(folder)
     if "peft_type" not in peft_config:
-        raise Mistake(f"{path} names no peft_type; it is another tool's, and only PEFT's LoRA can be loaded")
+        raise Mistake(f"{path} has no peft_type; adapters with peft_type LORA can be loaded")
     if peft_config["peft_type"] != "LORA":
         raise Mistake(
             f"{folder} holds an adapter of kind {peft_config['peft_type']}; LoRA and rsLoRA can be loaded"
@@ -137,25 +153,30 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise Mistake(
             f"{folder} holds an adapter with {', '.join(others)}; plain LoRA and rsLoRA can be loaded"
         )
+    if problem := init_problem(peft_config):
+        raise Mistake(f"{folder} holds an adapter with {problem}")
     required = ("r", "lora_alpha", "target_modules")
     if missing := [name for name in required if peft_config.get(name) is None]:
         raise Mistake(f"{path} is damaged ({', '.join(missing)} missing)")
     return peft_config
 
 
-def config_for(model: nn.Module, peft_config: Mapping[str, Any], path: Path) -> tuple[LoRAConfig, list[str]]:
+def config_for(
+    model: nn.Module, peft_config: Mapping[str, Any], path: Path, embeddings: Sequence[str] = ()
+) -> tuple[LoRAConfig, list[str]]:
     """Return how PEFT would adapt a model by a config file: a `LoRAConfig`, and the names of the layers.
 
     Args:
         model: the base model.
         peft_config: content of the config file, from `read_config`.
         path: path of the config file, for errors.
+        embeddings: names of embeddings that the adapter's file holds whole; they become modules to save.
 
     Raises:
         Mistake: if a value has a type that PEFT does not write, or is out of its range.
     """
     try:
-        listed = peft_config.get("modules_to_save") or ()
+        listed = (*(peft_config.get("modules_to_save") or ()), *embeddings)
         entries = [entry for entry in listed if saved_names(model, [entry])]
         names = _selected_names(model, peft_config, entries)
         patterns = {
@@ -163,7 +184,7 @@ def config_for(model: nn.Module, peft_config: Mapping[str, Any], path: Path) -> 
             for field in ("rank_pattern", "alpha_pattern")
         }
         targets = exact_targets(model, names) or ALL_LINEAR
-        config = LoRAConfig(
+        config = SavedConfig(
             r=peft_config["r"],
             alpha=peft_config["lora_alpha"],
             dropout=peft_config.get("lora_dropout", 0.0),
@@ -173,7 +194,7 @@ def config_for(model: nn.Module, peft_config: Mapping[str, Any], path: Path) -> 
             **patterns,
         )
     except Mistake as mistake:
-        raise Mistake(*(f"{path} is damaged: {problem}" for problem in mistake.problems)) from None
+        raise Mistake(*(f"{path} cannot be used: {problem}" for problem in mistake.problems)) from None
     except (TypeError, AttributeError, re.error) as error:
         raise Mistake(f"{path} is damaged ({error})") from None
     return config, names
@@ -181,15 +202,11 @@ def config_for(model: nn.Module, peft_config: Mapping[str, Any], path: Path) -> 
 
 def other_kinds(peft_config: Mapping[str, Any]) -> list[str]:
     """Return the fields, with their values, that ask for something else than plain LoRA or rsLoRA."""
-    others = [
+    return [
         f"{name} = {json.dumps(value)}"
         for name, value in peft_config.items()
-        if name not in (*READ_FIELDS, *WITHOUT_EFFECT, "init_lora_weights")
-        and value not in (None, False, "none", [], {})
+        if name not in (*READ_FIELDS, *WITHOUT_EFFECT) and value not in (None, False, "none", [], {})
     ]
-    if (start := peft_config.get("init_lora_weights", True)) not in INIT_METHODS:
-        others.append(f"init_lora_weights = {json.dumps(start)}, which changes the base's weights")
-    return others
 
 
 def _selected_names(model: nn.Module, peft_config: Mapping[str, Any], entries: Sequence[str]) -> list[str]:

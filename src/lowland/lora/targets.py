@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -96,6 +96,15 @@ def saved_names(model: nn.Module, entries: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def aliased_names(model: nn.Module) -> frozenset[str]:
+    """Return the further names of modules that a model holds under several names.
+
+    The embeddings of T5 and BART become such modules when they are resized.
+    """
+    every = (name for name, _ in model.named_modules(remove_duplicate=False))
+    return frozenset(every) - {name for name, _ in model.named_modules()}
+
+
 def adaptable_layers(model: nn.Module) -> dict[str, Adaptable]:
     """Return the model's linear layers and embeddings by name."""
     return {name: module for name, module in model.named_modules() if name and isinstance(module, Adaptable)}
@@ -133,14 +142,22 @@ def check_config(model: nn.Module, config: LoRAConfig, names: Sequence[str]) -> 
         raise Mistake(*problems)
 
 
-def check_layers(model: nn.Module, config: LoRAConfig, names: Sequence[str]) -> None:
+def check_layers(
+    model: nn.Module, config: LoRAConfig, names: Sequence[str], apart: Collection[str] = ()
+) -> None:
     """Check that the layers can be adapted and `modules_to_save` trained, before anything is changed.
+
+    Args:
+        model: the model.
+        config: how to adapt it.
+        names: names of the layers to adapt.
+        apart: names of layers that share one weight, and may be adapted or trained apart from each other.
 
     Raises:
         Mistake: if a weight is shared with a layer that is not adapted or trained, or a weight cannot be read.
     """
     saved = saved_names(model, config.modules_to_save)
-    if problems := _unusable(model, names, saved) + _tied(model, names, saved):
+    if problems := _unusable(model, names, saved) + _tied(model, names, saved, apart):
         raise Mistake(*problems)
 
 
@@ -201,13 +218,14 @@ def _unusable(model: nn.Module, names: Sequence[str], saved: Sequence[str]) -> l
     return problems[:SHOWN]
 
 
-def _tied(model: nn.Module, names: Sequence[str], saved: Sequence[str]) -> list[str]:
+def _tied(model: nn.Module, names: Sequence[str], saved: Sequence[str], apart: Collection[str]) -> list[str]:
     """Return a sentence for each shared weight through which one layer's training would change another layer."""
-    targets = set(names)
+    targets, aliased = set(names), aliased_names(model)
     problems = [
         problem
         for parameters in _shared_parameters(model)
-        for problem in (_tied_target(parameters, targets), _tied_saved(parameters, saved))
+        if not all(name.rpartition(".")[0] in apart for name in parameters)
+        for problem in (_tied_target(parameters, targets), _tied_saved(parameters, saved, aliased))
         if problem
     ]
     return list(dict.fromkeys(problems))
@@ -221,7 +239,7 @@ def _shared_parameters(model: nn.Module) -> Iterator[list[str]]:
     return (names for names in names_of.values() if len(names) > 1)
 
 
-def _tied_target(parameters: Sequence[str], targets: set[str]) -> str | None:
+def _tied_target(parameters: Sequence[str], targets: Collection[str]) -> str | None:
     """Return a sentence if the layer of one of a shared parameter's names is adapted."""
     layers = [name.rpartition(".")[0] for name in parameters]
     adapted = next((layer for layer in layers if layer in targets), None)
@@ -234,10 +252,10 @@ def _tied_target(parameters: Sequence[str], targets: set[str]) -> str | None:
     )
 
 
-def _tied_saved(parameters: Sequence[str], saved: Sequence[str]) -> str | None:
+def _tied_saved(parameters: Sequence[str], saved: Sequence[str], aliased: Collection[str]) -> str | None:
     """Return a sentence if `modules_to_save` covers some, but not all, of a shared parameter's names."""
-    layers = [name.rpartition(".")[0] for name in parameters]
-    inside = [is_under(name, saved) for name in parameters]
+    layers = [layer for name in parameters if (layer := name.rpartition(".")[0]) not in aliased]
+    inside = [is_under(layer, saved) for layer in layers]
     if all(inside) or not any(inside):
         return None
     trained, other = layers[inside.index(True)], layers[inside.index(False)]
