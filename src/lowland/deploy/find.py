@@ -11,8 +11,10 @@ from safetensors import SafetensorError, safe_open
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord, read_record
+from lowland.lora.init_methods import init_problem, lost_init
 from lowland.lora.peft_config import TASKS as CLASSES_BY_TASK
 from lowland.lora.peft_config import other_kinds, read_config, read_json
+from lowland.lora.peft_weights import WEIGHTS_FILE, plain_names
 from lowland.models.find import ModelSource, find_model
 from lowland.models.load import load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
@@ -48,6 +50,7 @@ class Base:
         label_names: names of a classifier's outputs, in order; empty for a language model.
         tokenizer: the adapter's own if its folder contains one, else the base model's.
         task: task that reads inputs and decodes outputs; None for a language model.
+        resized_by: folder of the adapter if it has a tokenizer of its own; the base is resized to the embeddings in it.
     """
 
     source: ModelSource
@@ -55,6 +58,7 @@ class Base:
     label_names: tuple[str, ...]
     tokenizer: Any
     task: Task | None
+    resized_by: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,8 @@ def check_mergeable(adapted: Adapted) -> None:
     if adapted.is_lowland_lora:
         return
     served = "; `lowland predict` without --merge can use it" if adapted.base.kind == SEQ_CLS else ""
+    if lost_init(read_json(adapted.folder)):
+        served = ""
     try:
         read_config(adapted.folder)
     except Mistake as mistake:
@@ -187,12 +193,12 @@ def _of_adapter(folder: Path, model: str | None) -> Adapted:
     tokenizer = load_tokenizer(folder if own else source.folder)
     kind = _kind_of_adapter(folder, config, source.folder)
     label_names = _label_names(source.folder, folder) if kind == SEQ_CLS else ()
-    base = Base(source, kind, label_names, tokenizer, task_of_kind(kind))
+    base = Base(source, kind, label_names, tokenizer, task_of_kind(kind), folder if own else None)
     return Adapted(base, folder, _limit(base, DEFAULT_MAX_LENGTH), _is_lowland_lora(config))
 
 
 def _is_lowland_lora(config: Mapping[str, Any]) -> bool:
-    return config.get("peft_type") == "LORA" and not other_kinds(config)
+    return config.get("peft_type") == "LORA" and not other_kinds(config) and not init_problem(config)
 
 
 def _kind_of_adapter(folder: Path, config: Mapping[str, Any], base: Path) -> str:
@@ -227,11 +233,12 @@ def _label_names(base: Path, adapter: Path | None) -> tuple[str, ...]:
 def _head_rows(adapter: Path) -> int | None:
     """Return the number of outputs of the head in an adapter's file; `load_adapter` reports a damaged file."""
     try:
-        with safe_open(adapter / "adapter_model.safetensors", "pt") as file:
-            heads = [name for name in file.keys() if name.endswith(OUTPUT_LAYERS)]  # noqa: SIM118
-            heads = [name for name in heads if CLASSIFIER_HEADS & set(name.split("."))]
+        with safe_open(adapter / WEIGHTS_FILE, "pt") as file:
+            names = plain_names(file.keys(), adapter / WEIGHTS_FILE)
+            heads = [key for key, name in names.items() if name.endswith(OUTPUT_LAYERS)]
+            heads = [key for key in heads if CLASSIFIER_HEADS & set(key.split("."))]
             return int(file.get_slice(heads[0]).get_shape()[0]) if heads else None
-    except (OSError, SafetensorError):
+    except (OSError, SafetensorError, Mistake):
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,9 +14,12 @@ from lowland.deploy.find import AUTO_CLASSES, Adapted, Base
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.rng import stream_seed, untouched_generators
 from lowland.lora import load_adapter
-from lowland.lora.checkpoint import PREFIX
+from lowland.lora.init_methods import lost_init
 from lowland.lora.inject import config_of
+from lowland.lora.peft_config import read_json
+from lowland.lora.peft_weights import PREFIX, WEIGHTS_FILE
 from lowland.lora.targets import is_under
+from lowland.lora.vocabulary import resize_to_saved
 from lowland.models.load import LoadedModel, first_names, read_model_config
 from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.train.peft_methods import quiet_peft
@@ -24,7 +28,8 @@ from lowland.train.peft_methods import quiet_peft
 def load_base(base: Base, *, seed: int = 0) -> LoadedModel:
     """Load a base model in evaluation mode, computing in float32.
 
-    Weights that its checkpoint lacks are a function of the seed.
+    Weights that its checkpoint lacks are a function of the seed. If an adapter brings a tokenizer and embeddings of its
+    own, the embeddings are resized to have as many rows.
 
     Raises:
         Mistake: if the folder contains no such model, its weights are incomplete or do not fit its config, it is
@@ -39,14 +44,27 @@ def load_base(base: Base, *, seed: int = 0) -> LoadedModel:
             loaded = LoadedModel(_load_language_model(base))
         else:
             loaded = base.task.load_model(folder, base.label_names, base.tokenizer)
+        if base.resized_by is not None:
+            fresh = resize_to_saved(loaded.model, base.resized_by, len(base.tokenizer))
+            loaded = replace(loaded, fresh_backbone=(*loaded.fresh_backbone, *fresh))
     rows = loaded.model.get_input_embeddings().weight.shape[0]
     if len(base.tokenizer) > rows:
-        raise Mistake(
-            f"the tokenizer has {len(base.tokenizer)} tokens, and the model in {folder} has embeddings for {rows};"
-            " give the base model that the adapter was trained on with --model"
-        )
+        raise Mistake(_too_few_rows(base, rows))
     compute_in_float32(loaded.model).eval()
     return loaded
+
+
+def _too_few_rows(base: Base, rows: int) -> str:
+    sizes = (
+        f"has {len(base.tokenizer)} tokens, and the model in {base.source.folder} has embeddings for {rows}"
+    )
+    if base.resized_by is None:
+        return f"the tokenizer {sizes}; give a base model with as many with --model"
+    return (
+        f"the tokenizer in {base.resized_by} {sizes}; {base.resized_by / WEIGHTS_FILE} holds no embeddings for all of"
+        " them: save the adapter by PEFT's save_pretrained with save_embedding_layers=True, or give a base model with"
+        " as many with --model"
+    )
 
 
 def load_adapted(adapted: Adapted) -> Any:
@@ -80,6 +98,12 @@ def load_with_peft(adapted: Adapted) -> Any:
     """
     from peft import PeftModel, load_peft_weights
 
+    if method := lost_init(read_json(adapted.folder)):
+        raise Mistake(
+            f"{adapted.folder} holds an adapter with {method}, with which PEFT changes the base's weights; PEFT does"
+            " not repeat that when it loads the adapter, so its answers would not be those of the trained model; save"
+            " the trained adapter by PEFT's save_pretrained with path_initial_model_for_weight_conversion"
+        )
     loaded = load_base(adapted.base)
     folder = str(adapted.folder)
     try:
