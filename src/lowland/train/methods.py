@@ -179,14 +179,16 @@ _ROWS = (
     ),
     Method(
         "vera",
-        "PEFT's VeRA: trained vectors scale one frozen random A and B; needs a high rank (Kopiczko et al., 2024)",
+        "PEFT's VeRA: trained vectors scale one frozen random A and B (Kopiczko et al., 2024)",
         peft_methods.vera,
         options=("rank", "dropout", "targets"),
+        defaults={"lr": 2e-2, "rank": 256},  # see docs/lora.md
     ),
     Method(
         "ia3",
-        "PEFT's (IA)³: vectors that scale keys, values and feed-forward; needs a high lr (Liu et al., 2022)",
+        "PEFT's (IA)³: vectors that scale keys, values and feed-forward (Liu et al., 2022)",
         peft_methods.ia3,
+        defaults={"lr": 2e-2},
     ),
 )
 

@@ -38,7 +38,7 @@ class Settings(Asked):
     accumulation: Count = 1
     """forward passes in an optimizer step"""
     lr: Positive = 5e-4
-    """peak learning rate of AdamW (5e-5 for full, unless it has its own)"""
+    """peak learning rate of AdamW (5e-5 for full, 0.02 for vera and ia3, unless they have their own)"""
     weight_decay: Annotated[Number, Field(ge=0)] = 0.01
     """weight decay of AdamW"""
     warmup: Annotated[Number, Field(ge=0, lt=1)] = 0.06
