@@ -14,6 +14,7 @@ from .lora import merge_lora as merge_lora
 from .lora import remove_lora as remove_lora
 from .lora import save_adapter as save_adapter
 from .lora import unmerge_lora as unmerge_lora
+from .report.study import summary as summary
 from .study.recipe import Recipe as Recipe
 from .study.run import run_study as run_study
 

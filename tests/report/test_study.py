@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lowland
 from lowland.evidence.readers.runs import finished
 from lowland.evidence.study import compare_with_reference
 from lowland.ground.records import read_record
@@ -146,3 +147,8 @@ def test_one_seed_shows_no_deviation(tmp_path):
     assert not [cell for cell in cells if "±" in cell or "nan" in cell]
     assert "1 seed" in text
     assert "One seed says nothing of the methods" in text
+
+
+def test_a_program_reads_the_summary_of_folders_by_name(tmp_path):
+    folders = study(tmp_path)
+    assert lowland.summary([str(folder) for folder in folders]) == summary(folders)

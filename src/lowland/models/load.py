@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,16 +80,17 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
 
     names = read_model_config(folder).id2label
     try:
-        model, loading = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            num_labels=len(label_names),
-            id2label=dict(enumerate(label_names)),
-            label2id={name: number for number, name in enumerate(label_names)},
-            problem_type="single_label_classification",
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+        with _without_load_report():
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                num_labels=len(label_names),
+                id2label=dict(enumerate(label_names)),
+                label2id={name: number for number, name in enumerate(label_names)},
+                problem_type="single_label_classification",
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, SafetensorError) as error:
         raise Mistake(f"{folder} holds no model that can classify sequences ({reason_of(error)})") from None
     loaded = _with_fresh_modules(model, loading, folder)
@@ -127,6 +130,18 @@ def read_model_config(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder)
     except Exception as error:  # a damaged or foreign file makes transformers raise errors of many kinds
         raise Mistake(f"{folder} holds no config.json that can be read ({reason_of(error)})") from None
+
+
+@contextmanager
+def _without_load_report() -> Iterator[None]:
+    """Silence the warning on weights that a checkpoint lacks: `LoadedModel` holds them, and a trained head is such."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def first_names(names: Sequence[str]) -> str:

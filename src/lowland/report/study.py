@@ -22,13 +22,13 @@ MAX_LABELS = 12
 """Largest number of labels whose scores are shown."""
 
 
-def summary(folders: Sequence[Path]) -> str:
+def summary(folders: Sequence[str | Path]) -> str:
     """Return the report of a study's runs as Markdown.
 
     Args:
         folders: folders of the runs; failed runs are counted and left out.
     """
-    return render(study_blocks(folders))
+    return render(study_blocks([Path(folder) for folder in folders]))
 
 
 def study_blocks(folders: Sequence[Path]) -> list[Block]:
