@@ -124,7 +124,12 @@ def lowland(
         if small and verb in ("compare", "train"):
             for name, value in (("--task", "classification"), ("--data", texts), ("--model", tiny_model)):
                 arguments += [] if name in options else [name, str(value)]
-            for name, value in (("--epochs", 2), ("--lr", 0.01), ("--rank", 4), ("--out", tmp_path / "runs")):
+            small_sizes: dict[str, object] = {"--epochs": 2, "--lr": 0.01, "--out": tmp_path / "runs"}
+            if not {"full", "ia3"} & set(
+                options[options.index("--method") + 1 :][:1] if "--method" in options else ()
+            ):
+                small_sizes["--rank"] = 4
+            for name, value in small_sizes.items():
                 arguments += [] if name in options else [name, str(value)]
         try:
             code = main(arguments)

@@ -143,11 +143,13 @@ def test_the_older_form_of_settings_for_a_method_is_read_with_a_warning(lowland:
     path.write_text(
         "methods: [full, lora]\nseeds: 5\nlr: 1e-3\noverrides:\n  full: {lr: 2e-4, epochs: 1}\n  lora: {rank: 3}\n"
     )
-    with pytest.warns(
-        FutureWarning, match=r"methods: \[\{full: \{lr: 2e-4, epochs: 1\}\}, \{lora: \{rank: 3\}\}\]"
-    ):
-        code, _, err = lowland("compare", "--config", str(path))
+    code, _, err = lowland("compare", "--config", str(path))
     assert code == 0, err
+    form = "methods: [{full: {epochs: 1, lr: 0.0002}}, {lora: {rank: 3}}]"
+    assert err.startswith(
+        f"lowland: overrides is an older form; write settings beside the method's name: {form}\n"
+    )
+    assert "FutureWarning" not in err
     records = {run.method: run for run in map(read_record, (tmp_path / "runs").glob("classification-*"))}
     assert {run.seed for run in records.values()} == {5}
     assert records["full"].asked["method"]["lr"] == 2e-4
@@ -160,8 +162,6 @@ def test_settings_given_to_train_hold_for_its_method(lowland: Run) -> None:
     """Full fine-tuning has its own learning rate, unless one is given for this run."""
     _, out, _ = lowland("train", "--method", "full", "--lr", "1e-4", "--print-config", small=False)
     assert yaml.safe_load(out)["methods"] == [{"full": {"lr": 1e-4}}]
-    _, out, _ = lowland("train", "--method", "full", "--rank", "2", "--print-config", small=False)
-    assert yaml.safe_load(out)["methods"] == ["full"]
 
 
 def test_the_fields_of_another_task_are_a_mistake(lowland: Run, tmp_path: Path, texts: Path) -> None:
@@ -200,15 +200,26 @@ def test_help_lists_every_verb(arguments: list[str], capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("name", VERBS)
 def test_every_verb_has_its_own_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main([*name.split(), "--help"])
-    assert stop.value.code == 0
-    assert f"usage: lowland {name}" in capsys.readouterr().out
+    assert main([*name.split(), "--help"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: lowland {name}")
+    assert "--debug" in out
+    assert len(out.partition("\n\n")[0].splitlines()) == 1
+
+
+def test_help_shows_what_is_required(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["merge", "--help"])
+    out = capsys.readouterr().out
+    assert out.startswith("usage: lowland merge RUN --out OUT [options]\n")
+    assert " ".join(out.split()).count("(required)") == 2
+    main(["stress", "merge-back", "--help"])
+    assert "usage: lowland stress merge-back RATINGS --runs RUN … [options]" in capsys.readouterr().out
 
 
 def test_the_verbs_of_a_group_and_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stress"]) == 0
     out = capsys.readouterr().out
+    assert out.startswith("usage: lowland stress VERB [options]\n")
     assert "stress messy" in out
     assert "compare" not in out
     assert main(["--version"]) == 0
@@ -222,9 +233,11 @@ def test_the_verbs_of_a_group_and_the_version(capsys: pytest.CaptureFixture[str]
         (["stress", "mesy"], "unknown verb of stress 'mesy'; did you mean 'messy'?"),
         (["compare", "--rnk", "3"], "unknown option '--rnk'; did you mean '--rank'?"),
         (["compare", "runs"], "unexpected argument 'runs'"),
-        (["compare", "--rank"], "expected one argument"),
-        (["merge", "run"], "out is missing"),
-        (["merge"], "run is missing"),
+        (["compare", "--rank"], "--rank has no value; give one, as --rank RANK"),
+        (["--versin"], "unknown option '--versin'; did you mean '--version'?"),
+        (["--rank", "3", "train"], "other options come after a verb"),
+        (["merge", "run"], "lowland: --out is missing"),
+        (["merge"], "lowland: run is missing"),
     ],
 )
 def test_a_wrong_word_is_a_sentence(
@@ -348,18 +361,187 @@ def test_all_mistakes_of_a_recipe_are_reported_at_once(lowland: Run, tmp_path: P
         "compare", "--config", str(path), "--epochs", "0", "--seeds", "1", "1", small=False
     )
     assert code == 2
-    for message in ("'tsak'", "rank is 0", "lr is 'fast'", "'flat'", "'rho'", "epochs is 0", "seeds names 1"):
+    for message in (
+        "'tsak'",
+        "rank is 0",
+        "lr is 'fast'",
+        "'flat'",
+        "rho is given",
+        "epochs is 0",
+        "seeds names 1",
+    ):
         assert message in err
     assert len(err.splitlines()) == 7
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "just words\n"])
-def test_a_recipe_that_is_none_is_refused(lowland: Run, tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("- a\n- b\n", "holds a list; a recipe has lines such as"),
+        ("", "is empty; a recipe has lines such as"),
+        ("a: [1\n", "cannot be read as YAML"),
+        ("just words\n", "holds 'just words'; a recipe has lines such as"),
+        ("lr: 1\nrank: 2\nlr: 2\n", "line 3: the key 'lr' occurs twice"),
+    ],
+)
+def test_a_recipe_that_is_none_is_refused_beside_wrong_options(
+    lowland: Run, tmp_path: Path, text: str, problem: str
+) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
-    code, _, err = lowland("compare", "--config", str(path), small=False)
+    for verb in ("compare", "train"):
+        code, _, err = lowland(verb, "--config", str(path), "--epochs", "0", "--rnk", "3", small=False)
+        assert code == 2
+        lines = err.splitlines()
+        assert len(lines) == 3
+        assert f"the recipe file {path}" in err
+        assert problem in err
+        assert "unknown option '--rnk'; did you mean '--rank'?" in lines[0]
+        assert lines[2] == "lowland: epochs is 0; it must be at least 1"
+
+
+def test_a_folder_is_no_recipe(lowland: Run, tmp_path: Path) -> None:
+    code, _, err = lowland("compare", "--config", str(tmp_path), small=False)
+    assert (code, err) == (2, f"lowland: the recipe file {tmp_path} is a folder; name a file\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["train", "--method", "full", "--rank", "4"],
+            "--rank is given, but full does not use it; leave it out",
+        ),
+        (
+            ["train", "--method", "lora", "--rho", "0.3"],
+            "--rho is given, but lora does not use it; leave it out",
+        ),
+        (["compare", "--methods", "full", "lora", "--rho", "1"], "but none of full, lora uses it"),
+        (["compare", "--lr-ratio", "4"], "but none of full, lora, flat-lora uses it"),
+    ],
+)
+def test_a_setting_that_no_method_uses_is_a_mistake(
+    lowland: Run, arguments: list[str], sentence: str
+) -> None:
+    code, _, err = lowland(*arguments, small=False)
     assert code == 2
-    assert "recipe.yaml" in err
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_setting_that_one_of_the_methods_uses_is_none(lowland: Run, tmp_path: Path) -> None:
+    assert lowland("compare", "--rho", "0.1", "--rank", "2", "--print-config", small=False)[0] == 0
+    path = tmp_path / "recipe.yaml"
+    path.write_text("methods: [lora, flat-lora]\nrho: 0.2\n")  # of the file, for all methods that use it
+    code, out, _ = lowland("train", "--config", str(path), "--method", "lora", "--print-config", small=False)
+    assert (code, yaml.safe_load(out)["rho"]) == (0, 0.2)
+
+
+def test_older_settings_hold_for_the_methods_that_are_run(lowland: Run, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("methods: [full, lora]\noverrides: {full: {lr: 1e-4}, dora: {rank: 3}}\n")
+    code, _, err = lowland("compare", "--config", str(path), "--print-config", small=False)
+    assert code == 2
+    assert "overrides names dora, which is not among the methods (full, lora)" in err
+    path.write_text("methods: [full, lora]\noverrides: {full: {lr: 1e-4}}\n")
+    for verb, option, method, entry in (
+        ("train", "--method", "lora", "lora"),
+        ("train", "--method", "full", {"full": {"lr": 1e-4}}),
+        ("compare", "--methods", "lora", "lora"),
+    ):
+        code, out, err = lowland(verb, "--config", str(path), option, method, "--print-config", small=False)
+        assert code == 0, err
+        assert yaml.safe_load(out)["methods"] == [entry]
+
+
+def test_all_missing_files_of_data_are_named_at_once(lowland: Run) -> None:
+    code, _, err = lowland("compare", "--data", "nope1", "--test-data", "nope2.csv")
+    assert code == 2
+    assert err.splitlines() == [
+        f"lowland: the data file {name} does not exist; name a file" for name in ("nope1", "nope2.csv")
+    ]
+
+
+def test_mistakes_in_method_seed_and_settings_of_train_are_reported_at_once(lowland: Run) -> None:
+    code, _, err = lowland("train", "--method", "lroa", "--seed", "-1", "--rank", "x", small=False)
+    assert code == 2
+    seed, method, rank = err.splitlines()
+    assert seed == "lowland: seed is -1; it must be at least 0"
+    assert "did you mean 'lora'?" in method
+    assert rank == "lowland: rank is 'x'; it must be a whole number"
+
+
+def test_a_forgotten_column_is_answered_with_the_option(lowland: Run, tmp_path: Path) -> None:
+    options = wrong({"review": ["a"], "stars": ["b"]}, tmp_path)
+    code, _, err = lowland("compare", *options)
+    assert code == 2
+    assert "unknown text column 'text'; Allowed: review, stars; name it with --text-column" in err
+    assert "name it with --label-column" in err
+
+
+def test_a_record_in_the_runs_place_that_cannot_be_read_is_replaced_by_fresh(
+    lowland: Run, tmp_path: Path
+) -> None:
+    assert lowland("train")[0] == 0
+    (run,) = (tmp_path / "runs").glob("classification-*")
+    content = json.loads((run / "record.json").read_text())
+    (run / "record.json").write_text(json.dumps({**content, "version": 1}))
+    code, _, err = lowland("train")
+    assert code == 2
+    assert "is a record of version 1, and this lowland reads version 2; --fresh runs it again" in err
+    assert lowland("train", "--fresh")[0] == 0
+    assert read_record(run).status == "finished"
+
+
+def test_predict_never_costs_a_file(lowland: Run, tmp_path: Path, texts: Path) -> None:
+    assert lowland("train")[0] == 0
+    (run,) = (tmp_path / "runs").glob("classification-*")
+    before, link = texts.read_bytes(), tmp_path / "link.csv"
+    link.symlink_to(texts)
+    for out in (texts, link):
+        for more in ([], ["--replace"]):
+            code, _, err = lowland("predict", str(run), "--data", str(texts), "--out", str(out), *more)
+            assert code == 2
+            assert "which is the file of --data; name another file with --out" in err
+    answers = tmp_path / "answers.csv"
+    answers.write_text("precious")
+    command = ["predict", str(run), "--text", "the firm gains", "--out", str(answers)]
+    code, _, err = lowland(*command)
+    assert (code, answers.read_text()) == (2, "precious")
+    assert err == f"lowland: {answers} exists; name another file with --out, or add --replace to replace it\n"
+    assert lowland(*command, "--replace")[0] == 0
+    assert answers.read_text().startswith("text,predicted")
+    assert texts.read_bytes() == before
+
+
+def test_compare_and_train_end_with_where_the_runs_are_and_what_to_do_next(
+    lowland: Run, tmp_path: Path
+) -> None:
+    code, out, err = lowland("compare", "--methods", "lora", "flat-lora", "--seeds", "1")
+    assert code == 0, err
+    where, following = out.splitlines()[-2:]
+    assert where.startswith(f"2 runs are in {tmp_path / 'runs'}; the highest mean accuracy is ")
+    assert following.startswith(f"Next: lowland predict {tmp_path / 'runs'}/classification-")
+    runs = sorted((tmp_path / "runs").glob("classification-*"))
+    code, _, err = lowland("predict", str(tmp_path / "runs"), "--text", "a")
+    assert code == 2
+    assert f"is a folder of 2 runs; name one of them: {runs[0].name}, {runs[1].name}" in err
+    _, out, _ = lowland("train", "--method", "lora", "--seed", "1", "--no-keep-weights")
+    assert out.splitlines()[-2].startswith("The run is in ")
+
+
+def test_a_failed_run_is_said_to_have_failed_and_where_its_record_is(
+    lowland: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("lowland.study.run.fit", fail)
+    code, out, _ = lowland("train")
+    assert code == 1
+    (run,) = (tmp_path / "runs").glob("classification-*")
+    assert out.splitlines()[-1] == f"The run failed; {run / 'record.json'} says why"
+    assert "The run is in" not in out
 
 
 def test_predict_reports_its_mistakes(lowland: Run, tmp_path: Path, texts: Path) -> None:
@@ -511,7 +693,7 @@ def test_the_task_in_a_recipe_file_accepts_only_its_own_fields(
         ("methods: [full, lora]\nseeds: 3", [], ["several methods: full, lora; choose one with --method"]),
         ("methods: lora\nseeds: [3, 4]", [], ["several seeds: 3, 4; choose one with --seed"]),
         ("methods: [full, lora]\nseeds: [3, 4]", [], ["several methods", "several seeds"]),
-        ("methods: lora\nepochs: 2\nepochs: 3", [], ["has the key 'epochs' twice"]),
+        ("methods: lora\nepochs: 2\nepochs: 3", [], ["the key 'epochs' occurs twice"]),
         ("methods: [{lora: {label: wide, rank: 32}}]", ["--method", "lora"], ["labels lora wide"]),
     ],
 )

@@ -79,6 +79,7 @@ def test_the_way_from_a_sheet_to_rated_rows(
     with MessagesAPI(answer=capital_of) as api:
         assert main([*arguments, "--model", MODEL, "--base-url", api.url]) == 0
     run, path = run_of(tmp_path), tmp_path / "ratings.csv"
+    assert main(["stress", "report", str(run.parent)]) == 0  # the folder that holds the tests
     assert main(["stress", "sheet", str(run), "--count", "6", "--out", str(path)]) == 0
     assert main(["stress", "sheet", str(run), "--out", str(path)]) == 2  # it may hold ratings
     merge = ["stress", "merge-back", str(path), "--runs", str(run), "--out", str(tmp_path / "rated.csv")]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import pytest
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lowland.ground.asked import (
     Asked,
@@ -22,7 +22,6 @@ from lowland.ground.asked import (
     Truth,
     Whole,
     plain,
-    read_yaml,
 )
 from lowland.ground.mistakes import Mistake
 
@@ -202,12 +201,21 @@ def test_plain_values_can_be_written_as_json_and_yaml() -> None:
     assert plain({"a": (Path("b"), Part())}) == {"a": ["b", {"size": 1, "share": 0.5}]}
 
 
-def test_a_yaml_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
-    file = tmp_path / "a.yaml"
-    file.write_text("count: 3\nname: [")
-    with pytest.raises(Mistake, match=r"a\.yaml cannot be read as YAML"):
-        read_yaml(file, "order")
-    with pytest.raises(Mistake, match=r"the order .*b\.yaml does not exist"):
-        read_yaml(tmp_path / "b.yaml", "order")
-    file.write_text("count: 3\n")
-    assert read_yaml(file, "order") == {"count": 3}
+def test_values_without_names_are_refused_with_the_right_call() -> None:
+    with pytest.raises(Mistake) as caught:
+        Part(3, 0.2)  # type: ignore[arg-type]
+    assert str(caught.value) == "Part takes its values by name; call Part(size=3, share=0.2)"
+    with pytest.raises(Mistake, match=r"by name, and is given a mapping; call Part\(\*\*values\)$"):
+        Part({"size": 3})  # type: ignore[arg-type]
+
+
+def test_a_text_where_no_text_is_read_is_called_one() -> None:
+    class Strict(Asked):
+        """A model that reads no numbers from text."""
+
+        model_config = ConfigDict(strict=True)
+        rate: Number = 0.1
+        """how fast"""
+
+    with pytest.raises(Mistake, match=r"^rate is the text '0\.1'; it must be a number$"):
+        Strict(rate="0.1")

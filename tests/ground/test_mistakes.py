@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.mistakes import LONG, Mistake, one_of, unknown_setting
 
 METHODS = ("full", "lora", "flat-lora")
 
@@ -54,3 +54,27 @@ def test_values_that_are_not_text_are_named_too(value):
 
 def test_any_collection_of_names_will_do():
     assert "did you mean 'lora'?" in one_of("method", "lora2", {"lora": 1, "full": 2})
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"), [("maybe", ["no", "yes", "both"]), ("zzz", ["lr"]), ("", ["lr"])]
+)
+def test_nothing_is_offered_that_is_not_near(given, allowed):
+    assert "did you mean" not in one_of("protect", given, allowed)
+    assert "did you mean" not in unknown_setting("option", given, allowed)
+
+
+def test_a_long_list_is_not_shown_whole():
+    names = [f"column{number:03}" for number in range(LONG + 5)]
+    assert one_of("column", "colum003", names) == "unknown column 'colum003'; did you mean 'column003'?"
+    assert one_of("column", "zzz", names).endswith(f"{names[LONG - 1]} and 5 more")
+    assert unknown_setting("option", "zzz", names, "x --help") == "unknown option 'zzz'; x --help lists all"
+
+
+def test_a_synonym_counts_where_its_name_is_allowed():
+    assert "did you mean 'alpha'?" in unknown_setting("field", "lora_alpha", ["r", "alpha"])
+    assert "did you mean 'r'?" in unknown_setting("field", "rank", ["r", "alpha"])
+    assert "did you mean '--lr'?" in unknown_setting("option", "--leraning_rate", ["--lr-ratio", "--lr"])
+    assert "did you mean" not in one_of(
+        "column", "learning_rate", ["lr", "text"]
+    )  # a column may have any name

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from lowland.ground import store as store_module
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord, StressRecord, read_record, write_record, write_stress_record
-from lowland.ground.store import Store, key_of
+from lowland.ground.store import Store, expand_runs, key_of
 
 NAME = "demo-lora-s42-0123456789"
 PLAIN = st.recursive(
@@ -463,3 +463,32 @@ def test_a_finished_stress_test_is_found_and_no_other(tmp_path, status, is_found
     assert store.find("another", StressRecord) is None
     with pytest.raises(Mistake, match="holds a stress test"):
         store.find(NAME)
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"version": 1}', b'{"version": 2, "colour": "blue"}', None])
+def test_what_cannot_be_read_in_its_place_is_replaced_by_fresh(tmp_path, content):
+    """As the sentence says: a program asks `find_to_replace` there, and writes anew."""
+    folder = tmp_path / NAME
+    folder.mkdir()
+    if content is not None:
+        (folder / "record.json").write_bytes(content)
+    store = Store(tmp_path)
+    for kind in (RunRecord, StressRecord):
+        with pytest.raises(Mistake, match=r"; --fresh runs it again and replaces it$"):
+            store.find(NAME, kind)
+        assert store.find_to_replace(NAME, kind) is None
+
+
+def test_a_folder_of_runs_stands_for_the_finished_runs_in_it(tmp_path):
+    store = Store(tmp_path / "runs")
+    for name, status in (("a-1", "finished"), ("a-2", "failed"), ("a-3", "finished")):
+        with store.claim(name), store.writing(name) as folder:
+            write_record(folder, RunRecord(key=name, asked={}, status=status))
+    with store.claim("messy-1"), store.writing("messy-1") as folder:
+        write_stress_record(folder, StressRecord(key="0", asked={}, status="finished"))
+    runs = store.root
+    assert expand_runs([runs], RunRecord) == (runs / "a-1", runs / "a-3")
+    assert expand_runs([runs / "a-3", runs], RunRecord) == (runs / "a-3", runs / "a-1")
+    assert expand_runs([runs], StressRecord) == (runs / "messy-1",)
+    for stays in (runs / "a-2", tmp_path, tmp_path / "nowhere"):  # to be refused by name
+        assert expand_runs([stays], RunRecord) == (stays,)

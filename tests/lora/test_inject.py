@@ -194,3 +194,11 @@ def test_the_config_is_read_from_the_adapted_layers_and_the_model_gets_no_attrib
         config_of(remove_lora(bert))
     with pytest.raises(Mistake, match="no LoRA layers with a config"):
         config_of(nn.Sequential(LoRALinear(nn.Linear(4, 4), r=2, alpha=2)))
+
+
+@pytest.mark.parametrize("config", [{"r": 8}, "all-linear", 8])
+def test_a_config_of_another_kind_is_refused_with_the_right_call(bert, config):
+    with pytest.raises(
+        Mistake, match=r"^add_lora takes a LoRAConfig, .*; call add_lora\(model, LoRAConfig\("
+    ):
+        add_lora(bert, config)

@@ -293,3 +293,10 @@ def test_a_run_is_keyed_and_recorded_by_the_number_format_that_was_used(
     assert slow == run("fp32", amx=True)
     assert fast == run("bf16", amx=False)
     assert slow[0] != fast[0]
+
+
+def test_a_mapping_is_refused_with_the_right_call():
+    with pytest.raises(
+        Mistake, match=r"^run_study takes a Recipe, .*; call run_study\(Recipe\(\*\*values\)\)$"
+    ):
+        run_study({"task": "financial-demo"})

@@ -10,8 +10,9 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from lowland import __version__
-from lowland.cli.options import Command, Parser, parse, parser_of
-from lowland.ground.mistakes import Mistake, one_of, reason_of
+from lowland.cli.options import Command, help_of
+from lowland.cli.words import read_words, wants_help
+from lowland.ground.mistakes import Mistake, one_of, reason_of, unknown_setting
 
 ABOUT = "Fine-tune language models with low-rank adapters that settle in flat minima, and measure whether it helped."
 
@@ -81,6 +82,15 @@ VERBS: Mapping[str, Verb] = {
     "methods": Verb("list the methods", "lowland.cli.study", "LIST_METHODS"),
 }
 
+GROUPS = {"stress": "Test models on damaged and on multilingual questions."}
+"""What the verbs of two words are for, by the first word."""
+
+TOP_OPTIONS = {
+    "--help": "show this help; after a verb, show that verb's help (or -h)",
+    "--version": "print the version",
+    "--debug": "show the traceback of an error",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -110,10 +120,39 @@ def _dispatch(words: list[str]) -> int:
     name, rest = _verb_in(words)
     if name is None:
         return _print_help(words)
-    verb = VERBS[name]
+    prog, verb = f"lowland {name}", VERBS[name]
     loaded = verb.load()
-    parser = parser_of(f"lowland {name}", f"{verb.summary[0].upper()}{verb.summary[1:]}.", loaded)
-    return loaded.run(*loaded.read(parse(parser, loaded, rest)))
+    if wants_help(rest):
+        print(help_of(prog, f"{verb.summary[0].upper()}{verb.summary[1:]}.", loaded), end="")
+        return 0
+    return loaded.run(*_read(rest, loaded, prog))
+
+
+def _read(words: Sequence[str], loaded: Command, prog: str) -> tuple[object, ...]:
+    """Return the models that the words of a verb ask for.
+
+    Raises:
+        Mistake: with everything that is wrong with the words and with their values. What is missing is left out where
+            a wrong word may stand for it.
+    """
+    values, problems = read_words(words, loaded, prog)
+    required = tuple(f"{option.name} is missing" for option in loaded.options.values())
+    try:
+        models = loaded.read(values)
+    except Mistake as mistake:
+        wrong_words = bool(problems)
+        problems += [
+            f"--{problem}" if problem.startswith(required) else problem
+            for problem in mistake.problems
+            if not (wrong_words and _says_missing(problem))
+        ]
+    if problems:
+        raise Mistake(*dict.fromkeys(problems))
+    return models
+
+
+def _says_missing(problem: str) -> bool:
+    return " is missing" in problem or problem.startswith("give ")
 
 
 def _verb_in(words: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -145,26 +184,26 @@ def _print_help(words: Sequence[str]) -> int:
     """Print the version or the list of verbs.
 
     Raises:
-        Mistake: if the words begin with an option that does not exist.
+        Mistake: if the words begin with an option that does not exist, or that stands behind a verb.
     """
-    parser = Parser(prog="lowland", usage="lowland VERB [options]", description=ABOUT, add_help=False)
-    parser.add_argument(
-        "-h", "--help", action="store_true", help="show this help; after a verb, show that verb's help"
-    )
-    parser.add_argument("--version", action="store_true", help="print the version")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    group = words[0] if words and not words[0].startswith("-") else ""
-    options = parser.parse_args([word for word in words if word.startswith("-")])
-    if options.version:
+    options = [word for word in words if word.startswith("-")]
+    if unknown := [word for word in options if word not in (*TOP_OPTIONS, "-h")]:
+        problems = [unknown_setting("option", word.partition("=")[0], TOP_OPTIONS) for word in unknown]
+        raise Mistake(*(f"{problem}; other options come after a verb" for problem in problems))
+    if "--version" in options:
         print(f"lowland {__version__}")
         return 0
+    group = words[0] if words and not words[0].startswith("-") else ""
     names = _group(group) if group else list(VERBS)
     width = max(map(len, names))
-    parser.epilog = None
-    print(parser.format_help())
-    print("verbs:")
+    print(f"usage: {' '.join(filter(None, ('lowland', group)))} VERB [options]\n")
+    print(f"{GROUPS[group]}\n\nverbs:" if group else f"{ABOUT}\n\nverbs:")
     for name in names:
         print(f"  {name.ljust(width)}  {VERBS[name].summary}")
+    print("\noptions:")
+    for option, text in TOP_OPTIONS.items():
+        if not group or option != "--version":
+            print(f"  {option.ljust(width)}  {text}")
     return 0
 
 

@@ -8,16 +8,64 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-import yaml
 from pydantic.fields import FieldInfo
 
 from lowland.ground.asked import Asked, plain
-from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.mistakes import Mistake
 
 Values = dict[str, Any]
 """Values by the names of fields, as given on the command line or in a recipe file; the models check them."""
+
+Advice = Callable[[str, Sequence[str]], str]
+"""Takes a field that has one value, and several given ones; returns what to do instead, or ""."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of the command line, made from a field of a model.
+
+    Attributes:
+        name: of the field.
+        flag: the option's name on the command line, such as `--batch-size`.
+        field: the field.
+    """
+
+    name: str
+    flag: str
+    field: FieldInfo
+
+    @property
+    def kinds(self) -> set[Any]:
+        """Return the plain types of the values."""
+        return set(_kinds(self.field.annotation))
+
+    @property
+    def is_switch(self) -> bool:
+        """Return whether the option takes no value."""
+        return bool in self.kinds
+
+    @property
+    def is_list(self) -> bool:
+        """Return whether the option takes several values."""
+        return tuple in self.kinds
+
+    @property
+    def is_mapping(self) -> bool:
+        """Return whether the value is a mapping, written as YAML or JSON."""
+        return collections.abc.Mapping in self.kinds
+
+    @property
+    def is_number(self) -> bool:
+        """Return whether the value is a number."""
+        return not self.is_list and bool({int, float} & self.kinds)
+
+    @property
+    def metavar(self) -> str:
+        """Return the name of a value in help texts."""
+        name = self.flag.lstrip("-").replace("-", "_").upper()
+        return name.removesuffix("S") if self.is_list else name
 
 
 @dataclass(frozen=True)
@@ -25,26 +73,38 @@ class Command:
     """A verb of the command line.
 
     Attributes:
-        run: function that does the work; it takes what `read` returns, and returns the exit code.
-        options: fields that can be given, by name.
-        read: function that checks the given values and returns the models.
-        positional: field that is given without a name, if any.
+        run: does the work; takes what `read` returns, and returns the exit code.
+        fields: the fields that can be given, by name.
+        read: checks the given values and returns the models.
+        positional: the field that is given without a name, if any.
+        advice: what to do where several values are given for an option that takes one.
     """
 
     run: Callable[..., int]
-    options: Mapping[str, FieldInfo]
+    fields: Mapping[str, FieldInfo]
     read: Callable[[Values], tuple[Any, ...]]
     positional: str | None = None
+    advice: Advice = lambda name, values: ""
+
+    @property
+    def options(self) -> Mapping[str, Option]:
+        """Return the options by their flags; the positional field has none."""
+        options = [
+            Option(name, option_name(name, field), field)
+            for name, field in self.fields.items()
+            if name != self.positional
+        ]
+        return {option.flag: option for option in options}
 
 
 def command(run: Callable[..., int], *models: type[Asked], positional: str | None = None) -> Command:
     """Return a command whose options are the fields of models, and whose function takes these models in order."""
-    options = {name: field for model in models for name, field in model.model_fields.items()}
+    fields = {name: field for model in models for name, field in model.model_fields.items()}
 
     def read(values: Values) -> tuple[Asked, ...]:
         return read_models(values, models)
 
-    return Command(run, options, read, positional)
+    return Command(run, fields, read, positional)
 
 
 def read_models(values: Values, models: Sequence[type[Asked]]) -> tuple[Asked, ...]:
@@ -65,74 +125,41 @@ def read_models(values: Values, models: Sequence[type[Asked]]) -> tuple[Asked, .
     return tuple(read)
 
 
-class Parser(argparse.ArgumentParser):
-    """Argument parser that raises `Mistake` instead of printing its usage and exiting."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the message as a mistake."""
-        raise Mistake(f"{message}; see {self.prog} --help")
-
-
-def parser_of(prog: str, about: str, verb: Command) -> Parser:
-    """Return the argument parser of a verb. Options that the user omits are absent from its namespace."""
-    parser = Parser(prog=prog, description=about, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    for name, field in verb.options.items():
-        _add_option(parser, name, field, positional=name == verb.positional)
-    return parser
+def option_name(name: str, field: FieldInfo | None = None) -> str:
+    """Return a field's name on the command line: its own, or the `option` that its schema names."""
+    extra = field.json_schema_extra if field else None
+    named = extra.get("option") if isinstance(extra, dict) else None
+    return f"--{named}" if isinstance(named, str) else f"--{name.replace('_', '-')}"
 
 
-def parse(parser: Parser, verb: Command, arguments: Sequence[str]) -> Values:
-    """Return the values that are given on the command line, by field.
-
-    Raises:
-        Mistake: naming each option that does not exist, with the nearest one that does.
-    """
-    namespace, unknown = parser.parse_known_args([_with_dashes(word) for word in arguments])
-    names = [option_name(name) for name in verb.options if name != verb.positional]
-    if options := [word.partition("=")[0] for word in unknown if word.startswith("--")]:
-        raise Mistake(*(one_of("option", option, names) for option in options))
-    if unknown:
-        raise Mistake(f"unexpected argument '{unknown[0]}'; see {parser.prog} --help")
-    return vars(namespace)
-
-
-def option_name(field: str) -> str:
-    """Return a field's name on the command line."""
-    return f"--{field.replace('_', '-')}"
-
-
-def _with_dashes(word: str) -> str:
-    """Replace underscores by dashes in an option's name, so that field names of recipe files work, too."""
-    name, equals, value = word.partition("=")
-    return f"{name.replace('_', '-')}{equals}{value}" if word.startswith("--") else word
+def help_of(prog: str, about: str, verb: Command) -> str:
+    """Return the help text of a verb."""
+    usage = [prog]
+    parser = argparse.ArgumentParser(prog=prog, description=about, add_help=False)
+    if verb.positional is not None:
+        field = verb.fields[verb.positional]
+        several = tuple in _kinds(field.annotation)
+        usage.append(f"{verb.positional.upper()}{' …' if several else ''}")
+        parser.add_argument(verb.positional.upper(), help=_describe(field))
+    for option in verb.options.values():
+        if option.field.is_required():
+            usage.append(f"{option.flag} {option.metavar}{' …' if option.is_list else ''}")
+        _add_option(parser, option)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("-h", "--help", action="store_true", help="show this help")
+    parser.usage = " ".join([*usage, "[options]"]).replace("%", "%%")
+    return parser.format_help()
 
 
-def _add_option(parser: Parser, name: str, field: FieldInfo, *, positional: bool) -> None:
-    kinds = list(_kinds(field.annotation))
-    help_text = _help_of(field)
-    if bool in kinds:
-        if field.default:
-            parser.add_argument(
-                option_name(name), dest=name, action=argparse.BooleanOptionalAction, help=help_text
-            )
-        else:
-            parser.add_argument(option_name(name), dest=name, action="store_true", help=help_text)
-        return
-    several = tuple in kinds
-    reads: Callable[[str], Any] = _yaml_mapping if collections.abc.Mapping in kinds else str
-    if positional:
-        parser.add_argument(name, nargs="*" if several else "?", type=reads, help=help_text)
-        return
-    shown = name.upper().removesuffix("S") if several else name.upper()
-    parser.add_argument(
-        option_name(name),
-        dest=name,
-        action="extend" if several else "store",
-        nargs="+" if several else None,
-        type=reads,
-        metavar=shown,
-        help=help_text,
-    )
+def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    help_text = _describe(option.field)
+    if option.is_switch and option.field.default:
+        parser.add_argument(option.flag, action=argparse.BooleanOptionalAction, help=help_text)
+    elif option.is_switch:
+        parser.add_argument(option.flag, action="store_true", help=help_text)
+    else:
+        nargs = "+" if option.is_list else None
+        parser.add_argument(option.flag, nargs=nargs, metavar=option.metavar, help=help_text)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
@@ -147,7 +174,7 @@ def _kinds(annotation: Any) -> Iterator[Any]:
         yield origin or annotation
 
 
-def _help_of(field: FieldInfo) -> str:
+def _describe(field: FieldInfo) -> str:
     """Return a field's help text with its default."""
     text = " ".join((field.description or "").split())
     default = None if field.is_required() else plain(field.get_default(call_default_factory=True))
@@ -155,13 +182,8 @@ def _help_of(field: FieldInfo) -> str:
         default = default.get("name")
     if isinstance(default, list):
         default = " ".join(map(str, default))
-    shown = "" if default is None or default == "" or isinstance(default, bool) else f" (default: {default})"
+    if field.is_required():
+        shown = " (required)"
+    else:
+        shown = "" if default in (None, "") or isinstance(default, bool) else f" (default: {default})"
     return f"{text}{shown}".replace("%", "%%")
-
-
-def _yaml_mapping(text: str) -> Any:
-    """Return a mapping that is written as YAML or JSON; the model refuses anything else."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text

@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lowland.cli.options import command
 from lowland.cli.quiet import quiet_libraries
-from lowland.ground.asked import Asked, NotEmpty, OutputFile, Several, Text, Whole
+from lowland.ground.asked import Asked, NotEmpty, OutputFile, Seed, Several, Text, Whole
 from lowland.ground.mistakes import Mistake
-from lowland.ground.store import write_whole
+from lowland.ground.records import StressRecord
+from lowland.ground.store import expand_runs, write_whole
 from lowland.stress.adapters.settings import AdapterStressSettings
 from lowland.stress.asking.settings import AskingSettings
 from lowland.stress.questions.questionnaire import (
@@ -28,7 +29,12 @@ IN_PROCESS = ("lowland", "hf")
 """Providers whose models run in this process."""
 
 
-Folders = Annotated[Several[Path], NotEmpty]
+def _stress_tests(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    return expand_runs(folders, StressRecord)
+
+
+Folders = Annotated[Several[Path], NotEmpty, AfterValidator(_stress_tests)]
+"""Folders of stress tests; a folder that holds such folders stands for the finished tests in it."""
 
 
 class ReportFile(Asked):
@@ -42,7 +48,7 @@ class ReportSettings(Asked):
     """Stress tests to report on."""
 
     runs: Folders
-    """folders of stress tests"""
+    """folders of stress tests, or a folder that holds them"""
     out: OutputFile | None = None
     """write to this file instead of printing"""
 
@@ -51,10 +57,10 @@ class SheetSettings(Asked):
     """Replies to draw for people to rate."""
 
     runs: Folders
-    """folders of stress tests"""
+    """folders of stress tests, or a folder that holds them"""
     count: Annotated[Whole, Field(ge=1)] = 60
     """number of replies to rate"""
-    seed: Whole = 0
+    seed: Seed = 0
     """seed of the draw"""
     out: OutputFile = Path("ratings.csv")
     """the sheet; people fill in its column fluency"""
@@ -66,7 +72,7 @@ class RatingsSettings(Asked):
     ratings: Path
     """a sheet that people filled in, CSV"""
     runs: Folders
-    """folders of the stress tests that the sheet was drawn from"""
+    """folders of the stress tests that the sheet was drawn from, or the folder that holds them"""
     judge: Text | None = None
     """a model that rates the same replies, as provider/name"""
     out: OutputFile = Path("rated.csv")

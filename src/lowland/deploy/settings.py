@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lowland.ground.asked import Asked, NotEmpty, Number, OutputFile, Several, Text, Truth, Whole
-from lowland.ground.mistakes import Mistake
+from lowland.ground.mistakes import Mistake, plural
+from lowland.ground.records import RunRecord
+from lowland.ground.store import finished_in
 from lowland.tasks.readers.separator import Separator
 
 Dtype = Literal["fp32", "fp16", "bf16", "nf4"]
@@ -20,13 +22,26 @@ the order of 1 to 10: 10 to 13 times the machine epsilon in fp16 and bf16, and a
 language models are larger, and may need more. A small model mostly exceeds that of nf4 (docs/merging.md); to accept it
 nevertheless, give a tolerance of your own."""
 
+
+def _one_run(folder: Path) -> Path:
+    """Refuse the folder of a whole study, and name the runs in it."""
+    if not any(
+        (folder / name).exists() for name in ("record.json", "config.json", "adapter_config.json")
+    ) and (runs := finished_in(folder, RunRecord)):
+        names = ", ".join(run.name for run in runs[:5]) + (", …" if len(runs) > 5 else "")
+        raise Mistake(f"{folder} is a folder of {plural(len(runs), 'run')}; name one of them: {names}")
+    return folder
+
+
+RunFolder = Annotated[Path, AfterValidator(_one_run)]
+"""Folder of one run, of an adapter or of a model."""
 ColumnNames = Annotated[Several[Text], NotEmpty]
 
 
 class PredictSettings(Asked):
     """Texts to predict labels for, and the trained model."""
 
-    run: Path
+    run: RunFolder
     """folder of a run, of an adapter, or of a complete model"""
     text: Annotated[Several[Text], NotEmpty] | None = None
     """texts to predict labels for, two for each pair of sentences; write --text=-5% if a text begins with a dash"""
@@ -42,23 +57,41 @@ class PredictSettings(Asked):
     """the file's first line contains data; its columns are named 1, 2, 3 and so on"""
     out: OutputFile | None = None
     """write a CSV file instead of printing one"""
+    replace_out: Truth = Field(False, json_schema_extra={"option": "replace"})
+    """replace the file of --out if it exists"""
     merge: Truth = False
     """merge the adapter into the base model first"""
 
     @model_validator(mode="after")
-    def _check_one_source(self) -> Self:
+    def _check_files(self) -> Self:
+        if problems := [*self._problems_of_source(), *self._problems_of_out()]:
+            raise Mistake(*problems)
+        return self
+
+    def _problems_of_source(self) -> list[str]:
+        """Return what is wrong with where the texts come from."""
         if (self.text is None) == (self.data is None):
-            raise Mistake("give texts with --text, or a file of them with --data; one of the two")
+            return ["give texts with --text, or a file of them with --data; one of the two"]
         of_files = ("text_column", "label_column", "separator", "no_header")
         if self.text is not None and (given := [name for name in of_files if getattr(self, name)]):
-            raise Mistake(f"{given[0]} speaks of a file; give the file with --data instead of --text")
-        return self
+            return [f"{given[0]} speaks of a file; give the file with --data instead of --text"]
+        return []
+
+    def _problems_of_out(self) -> list[str]:
+        """Return why the predictions cannot be written to `out`: it must not cost the user a file."""
+        if self.out is None or not self.out.exists():
+            return []
+        if self.data is not None and self.data.exists() and self.out.samefile(self.data):
+            return [f"out is {self.out}, which is the file of --data; name another file with --out"]
+        if not self.replace_out:
+            return [f"{self.out} exists; name another file with --out, or add --replace to replace it"]
+        return []
 
 
 class MergeSettings(Asked):
     """Adapter to merge into its base model, and how the result is verified."""
 
-    run: Path
+    run: RunFolder
     """folder of a run, or of an adapter in PEFT's format"""
     out: Path
     """folder for the merged model; new, or empty"""
@@ -92,7 +125,7 @@ class CheckSettings(Asked):
 
     model: Text | None = None
     """a model of the Hugging Face hub, or a folder"""
-    adapter: Path | None = None
+    adapter: RunFolder | None = None
     """folder of a trained adapter, or of a run, to check instead of a new adapter"""
     rank: Annotated[Whole, Field(ge=1)] | None = None
     """rank of the new adapters; default: that of LoRAConfig"""

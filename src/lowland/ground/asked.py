@@ -7,19 +7,15 @@ options, recipe files and records come from the same fields.
 from __future__ import annotations
 
 import contextlib
-import re
-import types
-import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Never, Self, TypeVar
 
 import annotated_types
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.mistakes import Mistake
+from lowland.ground.sentences import sentences_of
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -100,6 +96,8 @@ def _writable(path: Path) -> Path:
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
+Seed = Annotated[Whole, Field(ge=0)]
+"""Seed of random numbers."""
 Number = Annotated[float, BeforeValidator(_number)]
 """A finite number. Strings are read, too: YAML 1.1 takes 5e-4 for one."""
 Text = Annotated[str, BeforeValidator(_text)]
@@ -129,46 +127,52 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
-    def __init__(self, /, **values: Any) -> None:
+    listed_by: ClassVar[str] = ""
+    """Command that lists the fields; it is named in place of a long list of them."""
+
+    def __init__(self, /, *misplaced: Never, **values: Any) -> None:
+        if misplaced:
+            raise Mistake(_call_by_name(type(self), misplaced))
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise Mistake(*_sentences(error, type(self))) from None
+            raise Mistake(*sentences_of(error, type(self), self.listed_by)) from None
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values for some fields, checked like any other."""
         return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
 
 
-def read_yaml(path: Path, what: str) -> Any:
-    """Return the content of a YAML file.
+def check_kind(value: object, kind: type[Asked], call: str) -> None:
+    """Check that an argument is a model.
 
     Args:
-        path: path of the file.
-        what: kind of file, for the error message, such as "recipe file".
+        value: the argument.
+        kind: the model.
+        call: a call of the function, with `{}` in the argument's place.
 
     Raises:
-        Mistake: if there is no such file, or it is not YAML, or has a key twice in one mapping.
+        Mistake: if it is anything else; the sentence shows the right call.
     """
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except (FileNotFoundError, IsADirectoryError):
-        raise Mistake(f"the {what} {path} does not exist") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Mistake(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(value, kind):
+        given = "a mapping" if isinstance(value, Mapping) else f"of the type {type(value).__name__}"
+        right = call.format(
+            f"{kind.__name__}(**values)" if isinstance(value, Mapping) else f"{kind.__name__}(…)"
+        )
+        raise Mistake(
+            f"{call.partition('(')[0]} takes a {kind.__name__}, and is given one {given}; call {right}"
+        )
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Safe YAML loader that refuses a repeated key in a mapping."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping of a node."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise Mistake(
-                f"the mapping that begins in line {node.start_mark.line + 1} has the key {twice[0]!r} twice; remove one"
-            )
-        return super().construct_mapping(node, deep)
+def _call_by_name(model: type[Asked], misplaced: tuple[object, ...]) -> str:
+    """Return the sentence for values without names, with the right call."""
+    name = model.__name__
+    if isinstance(misplaced[0], Mapping):
+        return f"{name} takes its values by name, and is given a mapping; call {name}(**values)"
+    named = ", ".join(
+        f"{field}={value!r}" for field, value in zip(model.model_fields, misplaced, strict=False)
+    )
+    return f"{name} takes its values by name; call {name}({named})"
 
 
 def plain(value: Any) -> Any:
@@ -180,95 +184,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return [plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def _sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Return one sentence for each problem that pydantic found, in the order of the fields."""
-    sentences: list[str] = []
-    for problem in error.errors(include_url=False):
-        cause = problem.get("ctx", {}).get("error")
-        if isinstance(cause, Mistake):  # of a model within this one, or of a validator that says it all
-            prefix = f"{problem['loc'][0]}: " if _holds_model(model, problem["loc"]) else ""
-            sentences += [f"{prefix}{sentence}" for sentence in cause.problems]
-        else:
-            sentences.append(_sentence(problem, model, cause))
-    return list(dict.fromkeys(sentences))
-
-
-def _sentence(problem: Any, model: type[BaseModel], cause: object) -> str:
-    loc = problem["loc"]
-    given = _shown(problem["input"]) if problem["type"] in BOUNDS else repr(problem["input"])
-    name = str(loc[0]) if loc else model.__name__
-    if problem["type"] == "extra_forbidden":
-        return one_of("field", name, list(model.model_fields))
-    if problem["type"] == "missing":
-        described = model.model_fields[name].description if name in model.model_fields else None
-        return f"{name} is missing: {described}" if described else f"{name} is missing; give it a value"
-    if problem["type"] == "literal_error":
-        return one_of(name, problem["input"], re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
-    field = model.model_fields.get(name)
-    must = str(cause) if cause is not None else _requirement(problem, field if len(loc) == 1 else None)
-    if loc[-1:] == ("[key]",):
-        return f"{name} names {given}; each name in it must {must}"
-    if len(loc) > 1 and isinstance(loc[1], int):
-        return f"{name} holds {given}; each value must {must}"
-    if len(loc) > 1:
-        return f"{name} holds {given} for {loc[1]}; it must {must}"
-    return f"{name} is {given}; it must {must}"
-
-
-def _shown(value: Any) -> str:
-    """Show a number; one from the command line is text, and is shown without quotes."""
-    return value if isinstance(value, str) else repr(value)
-
-
-def _requirement(problem: Any, field: FieldInfo | None) -> str:
-    """Say what a value must be, to follow "it must"."""
-    kind, context = problem["type"], problem.get("ctx", {})
-    if kind in BOUNDS:
-        return (_interval(field) if field else None) or f"{BOUNDS[kind][0]} {context[BOUNDS[kind][1]]:g}"
-    message = str(problem["msg"])
-    return REQUIREMENTS.get(kind, message[0].lower() + message[1:])
-
-
-BOUNDS = {
-    "greater_than_equal": ("be at least", "ge"),
-    "greater_than": ("be above", "gt"),
-    "less_than_equal": ("be at most", "le"),
-    "less_than": ("be below", "lt"),
-}
-REQUIREMENTS = {
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "be a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "be a number"),
-    **dict.fromkeys(("string_type", "path_type"), "be text"),
-    **dict.fromkeys(("dict_type", "mapping_type"), "be a mapping"),
-    **dict.fromkeys(("tuple_type", "list_type"), "be a list"),
-    "finite_number": "be finite",
-    "too_short": "not be empty",
-}
-
-
-def _interval(field: FieldInfo) -> str | None:
-    """Return "be in [0, 1)" for a field with bounds on both sides, else None."""
-    low = high = ""
-    for bound in field.metadata:
-        match bound:
-            case annotated_types.Ge(ge=value):
-                low = f"[{value:g}"
-            case annotated_types.Gt(gt=value):
-                low = f"({value:g}"
-            case annotated_types.Le(le=value):
-                high = f"{value:g}]"
-            case annotated_types.Lt(lt=value):
-                high = f"{value:g})"
-    return f"be in {low}, {high}" if low and high else None
-
-
-def _holds_model(model: type[BaseModel], loc: Sequence[str | int]) -> bool:
-    """Return whether a field's type is a model, so that its sentences need the field's name before them."""
-    field = model.model_fields.get(str(loc[0])) if loc else None
-    if field is None:
-        return False
-    union = typing.get_origin(field.annotation) in (typing.Union, types.UnionType)
-    members = typing.get_args(field.annotation) if union else (field.annotation,)
-    return any(isinstance(member, type) and issubclass(member, BaseModel) for member in members)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
+
+from lowland.ground.names import nearest
+
+LONG = 15
+"""Number of names above which a list of them is not shown whole."""
 
 
 class Mistake(ValueError):
@@ -29,14 +33,48 @@ class Mistake(ValueError):
 def one_of(what: str, given: object, allowed: Collection[str]) -> str:
     """Return the sentence for an unknown name, with the nearest allowed name if one is close.
 
+    A long list of allowed names is left out where a near one is offered, and cut off otherwise.
+
     Example:
         >>> one_of("method", "flat", ["full", "flat-lora"])
         "unknown method 'flat'; did you mean 'flat-lora'? Allowed: full, flat-lora"
     """
-    folded = {name.casefold(): name for name in allowed}
-    close = difflib.get_close_matches(str(given).casefold(), list(folded), n=1, cutoff=0.5)
-    hint = f"did you mean '{folded[close[0]]}'? " if close else ""
-    return f"unknown {what} '{given}'; {hint}Allowed: {', '.join(allowed) or 'none'}"
+    near = nearest(given, allowed)
+    if near is not None and len(allowed) > LONG:
+        return f"unknown {what} '{given}'; did you mean '{near}'?"
+    hint = f"did you mean '{near}'? " if near is not None else ""
+    return f"unknown {what} '{given}'; {hint}Allowed: {_listed(allowed)}"
+
+
+def unknown_setting(what: str, given: object, allowed: Collection[str], listed_by: str = "") -> str:
+    """Return the sentence for an unknown option, field or setting; other libraries' names for it are known.
+
+    Args:
+        what: kind of name, such as "option".
+        given: the unknown name.
+        allowed: the names that exist.
+        listed_by: command that lists them, named in place of a long list.
+
+    Example:
+        >>> unknown_setting("field", "lora_alpha", ["r", "alpha"])
+        "unknown field 'lora_alpha'; did you mean 'alpha'? Allowed: r, alpha"
+    """
+    near = nearest(given, allowed, synonyms=True)
+    if len(allowed) <= LONG:
+        more = f"Allowed: {_listed(allowed)}"
+    elif listed_by:
+        more = f"{listed_by} lists all"
+    else:
+        more = "" if near is not None else f"Allowed: {_listed(allowed)}"
+    hint = f"did you mean '{near}'?" if near is not None else ""
+    return f"unknown {what} '{given}'; {' '.join(filter(None, (hint, more)))}"
+
+
+def _listed(names: Collection[str]) -> str:
+    """Return names with commas between them; of a long list the first ones, and the number of the others."""
+    if len(names) <= LONG:
+        return ", ".join(names) or "none"
+    return f"{', '.join(list(names)[:LONG])} and {len(names) - LONG} more"
 
 
 def plural(count: int, noun: str) -> str:

@@ -30,6 +30,9 @@ from lowland.ground.mistakes import Mistake
 RECORD_VERSION = 2
 STRESS_RECORD_VERSION = 2
 
+RENEW = "run it again with --fresh, which replaces it, or remove its folder"
+"""What to do with a damaged record."""
+
 PREDICTION_COLUMNS = ("split", "example", "group", "category", "score")
 """Columns that the predictions of every task have.
 
@@ -173,6 +176,18 @@ class StressRecord:
         return self.counts["expected"] == self.counts["scored"] + self.counts["failed"]
 
 
+class UnreadableRecord(Mistake):
+    """Record that is missing, damaged or of another version.
+
+    Attributes:
+        reason: what is wrong with it, without what to do.
+    """
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(f"{reason}; {advice}")
+        self.reason = reason
+
+
 Record = TypeVar("Record", RunRecord, StressRecord)
 
 
@@ -222,31 +237,41 @@ def _read_json(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise Mistake(f"{folder} holds no record.json; name the folder of a run") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Mistake(f"{path} cannot be read as a record ({error}); remove the folder") from None
+        raise UnreadableRecord(f"{folder} holds no record.json", "name the folder of a run") from None
+    except json.JSONDecodeError as error:
+        raise UnreadableRecord(f"{path} is damaged in line {error.lineno}", RENEW) from None
+    except UnicodeDecodeError:
+        raise UnreadableRecord(f"{path} is damaged", RENEW) from None
     return content if isinstance(content, dict) else {}
 
 
 def _parse_record(folder: Path, content: dict[str, Any], kind: type[Record], known: int) -> Record:
     path = folder / "record.json"
     _check_version(path, content.get("version"), known)
-    try:
-        return kind(**content)
-    except TypeError as error:
-        raise Mistake(f"{path} is not a whole record ({error}); remove the folder") from None
+    fields = dataclasses.fields(kind)
+    unknown = [repr(name) for name in content if name not in {entry.name for entry in fields}]
+    needed = [entry.name for entry in fields if entry.default is entry.default_factory is dataclasses.MISSING]
+    missing = [repr(name) for name in needed if name not in content]
+    wrong = [f"has the unknown entry {name}" for name in unknown] + [f"lacks {name}" for name in missing]
+    if not wrong and not isinstance(content["asked"], dict):
+        wrong = [f"holds {content['asked']!r} for 'asked'"]
+    if wrong:
+        raise UnreadableRecord(f"{path} is damaged: it {' and '.join(wrong)}", RENEW)
+    return kind(**content)
 
 
 def _check_version(path: Path, version: object, known: int) -> None:
     if version == known:
         return
     if isinstance(version, int) and 0 < version < known:
-        advice = "run it again, or read it with the version of lowland that wrote it"
+        advice = "run it again with --fresh, or read it with the version of lowland that wrote it"
     elif isinstance(version, int) and version > known:
-        advice = "update lowland, or run it again"
+        advice = "update lowland, or run it again with --fresh"
     else:
-        advice = "run it again"
-    raise Mistake(f"{path} is a record of version {version}; this lowland reads version {known}: {advice}")
+        advice = "run it again with --fresh"
+    raise UnreadableRecord(
+        f"{path} is a record of version {version}, and this lowland reads version {known}", advice
+    )
 
 
 def write_rows(folder: Path, rows: pd.DataFrame) -> None:
@@ -271,8 +296,8 @@ def read_rows(folder: Path) -> pd.DataFrame:
     path = folder / "rows.parquet"
     try:
         return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise Mistake(f"{path} cannot be read ({error}); ask again with --fresh") from None
+    except (OSError, ValueError):
+        raise Mistake(f"{path} is missing or damaged; ask again with --fresh") from None
 
 
 def write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
@@ -296,8 +321,8 @@ def read_predictions(folder: Path) -> pd.DataFrame:
     path = folder / "predictions.parquet"
     try:
         return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise Mistake(f"{path} cannot be read ({error}); run it again with --fresh") from None
+    except (OSError, ValueError):
+        raise Mistake(f"{path} is missing or damaged; run it again with --fresh") from None
 
 
 def write_history(folder: Path, history: list[dict[str, Any]]) -> None:

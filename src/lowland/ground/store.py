@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
@@ -14,7 +14,13 @@ from typing import Any, overload
 from filelock import FileLock
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import RunRecord, StressRecord, read_record, read_stress_record
+from lowland.ground.records import (
+    RunRecord,
+    StressRecord,
+    UnreadableRecord,
+    read_record,
+    read_stress_record,
+)
 
 
 def key_of(asked: Mapping[str, Any]) -> str:
@@ -51,11 +57,27 @@ class Store:
         Raises:
             Mistake: if its folder has no record of this kind and version that can be read.
         """
-        folder = self.root / name
-        if not folder.is_dir():
+        return self._find(name, kind)
+
+    @overload
+    def find_to_replace(self, name: str, kind: type[RunRecord] = RunRecord) -> RunRecord | None: ...
+
+    @overload
+    def find_to_replace(self, name: str, kind: type[StressRecord]) -> StressRecord | None: ...
+
+    @overload
+    def find_to_replace(
+        self, name: str, kind: type[RunRecord] | type[StressRecord]
+    ) -> RunRecord | StressRecord | None: ...
+
+    def find_to_replace(
+        self, name: str, kind: type[RunRecord] | type[StressRecord] = RunRecord
+    ) -> RunRecord | StressRecord | None:
+        """Return what `find` does, of a record that is about to be replaced; None, too, where it cannot be read."""
+        try:
+            return self._find(name, kind)
+        except Mistake:
             return None
-        record = read_record(folder) if kind is RunRecord else read_stress_record(folder)
-        return record if record.status == "finished" else None
 
     @contextmanager
     def claim(self, name: str) -> Iterator[None]:
@@ -98,6 +120,16 @@ class Store:
             raise
         shutil.rmtree(replaced, ignore_errors=True)
 
+    def _find(self, name: str, kind: type[RunRecord] | type[StressRecord]) -> RunRecord | StressRecord | None:
+        folder = self.root / name
+        if not folder.is_dir():
+            return None
+        try:
+            record = read_record(folder) if kind is RunRecord else read_stress_record(folder)
+        except UnreadableRecord as error:
+            raise Mistake(f"{error.reason}; --fresh runs it again and replaces it") from None
+        return record if record.status == "finished" else None
+
     def _partial(self, name: str) -> Path:
         return self.root / f".{name}.partial"
 
@@ -110,6 +142,28 @@ class Store:
         if replaced.exists() and not place.exists():
             replaced.rename(place)  # killed between the two renames: the earlier run comes back
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def expand_runs(folders: Sequence[Path], kind: type[RunRecord] | type[StressRecord]) -> tuple[Path, ...]:
+    """Replace each folder of runs by the finished runs in it; a folder without any stays, to be refused by name.
+
+    Args:
+        folders: of runs, or that hold folders of runs.
+        kind: of the runs that are wanted; others are left out.
+    """
+    runs: list[Path] = []
+    for folder in folders:
+        inside = [] if (folder / "record.json").exists() else finished_in(folder, kind)
+        known = {run.resolve() for run in runs}
+        runs += [run for run in inside if run.resolve() not in known] or ([] if inside else [folder])
+    return tuple(runs)
+
+
+def finished_in(folder: Path, kind: type[RunRecord] | type[StressRecord]) -> list[Path]:
+    """Return the finished runs, or stress tests, in the folder of a store."""
+    store = Store(folder)
+    names = sorted(path.parent.name for path in folder.glob("[!.]*/record.json"))
+    return [folder / name for name in names if store.find_to_replace(name, kind) is not None]
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from lowland.ground.asked import check_kind
 from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream_seed
 from lowland.lora.bases import Adaptable, Linear, disable_repacking, is_quantised, shape_of
@@ -48,6 +49,8 @@ def add_lora(model: nn.Module, config: LoRAConfig | None = None, *, seed: int = 
         >>> model = AutoModelForSequenceClassification.from_pretrained("bert-base-uncased")
         >>> add_lora(model, LoRAConfig(r=8, targets=["query", "value"], modules_to_save=("classifier",)))
     """
+    if config is not None:
+        check_kind(config, LoRAConfig, "add_lora(model, {})")
     config = config or LoRAConfig()
     check_not_adapted(model)
     names = target_names(model, config)

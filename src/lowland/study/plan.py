@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lowland.ground.mistakes import Mistake
@@ -51,7 +52,7 @@ def _look_up(recipe: Recipe) -> tuple[TaskData, ModelSource]:
     try:
         data = load_data(recipe.task)
     except Mistake as mistake:
-        problems += mistake.problems
+        problems += _with_missing_files(recipe, mistake.problems)
     try:
         source = find_model(recipe.model, recipe.revision)
     except Mistake as mistake:
@@ -59,3 +60,11 @@ def _look_up(recipe: Recipe) -> tuple[TaskData, ModelSource]:
     if data is None or source is None:
         raise Mistake(*problems)
     return data, source
+
+
+def _with_missing_files(recipe: Recipe, problems: Sequence[str]) -> list[str]:
+    """Return what is wrong with the data; files that do not exist are named together."""
+    given = [path for path in (recipe.task.data, recipe.task.test_data) if path is not None]
+    missing = [path for path in given if not Path(path).exists()]
+    others = [problem for problem in problems if not any(path in problem.split() for path in missing)]
+    return [*(f"the data file {path} does not exist; name a file" for path in missing), *others]

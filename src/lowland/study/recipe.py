@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationInfo, model_validator
 
-from lowland.ground.asked import NotEmpty, Several, Text, Truth, Whole, plain
+from lowland.ground.asked import NotEmpty, Seed, Text, Truth, Whole, plain
 from lowland.ground.mistakes import Mistake
+from lowland.ground.sentences import problems_with_each
 from lowland.models.find import DEFAULT_MODEL
+from lowland.study.overrides import (
+    MethodsWithOverrides,
+    older_settings,
+    override_problems,
+    read_overrides,
+    warn_of_overrides,
+)
 from lowland.tasks.base import TaskFields
 from lowland.tasks.table import TASKS, task_fields
 from lowland.train.choice import MethodChoice
-from lowland.train.methods import method_named
 from lowland.train.settings import Settings
 
 DEFAULT_METHODS = ("full", "lora", "flat-lora")
-
-
-@dataclass(frozen=True)
-class _MethodsWithOverrides:
-    """Entries of `methods`, and the older form of settings for one method, `overrides`."""
-
-    methods: Any
-    overrides: Mapping[str, Mapping[str, Any]]
 
 
 def _read_task(value: Any) -> Any:
@@ -43,13 +40,13 @@ def _read_task(value: Any) -> Any:
 def _read_methods(value: Any, info: ValidationInfo) -> Any:
     """Read methods: each a name, or a mapping from a name to settings of its own and perhaps a label."""
     overrides: Mapping[str, Mapping[str, Any]] = {}
-    if isinstance(value, _MethodsWithOverrides):
-        value, overrides = value.methods, value.overrides
-    entries = value if isinstance(value, list | tuple) else [value]
+    if isinstance(value, MethodsWithOverrides):
+        value, overrides = value.methods, read_overrides(value.overrides)
+    entries = _as_entries(value)
     base = Settings(**{name: info.data[name] for name in Settings.model_fields if name in info.data})
     choices: list[MethodChoice] = []
     problems: list[str] = []
-    older_problems = _override_problems(overrides, base)
+    older_problems = override_problems(overrides, base, entries)
     for entry in entries:
         try:
             choices.append(_read_method(entry, base, {} if older_problems else overrides))
@@ -64,7 +61,14 @@ def _read_methods(value: Any, info: ValidationInfo) -> Any:
     ]
     if problems:
         raise Mistake(*dict.fromkeys(problems))
+    if overrides:
+        warn_of_overrides(choices)
     return tuple(choices)
+
+
+def _as_entries(methods: Any) -> Sequence[Any]:
+    """Return the entries of `methods`; a lone entry stands for a list of one."""
+    return methods if isinstance(methods, list | tuple) else [methods]
 
 
 def _read_method(
@@ -84,45 +88,29 @@ def _read_method(
         raise Mistake(
             f"methods holds {entry!r}; give a name, or a name with settings: {{lora: {{rank: 32}}}}"
         )
-    older = _older_settings(entry, overrides or {})
+    older = older_settings(entry, overrides or {})
     label = own.pop("label", None)
     return MethodChoice.choose(entry, base, {**older, **own}, None if label is None else str(label))
 
 
-def _older_settings(name: str, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the settings in `overrides` for a method, and for the row behind its perturbations."""
-    if not overrides:
-        return {}
-    method = method_named(name).name
-    row = method.rpartition("+")[2]
-    by_name = {method_named(key).name: values for key, values in overrides.items() if _is_method(key)}
-    return {**by_name.get(row, {}), **by_name.get(method, {})}
-
-
-def _override_problems(overrides: Mapping[str, Mapping[str, Any]], base: Settings) -> list[str]:
-    """Return the problems of the older form, also for methods that the recipe does not name."""
-    problems: list[str] = []
-    names: list[str] = []
-    for name, values in overrides.items():
-        try:
-            names.append(MethodChoice.choose(name, base, values).name)
-        except Mistake as mistake:
-            problems += [f"overrides: {problem}" for problem in mistake.problems]
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    return problems + [f"overrides names {name} more than once; once is enough" for name in twice]
-
-
-def _is_method(name: str) -> bool:
-    try:
-        method_named(name)
-    except Mistake:
-        return False
-    return True
+def _read_seeds(value: Any) -> tuple[Any, ...]:
+    """Read seeds: one, or a list. Everything that is wrong with them is reported together."""
+    seeds = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if several := [seed for seed in seeds if isinstance(seed, str) and "," in seed]:
+        raise Mistake(f"seeds holds {several[0]!r}; write several seeds as a list: [1, 2, 3]")
+    problems = problems_with_each("seeds", seeds, Seed)
+    twice = [seed for number, seed in enumerate(seeds) if seed in seeds[:number]]
+    problems += [
+        f"seeds names {seed} more than once; once is enough" for seed in dict.fromkeys(map(str, twice))
+    ]
+    if problems:
+        raise Mistake(*problems)
+    return seeds
 
 
 def _no_seed_twice(seeds: Sequence[int]) -> Sequence[int]:
     if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-        raise Mistake(f"seeds names {twice[0]} more than once; once is enough")
+        raise Mistake(f"seeds names {twice[0]} more than once; once is enough")  # as 1 and "1"
     return seeds
 
 
@@ -144,6 +132,8 @@ class Recipe(Settings):
         ... )
     """
 
+    listed_by: ClassVar[str] = "lowland compare --help"
+
     task: Annotated[SerializeAsAny[TaskFields], BeforeValidator(_read_task)] = task_fields("financial-demo")
     """the task; `lowland tasks` lists them"""
     model: Text = DEFAULT_MODEL
@@ -154,7 +144,13 @@ class Recipe(Settings):
         DEFAULT_METHODS, validate_default=True
     )
     """the methods; `lowland methods` lists them"""
-    seeds: Annotated[Several[Whole], NotEmpty, AfterValidator(_no_seed_twice)] = (42, 43, 44)
+    seeds: Annotated[
+        tuple[Seed, ...], BeforeValidator(_read_seeds), NotEmpty, AfterValidator(_no_seed_twice)
+    ] = (
+        42,
+        43,
+        44,
+    )
     """the seeds; each method is trained once with each"""
     max_length: Annotated[Whole, Field(ge=1)] = 128
     """number of tokens after which a text is cut off"""
@@ -180,10 +176,8 @@ class Recipe(Settings):
         if beside:
             values["task"] = _with_fields(values.get("task", "financial-demo"), beside)
         if "overrides" in values:
-            overrides = _read_overrides(values.pop("overrides"))
-            methods = values.get("methods", DEFAULT_METHODS)
-            _warn_of_overrides(methods, overrides)
-            values["methods"] = _MethodsWithOverrides(methods, overrides)
+            overrides = values.pop("overrides")
+            values["methods"] = MethodsWithOverrides(values.get("methods", DEFAULT_METHODS), overrides)
         return values
 
     def as_dict(self) -> dict[str, Any]:
@@ -211,24 +205,3 @@ def _with_fields(task: Any, beside: Mapping[str, Any]) -> Any:
     if twice := [name for name in beside if name in named and named[name] != beside[name]]:
         raise Mistake(f"{twice[0]} has one value in the task and another at the top level; keep one of them")
     return {**named, **beside}
-
-
-def _read_overrides(value: Any) -> dict[str, dict[str, Any]]:
-    if not isinstance(value, Mapping) or not all(isinstance(row, Mapping) for row in value.values()):
-        raise Mistake(f"overrides is {value!r}; it must be a mapping such as {{full: {{lr: 5e-5}}}}")
-    return {str(name): dict(row) for name, row in value.items()}
-
-
-def _warn_of_overrides(methods: Any, overrides: Mapping[str, Mapping[str, Any]]) -> None:
-    entries = methods if isinstance(methods, list | tuple) else [methods]
-    shown = [
-        f"{{{name}: {{{', '.join(f'{key}: {value}' for key, value in overrides[name].items())}}}}}"
-        if isinstance(name, str) and overrides.get(name)
-        else str(name)
-        for name in entries
-    ]
-    warnings.warn(
-        f"overrides is an older form; write settings next to the method's name: methods: [{', '.join(shown)}]",
-        FutureWarning,
-        stacklevel=2,
-    )

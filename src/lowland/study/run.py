@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lowland.ground.asked import check_kind
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.provenance import code, utc_now
@@ -42,6 +43,7 @@ def run_study(
     Raises:
         Mistake: if the data or the model cannot be loaded, or a method does not fit the model.
     """
+    check_kind(recipe, Recipe, "run_study({})")
     return run_jobs(plan(recipe), fresh=fresh, progress=progress, engine=engine)
 
 
@@ -98,7 +100,7 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
     """
     store, name, progress = Store(job.out), job.name, progress or Progress()
     with store.claim(name):
-        finished = _readable(store, name) if fresh else store.find(name)
+        finished = store.find_to_replace(name) if fresh else store.find(name)
         if finished is not None and not fresh:
             progress.say(f"{label}: found, {outcome_of(finished)}")
             return store.root / name
@@ -140,14 +142,6 @@ def _train_and_test(job: Job, begun: RunRecord, folder: Path, progress: Progress
 
 def _callbacks(job: Job, progress: Progress, label: str) -> list[TrainingBar]:
     return [TrainingBar(progress, label, job.task.scores[0])] if progress.on_terminal else []
-
-
-def _readable(store: Store, name: str) -> RunRecord | None:
-    """Return a finished run that is about to be replaced; None if it cannot be read."""
-    try:
-        return store.find(name)
-    except Mistake:
-        return None
 
 
 def _begin(job: Job) -> RunRecord:

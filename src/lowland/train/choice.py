@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
 from lowland.ground.asked import Asked, Text, plain
-from lowland.ground.mistakes import Mistake, one_of
-from lowland.train.methods import Method, method_named
+from lowland.ground.mistakes import Mistake, unknown_setting
+from lowland.train.methods import Method, method_named, users_of
 from lowland.train.settings import Settings
 
 
@@ -19,6 +19,19 @@ def _check_label(value: str) -> str:
     if not re.fullmatch(r"[\w.+-]+", value) or value.startswith("."):
         raise ValueError("hold letters, digits and - + _ . alone, and not begin with a dot")
     return value
+
+
+def unused(setting: str, names: Sequence[str], shown: str | None = None) -> str:
+    """Return the sentence for a setting that no chosen method uses.
+
+    Args:
+        setting: its field.
+        names: of the chosen methods.
+        shown: the setting as it was given, such as `--rho`; default: the field.
+    """
+    shown = shown or setting
+    without = f"{names[0]} does not use it" if len(names) == 1 else f"none of {', '.join(names)} uses it"
+    return f"{shown} is given, but {without}; leave it out, or take a method that does: {users_of(setting)}"
 
 
 class MethodChoice(Asked):
@@ -53,7 +66,9 @@ class MethodChoice(Asked):
         """
         method, own = method_named(name), dict(own or {})
         problems = [
-            one_of(f"setting of {name}", key, (*method.uses, "label"))
+            unused(key, [name])
+            if key in Settings.model_fields
+            else unknown_setting(f"setting of {name}", key, (*method.uses, "label"))
             for key in own
             if key not in method.uses
         ]

@@ -6,12 +6,14 @@ learning rates. A perturbation is a row, too, and goes in front of a method: `fl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.names import nearest
 from lowland.models.load import LoadedModel
 from lowland.train import peft_methods
 from lowland.train.adapted import AdaptedModel, ParameterGroups
@@ -211,17 +213,50 @@ def method_named(name: str) -> Method:
         ('neftune+flat+dora', 'flat-lora')
     """
     *front, row = name.split("+")
-    problems = [one_of("perturbation", part, PERTURBATIONS) for part in front if part not in PERTURBATIONS]
-    if row in PERTURBATIONS:
-        problems.append(f"{row} in '{name}' is a perturbation; put a method behind it, as in {row}+lora")
-    elif row not in METHODS:
-        problems.append(one_of("method", row, METHODS))
-    if problems:
-        raise Mistake(*problems)
+    if problem := _problem_with_name(name, front, row):
+        raise Mistake(problem)
     method = METHODS[row]
     for part in sorted(front, key=list(PERTURBATIONS).index, reverse=True):
         method = _perturbed(PERTURBATIONS[part], method)
     return method
+
+
+def users_of(setting: str) -> str:
+    """Return the methods that use a setting, in words: rows of the table, and prefixes such as `flat+…`."""
+    rows = [row.name for row in METHODS.values() if setting in row.uses]
+    return ", ".join(
+        rows + [f"{noise.name}+…" for noise in PERTURBATIONS.values() if noise.option == setting]
+    )
+
+
+def _problem_with_name(name: str, front: Sequence[str], row: str) -> str | None:
+    """Return what is wrong with the parts of a method's name, in one sentence with the name that is meant."""
+    if len(names := re.split(r"[,\s]+", name.strip(" ,"))) > 1:
+        return f"'{name}' names {len(names)} methods; list them one by one: {', '.join(names)}"
+    rows = [part for part in (*front, row) if part in METHODS]
+    noises = [part for part in (*front, row) if part in PERTURBATIONS]
+    if not front and noises:
+        return f"{row} in '{name}' is a perturbation; put a method behind it, as in {row}+lora"
+    if len(rows) > 1 and len(rows) + len(noises) == len(front) + 1:
+        return f"'{name}' joins the methods {' and '.join(rows)}; give one method, or list them one by one"
+    if front and len(rows) == 1 and len(noises) == len(front):
+        right = "+".join((*noises, *rows))
+        return None if rows == [row] else f"'{name}' has the method first; write {right}"
+    if front and not rows and len(noises) > len(front):
+        return f"'{name}' has no method; put one behind the perturbations, as in {name}+lora"
+    if not front and row in METHODS:
+        return None
+    return _unknown_name(name, front, row)
+
+
+def _unknown_name(name: str, front: Sequence[str], row: str) -> str:
+    """Return the sentence for a name with an unknown part, with the nearest name as a whole."""
+    if not front:
+        return one_of("method", name, METHODS)
+    meant = [nearest(part, PERTURBATIONS) for part in front] + [nearest(row, METHODS)]
+    hint = "" if None in meant else f"did you mean '{'+'.join(filter(None, meant))}'? "
+    before = ", ".join(f"{noise}+" for noise in PERTURBATIONS)
+    return f"unknown method '{name}'; {hint}Allowed: {', '.join(METHODS)}; in front of them {before}"
 
 
 def noise_callbacks(method: Method, settings: Settings, seed: int) -> list[TrainerCallback]:

@@ -450,3 +450,9 @@ def test_data_are_known_by_their_content(
     moved.write_text(moved.read_text().replace("a bank", "one bank"))
     with pytest.raises(Mistake, match="as they were then"):
         stress(runs[:1], data=moved)
+
+
+def test_the_folder_of_a_study_stands_for_its_finished_runs(runs: list[Path]) -> None:
+    (folder,) = {run.parent for run in runs}
+    assert set(AdapterStressSettings(runs=folder).runs) == set(runs)
+    assert AdapterStressSettings(runs=[folder / "nowhere"]).runs == (folder / "nowhere",)

@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
-from lowland.ground.asked import Asked, NotEmpty, Several, Truth, Whole
+from lowland.ground.asked import Asked, NotEmpty, Seed, Several, Truth, Whole
 from lowland.ground.mistakes import Mistake
+from lowland.ground.records import RunRecord
+from lowland.ground.store import expand_runs
 from lowland.stress.questions.words import Words, chosen, word
 from lowland.text.corruptions import ALL, CORRUPTIONS
 from lowland.text.levels import DEFAULT_LEVELS, levels_of
@@ -16,6 +18,10 @@ from lowland.text.levels import DEFAULT_LEVELS, levels_of
 NONE, NORMALISE = "none", "normalise"
 MITIGATIONS = (NONE, NORMALISE)
 """Mitigations for a classifier: it takes no prompt, so only its input can be changed."""
+
+
+def _training_runs(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    return expand_runs(folders, RunRecord)
 
 
 def _chosen_corruptions(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -39,8 +45,8 @@ class AdapterStressSettings(Asked):
 
     model_config = ConfigDict(validate_default=True)
 
-    runs: Annotated[Several[Path], NotEmpty]
-    """folders of finished runs of one study"""
+    runs: Annotated[Several[Path], NotEmpty, AfterValidator(_training_runs)]
+    """folders of finished runs of one study, or the folder that holds them"""
     corruptions: Annotated[Words, AfterValidator(_chosen_corruptions)] = (ALL,)
     """kinds of damage to the text"""
     levels: Annotated[Words, AfterValidator(_chosen_levels)] = DEFAULT_LEVELS
@@ -51,7 +57,7 @@ class AdapterStressSettings(Asked):
     """none, normalise (each text is cleaned before it is read, undamaged texts, too), or all"""
     limit: Annotated[Whole, Field(ge=1)] | None = None
     """use at most N texts of each test set, drawn by the seed"""
-    seed: Whole = 0
+    seed: Seed = 0
     """seed of the damage"""
     data: Path | None = None
     """the task's data file, if it has moved"""

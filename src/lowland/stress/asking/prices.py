@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowland.ground.asked import read_yaml
 from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.yaml_files import read_yaml
 
 FORM = "expected lines such as 'anthropic/claude-x: {input: 3, output: 15}', US dollars per million tokens"
 

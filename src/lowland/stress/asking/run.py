@@ -55,7 +55,8 @@ def run_stress(
     name = f"{questionnaire.eval}-{_slug(settings.model)}-{request.key[:10]}"
     store = Store(settings.out)
     with store.claim(name):
-        finished = store.find(name, StressRecord)
+        find = store.find_to_replace if settings.fresh else store.find
+        finished = find(name, StressRecord)
         if finished is not None and not settings.fresh:
             folder = store.root / name
             progress.say(f"{_title(request)}: found, {finished.counts['scored']:,} answers in {folder}")

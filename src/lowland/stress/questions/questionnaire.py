@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
-from lowland.ground.asked import Asked, Whole
+from lowland.ground.asked import Asked, Seed, Whole
 from lowland.ground.mistakes import Mistake
 from lowland.stress.questions.items import Item, Language, languages, messy_items, multilingual_items
 from lowland.stress.questions.mitigations import MITIGATIONS, prepared, system_prompt
@@ -139,7 +139,7 @@ class MessyQuestionnaire(Questionnaire):
     """amounts of damage: light, heavy, ladder (five rates), or rates such as 0.1"""
     protect: Annotated[Literal["no", "yes", "both"], BeforeValidator(word)] = "no"
     """leave the names and numbers that an answer depends on undamaged; both runs with and without this protection"""
-    seed: Whole = 0
+    seed: Seed = 0
     """seed of the damage"""
 
     def questions(self) -> list[Question]:

@@ -82,7 +82,10 @@ def _column_problems(table: RawTable, named: Mapping[str, str], header: bool) ->
         if (other := role_of.setdefault(name, role)) != role and "split" not in (role, other):
             problems.append(f"{other}_column and {role}_column are both {name!r}; they must differ")
     missing = [role for role, name in named.items() if name not in columns]
-    problems += [f"{table.path}: {one_of(f'{role} column', named[role], columns)}" for role in missing]
+    for role in missing:
+        sentence = one_of(f"{role} column", named[role], columns)
+        sentence += f"{'' if sentence.endswith('?') else ';'} name it with --{role}-column"
+        problems.append(f"{table.path}: {sentence}")
     if missing and header and table.unit == "line":
         problems[-1] += "; if the file has no header, add --no-header and name columns by number, as 1"
     label = named.get("label")

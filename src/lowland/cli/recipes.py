@@ -1,0 +1,278 @@
+"""From the options of `compare` and `train`, and the recipe file that they name, to a recipe."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from lowland.cli.options import Values, option_name, read_models
+from lowland.ground.asked import Asked, Seed, Text, Truth
+from lowland.ground.mistakes import Mistake
+from lowland.ground.yaml_files import read_yaml
+from lowland.study.overrides import canonical_name, overrides_reach
+from lowland.study.recipe import DEFAULT_METHODS, Recipe
+from lowland.tasks.table import TASKS
+from lowland.train.choice import unused
+from lowland.train.methods import METHODS, method_named
+from lowland.train.settings import Settings
+
+Method = tuple[str, dict[str, Any]]
+"""Name of a method and settings of its own."""
+
+
+class StudyOptions(Asked):
+    """Options of a study that are not part of its recipe."""
+
+    config: Path | None = None
+    """a recipe file; options override the settings that it gives to all methods"""
+    print_config: Truth = False
+    """print the recipe as a recipe file, and run nothing"""
+    fresh: Truth = False
+    """run again even if a finished run is found in the folder of the runs"""
+
+
+class OneRun(Asked):
+    """The method and the seed of a single run."""
+
+    method: Text = "lora"
+    """the method, or its label in the recipe file; `lowland methods` lists the methods"""
+    seed: Seed = 42
+    """seed of the run"""
+
+
+def recipe_fields() -> dict[str, FieldInfo]:
+    """Return the fields of a recipe: its own, and those of every task."""
+    fields: dict[str, FieldInfo] = {}
+    for name, field in (*_task_fields(), *Recipe.model_fields.items()):
+        fields.setdefault(name, field)
+    return {"task": Recipe.model_fields["task"], **fields}
+
+
+def read_recipe(values: Values) -> tuple[Recipe, StudyOptions]:
+    """Return the recipe: the content of the file, overridden by the options.
+
+    Raises:
+        Mistake: with everything that is wrong with the file and the options.
+    """
+    own, options = _without_study_options(values)
+    problems: list[str] = []
+    file = _gathered_file(options, own, problems)
+    if file is None:  # check what does not depend on it
+        with _gathering(problems):
+            Recipe(**{name: value for name, value in own.items() if name in Recipe.model_fields})
+        raise Mistake(*problems)
+    among = _list(file.get("methods", DEFAULT_METHODS))
+    if "methods" in own:
+        _leave_overrides_out(file, _list(own["methods"]), among)
+    problems += _unused(own, _list(own.get("methods", among)))
+    return _recipe({**file, **own}, problems), options
+
+
+def read_one_run(values: Values) -> tuple[Recipe, StudyOptions]:
+    """Return a recipe with one method and one seed.
+
+    The method keeps its settings from the recipe file; settings on the command line override them.
+
+    Raises:
+        Mistake: with everything that is wrong with the file and the options.
+    """
+    own, options = _without_study_options(values)
+    problems: list[str] = []
+    file = _gathered_file(options, own, problems) or {}
+    methods, seeds = file.pop("methods", ()), file.pop("seeds", ())
+    entries = _entries(methods)
+    choices = {"method": list(entries), "seed": [] if seeds == () else _list(seeds)}
+    label, seed = _one_run(own, choices, problems)
+    method: Method | None = None
+    if label is not None:
+        with _gathering(problems):
+            method = _method_of(label, entries)
+    rest = {name: value for name, value in {**file, **own}.items() if name not in OneRun.model_fields}
+    if method is None:  # check the rest, with any method
+        rest.pop("overrides", None)
+        _recipe({**rest, "methods": ["lora"], "seeds": [seed]}, problems)
+        raise Mistake(*problems)
+    name, settings = method
+    _leave_overrides_out(rest, [name], _list(methods) or list(DEFAULT_METHODS))
+    problems += _unused(own, [name])
+    meant = {key: value for key, value in own.items() if key in method_named(name).uses}
+    rest = {key: value for key, value in rest.items() if key not in meant}
+    entry = {name: {**settings, **meant}} if settings or meant else name
+    return _recipe({**rest, "methods": [entry], "seeds": [seed]}, problems, meant), options
+
+
+def advice(name: str, given: Sequence[str]) -> str:
+    """Return what to do instead of giving several values for an option that takes one."""
+    if name in OneRun.model_fields:
+        return f"lowland compare takes several: lowland compare --{name}s {' '.join(given)}"
+    if name not in Settings.model_fields:
+        return ""
+    users = [row.name for row in METHODS.values() if name in row.uses]
+    method = "lora" if "lora" in users else users[0] if users else "neftune+lora"
+    entries = [f"{{{method}: {{{name}: {value}, label: {method}-{value}}}}}" for value in given]
+    return f"for several, write a recipe file with the method once for each: methods: [{', '.join(entries)}]"
+
+
+def _recipe(values: Values, problems: list[str], meant: Collection[str] = ()) -> Recipe:
+    """Return the recipe, and print its warnings as lines of lowland's own.
+
+    Args:
+        values: of the recipe.
+        problems: so far.
+        meant: settings that the command line gives to the only method; sentences on them need not name it.
+
+    Raises:
+        Mistake: with the problems so far, and the recipe's.
+    """
+    recipe = None
+    further: list[str] = []
+    with warnings.catch_warnings(record=True) as remarks, _gathering(further):
+        warnings.simplefilter("always")
+        recipe = Recipe(**values)
+    for problem in further:
+        _, colon, sentence = problem.partition(": ")
+        problems.append(sentence if colon and sentence.partition(" ")[0] in meant else problem)
+    if recipe is None or problems:
+        raise Mistake(*dict.fromkeys(problems))
+    for remark in remarks:
+        print(f"lowland: {remark.message}", file=sys.stderr)
+    return recipe
+
+
+@contextmanager
+def _gathering(problems: list[str]) -> Iterator[None]:
+    """Add what is wrong in the block to the problems, and go on behind it."""
+    try:
+        yield
+    except Mistake as mistake:
+        problems += mistake.problems
+
+
+def _unused(own: Values, methods: Sequence[Any]) -> list[str]:
+    """Return a sentence for each setting on the command line that none of the methods uses."""
+    names = [name for entry in methods if (name := canonical_name(entry)) is not None]
+    if not names or len(names) < len(methods):  # these are to be mended first
+        return []
+    used = {setting for name in names for setting in method_named(name).uses}
+    return [
+        unused(setting, names, option_name(setting))
+        for setting in own
+        if setting in Settings.model_fields and setting not in used
+    ]
+
+
+def _leave_overrides_out(values: Values, chosen: Sequence[Any], among: Sequence[Any]) -> None:
+    """Leave out the older settings of methods of a recipe file that are not run, in place."""
+    if not isinstance(overrides := values.get("overrides"), Mapping):
+        return
+    names, others = ([name for entry in each if (name := canonical_name(entry))] for each in (chosen, among))
+
+    def is_left(name: object) -> bool:
+        method = canonical_name(name)
+        return method is None or overrides_reach(method, names) or not overrides_reach(method, others)
+
+    values["overrides"] = {name: row for name, row in overrides.items() if is_left(name)}
+    if overrides and not values["overrides"]:
+        del values["overrides"]
+
+
+def _task_fields() -> list[tuple[str, FieldInfo]]:
+    return [
+        (name, field)
+        for task in TASKS.values()
+        for name, field in task.fields.model_fields.items()
+        if name != "name"
+    ]
+
+
+def _without_study_options(values: Values) -> tuple[Values, StudyOptions]:
+    """Return the options of the recipe, and the others."""
+    (options,) = read_models(values, [StudyOptions])
+    assert isinstance(options, StudyOptions)
+    return {name: value for name, value in values.items() if name not in StudyOptions.model_fields}, options
+
+
+def _gathered_file(options: StudyOptions, own: Values, problems: list[str]) -> Values | None:
+    """Return the content of the recipe file, {} without one; None if it cannot be read."""
+    file: Values | None = None
+    with _gathering(problems):
+        file = _recipe_file(options, own.get("task"))
+    return file
+
+
+def _recipe_file(options: StudyOptions, task: object) -> Values:
+    """Return the content of the recipe file, if one is given; the fields of its task stand beside it.
+
+    Those in the task's mapping are left out where another task is asked for on the command line.
+    """
+    if options.config is None:
+        return {}
+    content = read_yaml(options.config, "recipe file")
+    if not isinstance(content, dict):
+        holds = {type(None): "is empty", list: "holds a list"}.get(
+            type(content), f"holds {str(content)[:40]!r}"
+        )
+        raise Mistake(
+            f"the recipe file {options.config} {holds}; a recipe has lines such as 'task: financial-demo'"
+        )
+    recipe = {str(name): value for name, value in content.items()}
+    if isinstance(recipe.get("task"), Mapping):
+        rest = {str(name): value for name, value in recipe["task"].items()}
+        fields = {name: rest.pop(name) for name, _ in _task_fields() if name in rest}
+        if set(rest) == {"name"}:  # else the model names what is unknown or missing
+            recipe["task"] = rest["name"]
+            recipe = {**({} if task not in (None, recipe["task"]) else fields), **recipe}
+    return recipe
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _entries(methods: Any) -> dict[str, Method]:
+    """Return name and settings of each method in a recipe file, by its label."""
+    entries: dict[str, Method] = {}
+    for entry in _list(methods):
+        name, settings = next(iter(entry.items())) if isinstance(entry, Mapping) and entry else (entry, {})
+        settings = dict(settings) if isinstance(settings, Mapping) else {}
+        entries[str(settings.get("label", name))] = str(name), settings
+    return entries
+
+
+def _one_run(own: Values, choices: Mapping[str, list[Any]], problems: list[str]) -> tuple[str | None, int]:
+    """Return the method and the seed of a single run, from the command line or else from a recipe file.
+
+    The method is None, with a problem, if it is wrong or the file has several; a wrong seed becomes any.
+    """
+    open_choices = {name: values for name, values in choices.items() if values and name not in own}
+    problems += [
+        f"the recipe file has several {name}s: {', '.join(map(str, values))}; choose one with --{name}"
+        for name, values in open_choices.items()
+        if len(values) > 1
+    ]
+    chosen = {**{name: values[0] for name, values in open_choices.items()}, **own}
+    run: dict[str, Any] = {}
+    for name in OneRun.model_fields:
+        with _gathering(problems):
+            run[name] = getattr(OneRun(**({name: chosen[name]} if name in chosen else {})), name)
+    several = len(open_choices.get("method", ())) > 1
+    return None if several else run.get("method"), run.get("seed", 42)
+
+
+def _method_of(label: str, entries: Mapping[str, Method]) -> Method:
+    """Return the method of a label in a recipe file, or of a name.
+
+    Raises:
+        Mistake: if there is none, or the recipe file has the method under other labels.
+    """
+    if label not in entries and (labels := [key for key, (name, _) in entries.items() if name == label]):
+        raise Mistake(f"the recipe file labels {label} {' and '.join(labels)}; give the label with --method")
+    name, settings = entries.get(label, (label, {}))
+    method_named(name)
+    return name, dict(settings)

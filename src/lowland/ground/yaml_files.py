@@ -1,0 +1,81 @@
+"""Reader of YAML: mistakes name the file and the line, and no key may occur twice in a mapping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lowland.ground.mistakes import Mistake
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """Return the content of a YAML file.
+
+    Args:
+        path: of the file.
+        what: kind of file, for the error message, such as "recipe file".
+
+    Raises:
+        Mistake: if there is no such file, or it is not YAML in UTF-8, or has a key twice in one mapping.
+    """
+    if path.is_dir():
+        raise Mistake(f"the {what} {path} is a folder; name a file")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        raise Mistake(f"the {what} {path} does not exist") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise Mistake(f"the {what} {path} is not UTF-8 in line {line}; save it as UTF-8") from None
+    return parse_yaml(text, f"the {what} {path}")
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Return the content of a YAML text.
+
+    Args:
+        text: to read.
+        source: that it comes from, for the error message, such as "the recipe file recipe.yaml".
+
+    Raises:
+        Mistake: if it is not YAML, or has a key twice in one mapping.
+    """
+    try:
+        return yaml.load(text, _UniqueKeys)
+    except yaml.reader.ReaderError as error:
+        line, character = text[: error.position].count("\n") + 1, text[error.position]
+        raise Mistake(f"{source} cannot be read as YAML: remove {character!r} from line {line}") from None
+    except _KeyTwice as error:
+        raise Mistake(
+            f"{source}, line {error.line}: the key {error.key!r} occurs twice in one mapping; remove one"
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "an unknown place"
+        reason = " ".join((error.problem or error.context or "not YAML").split())
+        raise Mistake(f"{source} cannot be read as YAML: {reason}, in {place}") from None
+
+
+class _KeyTwice(Exception):
+    """Key that occurs twice in one mapping; `line` is that of the second."""
+
+    def __init__(self, key: object, line: int) -> None:
+        super().__init__(key, line)
+        self.key, self.line = key, line
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, which refuses a key that occurs twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node."""
+        keys: list[object] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # <<, whose keys give way to the mapping's own
+                continue
+            if (key := self.construct_object(key_node, deep=True)) in keys:
+                raise _KeyTwice(key, key_node.start_mark.line + 1)
+            keys.append(key)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,63 @@
+"""Last lines of a study: where its runs are, which method has the highest mean score, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from lowland.evidence.readers.runs import finished
+from lowland.ground.mistakes import plural
+from lowland.ground.records import RunRecord
+
+
+def closing_lines(folders: Sequence[Path]) -> list[str]:
+    """Return the last lines of a study.
+
+    Args:
+        folders: of the runs; failed ones are named.
+    """
+    runs = finished(folders)
+    failed = [folder for folder in folders if folder not in runs]
+    lines = [f"The run failed; {folder / 'record.json'} says why" for folder in failed]
+    if runs:
+        lines.append(f"{_where(list(runs))}{_highest(runs) if len(runs) > 1 else ''}")
+        lines.append(f"Next: {_next_step(runs)}")
+    return lines
+
+
+def _where(folders: Sequence[Path]) -> str:
+    if len(folders) == 1:
+        return f"The run is in {folders[0]}"
+    return f"{plural(len(folders), 'run')} are in {folders[0].parent}"
+
+
+def _highest(runs: Mapping[Path, RunRecord]) -> str:
+    """Return which method has the highest mean score; the words before it say how sure that is."""
+    means = _means(runs)
+    best = max(means.values())
+    names = " and ".join(method for method, mean in means.items() if mean == best)
+    score = next(iter(runs.values())).primary_score.replace("_", " ")
+    return f"; the highest mean {score} is {best:.4f}, of {names}" if len(means) > 1 else ""
+
+
+def _means(runs: Mapping[Path, RunRecord]) -> dict[str, float]:
+    """Return the mean primary score over seeds of each method."""
+    scores: dict[str, list[float]] = {}
+    for record in runs.values():
+        split = next(iter(record.scores.values()))
+        scores.setdefault(record.method, []).append(split[record.primary_score])
+    return {method: fmean(values) for method, values in scores.items()}
+
+
+def _next_step(runs: Mapping[Path, RunRecord]) -> str:
+    """Return a command that uses the run with the highest score of the method with the highest mean."""
+    means = _means(runs)
+    method = max(means, key=means.__getitem__)
+    folder = max(
+        (folder for folder, record in runs.items() if record.method == method),
+        key=lambda folder: next(iter(runs[folder].scores.values()))[runs[folder].primary_score],
+    )
+    if not any((folder / part).is_dir() for part in ("adapter", "model")):
+        return "the runs kept no weights to predict with; lowland train with this method keeps them"
+    return f"lowland predict {folder} --text …, or --data FILE --out FILE"
