@@ -124,13 +124,11 @@ def lowland(
         if small and verb in ("compare", "train"):
             for name, value in (("--task", "classification"), ("--data", texts), ("--model", tiny_model)):
                 arguments += [] if name in options else [name, str(value)]
-            small_sizes: dict[str, object] = {"--epochs": 2, "--lr": 0.01, "--out": tmp_path / "runs"}
-            if not {"full", "ia3"} & set(
-                options[options.index("--method") + 1 :][:1] if "--method" in options else ()
-            ):
-                small_sizes["--rank"] = 4
-            for name, value in small_sizes.items():
-                arguments += [] if name in options else [name, str(value)]
+            method = options[options.index("--method") + 1] if "--method" in options else "lora"
+            ranked = method.rpartition("+")[2] not in ("full", "ia3")  # the others have a rank
+            for name, value in (("--epochs", 2), ("--lr", 0.01), ("--rank", 4), ("--out", tmp_path / "runs")):
+                if name not in options and (name != "--rank" or ranked):
+                    arguments += [name, str(value)]
         try:
             code = main(arguments)
         except SystemExit as stop:
