@@ -23,6 +23,9 @@ numbers and the question's own numbers are ignored if others remain; so are numb
 clause decides: the one that concludes ("so", "therefore", "in total"), else the first with a number. If it has several
 numbers, those after the last "=" or "is" decide. They must be the gold's value and no other.
 
+A number that is not fully read (5ish, 0x10, "hundreds", "more than 5") decides like any other and is never right. A
+range is right only for the same range.
+
 **Near misses.** One word of a name or word may be misspelt (see `near`), a number may not. Such replies count as right
 and are marked.
 """
@@ -274,14 +277,15 @@ def _with_single_letters(word: str) -> str:
 
 
 def _number_match(text: str, aliases: Sequence[str], years: bool, question: str) -> Match:
-    """Match by the reply's numbers, then by the words of aliases that hold several numbers."""
+    """Match by the reply's numbers, then by the words of aliases that hold several numbers or unread ones."""
     golds = [number for alias in aliases if (number := number_of_alias(alias, years)) is not None]
-    values, units = {gold.value for gold in golds}, {gold.unit for gold in golds} - {""}
-    in_question = {number.value for number in numbers_in(question, years)}
+    values = {gold.value for gold in golds if gold.value is not None}
+    units = {gold.unit for gold in golds} - {""}
+    in_question = {value for number in numbers_in(question, years) for value in number.values}
     numbers = answer_numbers(text, years, units, values, in_question)
     said = ", ".join(text[number.start : number.end] for number in numbers) or text[:200]
     if numbers and {number.value for number in numbers} <= values:
         return Match(True, False, said)
-    of_several_numbers = [alias for alias in aliases if len(numbers_in(alias, years)) > 1 and not years]
-    by_words = _name_match(text, of_several_numbers, "number", frozenset())
+    without_value = [alias for alias in aliases if number_of_alias(alias, years) is None]
+    by_words = _name_match(text, without_value, "number", frozenset())
     return by_words if by_words.right else Match(False, False, said)
