@@ -424,7 +424,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "a rank for no layer": ({"r": 400}, "and (400, 16) by its config and the model (25 more differ)"),
     "no rank": ({"r": None}, "adapter_config.json is damaged (r missing)"),
     "a rank in words": ({"r": "four"}, "adapter_config.json cannot be used: r is 'four'"),
-    "alpha in words": ({"lora_alpha": "one"}, "adapter_config.json cannot be used: alpha is 'one'"),
+    "alpha in words": ({"lora_alpha": "one"}, "adapter_config.json cannot be used: alpha is the text 'one'"),
     "dropout of 2": ({"lora_dropout": 2}, "adapter_config.json cannot be used: dropout is 2"),
     "targets of another kind": ({"target_modules": 5}, "adapter_config.json is damaged"),
     "targets that are no pattern": ({"target_modules": "("}, "adapter_config.json is damaged"),

@@ -390,25 +390,26 @@ def test_no_spelling_stands_for_two_numbers() -> None:
         ("do lakh pachas hazaar", [250_000]),
         ("दो करोड़ तीन लाख", [20_300_000]),
         ("five six", [5, 6]),
-        ("7 - 3", [7, 3]),
+        ("7 - 3", [None]),
         ("7 minus 3", [7, 3]),
-        ("-40 to -5", [-40, -5]),
+        ("-40 to -5", [(-40, -5)]),
         ("1945 300", [1945, 300]),
         ("3/4", [Fraction(3, 4)]),
         ("dhai", [Fraction(5, 2)]),
-        ("CO2, vitamin B12 and 3D", [3]),
+        ("CO2, vitamin B12 and 3D", [None]),
         ("1st, 21st and 100th", [1, 21, 100]),
         ("saath aur sau", [60, 100]),
         ("unis, chaalees, satar, bawan", [19, 40, 70, 52]),
     ],
 )
-def test_numbers_of_a_text(text: str, values: list[int]) -> None:
+def test_numbers_of_a_text(text: str, values: list[Any]) -> None:
     assert [number.value for number in numbers_in(plain(text))] == values
 
 
 def test_every_unit_is_read_from_every_form() -> None:
     for form, unit in UNITS.items():
-        (number,) = numbers_in(plain(f"12 {form}"))
+        (number,) = numbers_in(plain(f"12 {form}"), kelvin=unit == "kelvin")
+        assert isinstance(number.value, Fraction)
         assert (abs(number.value), number.unit) == (12, "" if unit == "bc" else unit), form
 
 

@@ -8,19 +8,23 @@ it is
 
 - denied: "not Paris", "Paris nahi", "many think of Paris, but";
 - second in a comparison or order: "larger than Paris", "followed by Paris";
-- part of another name or amount: "South Africa", "10 crore";
+- part of another name or amount: "South Africa", "Ice cream", "10 crore";
+- behind another answer: "Sydney. Canberra is smaller.";
 - one of several candidates: beside an "or" whose other side is not an alias ("Paris or Lyon"), in a list of lines, in
   a reply that consists of names joined by "and", or behind the first of several names with commas. "X, or Y" with one
   comma says the same thing twice and counts; "Paris, France" counts for Paris.
 
-An alias of one or two Latin letters (a symbol) must have the same case, must not be an initial ("Robert E. Lee"), and
-must end its clause if it spells a common word. A phrase also counts if all of its content words stand in one sentence,
-in any order.
+An alias of one or two Latin letters (a symbol) must not be an initial ("Robert E. Lee"), and must end its clause if it
+spells a common word. Its case must be the same, unless it is the whole reply or is called the symbol: "the symbol is
+au". A phrase also counts if all of its content words stand in one sentence, in any order.
 
 **Numbers and years.** The numbers of the reply are read with their units (`numbers.py`). Numbers in brackets, denied
 numbers and the question's own numbers are ignored if others remain; so are numbers in another unit than the gold's. One
 clause decides: the one that concludes ("so", "therefore", "in total"), else the first with a number. If it has several
 numbers, those after the last "=" or "is" decide. They must be the gold's value and no other.
+
+A number that is not fully read (5ish, 0x10, "hundreds", "more than 5") decides like any other and is never right. A
+range is right only for the same range.
 
 **Near misses.** One word of a name or word may be misspelt (see `near`), a number may not. Such replies count as right
 and are marked.
@@ -36,6 +40,7 @@ from rapidfuzz.distance import OSA
 
 from lowland.stress.replies.mentions import counts_as_answer, is_other_amount
 from lowland.stress.replies.numbers import numbers_in
+from lowland.stress.replies.other_names import function_words
 from lowland.stress.replies.quantities import answer_numbers, number_of_alias
 from lowland.stress.replies.wording import (
     OR,
@@ -58,6 +63,12 @@ ENDING_LETTERS = 9
 
 COMMON = listed("a i as in at he be no so am or to is it us if of on my we me do by an up go hi")
 STOP_WORDS = listed("a an of to in on at by for and is are was it its ka ki ke का की के में mein")
+
+IS_CALLED = listed("is was symbol as by called chinh pratik प्रतीक चिह्न")
+"""Words before a symbol that let it stand in lower case."""
+
+SIGNED = re.compile(r"\w[+#]")
+"""An alias with a sign behind its letters; without the sign it is another answer."""
 
 SameWords = Callable[[Sequence[Word], Sequence[Word]], bool]
 
@@ -99,9 +110,11 @@ def match(reply: str, answers: Iterable[str], kind: str, question: str = "") -> 
         return Match(True, False, part)
     if kind in ("number", "year"):
         return _number_match(part, aliases, kind == "year", plain(question))
-    if normalise(part) and normalise(part) in map(normalise, aliases):
+    if normalise(part) and any(_is_written_alike(part, alias) for alias in aliases):
         return Match(True, False, part)
-    return _name_match(part, aliases, kind)
+    if signed := _signed_match(part, aliases):
+        return signed
+    return _name_match(part, aliases, kind, frozenset(word.fold for word in words_of(plain(question))))
 
 
 def normalise(text: str) -> str:
@@ -112,6 +125,21 @@ def normalise(text: str) -> str:
         ('usa', 'cafe 12')
     """
     return " ".join(word.fold for word in _gold_words(plain(text)))
+
+
+def _is_written_alike(text: str, alias: str) -> bool:
+    """Whether a text and an alias are equal once normalised, and have the same + and #: C++ is not C."""
+    signs, alias_signs = ([sign for sign in side if sign in "+#"] for side in (text, alias))
+    return normalise(text) == normalise(alias) and signs == alias_signs
+
+
+def _signed_match(text: str, aliases: Sequence[str]) -> Match | None:
+    """Match aliases with a sign (A+, C#), of which the words alone are another answer."""
+    for alias in aliases:
+        place = re.search(rf"(?<!\w){re.escape(alias.strip())}(?![\w+#])", text, re.IGNORECASE)
+        if SIGNED.search(alias) and place and not denied(text, *place.span()):
+            return Match(True, False, place[0])
+    return None
 
 
 def near(word: str, gold: str) -> bool:
@@ -136,15 +164,15 @@ def near(word: str, gold: str) -> bool:
     return OSA.normalized_similarity(word, gold) >= NEAR
 
 
-def _name_match(text: str, aliases: Sequence[str], kind: str) -> Match:
+def _name_match(text: str, aliases: Sequence[str], kind: str, known: frozenset[str]) -> Match:
     """Match by whole words, then a phrase by its content words, then by near misses."""
     words = words_of(text)
-    golds = [_gold_words(alias) for alias in aliases]
+    golds = [_gold_words(alias) for alias in aliases if not SIGNED.search(alias)]
     mentions = [(*place, gold) for gold in golds for place in _places(words, gold, _same)]
     spans = [(start, end) for start, end, _ in mentions]
     for start, end, gold in mentions:
         if (
-            counts_as_answer(text, words, start, end, spans)
+            counts_as_answer(text, words, start, end, spans, known)
             and _symbol_stands(text, words, start, end, gold)
             and not is_other_amount(text, words, start, end)
         ):
@@ -152,18 +180,25 @@ def _name_match(text: str, aliases: Sequence[str], kind: str) -> Match:
     if kind == "number":
         return Match(False, False, text[:200])
     if kind == "phrase":
-        for a, b in sentences(text):
-            if any(_all_words(text[a:b], gold) for gold in golds):
-                return Match(True, False, text[a:b].strip())
-        return Match(False, False, text[:200])
+        return _phrase_match(text, golds, [words[start].start for start, _ in spans])
     if mentions:
         return Match(False, False, text[:200])
     initials = {word.fold[0] for word in words}  # near words have the same first letter
     likely = [gold for gold in golds if gold and gold[0].fold[0] in initials]
     near_spans = [place for gold in likely for place in _places(words, gold, _nearly)]
     for start, end in near_spans:
-        if counts_as_answer(text, words, start, end, near_spans):
+        if counts_as_answer(text, words, start, end, near_spans, known):
             return Match(True, True, text[words[start].start : words[end - 1].end])
+    return Match(False, False, text[:200])
+
+
+def _phrase_match(text: str, golds: Sequence[Sequence[Word]], mentions: Sequence[int]) -> Match:
+    """Match a phrase by its content words in a sentence that has none of its mentions, which did not count."""
+    for start, end in sentences(text):
+        if not any(start <= mention < end for mention in mentions) and any(
+            _all_words(text[start:end], gold) for gold in golds
+        ):
+            return Match(True, False, text[start:end].strip())
     return Match(False, False, text[:200])
 
 
@@ -218,11 +253,22 @@ def _symbol_stands(text: str, words: Sequence[Word], start: int, end: int, gold:
     if len(gold) > 1 or len(gold[0].fold) > 2 or not gold[0].fold.isascii() or gold[0].raw.isdigit():
         return True
     if words[start].raw != gold[0].raw:
-        return False
+        is_lower = words[start].raw == gold[0].fold
+        return (
+            is_lower and gold[0].fold not in COMMON | function_words() and _is_called(text, words, start, end)
+        )
     rest = text[words[end - 1].end :].lstrip()
     if start > 0 and words[start - 1].raw[0].isupper() and re.match(r"\.\s+[A-Z]", rest):
         return False  # an initial
     return gold[0].fold not in COMMON or not rest or rest[0] in STOPS + ","
+
+
+def _is_called(text: str, words: Sequence[Word], start: int, end: int) -> bool:
+    """Whether a symbol in lower case is named as one: "the symbol is au", "symbol au hai"."""
+    rest = text[words[end - 1].end :].lstrip()
+    before = words[start - 1].fold if start else ""
+    ends = not rest or rest[0] in STOPS + "," or re.fullmatch(r"(?:hai|है)\W*", rest) is not None
+    return ends and before in IS_CALLED
 
 
 def _with_single_letters(word: str) -> str:
@@ -231,14 +277,15 @@ def _with_single_letters(word: str) -> str:
 
 
 def _number_match(text: str, aliases: Sequence[str], years: bool, question: str) -> Match:
-    """Match by the reply's numbers, then by the words of aliases that hold several numbers."""
+    """Match by the reply's numbers, then by the words of aliases that hold several numbers or unread ones."""
     golds = [number for alias in aliases if (number := number_of_alias(alias, years)) is not None]
-    values, units = {gold.value for gold in golds}, {gold.unit for gold in golds} - {""}
-    in_question = {number.value for number in numbers_in(question, years)}
+    values = {gold.value for gold in golds if gold.value is not None}
+    units = {gold.unit for gold in golds} - {""}
+    in_question = {value for number in numbers_in(question, years) for value in number.values}
     numbers = answer_numbers(text, years, units, values, in_question)
     said = ", ".join(text[number.start : number.end] for number in numbers) or text[:200]
     if numbers and {number.value for number in numbers} <= values:
         return Match(True, False, said)
-    of_several_numbers = [alias for alias in aliases if len(numbers_in(alias, years)) > 1 and not years]
-    by_words = _name_match(text, of_several_numbers, "number")
+    without_value = [alias for alias in aliases if number_of_alias(alias, years) is None]
+    by_words = _name_match(text, without_value, "number", frozenset())
     return by_words if by_words.right else Match(False, False, said)

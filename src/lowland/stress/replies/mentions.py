@@ -1,6 +1,7 @@
 """Rules for whether a mention of the gold counts as the reply's answer.
 
-A mention does not count if it is denied, part of something else, or one of several candidates.
+A mention does not count if it is denied, part of something else (`other_names.py`), behind another answer, or one of
+several candidates.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 from lowland.stress.replies.number_words import SCALES
 from lowland.stress.replies.numbers import numbers_in
+from lowland.stress.replies.other_names import follows_another_answer, is_in_longer_name
 from lowland.stress.replies.wording import (
     BUT,
     ENUMERATION,
@@ -36,7 +38,12 @@ _LIST_WORDS = 12
 
 
 def counts_as_answer(
-    text: str, words: Sequence[Word], start: int, end: int, golds: Sequence[tuple[int, int]]
+    text: str,
+    words: Sequence[Word],
+    start: int,
+    end: int,
+    golds: Sequence[tuple[int, int]],
+    known: frozenset[str],
 ) -> bool:
     """Whether a mention of the gold is the reply's answer.
 
@@ -46,6 +53,7 @@ def counts_as_answer(
         start: index of the mention's first word.
         end: index behind its last word.
         golds: all mentions of the gold, as [start, end) of words.
+        known: the question's words, case-folded.
     """
     first, past = words[start].start, words[end - 1].end
     return not (
@@ -54,6 +62,8 @@ def counts_as_answer(
         or _is_another_place(text, words, start)
         or _is_alternative(text, words, start, end, golds)
         or _is_in_list(text, first, past, words, golds)
+        or is_in_longer_name(text, words, start, end, golds, known)
+        or follows_another_answer(text, words, start, end, known)
     )
 
 

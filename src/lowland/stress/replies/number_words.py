@@ -23,7 +23,7 @@ _HINDI = """
 चालीस इकतालीस बयालीस/बियालीस तैंतालीस/तैतालीस चौवालीस/चवालीस/चौंवालीस पैंतालीस/पैतालीस छियालीस
   सैंतालीस/सैतालीस अड़तालीस उनचास/उन्चास
 पचास इक्यावन/इक्यावान बावन तिरपन/तिरेपन चौवन/चौअन पचपन छप्पन सत्तावन अट्ठावन/अठावन उनसठ
-साठ इकसठ बासठ तिरसठ/तिरेसठ चौंसठ/चौसठ पैंसठ/पैसठ छियासठ सड़सठ/सरसठ अड़सठ उनहत्तर
+साठ इकसठ बासठ तिरसठ/तिरेसठ चौंसठ/चौसठ पैंसठ/पैसठ छियासठ/छाछठ सड़सठ/सरसठ अड़सठ उनहत्तर
 सत्तर इकहत्तर बहत्तर तिहत्तर चौहत्तर पचहत्तर/पिचहत्तर छिहत्तर सतहत्तर अठहत्तर
   उन्यासी/उनासी/उन्नासी
 अस्सी इक्यासी बयासी तिरासी चौरासी पचासी छियासी सत्तासी/सतासी अट्ठासी/अठासी नवासी
@@ -42,7 +42,7 @@ chalis iktalis bayalis/byalis taintalis/tetalis/taitalis chauvalis/chavalis/chau
 pachas ikyavan/ikavan bavan tirpan/tirepan chauvan/chauan pachpan/pachapan chhappan sattavan
   atthavan/athavan unsath/unasath
 saath/sath iksath/ikasath basath tirsath/tiresath chaunsath/chausath painsath/paisath
-  chhiyasath/chiyasath sadsath/sarsath/sadasath adsath/arsath/adasath unhattar/unahattar
+  chhiyasath/chiyasath/chhachhath sadsath/sarsath/sadasath adsath/arsath/adasath unhattar/unahattar
 sattar ikhattar/ikahattar bahattar tihattar chauhattar pachhattar/pachahattar chhihattar/chihattar
   sathattar/satahattar athhattar/athahattar unyasi/unasi/unnasi
 assi ikyasi/ikasi bayasi/byasi tirasi chaurasi pachasi chhiyasi/chiyasi sattasi/satasi
@@ -55,16 +55,28 @@ nabbe ikyanve/ikyanbe/ikyanave banve/banbe/banave tiranve/tiranbe/tiranave
 ENGLISH, TENS, HINDI, ROMANISED = (words.split() for words in (_ENGLISH, _TENS, _HINDI, _ROMANISED))
 
 SCALES: Mapping[str, int] = {
-    **dict.fromkeys(("hundred", "hundreds", "sau", "सौ"), 100),
-    **dict.fromkeys(("thousand", "thousands", "hazaar", "hazar", "hajar", "हजार"), 1_000),
-    **dict.fromkeys(("lakh", "lakhs", "lac", "lacs", "laakh", "लाख"), 100_000),
-    **dict.fromkeys(("million", "millions", "मिलियन"), 1_000_000),
-    **dict.fromkeys(("crore", "crores", "karod", "karor", "करोड"), 10_000_000),
-    **dict.fromkeys(("billion", "billions", "बिलियन"), 1_000_000_000),
-    **dict.fromkeys(("arab", "अरब"), 1_000_000_000),
-    **dict.fromkeys(("trillion", "trillions"), 1_000_000_000_000),
-    **dict.fromkeys(("dozen", "dozens", "darjan", "दर्जन"), 12),
+    form: value
+    for forms, value in (
+        ("hundred hundreds sau saikdon सौ सैकडों", 100),
+        ("thousand thousands hazaar hazar hajar hazaron hazaaron हजार हजारों", 1_000),
+        ("lakh lakhs lac lacs laakh lakhon laakhon लाख लाखों", 100_000),
+        ("million millions mn मिलियन", 1_000_000),
+        ("crore crores karod karor cr crs karodon karoron करोड करोडों", 10_000_000),
+        ("billion billions bn बिलियन arab arbon अरब अरबों", 1_000_000_000),
+        ("kharab खरब", 100_000_000_000),
+        ("trillion trillions tn ट्रिलियन", 1_000_000_000_000),
+        ("quadrillion quadrillions", 10**15),
+        ("quintillion quintillions", 10**18),
+        ("dozen dozens darjan darjanon दर्जन दर्जनों", 12),
+        ("score scores", 20),
+        ("gross", 144),
+    )
+    for form in forms.split()
 }
+NEEDS_NUMBER = listed("mn bn tn cr crs score scores gross kharab")
+"""Scales that are read only behind a number, because they have other meanings by themselves."""
+MAGNITUDES: Mapping[str, int] = {"k": 1_000, "K": 1_000, "M": 1_000_000, "B": 1_000_000_000, "Cr": 10_000_000}
+"""Letters right behind digits that multiply them: 5k, 1.2M. The metre is a lower-case m."""
 
 AMBIGUOUS = listed("one ek do teen tin char chaar che saat sat das dus bees tees saath sath no arab एक दो")
 """Number words that are ordinary words, too; one of them alone is read as a number only if there is no other."""
@@ -78,6 +90,7 @@ UNITS: Mapping[str, str] = {
         "|फारेनहाइट",
         "kelvin": "kelvin|kelvins|k|केल्विन",
         "degree": "°|degrees|degree|deg|डिग्री",
+        "per mille": "‰",
         "percent": "%|percent|per cent|प्रतिशत|pratishat|फीसदी|fisadi|feesadi",
         "kilometre per second": "km/s|kilometers per second|kilometres per second|kilometer per second"
         "|kilometre per second|किलोमीटर प्रति सेकंड",
@@ -97,6 +110,7 @@ UNITS: Mapping[str, str] = {
         "millilitre": "ml|milliliter|milliliters|millilitre|millilitres",
         "second": "s|sec|secs|second|seconds|सेकंड",
         "minute": "min|mins|minute|minutes|मिनट",
+        "light year": "light year|light years|light-year|light-years|प्रकाश वर्ष",
         "hour": "h|hr|hrs|hour|hours|ghante|ghanta|घंटा|घंटे",
         "day": "day|days|din|दिन",
         "week": "week|weeks|hafte|सप्ताह|हफ्ते",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from lowland.stress.replies.numbers import Number, numbers_in
+from lowland.stress.replies.numbers import Number, Value, numbers_in
 from lowland.stress.replies.wording import ENUMERATION, denied, sentences
 
 BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
@@ -28,16 +28,35 @@ NAMED = re.compile(r"[^\W\d_]-$")
 
 
 def number_of_alias(alias: str, years: bool) -> Number | None:
-    """Return the number that an alias stands for; None if it has none or several ("one one two")."""
+    """Return the number that an alias stands for; None if it has none, several ("one one two") or an unread one."""
     numbers = numbers_in(alias, years)
-    numbers = _prefer(numbers, lambda number: not years or abs(number.value) >= 100)
-    return numbers[0] if len(numbers) == 1 else None
+    numbers = _prefer(numbers, lambda number: not years or _largest(number) >= 100)
+    return numbers[0] if len(numbers) == 1 and numbers[0].value is not None else None
+
+
+def _largest(number: Number) -> Fraction:
+    """Return the largest absolute value that stands in a number."""
+    return max(map(abs, number.values), default=Fraction(0))
+
+
+def _is_of_question(number: Number, in_question: Collection[Fraction]) -> bool:
+    """Whether a number repeats the question's: it, or each value in an unread number or range."""
+    if isinstance(number.value, Fraction):
+        return number.value in in_question
+    return set(number.values) <= set(in_question)
+
+
+def _is_year(number: Number) -> bool:
+    whole = not isinstance(number.value, Fraction) or number.value.denominator == 1
+    return _largest(number) >= 100 and whole
 
 
 def answer_numbers(
-    text: str, years: bool, units: Collection[str], values: set[Fraction], in_question: set[Fraction]
+    text: str, years: bool, units: Collection[str], values: set[Value], in_question: set[Fraction]
 ) -> list[Number]:
     """Return the numbers that a reply gives as its answer.
+
+    A number that is not fully read takes part like any other, and it is never the gold.
 
     Args:
         text: the part of the reply to read, as plain text.
@@ -48,17 +67,17 @@ def answer_numbers(
     """
     if "\n" in text:
         text = ENUMERATION.sub(lambda match: " " * len(match[0]), text)
-    numbers = _prefer(numbers_in(text, years), lambda number: number.sure)
+    numbers = _prefer(numbers_in(text, years, "kelvin" in units), lambda number: number.sure)
     brackets = [match.span() for match in BRACKETS.finditer(text)]
     numbers = _prefer(numbers, lambda number: not any(start <= number.start < end for start, end in brackets))
     numbers = _prefer(numbers, lambda number: not NAMED.search(text[: number.start]))
     if not values & in_question:
-        numbers = _prefer(numbers, lambda number: number.value not in in_question)
+        numbers = _prefer(numbers, lambda number: not _is_of_question(number, in_question))
     numbers = [number for number in numbers if not denied(text, number.start, number.end)]
     if units:
         numbers = [number for number in numbers if number.unit in units or not number.unit]
     if years:
-        numbers = _prefer(numbers, lambda number: abs(number.value) >= 100 and number.value.denominator == 1)
+        numbers = _prefer(numbers, _is_year)
     if not numbers:
         return []
     decisive = _decisive(text, numbers)

@@ -27,11 +27,32 @@ CORRECTION = re.compile(
     r"\b(?:wait|scratch that|i mean|correction|let me correct (?:that|myself)|actually,? no)\b\s*[,:.!…-]+",
     re.IGNORECASE,
 )
+LATEX = (
+    (re.compile(r"\\[dt]?frac\s*\{(\d+)\}\s*\{(\d+)\}"), r" \1/\2"),
+    (re.compile(r"\^\s*\{\s*([-−]?\d+)\s*\}"), r"^\1"),
+    (re.compile(r"\\(?:times|cdot)\b"), "×"),
+    (re.compile(r"\\sqrt\b"), "√"),
+    (re.compile(r"(?<=\d)(?:\{,\}|\\,)(?=\d{3}(?!\d))"), ","),
+    (re.compile(r"(?<=\d)\*\*(?=[-−]?\d)"), "^"),
+    (re.compile(r"(?<=\d)\s*\*\s*(?=10\s*(?:\^|[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]))"), "×"),
+    (re.compile(r"(?<=\d)\s*—\s*(?=\d)"), "-"),
+)
+"""Formulas as models write them, and what replaces them before the markup is removed."""
 MARKUP = re.compile(r"\*{2,}|(?<!\d)\*|\*(?!\d)|_{2,}|`+|^\s*#+\s*|~~|\$+|\\boxed|\\text", re.MULTILINE)
 ENUMERATION = re.compile(r"^\s*(?:\d{1,2}[.)]|[-•–])\s+(?=\S)", re.MULTILINE)
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 DASHES = str.maketrans(
-    {"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2013": "-", "\u2014": ", ", "।": ".", "॥": "."}
+    {
+        "\u2212": "-",
+        "\u2010": "-",
+        "\u2011": "-",
+        "\u2013": "-",
+        "\u2014": ", ",
+        "।": ".",
+        "॥": ".",
+        "٫": ".",
+        "٬": ",",
+    }
 )
 NASALS = re.compile("ङ्(?=[क-घ])|ञ्(?=[च-झ])|ण्(?=[ट-ढ])|न्(?=[त-ध])|म्(?=[प-भ])|ँ")
 """Nasals that can be written as an anusvara, because they stand before a consonant of their class: हिन्दी, हिंदी."""
@@ -87,11 +108,18 @@ def plain(text: str) -> str:
         >>> plain("**São Paulo** has १२ million"), plain("3×10⁸ m/s")
         ('Sao Paulo has 12 million', '3×10^8 m/s')
     """
-    text = MARKUP.sub("", THINKING.sub("", text)).replace("||", " ")
+    text = THINKING.sub("", text)
+    for pattern, replacement in LATEX:
+        text = pattern.sub(replacement, text)
+    text = MARKUP.sub("", text).replace("||", " ")
     text = re.sub(r"(?<=\d)([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+)", lambda match: "^" + match[1].translate(SUPERSCRIPTS), text)
     text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}\b)", "", text)
     text = re.sub(r"(?<=[^\W\d])[ \t]+[–-][ \t]+(?=[^\W\d])", ", ", text)
-    text = re.sub("[¼-¾⅐-⅞]", lambda match: " " + unicodedata.normalize("NFKC", match[0]), text)
+    text = re.sub(
+        "[¼-¾⅐-⅞↉](?=(\\d?))",
+        lambda match: f" {unicodedata.normalize('NFKC', match[0])}{' ' if match[1] else ''}",
+        text,
+    )
     text = unicodedata.normalize("NFKC", text).translate(DASHES).replace("⁄", "/")
     text = "".join(
         _ascii_digit(character)
