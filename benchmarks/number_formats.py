@@ -21,7 +21,8 @@ from lowland.deploy.predict import load
 from lowland.evidence.readers.runs import finished
 from lowland.evidence.study import compare_with_reference
 from lowland.ground.progress import Progress
-from lowland.ground.records import RunRecord, read_predictions, read_record, write_predictions
+from lowland.ground.record_files import read_predictions, read_record, write_predictions
+from lowland.ground.records import RunRecord
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
 from lowland.tasks.table import load_data, task_fields

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from lowland.cli.main import VERBS, main
-from lowland.ground.records import read_record
+from lowland.ground.record_files import read_record
 from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, PERTURBATIONS
 from tests.conftest import table_of

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lowland.cli.main import main
-from lowland.ground.records import read_rows, read_stress_record
+from lowland.ground.record_files import read_rows, read_stress_record
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import INSPECTS, items_file, own_machine  # noqa: F401 - a fixture
 

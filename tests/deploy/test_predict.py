@@ -14,7 +14,7 @@ import pytest
 from lowland import load_adapter, merge_lora
 from lowland.deploy.predict import load
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import read_predictions, read_record
+from lowland.ground.record_files import read_predictions, read_record
 from lowland.models.load import load_classifier, load_tokenizer
 
 

@@ -13,7 +13,7 @@ from lowland.deploy.predict import load
 from lowland.deploy.settings import PredictSettings
 from lowland.deploy.table import predict
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import read_predictions, read_record
+from lowland.ground.record_files import read_predictions, read_record
 from tests.conftest import table_of
 
 

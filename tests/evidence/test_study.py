@@ -16,7 +16,8 @@ from lowland.evidence import compare_predictions
 from lowland.evidence.readers.runs import finished
 from lowland.evidence.study import by_method, compare_with_reference, reference_of
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import RunRecord, read_predictions, write_predictions, write_record
+from lowland.ground.record_files import read_predictions, write_predictions, write_record
+from lowland.ground.records import RunRecord
 
 SCORES = ("accuracy", "macro_f1", "weighted_f1")
 NAMES = np.array(["negative", "neutral", "positive"])

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from lowland.ground import store as store_module
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import RunRecord, StressRecord, read_record, write_record, write_stress_record
+from lowland.ground.record_files import read_record, write_record, write_stress_record
+from lowland.ground.records import RunRecord, StressRecord
 from lowland.ground.store import Store, expand_runs, key_of
 
 NAME = "demo-lora-s42-0123456789"
@@ -38,7 +39,8 @@ PLAIN = st.recursive(
 PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
-from lowland.ground.records import RunRecord, write_record
+from lowland.ground.record_files import write_record
+from lowland.ground.records import RunRecord
 from lowland.ground.store import Store
 
 NAME, store = sys.argv[1], Store(sys.argv[2])

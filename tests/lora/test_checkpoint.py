@@ -453,7 +453,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown initialisation": (
         {"init_lora_weights": "zen"},
-        'init_lora_weights = "zen", which lowland has not tested; it reads true, false, gaussian, orthogonal, eva',
+        'init_lora_weights = "zen"; lowland was not tested with this value. It reads adapters with true, false,',
     ),
     "biases": ({"bias": "lora_only"}, 'bias = "lora_only"'),
     "a bias of its own": ({"lora_bias": True}, "lora_bias = true"),

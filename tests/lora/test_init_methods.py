@@ -181,5 +181,5 @@ def test_an_unknown_init_method_is_refused_by_its_value(value: Any, shown: str) 
     problem = init_problem({"init_lora_weights": value})
     assert problem is not None
     assert problem.startswith(
-        "init_lora_weights = " + shown.replace("\\", "") + ", which lowland has not tested"
+        "init_lora_weights = " + shown.replace("\\", "") + "; lowland was not tested with this value"
     )

@@ -13,7 +13,8 @@ from lowland.evidence.core.by_item import Estimate
 from lowland.evidence.stress import stress_evidence
 from lowland.evidence.stress_adapters import adapter_evidence
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import ROW_COLUMNS, StressRecord, write_rows, write_stress_record
+from lowland.ground.record_files import write_rows, write_stress_record
+from lowland.ground.records import ROW_COLUMNS, StressRecord
 from lowland.report.markdown import escape
 from lowland.report.stress import ABOUT_RETRIEVER, stress_folders, stress_markdown, stress_summary
 from lowland.report.stress_adapters import drop_difference_sentence

@@ -11,7 +11,7 @@ import pytest
 import lowland
 from lowland.evidence.readers.runs import finished
 from lowland.evidence.study import compare_with_reference
-from lowland.ground.records import read_record
+from lowland.ground.record_files import read_record
 from lowland.report.study import summary
 from tests.evidence.test_study import SCORES, leave_run, record_of
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lowland.ground.progress import Progress
-from lowland.ground.records import read_predictions, read_record
+from lowland.ground.record_files import read_predictions, read_record
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_job, run_study

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import read_predictions, read_record
+from lowland.ground.record_files import read_predictions, read_record
 from lowland.study import run as study
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe

@@ -10,7 +10,7 @@ import pytest
 
 import lowland
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import read_predictions, read_record
+from lowland.ground.record_files import read_predictions, read_record
 from lowland.models.load import load_tokenizer
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study

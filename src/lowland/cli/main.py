@@ -83,7 +83,7 @@ VERBS: Mapping[str, Verb] = {
 }
 
 GROUPS = {"stress": "Test models on damaged and on multilingual questions."}
-"""What the verbs of two words are for, by the first word."""
+"""Description of each group of verbs (`stress messy`, `stress adapter`), by the group's name."""
 
 TOP_OPTIONS = {
     "--help": "show this help; after a verb, show that verb's help (or -h)",

@@ -107,15 +107,15 @@ def read_one_run(values: Values) -> tuple[Recipe, StudyOptions]:
     return _recipe({**rest, "methods": [entry], "seeds": [seed]}, problems, meant), options
 
 
-def advice(name: str, given: Sequence[str]) -> str:
+def advice(name: str, alternatives: Sequence[str]) -> str:
     """Return what to do instead of giving several values for an option that takes one."""
     if name in OneRun.model_fields:
-        return f"lowland compare takes several: lowland compare --{name}s {' '.join(given)}"
+        return f"lowland compare takes several: lowland compare --{name}s {' '.join(alternatives)}"
     if name not in Settings.model_fields:
         return ""
     users = [row.name for row in METHODS.values() if name in row.uses]
     method = "lora" if "lora" in users else users[0] if users else "neftune+lora"
-    entries = [f"{{{method}: {{{name}: {value}, label: {method}-{value}}}}}" for value in given]
+    entries = [f"{{{method}: {{{name}: {value}, label: {method}-{value}}}}}" for value in alternatives]
     return f"for several, write a recipe file with the method once for each: methods: [{', '.join(entries)}]"
 
 

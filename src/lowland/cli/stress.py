@@ -163,7 +163,7 @@ def _ask(questionnaire: Questionnaire, settings: AskingSettings, report: ReportF
 
 def _show(folder: Path, report: ReportFile) -> int:
     """Print the summary of a stress test, and write its report if a file is given."""
-    from lowland.ground.records import read_rows, read_stress_record
+    from lowland.ground.record_files import read_rows, read_stress_record
     from lowland.report.stress import stress_folders, stress_summary
 
     record = read_stress_record(folder)
@@ -187,7 +187,7 @@ def _rows(folders: tuple[Path, ...]) -> pd.DataFrame:
     """Return the rows of several stress tests."""
     import pandas as pd
 
-    from lowland.ground.records import read_rows, read_stress_record
+    from lowland.ground.record_files import read_rows, read_stress_record
 
     for folder in folders:
         read_stress_record(folder)

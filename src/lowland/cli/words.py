@@ -50,7 +50,7 @@ class _Reader:
         values: by field.
         problems: in the order of the words.
         option: the last option; words behind it may be its values.
-        given: the values behind it.
+        arguments: the values behind it.
         places: words of the positional field.
         surplus: values behind options that take one, by flag.
         behind_unknown: whether the last option does not exist, so that the words behind it are its values.
@@ -61,7 +61,7 @@ class _Reader:
     values: Values = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     option: Option | None = None
-    given: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     surplus: dict[str, list[str]] = field(default_factory=dict)
     behind_unknown: bool = False
@@ -80,18 +80,18 @@ class _Reader:
         else:
             self.option = option
             if equals:
-                self.given.append(value)
+                self.arguments.append(value)
                 self.end_option()
 
     def take_dashed(self, word: str) -> None:
         """Read a word with one dash: an option that is written wrongly, or a value that begins with a dash."""
         near = nearest(word.partition("=")[0], self.verb.options, synonyms=True, cutoff=0.8)
-        takes_more = self.option is not None and (self.option.is_list or not self.given)
+        takes_more = self.option is not None and (self.option.is_list or not self.arguments)
         if near is None and self.option is not None and takes_more:
             self.problems.append(
                 f"{word} begins with a dash; to give it as a value, write {self.option.flag}={word}"
             )
-            self.given, self.option = [], None
+            self.arguments, self.option = [], None
         else:
             self.end_option()
             self._refuse_option(word)
@@ -105,8 +105,8 @@ class _Reader:
             option = self.option = None if word.casefold() not in ("true", "false") else option
         if option is not None and option.is_switch:
             self._value_of_switch(option, word)
-        elif option is not None and (option.is_list or not self.given):
-            self.given.append(word)
+        elif option is not None and (option.is_list or not self.arguments):
+            self.arguments.append(word)
         elif self._place_is_free():
             self.end_option()
             self.places.append(word)
@@ -117,16 +117,19 @@ class _Reader:
 
     def end_option(self) -> None:
         """Store the values of the last option."""
-        option, given = self.option, self.given
-        self.option, self.given, self.behind_unknown = None, [], False
+        option, arguments = self.option, self.arguments
+        self.option, self.arguments, self.behind_unknown = None, [], False
         if option is None or option.is_switch:
             return
-        if not given:
+        if not arguments:
             self.problems.append(f"{option.flag} has no value; give one, as {option.flag} {option.metavar}")
         elif option.is_list:
-            self.values[option.name] = [*self.values.get(option.name, []), *self._separated(option, given)]
+            self.values[option.name] = [
+                *self.values.get(option.name, []),
+                *self._separated(option, arguments),
+            ]
         else:
-            self._store_one(option, given[0])
+            self._store_one(option, arguments[0])
 
     def all_problems(self) -> list[str]:
         """Store the positional field, and return what is wrong."""
@@ -165,24 +168,26 @@ class _Reader:
         advice = off if value.casefold() == "false" else f"write {option.flag} alone"
         self.problems.append(f"{option.flag} takes no value; {advice}")
 
-    def _separated(self, option: Option, given: Sequence[str]) -> Sequence[str]:
+    def _separated(self, option: Option, arguments: Sequence[str]) -> Sequence[str]:
         """Return the values of a list; several in one word are a mistake, and are read for further ones."""
-        is_pattern = option.name == "targets" and any(set(word) & set("[{(") for word in given)
+        is_pattern = option.name == "targets" and any(set(word) & set("[{(") for word in arguments)
         if option.name in FREE_TEXT or is_pattern:
-            return given
-        parts = [part for word in given for part in re.split(r"[,\s]+", word.strip(" ,[]")) if part]
-        if not parts or parts == list(given):
-            return given
+            return arguments
+        parts = [part for word in arguments for part in re.split(r"[,\s]+", word.strip(" ,[]")) if part]
+        if not parts or parts == list(arguments):
+            return arguments
         self.problems.append(
-            f"{option.flag} is given {' '.join(given)}; separate its values with spaces:"
+            f"{option.flag} is given {' '.join(arguments)}; separate its values with spaces:"
             f" {option.flag} {' '.join(parts)}"
         )
         return parts
 
-    def _one_value(self, option: Option, given: Sequence[str]) -> str:
+    def _one_value(self, option: Option, arguments: Sequence[str]) -> str:
         """Return the sentence for several values of an option that takes one."""
-        advice = self.verb.advice(option.name, given) or f"give one, as {option.flag} {given[0]}"
-        return f"{option.flag} takes one value, and is given {len(given)}: {', '.join(given)}; {advice}"
+        advice = self.verb.advice(option.name, arguments) or f"give one, as {option.flag} {arguments[0]}"
+        return (
+            f"{option.flag} takes one value, and is given {len(arguments)}: {', '.join(arguments)}; {advice}"
+        )
 
     def _refuse_option(self, word: str) -> None:
         self.behind_unknown = True

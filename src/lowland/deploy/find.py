@@ -10,7 +10,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import RunRecord, read_record
+from lowland.ground.record_files import read_record
+from lowland.ground.records import RunRecord
 from lowland.lora.init_methods import init_problem, lost_init
 from lowland.lora.peft_config import TASKS as CLASSES_BY_TASK
 from lowland.lora.peft_config import other_kinds, read_config, read_json

@@ -73,8 +73,8 @@ class PredictSettings(Asked):
         if (self.text is None) == (self.data is None):
             return ["give texts with --text, or a file of them with --data; one of the two"]
         of_files = ("text_column", "label_column", "separator", "no_header")
-        if self.text is not None and (given := [name for name in of_files if getattr(self, name)]):
-            return [f"{given[0]} speaks of a file; give the file with --data instead of --text"]
+        if self.text is not None and (file_options := [name for name in of_files if getattr(self, name)]):
+            return [f"{file_options[0]} speaks of a file; give the file with --data instead of --text"]
         return []
 
     def _problems_of_out(self) -> list[str]:

@@ -50,8 +50,8 @@ def predict(settings: PredictSettings, remark: Remark = no_remark) -> Prediction
     names = chosen_names(_input_names(settings.run, fields), settings.text_column)
     separator = settings.separator or getattr(fields, "separator", None)
     header = not (settings.no_header or getattr(fields, "no_header", False))
-    wanted = {**names, "label": settings.label_column}
-    columns = read_table(settings.data, wanted, separator=separator, header=header)
+    roles = {**names, "label": settings.label_column}
+    columns = read_table(settings.data, roles, separator=separator, header=header)
     table = read_form(settings.data, separator=separator, header=header).rows
     if columns.empty:
         raise Mistake(f"{settings.data} holds no rows")

@@ -155,11 +155,13 @@ def check_kind(value: object, kind: type[Asked], call: str) -> None:
         Mistake: if it is anything else; the sentence shows the right call.
     """
     if not isinstance(value, kind):
-        given = "a mapping" if isinstance(value, Mapping) else f"the type {type(value).__name__}"
+        actual = "a mapping" if isinstance(value, Mapping) else f"the type {type(value).__name__}"
         right = call.format(
             f"{kind.__name__}(**values)" if isinstance(value, Mapping) else f"{kind.__name__}(…)"
         )
-        raise Mistake(f"{call.partition('(')[0]} takes a {kind.__name__}, and is given {given}; call {right}")
+        raise Mistake(
+            f"{call.partition('(')[0]} takes a {kind.__name__}, and is given {actual}; call {right}"
+        )
 
 
 def _call_by_name(model: type[Asked], misplaced: tuple[object, ...]) -> str:

@@ -30,7 +30,7 @@ class Mistake(ValueError):
         super().__init__("\n".join(problems))
 
 
-def one_of(what: str, given: object, allowed: Collection[str]) -> str:
+def one_of(kind: str, name: object, allowed: Collection[str]) -> str:
     """Return the sentence for an unknown name, with the nearest allowed name if one is close.
 
     A long list of allowed names is left out where a near one is offered, and cut off otherwise.
@@ -39,19 +39,19 @@ def one_of(what: str, given: object, allowed: Collection[str]) -> str:
         >>> one_of("method", "flat", ["full", "flat-lora"])
         "unknown method 'flat'; did you mean 'flat-lora'? Allowed: full, flat-lora"
     """
-    near = nearest(given, allowed)
+    near = nearest(name, allowed)
     if near is not None and len(allowed) > LONG:
-        return f"unknown {what} '{given}'; did you mean '{near}'?"
+        return f"unknown {kind} '{name}'; did you mean '{near}'?"
     hint = f"did you mean '{near}'? " if near is not None else ""
-    return f"unknown {what} '{given}'; {hint}Allowed: {_listed(allowed)}"
+    return f"unknown {kind} '{name}'; {hint}Allowed: {_listed(allowed)}"
 
 
-def unknown_setting(what: str, given: object, allowed: Collection[str], listed_by: str = "") -> str:
+def unknown_setting(kind: str, name: object, allowed: Collection[str], listed_by: str = "") -> str:
     """Return the sentence for an unknown option, field or setting; other libraries' names for it are known.
 
     Args:
-        what: kind of name, such as "option".
-        given: the unknown name.
+        kind: kind of name, such as "option".
+        name: the unknown name.
         allowed: the names that exist.
         listed_by: command that lists them, named in place of a long list.
 
@@ -59,7 +59,7 @@ def unknown_setting(what: str, given: object, allowed: Collection[str], listed_b
         >>> unknown_setting("field", "lora_alpha", ["r", "alpha"])
         "unknown field 'lora_alpha'; did you mean 'alpha'? Allowed: r, alpha"
     """
-    near = nearest(given, allowed, synonyms=True)
+    near = nearest(name, allowed, synonyms=True)
     if len(allowed) <= LONG:
         more = f"Allowed: {_listed(allowed)}"
     elif listed_by:
@@ -67,7 +67,7 @@ def unknown_setting(what: str, given: object, allowed: Collection[str], listed_b
     else:
         more = "" if near is not None else f"Allowed: {_listed(allowed)}"
     hint = f"did you mean '{near}'?" if near is not None else ""
-    return f"unknown {what} '{given}'; {' '.join(filter(None, (hint, more)))}"
+    return f"unknown {kind} '{name}'; {' '.join(filter(None, (hint, more)))}"
 
 
 def _listed(names: Collection[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 CUTOFF = 0.55
 """Least similarity of two names by `difflib`, from 0 to 1, for the one to be offered for the other."""
 CUTOFF_OF_SYNONYMS = 0.8
-"""The same for a misspelt synonym: synonyms are many, and one is soon a little like anything."""
+"""Least similarity to a synonym. It is higher, because with many synonyms a slight similarity is often chance."""
 
 SYNONYMS: tuple[tuple[str, ...], ...] = (
     ("lr", "learning_rate", "peak_lr", "max_lr"),
@@ -47,12 +47,12 @@ SYNONYMS: tuple[tuple[str, ...], ...] = (
 
 
 def nearest(
-    given: object, allowed: Collection[str], *, synonyms: bool = False, cutoff: float = CUTOFF
+    unknown: object, allowed: Collection[str], *, synonyms: bool = False, cutoff: float = CUTOFF
 ) -> str | None:
     """Return the allowed name that is nearest to a given one, if one is near.
 
     Args:
-        given: the name that does not exist.
+        unknown: the name that does not exist.
         allowed: the names that exist.
         synonyms: look among `SYNONYMS` of the allowed names, too.
         cutoff: least similarity of the two names.
@@ -66,7 +66,7 @@ def nearest(
     for group in SYNONYMS if synonyms else ():
         if target := next((meant[name] for name in group if name in meant), None):
             others |= {name: target for name in group if name not in meant}
-    key = _folded(str(given))
+    key = _folded(str(unknown))
     candidates = [
         *((_likeness(key, name), target) for name, target in meant.items()),
         *((_likeness(key, name), target) for name, target in others.items()),
@@ -81,5 +81,5 @@ def _folded(name: str) -> str:
     return name.casefold().lstrip("-").replace("-", "_").replace(" ", "_")
 
 
-def _likeness(given: str, name: str) -> float:
-    return difflib.SequenceMatcher(None, name, given).ratio()
+def _likeness(unknown: str, name: str) -> float:
+    return difflib.SequenceMatcher(None, name, unknown).ratio()

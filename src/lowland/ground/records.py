@@ -1,4 +1,4 @@
-"""Records of runs and stress tests: the content of a run's folder, and functions that write and read it.
+"""Records of runs and stress tests: what a run leaves in its folder. `record_files.py` writes and reads it.
 
 A run's folder holds
 
@@ -16,22 +16,11 @@ A stress test's folder holds
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
-
-import pandas as pd
-
-from lowland.ground.mistakes import Mistake
+from typing import Any
 
 RECORD_VERSION = 2
 STRESS_RECORD_VERSION = 2
-
-RENEW = "run it again with --fresh, which replaces it, or remove its folder"
-"""What to do with a damaged record."""
 
 PREDICTION_COLUMNS = ("split", "example", "group", "category", "score")
 """Columns that the predictions of every task have.
@@ -174,163 +163,3 @@ class StressRecord:
     def complete(self) -> bool:
         """Return whether every expected row is there, scored or failed."""
         return self.counts["expected"] == self.counts["scored"] + self.counts["failed"]
-
-
-class UnreadableRecord(Mistake):
-    """Record that is missing, damaged or of another version.
-
-    Attributes:
-        reason: what is wrong with it, without what to do.
-    """
-
-    def __init__(self, reason: str, advice: str) -> None:
-        super().__init__(f"{reason}; {advice}")
-        self.reason = reason
-
-
-Record = TypeVar("Record", RunRecord, StressRecord)
-
-
-def write_record(folder: Path, record: RunRecord) -> None:
-    """Write `record.json` into a run's folder."""
-    _write_json(folder, record)
-
-
-def write_stress_record(folder: Path, record: StressRecord) -> None:
-    """Write `record.json` into a stress test's folder."""
-    _write_json(folder, record)
-
-
-def _write_json(folder: Path, record: RunRecord | StressRecord) -> None:
-    text = json.dumps(dataclasses.asdict(record), indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "record.json").write_text(text + "\n", encoding="utf-8")
-
-
-def read_record(folder: Path) -> RunRecord:
-    """Return the record in a run's folder.
-
-    Raises:
-        Mistake: if the folder has no record, or the record cannot be read, is that of a stress test, or has another
-            version.
-    """
-    content = _read_json(folder)
-    if content.get("kind") == "stress":
-        raise Mistake(f"{folder} holds a stress test; name the folder of a training run")
-    return _parse_record(folder, content, RunRecord, RECORD_VERSION)
-
-
-def read_stress_record(folder: Path) -> StressRecord:
-    """Return the record in a stress test's folder.
-
-    Raises:
-        Mistake: if the folder has no record, or the record cannot be read, is that of a training run, or has another
-            version.
-    """
-    content = _read_json(folder)
-    if "kind" not in content and "method" in (content.get("asked") or {}):
-        raise Mistake(f"{folder} holds a training run; name the folder of a stress test")
-    return _parse_record(folder, content, StressRecord, STRESS_RECORD_VERSION)
-
-
-def _read_json(folder: Path) -> dict[str, Any]:
-    path = folder / "record.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UnreadableRecord(f"{folder} holds no record.json", "name the folder of a run") from None
-    except json.JSONDecodeError as error:
-        raise UnreadableRecord(f"{path} is damaged in line {error.lineno}", RENEW) from None
-    except UnicodeDecodeError:
-        raise UnreadableRecord(f"{path} is damaged", RENEW) from None
-    return content if isinstance(content, dict) else {}
-
-
-def _parse_record(folder: Path, content: dict[str, Any], kind: type[Record], known: int) -> Record:
-    path = folder / "record.json"
-    _check_version(path, content.get("version"), known)
-    fields = dataclasses.fields(kind)
-    unknown = [repr(name) for name in content if name not in {entry.name for entry in fields}]
-    needed = [entry.name for entry in fields if entry.default is entry.default_factory is dataclasses.MISSING]
-    missing = [repr(name) for name in needed if name not in content]
-    wrong = [f"has the unknown entry {name}" for name in unknown] + [f"lacks {name}" for name in missing]
-    if not wrong and not isinstance(content["asked"], dict):
-        wrong = [f"holds {content['asked']!r} for 'asked'"]
-    if wrong:
-        raise UnreadableRecord(f"{path} is damaged: it {' and '.join(wrong)}", RENEW)
-    return kind(**content)
-
-
-def _check_version(path: Path, version: object, known: int) -> None:
-    if version == known:
-        return
-    if isinstance(version, int) and 0 < version < known:
-        advice = "run it again with --fresh, or read it with the version of lowland that wrote it"
-    elif isinstance(version, int) and version > known:
-        advice = "update lowland, or run it again with --fresh"
-    else:
-        advice = "run it again with --fresh"
-    raise UnreadableRecord(
-        f"{path} is a record of version {version}, and this lowland reads version {known}", advice
-    )
-
-
-def write_rows(folder: Path, rows: pd.DataFrame) -> None:
-    """Write `rows.parquet`, and `rows.csv` for people; columns are `ROW_COLUMNS`, others may follow.
-
-    Raises:
-        ValueError: if a column is missing.
-    """
-    missing = [name for name in ROW_COLUMNS if name not in rows.columns]
-    if missing:
-        raise ValueError(f"rows lack the columns {missing}")
-    rows.to_parquet(folder / "rows.parquet", index=False)
-    rows.to_csv(folder / "rows.csv", index=False, lineterminator="\n")
-
-
-def read_rows(folder: Path) -> pd.DataFrame:
-    """Return the rows of a stress test.
-
-    Raises:
-        Mistake: if they cannot be read.
-    """
-    path = folder / "rows.parquet"
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):
-        raise Mistake(f"{path} is missing or damaged; ask again with --fresh") from None
-
-
-def write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
-    """Write `predictions.parquet`; columns are `PREDICTION_COLUMNS`, then those of the task.
-
-    Raises:
-        ValueError: if a column is missing.
-    """
-    missing = [name for name in PREDICTION_COLUMNS if name not in predictions.columns]
-    if missing:
-        raise ValueError(f"predictions lack the columns {missing}")
-    predictions.to_parquet(folder / "predictions.parquet", index=False)
-
-
-def read_predictions(folder: Path) -> pd.DataFrame:
-    """Return the predictions of a run, one row for each test example.
-
-    Raises:
-        Mistake: if they cannot be read.
-    """
-    path = folder / "predictions.parquet"
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError):
-        raise Mistake(f"{path} is missing or damaged; run it again with --fresh") from None
-
-
-def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
-    """Write `history.jsonl`, one line for each entry; NaN and infinity become null, since JSON has neither."""
-
-    def plain(value: Any) -> Any:
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    entries = [{name: plain(value) for name, value in entry.items()} for entry in history]
-    lines = [json.dumps(entry, sort_keys=True, allow_nan=False) for entry in entries]
-    (folder / "history.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")

@@ -36,7 +36,7 @@ def sentences_of(error: ValidationError, model: type[BaseModel], listed_by: str 
 
 def _sentence(problem: Any, model: type[BaseModel], cause: object, listed_by: str) -> str:
     loc = problem["loc"]
-    given = _shown(problem)
+    shown = _shown(problem)
     name = str(loc[0]) if loc else model.__name__
     if problem["type"] == "extra_forbidden":
         return unknown_setting("field", name, list(model.model_fields), listed_by)
@@ -48,12 +48,12 @@ def _sentence(problem: Any, model: type[BaseModel], cause: object, listed_by: st
     field = model.model_fields.get(name)
     must = str(cause) if cause is not None else _requirement(problem, field if len(loc) == 1 else None)
     if loc[-1:] == ("[key]",):
-        return f"{name} names {given}; each name in it must {must}"
+        return f"{name} names {shown}; each name in it must {must}"
     if len(loc) > 1 and isinstance(loc[1], int):
-        return f"{name} holds {given}; each value must {must}"
+        return f"{name} holds {shown}; each value must {must}"
     if len(loc) > 1:
-        return f"{name} holds {given} for {loc[1]}; it must {must}"
-    return f"{name} is {given}; it must {must}"
+        return f"{name} holds {shown} for {loc[1]}; it must {must}"
+    return f"{name} is {shown}; it must {must}"
 
 
 def _shown(problem: Any) -> str:

@@ -14,13 +14,8 @@ from typing import Any, overload
 from filelock import FileLock
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import (
-    RunRecord,
-    StressRecord,
-    UnreadableRecord,
-    read_record,
-    read_stress_record,
-)
+from lowland.ground.record_files import UnreadableRecord, read_record, read_stress_record
+from lowland.ground.records import RunRecord, StressRecord
 
 
 def key_of(asked: Mapping[str, Any]) -> str:

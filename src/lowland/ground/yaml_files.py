@@ -10,26 +10,26 @@ import yaml
 from lowland.ground.mistakes import Mistake
 
 
-def read_yaml(path: Path, what: str) -> Any:
+def read_yaml(path: Path, kind: str) -> Any:
     """Return the content of a YAML file.
 
     Args:
         path: of the file.
-        what: kind of file, for the error message, such as "recipe file".
+        kind: kind of file, for the error message, such as "recipe file".
 
     Raises:
         Mistake: if there is no such file, or it is not YAML in UTF-8, or has a key twice in one mapping.
     """
     if path.is_dir():
-        raise Mistake(f"the {what} {path} is a folder; name a file")
+        raise Mistake(f"the {kind} {path} is a folder; name a file")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
-        raise Mistake(f"the {what} {path} does not exist") from None
+        raise Mistake(f"the {kind} {path} does not exist") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise Mistake(f"the {what} {path} is not UTF-8 in line {line}; save it as UTF-8") from None
-    return parse_yaml(text, f"the {what} {path}")
+        raise Mistake(f"the {kind} {path} is not UTF-8 in line {line}; save it as UTF-8") from None
+    return parse_yaml(text, f"the {kind} {path}")
 
 
 def parse_yaml(text: str, source: str) -> Any:

@@ -39,7 +39,7 @@ def init_problem(peft_config: Mapping[str, Any]) -> str | None:
             " path_initial_model_for_weight_conversion, which makes it a plain LoRA adapter"
         )
     known = ", ".join(("true", "false", *LEAVE_THE_BASE))
-    return f"{shown}, which lowland has not tested; it reads {known}"
+    return f"{shown}; lowland was not tested with this value. It reads adapters with {known}"
 
 
 def lost_init(peft_config: Mapping[str, Any]) -> str | None:

@@ -26,9 +26,9 @@ def rows_of_labels(names: Mapping[int, str], label_names: Sequence[str]) -> list
     """
     for form in (str, _folded):
         row_of = {form(name): row for row, name in names.items()}
-        wanted = [form(name) for name in label_names]
-        if len(row_of) == len(names) and len(set(wanted)) == len(wanted) and set(row_of) == set(wanted):
-            return [row_of[name] for name in wanted]
+        labels = [form(name) for name in label_names]
+        if len(row_of) == len(names) and len(set(labels)) == len(labels) and set(row_of) == set(labels):
+            return [row_of[name] for name in labels]
     return None
 
 

@@ -55,18 +55,18 @@ def check_readable(config: Any, folder: Path) -> None:
     check_installed(package, f"the model in {folder}")
 
 
-def check_installed(package: str, what: str) -> None:
+def check_installed(package: str, purpose: str) -> None:
     """Check that a package is installed.
 
     Args:
         package: name of the package.
-        what: what needs it, for the error.
+        purpose: what needs it, for the error.
 
     Raises:
         Mistake: if it is missing.
     """
     if importlib.util.find_spec(package) is None:
-        raise Mistake(f"{what} needs {package}; pip install {INSTALLED_BY[package]}")
+        raise Mistake(f"{purpose} needs {package}; pip install {INSTALLED_BY[package]}")
 
 
 def compute_in_float32(model: Any) -> Any:

@@ -11,7 +11,8 @@ from lowland.evidence.cells import CellDifference
 from lowland.evidence.readers.stress_rows import split_rows
 from lowland.evidence.stress import StressEvidence, stress_evidence
 from lowland.ground.mistakes import plural
-from lowland.ground.records import StressRecord, read_rows, read_stress_record
+from lowland.ground.record_files import read_rows, read_stress_record
+from lowland.ground.records import StressRecord
 from lowland.report.blocks import Block, Bullets, Paragraph, Section
 from lowland.report.markdown import render
 from lowland.report.stress_adapters import adapter_blocks

@@ -64,7 +64,7 @@ def _look_up(recipe: Recipe) -> tuple[TaskData, ModelSource]:
 
 def _with_missing_files(recipe: Recipe, problems: Sequence[str]) -> list[str]:
     """Return what is wrong with the data; files that do not exist are named together."""
-    given = [path for path in (recipe.task.data, recipe.task.test_data) if path is not None]
-    missing = [path for path in given if not Path(path).exists()]
+    paths = [path for path in (recipe.task.data, recipe.task.test_data) if path is not None]
+    missing = [path for path in paths if not Path(path).exists()]
     others = [problem for problem in problems if not any(path in problem.split() for path in missing)]
     return [*(f"the data file {path} does not exist; name a file" for path in missing), *others]

@@ -11,7 +11,8 @@ from lowland.ground.asked import check_kind
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.provenance import code, utc_now
-from lowland.ground.records import RunRecord, write_history, write_predictions, write_record
+from lowland.ground.record_files import write_history, write_predictions, write_record
+from lowland.ground.records import RunRecord
 from lowland.ground.store import Store
 from lowland.study.plan import plan
 from lowland.study.progress import TrainingBar, outcome_of

@@ -205,8 +205,8 @@ def read_own(path: Path, fields: OwnTableFields, texts: Mapping[str, str]) -> pd
         fields: the names of the other columns, and the form of the file.
         texts: name in the file of each input column.
     """
-    wanted = {**texts, "label": fields.label_column, "split": fields.split_column}
-    return read_table(path, wanted, separator=fields.separator, header=not fields.no_header)
+    roles = {**texts, "label": fields.label_column, "split": fields.split_column}
+    return read_table(path, roles, separator=fields.separator, header=not fields.no_header)
 
 
 def _read_files(read: TablesOfFiles, fields: TaskFields) -> tuple[pd.DataFrame, str]:

@@ -70,8 +70,8 @@ def count_truncated(
     full = [number for number, length in enumerate(lengths) if length >= max_length]
     if not full:
         return Truncation(len(lengths))
-    again = {name: [columns[name][number] for number in full] for name in task.input_columns}
-    whole = [len(ids) for ids in task.encode_inputs(again, tokenizer, UNLIMITED)["input_ids"]]
+    long_inputs = {name: [columns[name][number] for number in full] for name in task.input_columns}
+    whole = [len(ids) for ids in task.encode_inputs(long_inputs, tokenizer, UNLIMITED)["input_ids"]]
     longer = [length for length in whole if length > max_length]
     lost = sum(longer) - max_length * len(longer)
     return Truncation(len(lengths), len(longer), lost, max(longer, default=0))

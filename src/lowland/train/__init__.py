@@ -1,1 +1,1 @@
-"""One training run: methods and their settings, fitting on Hugging Face's Trainer, and the test afterwards."""
+"""Train and test one run: the table of methods, their settings, fitting with Hugging Face's Trainer, and testing."""

@@ -23,7 +23,7 @@ PATH_FIELDS = ("data", "test_data")
 
 @dataclass(frozen=True)
 class Job:
-    """One training run to execute: a method, a seed and a task, with the loaded data and the resolved model.
+    """A training run to execute: a method, a seed and a task, with the loaded data and the resolved model.
 
     Attributes:
         fields: fields of the task, as requested.

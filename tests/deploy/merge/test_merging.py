@@ -26,7 +26,7 @@ from lowland.deploy.merge import merging
 from lowland.deploy.predict import load
 from lowland.deploy.settings import TOLERANCES
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import read_record
+from lowland.ground.record_files import read_record
 from lowland.lora import load_adapter, lora_layers
 from lowland.models.load import load_classifier, load_tokenizer
 from lowland.tasks.table import load_data, task_fields

@@ -19,7 +19,7 @@ import pytest
 from lowland.deploy.predict import load
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
-from lowland.ground.records import read_predictions, read_record, write_predictions, write_record
+from lowland.ground.record_files import read_predictions, read_record, write_predictions, write_record
 from lowland.stress.adapters import run as adapters
 from lowland.stress.adapters.run import COLUMNS, stress_adapters
 from lowland.stress.adapters.settings import AdapterStressSettings

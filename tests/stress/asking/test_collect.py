@@ -10,7 +10,8 @@ from inspect_ai.log import EvalConfig, EvalDataset, EvalError, EvalLog, EvalSamp
 from inspect_ai.model import GenerateConfig, ModelCall, ModelOutput
 from inspect_ai.scorer import Score
 
-from lowland.ground.records import ROW_COLUMNS, read_rows, write_rows
+from lowland.ground.record_files import read_rows, write_rows
+from lowland.ground.records import ROW_COLUMNS
 from lowland.stress.asking.budget import Stopped
 from lowland.stress.asking.collect import failures, rows_of, settings_sent, writable
 from lowland.stress.asking.evals import sample_of

@@ -15,7 +15,7 @@ import pytest
 
 from lowland.ground.asked import plain
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import read_rows, read_stress_record
+from lowland.ground.record_files import read_rows, read_stress_record
 from lowland.stress.asking import budget
 from lowland.stress.asking.run import run_stress
 from tests.stress.asking.messages_api import FAULTS, STATUS, MessagesAPI

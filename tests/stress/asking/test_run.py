@@ -16,7 +16,8 @@ import pytest
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
-from lowland.ground.records import ROW_COLUMNS, read_rows, read_stress_record
+from lowland.ground.record_files import read_rows, read_stress_record
+from lowland.ground.records import ROW_COLUMNS
 from lowland.stress.asking.run import run_stress
 from lowland.stress.asking.settings import AskingSettings, run_key
 from lowland.stress.questions import items as items_module

@@ -11,7 +11,8 @@ import pandas as pd
 
 from lowland.evidence.core.metrics import Floats
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import RunRecord, read_predictions, read_record
+from lowland.ground.record_files import read_predictions, read_record
+from lowland.ground.records import RunRecord
 
 MEAN_SCORE = "mean score"
 """Name of the compared score if the records name none that is the mean of the examples' scores."""

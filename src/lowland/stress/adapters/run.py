@@ -18,14 +18,8 @@ from lowland.deploy.predict import Predictor, load
 from lowland.ground.mistakes import plural
 from lowland.ground.progress import Progress
 from lowland.ground.provenance import code, utc_now
-from lowland.ground.records import (
-    ROW_COLUMNS,
-    STRESS_RECORD_VERSION,
-    StressRecord,
-    read_predictions,
-    write_rows,
-    write_stress_record,
-)
+from lowland.ground.record_files import read_predictions, write_rows, write_stress_record
+from lowland.ground.records import ROW_COLUMNS, STRESS_RECORD_VERSION, StressRecord
 from lowland.ground.rng import stream
 from lowland.ground.store import Store, key_of
 from lowland.stress.adapters.runs import TrainedRun, read_data, read_runs

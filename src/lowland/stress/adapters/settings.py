@@ -32,8 +32,8 @@ def _chosen_corruptions(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _chosen_mitigations(names: tuple[str, ...]) -> tuple[str, ...]:
     """Include "none" always: the mitigations are compared with it."""
-    wanted = {NONE, *chosen("mitigation", names or (NONE,), MITIGATIONS)}
-    return tuple(name for name in MITIGATIONS if name in wanted)
+    names_to_use = {NONE, *chosen("mitigation", names or (NONE,), MITIGATIONS)}
+    return tuple(name for name in MITIGATIONS if name in names_to_use)
 
 
 def _chosen_levels(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowland.ground.provenance import code, machine, utc_now
-from lowland.ground.records import StressRecord, write_rows, write_stress_record
+from lowland.ground.record_files import write_rows, write_stress_record
+from lowland.ground.records import StressRecord
 from lowland.stress.asking.settings import MAX_FAILED, AskingSettings, request_of
 from lowland.stress.questions.questionnaire import Question, Questionnaire, content_sha256
 

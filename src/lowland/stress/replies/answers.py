@@ -45,6 +45,7 @@ from lowland.stress.replies.quantities import answer_numbers, number_of_alias
 from lowland.stress.replies.wording import (
     OR,
     STOPS,
+    Mention,
     Word,
     answer_part,
     denied,
@@ -171,12 +172,13 @@ def _name_match(text: str, aliases: Sequence[str], kind: str, known: frozenset[s
     mentions = [(*place, gold) for gold in golds for place in _places(words, gold, _same)]
     spans = [(start, end) for start, end, _ in mentions]
     for start, end, gold in mentions:
+        mention = Mention(text, words, start, end, spans, known)
         if (
-            counts_as_answer(text, words, start, end, spans, known)
+            counts_as_answer(mention)
             and _symbol_stands(text, words, start, end, gold)
-            and not is_other_amount(text, words, start, end)
+            and not is_other_amount(mention)
         ):
-            return Match(True, False, text[words[start].start : words[end - 1].end])
+            return Match(True, False, mention.said)
     if kind == "number":
         return Match(False, False, text[:200])
     if kind == "phrase":
@@ -187,8 +189,9 @@ def _name_match(text: str, aliases: Sequence[str], kind: str, known: frozenset[s
     likely = [gold for gold in golds if gold and gold[0].fold[0] in initials]
     near_spans = [place for gold in likely for place in _places(words, gold, _nearly)]
     for start, end in near_spans:
-        if counts_as_answer(text, words, start, end, near_spans, known):
-            return Match(True, True, text[words[start].start : words[end - 1].end])
+        mention = Mention(text, words, start, end, near_spans, known)
+        if counts_as_answer(mention):
+            return Match(True, True, mention.said)
     return Match(False, False, text[:200])
 
 

@@ -7,7 +7,6 @@ several candidates.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from lowland.stress.replies.number_words import SCALES
 from lowland.stress.replies.numbers import numbers_in
@@ -19,7 +18,7 @@ from lowland.stress.replies.wording import (
     NOT_BEFORE,
     OR,
     STOPS,
-    Word,
+    Mention,
     denied,
     listed,
     words_of,
@@ -37,38 +36,23 @@ _LIST_WORDS = 12
 """Largest number of words of a list in one line."""
 
 
-def counts_as_answer(
-    text: str,
-    words: Sequence[Word],
-    start: int,
-    end: int,
-    golds: Sequence[tuple[int, int]],
-    known: frozenset[str],
-) -> bool:
-    """Whether a mention of the gold is the reply's answer.
-
-    Args:
-        text: the part of the reply to read, as plain text.
-        words: words of the text.
-        start: index of the mention's first word.
-        end: index behind its last word.
-        golds: all mentions of the gold, as [start, end) of words.
-        known: the question's words, case-folded.
-    """
-    first, past = words[start].start, words[end - 1].end
+def counts_as_answer(mention: Mention) -> bool:
+    """Whether a mention of the gold is the reply's answer."""
+    first, past = mention.span
     return not (
-        denied(text, first, past)
-        or SECOND.search(text[:first])
-        or _is_another_place(text, words, start)
-        or _is_alternative(text, words, start, end, golds)
-        or _is_in_list(text, first, past, words, golds)
-        or is_in_longer_name(text, words, start, end, golds, known)
-        or follows_another_answer(text, words, start, end, known)
+        denied(mention.text, first, past)
+        or SECOND.search(mention.text[:first])
+        or _is_another_place(mention)
+        or _is_alternative(mention)
+        or _is_in_list(mention)
+        or is_in_longer_name(mention)
+        or follows_another_answer(mention)
     )
 
 
-def _is_another_place(text: str, words: Sequence[Word], start: int) -> bool:
+def _is_another_place(mention: Mention) -> bool:
     """Whether a point of the compass stands right before the mention: "South Africa"."""
+    text, words, start = mention.text, mention.words, mention.start
     before = words[start - 1] if start > 0 else None
     return (
         before is not None
@@ -77,19 +61,19 @@ def _is_another_place(text: str, words: Sequence[Word], start: int) -> bool:
     )
 
 
-def is_other_amount(text: str, words: Sequence[Word], start: int, end: int) -> bool:
+def is_other_amount(mention: Mention) -> bool:
     """Whether the mention is a scale, and the number before it makes another amount: "10 crore" is not "crore"."""
+    text, words, start, end = mention.text, mention.words, mention.start, mention.end
     if start == 0 or words[start].fold not in SCALES:
         return False
     numbers = numbers_in(text[words[start - 1].start : words[end - 1].end])
     return len(numbers) == 1 and numbers[0].value != SCALES[words[start].fold]
 
 
-def _is_alternative(
-    text: str, words: Sequence[Word], start: int, end: int, golds: Sequence[tuple[int, int]]
-) -> bool:
+def _is_alternative(mention: Mention) -> bool:
     """Whether the mention stands beside an "or" or "/" whose other side is not an alias."""
-    gold_starts, gold_ends = {first for first, _ in golds}, {past for _, past in golds}
+    text, words, start, end = mention.text, mention.words, mention.start, mention.end
+    gold_starts, gold_ends = {first for first, _ in mention.golds}, {past for _, past in mention.golds}
 
     def between(number: int) -> str:
         """Return the characters between word `number - 1` and word `number`."""
@@ -114,13 +98,12 @@ def _is_alternative(
     return False
 
 
-def _is_in_list(
-    text: str, start: int, end: int, words: Sequence[Word], golds: Sequence[tuple[int, int]]
-) -> bool:
-    """Whether the reply is a list in which text[start:end] is one of several candidates.
+def _is_in_list(mention: Mention) -> bool:
+    """Whether the reply is a list in which the mention is one of several candidates.
 
     Such a list consists of lines, of names joined by "and", or of names with commas of which another comes first.
     """
+    text, words, (start, end) = mention.text, mention.words, mention.span
     lines = [line for line in text.split("\n") if line.strip()]
     entries = [ENUMERATION.sub("", line) for line in lines]
     if len(lines) > 1 and all(len(words_of(entry)) <= _ENTRY_WORDS for entry in entries):
@@ -136,7 +119,7 @@ def _is_in_list(
         return False
     if any(word.fold in NOT_BEFORE | NOT_AFTER for word in words):
         return False
-    gold_words = {number for first, past in golds for number in range(first, past)}
+    gold_words = {number for first, past in mention.golds for number in range(first, past)}
     if len(gold_words) >= len(words) - 1:
         return False
     return AND.search(text.replace(",", " ")) is not None or start >= len(parts[0])

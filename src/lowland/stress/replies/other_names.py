@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from lowland.stress.questions.items import languages
-from lowland.stress.replies.wording import Word, listed, plain, sentences, words_of
+from lowland.stress.replies.wording import Mention, Word, listed, plain, sentences, words_of
 
 KINDS = listed(
     "city town village capital country nation state province region continent island river sea ocean lake canal strait"
@@ -64,24 +64,10 @@ def function_words() -> frozenset[str]:
     return frozenset(plain(word).casefold() for profile in profiles for word in profile.function_words)
 
 
-def is_in_longer_name(
-    text: str,
-    words: Sequence[Word],
-    start: int,
-    end: int,
-    golds: Sequence[tuple[int, int]],
-    known: frozenset[str],
-) -> bool:
-    """Whether the mention words[start:end] is part of a longer name.
-
-    Args:
-        text: the part of the reply to read, as plain text.
-        words: of the text.
-        start: index of the mention's first word.
-        end: index behind its last word.
-        golds: all mentions of the gold, as [start, end) of words.
-        known: the question's words.
-    """
+def is_in_longer_name(mention: Mention) -> bool:
+    """Whether the mention is part of a longer name."""
+    text, words, start, end = mention.text, mention.words, mention.start, mention.end
+    golds, known = mention.golds, mention.known
     after = text[words[end - 1].end :]
     if re.match(r"[+#]", after):
         return True
@@ -108,12 +94,10 @@ def is_in_longer_name(
     return len(rest) == 1 and bool(is_short or is_introduced)
 
 
-def follows_another_answer(
-    text: str, words: Sequence[Word], start: int, end: int, known: frozenset[str]
-) -> bool:
-    """Whether the first sentence is a bare other name, and the mention words[start:end] does not correct it."""
+def follows_another_answer(mention: Mention) -> bool:
+    """Whether the first sentence is a bare other name, and the mention does not correct it."""
+    text, known, (first, past) = mention.text, mention.known, mention.span
     spans = sentences(text)
-    first, past = words[start].start, words[end - 1].end
     own = next((span for span in spans if span[0] <= first < span[1]), None)
     if own is None or own == spans[0] or not text[slice(*spans[0])].rstrip().endswith("."):
         return False

@@ -97,6 +97,37 @@ class Word:
     fold: str
 
 
+@dataclass(frozen=True)
+class Mention:
+    """A mention of a gold answer in a reply.
+
+    Attributes:
+        text: the part of the reply to read, as plain text.
+        words: the words of the text.
+        start: index of the mention's first word.
+        end: index behind its last word.
+        golds: all mentions of the gold, as [start, end) of words.
+        known: the question's words, case-folded.
+    """
+
+    text: str
+    words: Sequence[Word]
+    start: int
+    end: int
+    golds: Sequence[tuple[int, int]]
+    known: frozenset[str]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Indices of the first character, and behind the last one."""
+        return self.words[self.start].start, self.words[self.end - 1].end
+
+    @property
+    def said(self) -> str:
+        """The mention as it stands in the text."""
+        return self.text[slice(*self.span)]
+
+
 @lru_cache(maxsize=16384)
 def plain(text: str) -> str:
     """Return text without differences that are only writing: Unicode forms, accents, markup, invisible characters.

@@ -116,14 +116,27 @@ def _read_bytes(path: Path) -> bytes:
     decompress = COMPRESSED.get(path.suffix.lower())
     if decompress is None:
         return content
-    try:
+    with _reading(path, "decompressed", "run pip install zstandard, or decompress it"):
         return decompress(content)
-    except ImportError:
+
+
+@contextmanager
+def _reading(path: Path, action: str, without_package: str = "install it") -> Iterator[None]:
+    """Turn the errors of another library's reader into one sentence.
+
+    Args:
+        path: the file.
+        action: what fails, as the end of "it cannot be …".
+        without_package: what to do if the library is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
         raise Mistake(
-            f"{path} is compressed by Zstandard; run pip install zstandard, or decompress it"
+            f"{path} cannot be {action}: it needs the package {error.name}; {without_package}"
         ) from None
-    except Exception as error:  # a damaged archive makes its reader raise errors of many kinds
-        raise Mistake(f"{path} cannot be decompressed ({reason_of(error)})") from None
+    except Exception as error:  # a damaged file makes its reader raise errors of many kinds
+        raise Mistake(f"{path} cannot be {action} ({reason_of(error)})") from None
 
 
 def _unzip(content: bytes) -> bytes:
@@ -157,24 +170,16 @@ COMPRESSED: Mapping[str, Callable[[bytes], bytes]] = {
 
 def _read_parquet(path: Path) -> RawTable:
     content = _read_bytes(path)
-    try:
+    with _reading(path, "read as parquet"):
         table = pd.read_parquet(io.BytesIO(content))
-    except (OSError, ValueError) as error:
-        raise Mistake(f"{path} cannot be read as parquet ({error})") from None
     table = table.set_axis([str(name) for name in table.columns], axis=1)
     return RawTable(path, table.astype(object), "row", list(range(1, len(table) + 1)))
 
 
 def _read_xlsx(path: Path, header: bool) -> RawTable:
     content = _read_bytes(path)
-    try:
+    with _reading(path, "read as .xlsx", 'run pip install "lowland[excel]", or save it as .csv'):
         table = pd.read_excel(io.BytesIO(content), header=0 if header else None, dtype=object)
-    except ImportError:
-        raise Mistake(
-            f'{path} needs one more package; run pip install "lowland[excel]", or save it as .csv'
-        ) from None
-    except Exception as error:  # a damaged archive makes its reader raise errors of many kinds
-        raise Mistake(f"{path} cannot be read as .xlsx ({reason_of(error)})") from None
     names = [str(name) if header else str(int(name) + 1) for name in table.columns]
     first = 2 if header else 1
     return RawTable(path, table.set_axis(names, axis=1), "row", list(range(first, first + len(table))))

@@ -28,13 +28,13 @@ class CellMistake(Mistake):
 
 
 def read_table(
-    path: Path, wanted: Mapping[str, str | None], *, separator: str | None = None, header: bool = True
+    path: Path, roles: Mapping[str, str | None], *, separator: str | None = None, header: bool = True
 ) -> pd.DataFrame:
     """Read some columns of a user's table; see `read_form` for its forms.
 
     Args:
         path: the file, in UTF-8 if it is text.
-        wanted: name in the file of each column of the result; None leaves it out.
+        roles: name in the file of each column of the result; None leaves it out.
         separator: character between the cells of a .csv file; None recognises it.
         header: whether the first line names the columns.
 
@@ -42,7 +42,7 @@ def read_table(
         Mistake: if the file cannot be read, a column is missing, or two are the same.
         CellMistake: if cells hold neither text nor labels; a sentence for each kind of problem.
     """
-    named = {role: name for role, name in wanted.items() if name is not None}
+    named = {role: name for role, name in roles.items() if name is not None}
     table = read_form(path, separator=separator, header=header)
     if problems := _column_problems(table, named, header):
         raise Mistake(*problems)
@@ -54,23 +54,23 @@ def read_table(
 
 
 def read_columns(
-    path: Path, wanted: Mapping[str, str], *, separator: str | None = None, header: bool = True
+    path: Path, roles: Mapping[str, str], *, separator: str | None = None, header: bool = True
 ) -> dict[str, list[str]]:
     """Read columns of texts from a user's table, in order.
 
     Args:
         path: the file.
-        wanted: name in the file of each column of the result.
+        roles: name in the file of each column of the result.
         separator: as for `read_table`.
         header: as for `read_table`.
 
     Raises:
         Mistake: as `read_table`, and if the file holds no rows.
     """
-    table = read_table(path, wanted, separator=separator, header=header)
+    table = read_table(path, roles, separator=separator, header=header)
     if table.empty:
         raise Mistake(f"{path} holds no rows")
-    return {role: list(table[role]) for role in wanted}
+    return {role: list(table[role]) for role in roles}
 
 
 def _column_problems(table: RawTable, named: Mapping[str, str], header: bool) -> list[str]:

@@ -14,13 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import (
-    PREDICTION_COLUMNS,
-    RECORD_VERSION,
-    ROW_COLUMNS,
-    STRESS_RECORD_VERSION,
-    RunRecord,
-    StressRecord,
+from lowland.ground.record_files import (
     read_predictions,
     read_record,
     read_rows,
@@ -30,6 +24,14 @@ from lowland.ground.records import (
     write_record,
     write_rows,
     write_stress_record,
+)
+from lowland.ground.records import (
+    PREDICTION_COLUMNS,
+    RECORD_VERSION,
+    ROW_COLUMNS,
+    STRESS_RECORD_VERSION,
+    RunRecord,
+    StressRecord,
 )
 
 PLAIN = st.recursive(
