@@ -110,3 +110,14 @@ def test_a_model_that_does_not_change_is_checked_once(monkeypatch: pytest.Monkey
         for step in range(3):
             noise.begin_step(step)
             noise.end_step()
+
+
+def test_after_an_accepted_change_the_model_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lowland.flat import watch
+
+    model: Any = peft_lora()
+    with flat.arm(model, rho=0.5, schedule="constant") as noise:
+        add_adapter(model, "more")
+        noise.begin_step(0)
+        monkeypatch.setattr(watch, "layers_to_perturb", lambda *rest: pytest.fail("checked again"))
+        noise.begin_step(1)

@@ -152,3 +152,18 @@ def test_one_seed_shows_no_deviation(tmp_path):
 def test_a_program_reads_the_summary_of_folders_by_name(tmp_path):
     folders = study(tmp_path)
     assert lowland.summary([str(folder) for folder in folders]) == summary(folders)
+
+
+def test_scores_of_labels_and_of_the_majority_stand_in_the_tables(tmp_path):
+    labels = [f"label {number:02}" for number in range(15)]
+    f1 = {label: number / 100 for number, label in enumerate(labels)}
+    changes = {
+        "baseline": {"majority": {"test": dict.fromkeys(record_of("lora", 0).scores["test"], 0.125)}},
+        "class_scores": {"test": {label: {"f1": f1[label], "support": 7.0} for label in labels}},
+    }
+    folders = [leave_run(tmp_path, name, seed, **changes) for name in ("lora", "full") for seed in range(2)]
+    scores, classes = tables(summary(folders))[:2]
+    assert scores[-1][0] == "majority"
+    assert set(scores[-1][1:4]) == {"0.1250"}
+    assert [row[0] for row in classes[1:]] == labels[:12]  # the worst ones
+    assert classes[1][:2] == ["label 00", "7"]

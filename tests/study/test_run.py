@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.progress import Progress
 from lowland.ground.record_files import read_predictions, read_record
 from lowland.study import run as study
 from lowland.study.plan import plan
@@ -300,3 +302,21 @@ def test_a_mapping_is_refused_with_the_right_call():
         Mistake, match=r"^run_study takes a Recipe, .*; call run_study\(Recipe\(\*\*values\)\)$"
     ):
         run_study({"task": "financial-demo"})
+
+
+def test_cut_texts_are_remarked_on_once_and_are_in_every_record(recipe: Callable[..., Recipe]) -> None:
+    stream = io.StringIO()
+    folders = run_study(recipe(max_length=2, seeds=[1]), progress=Progress(stream))
+    said = [
+        line
+        for line in stream.getvalue().splitlines()
+        if line.startswith("Beware: training and validation: ")
+    ]
+    assert len(said) == 1
+    assert "are longer than 2 tokens and were cut" in said[0]
+    for record in map(read_record, folders):
+        assert f"Beware: {record.remarks[0]}." == said[0]
+        counts = record.data["truncated"]
+        assert set(counts) == {"train", "validation", "test"}
+        assert counts["test"]["cut"] == counts["test"]["inputs"] == record.data["sizes"]["test"]
+        assert counts["test"]["longest"] > 2

@@ -66,3 +66,39 @@ def test_predictions_have_a_score_and_a_probability_for_every_label() -> None:
     np.testing.assert_allclose(
         probabilities, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), rtol=1e-6
     )
+
+
+@given(ANSWERS)
+@settings(deadline=None, max_examples=50)
+def test_scores_of_each_class_agree_with_the_macro_score(answers: list[tuple[str, str]]) -> None:
+    labels, predicted = ("".join(letters) for letters in zip(*answers, strict=True))
+    classes = TASK.summarise_classes(split_of(labels), pd.DataFrame({"predicted": list(predicted)}))
+    assert np.mean([values["f1"] for values in classes.values()]) == pytest.approx(
+        scores(labels, predicted)["macro_f1"]
+    )
+    assert {name: values["support"] for name, values in classes.items()} == {
+        name: labels.count(name) for name in sorted(set(labels + predicted))
+    }
+
+
+def test_the_baseline_is_the_most_frequent_label_of_the_training_examples() -> None:
+    baseline = TASK.baseline(split_of("abbb"), split_of("aaab"))
+    assert baseline is not None
+    name, answers = baseline
+    assert name == "majority"
+    assert list(answers["predicted"]) == ["b"] * 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "warns"),
+    [
+        ("ab" * 10, "a" * 20, True),
+        ("ab" * 10, "a" * 19 + "b", False),
+        ("a" * 20, "a" * 20, False),  # there is nothing else to say
+        ("ab" * 4, "a" * 8, False),  # too few examples
+    ],
+)
+def test_a_constant_prediction_is_remarked_on(labels: str, predicted: str, warns: bool) -> None:
+    remarks = TASK.remarks(split_of(labels), pd.DataFrame({"predicted": list(predicted)}))
+    assert bool(remarks) == warns
+    assert all("the prediction for every example is 'a'" in remark for remark in remarks)
