@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,3 +108,19 @@ def test_a_model_without_a_head_gets_a_new_one_without_a_remark(tiny_model: Path
         loaded = load(tiny_model, labels)
         assert loaded.fresh_head == ("classifier",)
         assert not loaded.remarks
+
+
+def test_loading_a_model_without_a_head_logs_nothing(tiny_model: Path) -> None:
+    logger, records = logging.getLogger("transformers"), []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    try:
+        load(tiny_model, ["bad", "good"])
+        assert logger.level == logging.WARNING
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    assert records == []
