@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -22,7 +23,11 @@ def closing_lines(folders: Sequence[Path]) -> list[str]:
     lines = [f"The run failed; {folder / 'record.json'} says why" for folder in failed]
     if runs:
         lines.append(f"{_where(list(runs))}{_highest(runs) if len(runs) > 1 else ''}")
-        lines.append(f"Next: {_next_step(runs)}")
+        lines.append(
+            f"Next, with the run of the highest validation score: {_next_step(runs)}"
+            if len(runs) > 1
+            else f"Next: {_next_step(runs)}"
+        )
     return lines
 
 
@@ -42,7 +47,7 @@ def _highest(runs: Mapping[Path, RunRecord]) -> str:
 
 
 def _means(runs: Mapping[Path, RunRecord]) -> dict[str, float]:
-    """Return the mean primary score over seeds of each method."""
+    """Return the mean primary score of each method on the test set, over seeds."""
     scores: dict[str, list[float]] = {}
     for record in runs.values():
         split = next(iter(record.scores.values()))
@@ -51,13 +56,8 @@ def _means(runs: Mapping[Path, RunRecord]) -> dict[str, float]:
 
 
 def _next_step(runs: Mapping[Path, RunRecord]) -> str:
-    """Return a command that uses the run with the highest score of the method with the highest mean."""
-    means = _means(runs)
-    method = max(means, key=means.__getitem__)
-    folder = max(
-        (folder for folder, record in runs.items() if record.method == method),
-        key=lambda folder: next(iter(runs[folder].scores.values()))[runs[folder].primary_score],
-    )
+    """Return a command that uses the run with the highest validation score: the test set chooses nothing."""
+    folder = max(runs, key=lambda folder: runs[folder].validation.get(runs[folder].primary_score, -math.inf))
     if not any((folder / part).is_dir() for part in ("adapter", "model")):
         return "the runs kept no weights to predict with; lowland train with this method keeps them"
     return f"lowland predict {folder} --text …, or --data FILE --out FILE"
