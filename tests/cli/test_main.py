@@ -521,7 +521,7 @@ def test_compare_and_train_end_with_where_the_runs_are_and_what_to_do_next(
     assert code == 0, err
     where, following = out.splitlines()[-2:]
     assert where.startswith(f"2 runs are in {tmp_path / 'runs'}; the highest mean accuracy is ")
-    assert following.startswith(f"Next: lowland predict {tmp_path / 'runs'}/classification-")
+    assert f": lowland predict {tmp_path / 'runs'}/classification-" in following
     runs = sorted((tmp_path / "runs").glob("classification-*"))
     code, _, err = lowland("predict", str(tmp_path / "runs"), "--text", "a")
     assert code == 2
