@@ -98,6 +98,8 @@ def test_another_base_model_is_refused(run: Path, tiny_model: Path) -> None:
 def test_a_folder_without_a_run_or_weights_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="neither a run"):
         load(tmp_path)
+    with pytest.raises(Mistake, match="nowhere does not exist"):
+        load(tmp_path / "nowhere")
     for subfolder in ("adapter", "model"):
         shutil.rmtree(run / subfolder, ignore_errors=True)
     with pytest.raises(Mistake, match="kept no weights"):

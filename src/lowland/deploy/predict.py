@@ -159,6 +159,8 @@ def load(folder: str | Path, *, merge: bool = False) -> Predictor:
         >>> lowland.load("runs/financial-demo-lora-s42-…").predict(["profit rose", "sales fell"])
     """
     folder = Path(folder)
+    if not folder.exists():
+        raise Mistake(f"{folder} does not exist; name the folder of a run, of a model or of an adapter")
     if (folder / "record.json").is_file():
         predictor = _of_run(folder, merge)
     elif (folder / "config.json").is_file():
