@@ -46,7 +46,8 @@ from lowland.ground.store import Store
 NAME, store = sys.argv[1], Store(sys.argv[2])
 
 def record(key):
-    return RunRecord(key=key, asked={"method": "lora", "seed": 42}, status="finished")
+    asked = {"task": {"name": "toy"}, "method": {"name": "lora", "label": "lora"}, "seed": 42}
+    return RunRecord(key=key, asked=asked, status="finished")
 
 def say(word):
     print(word, flush=True)
@@ -60,7 +61,8 @@ def write(key, files=1):
 
 
 def record_of(key: str = "new", status: str = "finished") -> RunRecord:
-    return RunRecord(key=key, asked={"method": "lora", "seed": 42}, status=status)
+    asked = {"task": {"name": "toy"}, "method": {"name": "lora", "label": "lora"}, "seed": 42}
+    return RunRecord(key=key, asked=asked, status=status)
 
 
 def write(store: Store, key: str = "new", status: str = "finished") -> None:
@@ -428,7 +430,7 @@ def test_a_claim_is_given_back_when_its_block_raises(store):
 
 def test_ctrl_c_between_the_two_renames_leaves_the_earlier_run_in_its_place(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    record = RunRecord(key="old", asked={}, status="finished")
+    record = record_of("old")
 
     def write():
         with store.claim("run"), store.writing("run") as folder:
@@ -485,7 +487,7 @@ def test_a_folder_of_runs_stands_for_the_finished_runs_in_it(tmp_path):
     store = Store(tmp_path / "runs")
     for name, status in (("a-1", "finished"), ("a-2", "failed"), ("a-3", "finished")):
         with store.claim(name), store.writing(name) as folder:
-            write_record(folder, RunRecord(key=name, asked={}, status=status))
+            write_record(folder, record_of(name, status))
     with store.claim("messy-1"), store.writing("messy-1") as folder:
         write_stress_record(folder, StressRecord(key="0", asked={}, status="finished"))
     runs = store.root

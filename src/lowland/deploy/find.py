@@ -148,7 +148,23 @@ def finished_record(folder: Path) -> RunRecord:
     if record.status != "finished":
         failure = (record.failure or "no reason is recorded").splitlines()[0]
         raise Mistake(f"the run in {folder} failed ({failure}); run it again")
+    if problem := _damage(record):
+        raise Mistake(f"the record in {folder} {problem}; run it again with --fresh")
     return record
+
+
+def _damage(record: RunRecord) -> str | None:
+    """Return what a record lacks of what its model is loaded by; None if it is all there."""
+    asked = record.asked
+    model, revision, length = asked.get("model"), asked.get("revision"), asked.get("max_length")
+    if not isinstance(model, str) or not isinstance(revision, str | None):
+        return f"holds {model!r:.60} for the model, revision {revision!r:.60}"
+    if not isinstance(length, int) or isinstance(length, bool) or length < 1:
+        return f"holds {length!r:.60} for max_length"
+    labels = record.data.get("labels")
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        return f"holds {labels!r:.60} for the labels"
+    return None
 
 
 def _of_run(folder: Path, model: str | None) -> Adapted:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
-from lowland.ground.mistakes import Mistake
+from lowland.ground.json_text import NotJSON, parse_json
+from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.records import (
     PREDICTION_COLUMNS,
     RECORD_VERSION,
@@ -75,7 +78,8 @@ def read_stress_record(folder: Path) -> StressRecord:
             version.
     """
     content = _read_json(folder)
-    if "kind" not in content and "method" in (content.get("asked") or {}):
+    asked = content.get("asked")
+    if "kind" not in content and isinstance(asked, dict) and "method" in asked:
         raise Mistake(f"{folder} holds a training run; name the folder of a stress test")
     return _parse_record(folder, content, StressRecord, STRESS_RECORD_VERSION)
 
@@ -83,13 +87,20 @@ def read_stress_record(folder: Path) -> StressRecord:
 def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / "record.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"), finite=True)
     except FileNotFoundError:
         raise UnreadableRecord(f"{folder} holds no record.json", "name the folder of a run") from None
-    except json.JSONDecodeError as error:
-        raise UnreadableRecord(f"{path} is damaged in line {error.lineno}", RENEW) from None
+    except NotJSON as error:
+        where = f"in line {error.line}" if error.line is not None else f"({error.reason})"
+        raise UnreadableRecord(f"{path} is damaged {where}", RENEW) from None
+    except Mistake as mistake:
+        raise UnreadableRecord(f"{path} is damaged: {mistake}", RENEW) from None
     except UnicodeDecodeError:
         raise UnreadableRecord(f"{path} is damaged", RENEW) from None
+    except OSError as error:
+        raise UnreadableRecord(
+            f"{path} cannot be read ({reason_of(error)})", "name the folder of a run"
+        ) from None
     return content if isinstance(content, dict) else {}
 
 
@@ -101,15 +112,38 @@ def _parse_record(folder: Path, content: dict[str, Any], kind: type[Record], kno
     needed = [entry.name for entry in fields if entry.default is entry.default_factory is dataclasses.MISSING]
     missing = [repr(name) for name in needed if name not in content]
     wrong = [f"has the unknown entry {name}" for name in unknown] + [f"lacks {name}" for name in missing]
-    if not wrong and not isinstance(content["asked"], dict):
-        wrong = [f"holds {content['asked']!r} for 'asked'"]
+    wrong = wrong or _wrong_values(content, kind)
     if wrong:
         raise UnreadableRecord(f"{path} is damaged: it {' and '.join(wrong)}", RENEW)
     return kind(**content)
 
 
+def _wrong_values(content: dict[str, Any], kind: type[RunRecord] | type[StressRecord]) -> list[str]:
+    """Return what is wrong with the values of a record, as ends of the sentence "it …"."""
+    wrong = []
+    for name, hint in get_type_hints(kind).items():
+        try:
+            TypeAdapter(hint).validate_python(content.get(name, {} if name == "asked" else None), strict=True)
+        except ValidationError:
+            if name in content:
+                wrong.append(f"holds {content[name]!r:.60} for {name!r}")
+    if wrong or kind is StressRecord:
+        return wrong
+    asked = content["asked"]
+    parts = [(name, asked.get(name)) for name in ("task", "method")]
+    keys = {"task": "name", "method": "label"}
+    wrong = [
+        f"holds {part!r:.60} for {name!r} of 'asked'"
+        for name, part in parts
+        if not isinstance(part, dict) or not isinstance(part.get(keys[name]), str)
+    ]
+    seed = asked.get("seed")
+    is_whole = isinstance(seed, int) and not isinstance(seed, bool)
+    return wrong + ([] if is_whole else [f"holds {seed!r:.60} for 'seed' of 'asked'"])
+
+
 def _check_version(path: Path, version: object, known: int) -> None:
-    if version == known:
+    if version == known and type(version) is int:
         return
     if isinstance(version, int) and 0 < version < known:
         advice = "run it again with --fresh, or read it with the version of lowland that wrote it"
@@ -131,7 +165,7 @@ def write_rows(folder: Path, rows: pd.DataFrame) -> None:
     missing = [name for name in ROW_COLUMNS if name not in rows.columns]
     if missing:
         raise ValueError(f"rows lack the columns {missing}")
-    rows.to_parquet(folder / "rows.parquet", index=False)
+    _write_parquet(folder / "rows.parquet", rows)
     rows.to_csv(folder / "rows.csv", index=False, lineterminator="\n")
 
 
@@ -143,7 +177,7 @@ def read_rows(folder: Path) -> pd.DataFrame:
     """
     path = folder / "rows.parquet"
     try:
-        return pd.read_parquet(path)
+        return _read_parquet(path, ROW_COLUMNS)
     except (OSError, ValueError):
         raise Mistake(f"{path} is missing or damaged; ask again with --fresh") from None
 
@@ -157,7 +191,7 @@ def write_predictions(folder: Path, predictions: pd.DataFrame) -> None:
     missing = [name for name in PREDICTION_COLUMNS if name not in predictions.columns]
     if missing:
         raise ValueError(f"predictions lack the columns {missing}")
-    predictions.to_parquet(folder / "predictions.parquet", index=False)
+    _write_parquet(folder / "predictions.parquet", predictions)
 
 
 def read_predictions(folder: Path) -> pd.DataFrame:
@@ -168,9 +202,27 @@ def read_predictions(folder: Path) -> pd.DataFrame:
     """
     path = folder / "predictions.parquet"
     try:
-        return pd.read_parquet(path)
+        return _read_parquet(path, PREDICTION_COLUMNS)
     except (OSError, ValueError):
         raise Mistake(f"{path} is missing or damaged; run it again with --fresh") from None
+
+
+def _write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Write a table with a checksum for each page, so that a changed byte does not become another number."""
+    table.to_parquet(path, index=False, write_page_checksum=True)
+
+
+def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a table, and compare the checksums of its pages.
+
+    Raises:
+        OSError: if the file is missing or damaged.
+        ValueError: if the file is damaged, or lacks one of the columns.
+    """
+    table = pd.read_parquet(path, page_checksum_verification=True)
+    if missing := [name for name in columns if name not in table.columns]:
+        raise ValueError(f"the table lacks {missing}")
+    return table
 
 
 def write_history(folder: Path, history: list[dict[str, Any]]) -> None:

@@ -105,6 +105,7 @@ REQUIREMENTS = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "be a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "be a number"),
     **dict.fromkeys(("string_type", "path_type"), "be text"),
+    "string_unicode": "be text in UTF-8",
     **dict.fromkeys(("dict_type", "mapping_type"), "be a mapping"),
     **dict.fromkeys(("tuple_type", "list_type"), "be a list"),
     "finite_number": "be finite",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def parse_yaml(text: str, source: str) -> Any:
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "an unknown place"
         reason = " ".join((error.problem or error.context or "not YAML").split())
         raise Mistake(f"{source} cannot be read as YAML: {reason}, in {place}") from None
+    except RecursionError:
+        raise Mistake(f"{source} cannot be read as YAML: it is nested too deeply") from None
+
+
+LARGEST = 100_000
+"""Number of values above which a file is refused."""
 
 
 class _KeyTwice(Exception):
@@ -67,15 +74,56 @@ class _KeyTwice(Exception):
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, which refuses a key that occurs twice in one mapping."""
+    """YAML's safe loader, which refuses a key that occurs twice in one mapping, and what grows by its aliases."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Return the document's root."""
+        root = super().get_single_node()
+        if root is not None:
+            self._check_size(root, {})
+        return root
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return the value of a node; what its tag's constructor cannot read is an error with a place."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, ArithmeticError, LookupError, AttributeError):
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{str(node.value)[:40]!r} is no valid {kind}", node.start_mark
+            ) from None
+
+    def _check_size(self, node: yaml.Node, sizes: dict[int, int]) -> int:
+        """Return the number of values in a node, with its aliases written out; raise an error if there are too many.
+
+        Nine aliases of nine aliases, and so on, are a short text and a value that fills the memory.
+        """
+        if id(node) in sizes:
+            return sizes[id(node)]
+        sizes[id(node)] = LARGEST  # for an alias of what it stands in
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            inner = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        size = 1 + sum(self._check_size(part, sizes) for part in inner)
+        if size > LARGEST:
+            raise yaml.composer.ComposerError(
+                None, None, f"more than {LARGEST:,} values, or an alias of itself", node.start_mark
+            )
+        sizes[id(node)] = size
+        return size
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return the mapping of a node."""
-        keys: list[object] = []
+        keys: set[object] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":  # <<, whose keys give way to the mapping's own
                 continue
-            if (key := self.construct_object(key_node, deep=True)) in keys:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                break  # the base class refuses it
+            if key in keys:
                 raise _KeyTwice(key, key_node.start_mark.line + 1)
-            keys.append(key)
+            keys.add(key)
         return super().construct_mapping(node, deep)

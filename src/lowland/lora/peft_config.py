@@ -13,6 +13,7 @@ from torch import nn
 from transformers.models.auto import modeling_auto
 
 from lowland.ground.asked import Number, Text
+from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake
 from lowland.lora.config import ALL_LINEAR, ALPHA, LoRAConfig, check_patterns, pattern_matches
 from lowland.lora.init_methods import INIT_FIELD, INIT_SETTINGS, init_problem
@@ -126,10 +127,10 @@ def read_json(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise Mistake(f"{folder} holds no {CONFIG_FILE}; name an adapter's folder") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (NotJSON, Mistake, UnicodeDecodeError, OSError) as error:
         raise Mistake(f"{path} is damaged ({error})") from None
     if not isinstance(content, dict):
         raise Mistake(f"{path} is damaged (it is not a JSON object)")

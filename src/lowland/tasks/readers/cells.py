@@ -27,7 +27,14 @@ def problem_with_label(cell: Any) -> str | None:
         return problem_with_text(cell)
     if not isinstance(cell, Number):  # NumPy's numbers and truth values count
         return f"is {_kind_of(cell)}; it must be text, a number, true or false"
-    return None if math.isfinite(float(cell)) else "is not finite"  # type: ignore[arg-type]
+    return None if _is_finite(cell) else "is not finite"
+
+
+def _is_finite(number: Any) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number that is larger than a float can be
+        return True
 
 
 def _is_missing(cell: Any) -> bool:

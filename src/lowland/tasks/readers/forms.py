@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import io
-import json
-import lzma
 import re
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from pyarrow import parquet
 
+from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake, reason_of
+from lowland.tasks.readers.cells import SURROGATE
+from lowland.tasks.readers.compressed import COMPRESSED
 
 FORMS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -139,39 +138,14 @@ def _reading(path: Path, action: str, without_package: str = "install it") -> It
         raise Mistake(f"{path} cannot be {action} ({reason_of(error)})") from None
 
 
-def _unzip(content: bytes) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        (name,) = archive.namelist()  # several files: which one is not said
-        return archive.read(name)
-
-
-def _decompress_zstandard(content: bytes) -> bytes:
-    import zstandard
-
-    parts = []
-    while content:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        parts.append(frame.decompress(content))
-        if not frame.eof:
-            raise EOFError("the file ends in the middle")
-        content = frame.unused_data
-    return b"".join(parts)
-
-
-COMPRESSED: Mapping[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.decompress,
-    ".bz2": bz2.decompress,
-    ".xz": lzma.decompress,
-    ".zst": _decompress_zstandard,
-    ".zip": _unzip,
-}
-"""Functions that decompress a file, by its ending."""
-
-
 def _read_parquet(path: Path) -> RawTable:
     content = _read_bytes(path)
     with _reading(path, "read as parquet"):
-        table = pd.read_parquet(io.BytesIO(content))
+        table = parquet.read_table(io.BytesIO(content)).to_pandas(integer_object_nulls=True)
+    if index := [
+        name for name in table.index.names if name is not None
+    ]:  # pandas' own; columns to everyone else
+        table = table.reset_index(index)
     table = table.set_axis([str(name) for name in table.columns], axis=1)
     return RawTable(path, table.astype(object), "row", list(range(1, len(table) + 1)))
 
@@ -179,21 +153,36 @@ def _read_parquet(path: Path) -> RawTable:
 def _read_xlsx(path: Path, header: bool) -> RawTable:
     content = _read_bytes(path)
     with _reading(path, "read as .xlsx", 'run pip install "lowland[excel]", or save it as .csv'):
-        table = pd.read_excel(io.BytesIO(content), header=0 if header else None, dtype=object)
-    names = [str(name) if header else str(int(name) + 1) for name in table.columns]
+        table = pd.read_excel(io.BytesIO(content), header=None, dtype=object, na_filter=False)
+    names = [str(number) for number in range(1, table.shape[1] + 1)]
+    if header:
+        first_row = list(table.iloc[0]) if len(table) else []
+        names = [str(cell) or f"Unnamed: {number}" for number, cell in enumerate(first_row)]
+        _check_names(path, names)
+        table = table.iloc[1:].reset_index(drop=True)
     first = 2 if header else 1
     return RawTable(path, table.set_axis(names, axis=1), "row", list(range(first, first + len(table))))
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    """Check the names of columns; raise `Mistake` if two are the same, or if one is not text in UTF-8."""
+    if len(set(names)) < len(names):
+        raise Mistake(f"{path}: two columns of one name in {', '.join(names)}")
+    if broken := [name for name in names if SURROGATE.search(name)]:
+        raise Mistake(
+            f"{path}: the name {broken[0]!r} holds half of a character (a lone surrogate); repair it"
+        )
 
 
 def _read_array(path: Path, text: str) -> RawTable:
     """Read one JSON array of objects."""
     try:
-        rows = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        rows = parse_json(text)
+    except (NotJSON, Mistake) as error:
         raise Mistake(f"{path} cannot be read as a JSON array ({error})") from None
     if wrong := [number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)]:
         raise Mistake(f'{path}, row {wrong[0]}: expected an object such as {{"text": …, "label": …}}')
-    return RawTable(path, _table_of(rows), "row", list(range(1, len(rows) + 1)))
+    return RawTable(path, _table_of(path, rows), "row", list(range(1, len(rows) + 1)))
 
 
 def _read_json_lines(path: Path, text: str) -> RawTable:
@@ -203,19 +192,20 @@ def _read_json_lines(path: Path, text: str) -> RawTable:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+            row = parse_json(line)
+        except (NotJSON, Mistake) as error:
             raise Mistake(f"{path}, line {number}: cannot be read as JSON ({error})") from None
         if not isinstance(row, dict):
             raise Mistake(f'{path}, line {number}: expected an object such as {{"text": …, "label": …}}')
         rows.append(row)
         numbers.append(number)
-    return RawTable(path, _table_of(rows), "line", numbers)
+    return RawTable(path, _table_of(path, rows), "line", numbers)
 
 
-def _table_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _table_of(path: Path, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the rows as a table whose cells are the objects that JSON gave."""
     names = list(dict.fromkeys(name for row in rows for name in row))
+    _check_names(path, names)
     cells = {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names}
     return pd.DataFrame(cells, dtype=object)
 
@@ -247,8 +237,7 @@ def _read_separated(path: Path, text: str, separator: str | None, header: bool) 
     except csv.Error as error:
         raise Mistake(f"{path}, line {reader.line_num}: {error}") from None
     names = rows[0] if header else [str(number) for number in range(1, len(rows[0]) + 1)]
-    if len(set(names)) < len(names):
-        raise Mistake(f"{path}: two columns of one name in {', '.join(names)}")
+    _check_names(path, names)
     first = 1 if header else 0
     return RawTable(
         path, pd.DataFrame(rows[first:], columns=names, dtype=object), "line", numbers[first:], separator

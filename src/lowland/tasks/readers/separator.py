@@ -10,8 +10,8 @@ from pydantic import AfterValidator
 def _one_character(separator: str) -> str:
     """Return the character that a separator means."""
     separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
-    if len(separator) != 1:
-        raise ValueError("be one character, such as ; or |, or tab")
+    if len(separator) != 1 or separator in '"\r\n\0':
+        raise ValueError("be one character, such as ; or |, or tab; no quote and no line end")
     return separator
 
 

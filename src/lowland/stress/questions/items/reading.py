@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator
 
 from lowland.ground.asked import Asked, Text
+from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake
 
 Model = TypeVar("Model", bound=Asked)
@@ -67,9 +67,10 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
             continue
         place = f"{path}, line {number}"
         try:
-            values = _parse_json(line)
-        except json.JSONDecodeError as error:
-            problems.append(f"{place}: cannot be read as JSON ({error.msg}, character {error.pos + 1})")
+            values = parse_json(line)
+        except NotJSON as error:
+            where = "" if error.character is None else f", character {error.character}"
+            problems.append(f"{place}: cannot be read as JSON ({error.reason}{where})")
             continue
         except Mistake as mistake:
             problems += [f"{place}: {problem}" for problem in mistake.problems]
@@ -100,9 +101,10 @@ def read_object(path: Path, model: type[Model]) -> Model:
     """
     content = _content_of(path)
     try:
-        return _model_of(_parse_json(content), model)
-    except json.JSONDecodeError as error:
-        raise Mistake(f"{path}, line {error.lineno}: cannot be read as JSON ({error.msg})") from None
+        return _model_of(parse_json(content), model)
+    except NotJSON as error:
+        where = "" if error.line is None else f", line {error.line}"
+        raise Mistake(f"{path}{where}: cannot be read as JSON ({error.reason})") from None
     except Mistake as mistake:
         raise Mistake(*(f"{path}: {problem}" for problem in mistake.problems)) from None
 
@@ -112,19 +114,6 @@ def _model_of(values: Any, model: type[Model]) -> Model:
         required = [name for name, field in model.model_fields.items() if field.is_required()]
         raise Mistake(f"expected an object with {', '.join(required)}")
     return model(**values)
-
-
-def _parse_json(text: str) -> Any:
-    """Parse JSON, and refuse an object in which a key occurs twice; `json` would silently keep the last one."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        repeated = sorted({key for key in keys if keys.count(key) > 1})
-        if repeated:
-            raise Mistake(f"key '{repeated[0]}' occurs twice in one object; remove one of them")
-        return dict(pairs)
-
-    return json.loads(text, object_pairs_hook=unique)
 
 
 def _content_of(path: Path) -> str:
