@@ -1,12 +1,13 @@
 # make demo   install into .venv, then run the main job on the embedded data set
 # make test   install what the tests need into .venv, then run them
+# make fuzz   change real files at random for 5 minutes, and see each read or refused
 # make check  style, types, the house rules and the first lines of docstrings
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check slow-test clean
+.PHONY: demo test check slow-test fuzz clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -29,6 +30,9 @@ test: $(VENV)/.dev
 
 slow-test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m pytest -m fuzz -s
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -285,8 +285,8 @@ def test_runs_on_different_examples_are_refused(tmp_path, change):
 
 def test_runs_on_data_with_other_texts_or_labels_are_refused(tmp_path):
     """The hash of the data covers all texts and labels."""
-    first = leave_run(tmp_path, "lora", 0, data={"sha256": "a"})
-    runs = finished([first, leave_run(tmp_path, "flat-lora", 0, data={"sha256": "b"})])
+    first = leave_run(tmp_path, "lora", 0, data={"sha256": "a", "sizes": {"test": 40}})
+    runs = finished([first, leave_run(tmp_path, "flat-lora", 0, data={"sha256": "b", "sizes": {"test": 40}})])
     with pytest.raises(Mistake, match="tested on different examples"):
         compare_with_reference(runs, "lora")
 

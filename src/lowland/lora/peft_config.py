@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from torch import nn
 from transformers.models.auto import modeling_auto
 
@@ -45,6 +45,26 @@ READ_FIELDS = (
     INIT_FIELD,
 )
 """Fields of PEFT's that are read."""
+_Names = TypeAdapter(str | list[str] | None)
+_Text = TypeAdapter(str | None)
+_Truth = TypeAdapter(bool | None)
+TYPES: Mapping[str, TypeAdapter[Any]] = {
+    "peft_type": _Text,
+    "task_type": _Text,
+    "base_model_name_or_path": _Text,
+    "revision": _Text,
+    "target_modules": _Names,
+    "exclude_modules": _Names,
+    "layers_pattern": _Names,
+    "modules_to_save": TypeAdapter(list[str] | None),
+    "layers_to_transform": TypeAdapter(int | list[int] | None),
+    "rank_pattern": TypeAdapter(dict[str, Any] | None),
+    "alpha_pattern": TypeAdapter(dict[str, Any] | None),
+    "use_rslora": _Truth,
+    "fan_in_fan_out": _Truth,
+    INIT_FIELD: TypeAdapter(bool | str | None),
+}
+"""Types of PEFT's fields, as JSON has them; a text such as "false" would otherwise count as true."""
 WITHOUT_EFFECT = (
     "task_type",
     "base_model_name_or_path",
@@ -134,6 +154,11 @@ def read_json(folder: Path) -> dict[str, Any]:
         raise Mistake(f"{path} is damaged ({error})") from None
     if not isinstance(content, dict):
         raise Mistake(f"{path} is damaged (it is not a JSON object)")
+    for name, kind in TYPES.items():
+        try:
+            kind.validate_python(content.get(name), strict=True)
+        except ValidationError:
+            raise Mistake(f"{path} is damaged ({name} is {content[name]!r:.60})") from None
     return content
 
 

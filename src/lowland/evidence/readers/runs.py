@@ -11,11 +11,14 @@ import pandas as pd
 
 from lowland.evidence.core.metrics import Floats
 from lowland.ground.mistakes import Mistake
-from lowland.ground.record_files import read_predictions, read_record
+from lowland.ground.record_files import RENEW, read_predictions, read_record
 from lowland.ground.records import RunRecord
 
 MEAN_SCORE = "mean score"
 """Name of the compared score if the records name none that is the mean of the examples' scores."""
+
+TEST = "test"
+"""Test set that every run has."""
 
 ScoredRun = tuple[RunRecord, pd.DataFrame]
 """A record, and its `group` and `score` for each test example."""
@@ -45,9 +48,36 @@ class PairedScores:
 
 
 def finished(folders: Sequence[Path]) -> dict[Path, RunRecord]:
-    """Return the records of the runs that finished, by folder."""
+    """Return the records of the runs that finished, by folder.
+
+    Raises:
+        Mistake: if a record cannot be read, or lacks what a report shows.
+    """
     records = {folder: read_record(folder) for folder in folders}
-    return {folder: record for folder, record in records.items() if record.status == "finished"}
+    records = {folder: record for folder, record in records.items() if record.status == "finished"}
+    for folder, record in records.items():
+        if missing := _missing(record):
+            raise Mistake(f"{folder / 'record.json'} is damaged: it lacks {', '.join(missing)}; {RENEW}")
+    return records
+
+
+def _missing(record: RunRecord) -> list[str]:
+    """Return the entries that a finished run has, and this record lacks."""
+    sizes, name = record.data.get("sizes"), record.model.get("name")
+    scores = {split: list(values) for split, values in record.scores.items()}
+    missing = {
+        "data.sizes": not isinstance(sizes, dict) or not isinstance(sizes.get(TEST), int),
+        "model.name": not isinstance(name, str),
+        f"scores.{TEST}": not scores.get(TEST),
+        **{f"parameters.{key}": key not in record.parameters for key in ("trainable", "share")},
+        **{f"cost.{key}": key not in record.cost for key in ("train_seconds", "peak_bytes")},
+        **{
+            f"baseline.{method}.{split}": not set(scores.get(split, ())) <= set(values)
+            for method, by_split in record.baseline.items()
+            for split, values in by_split.items()
+        },
+    }
+    return [entry for entry, is_missing in missing.items() if is_missing]
 
 
 def pair_scores(runs: Mapping[Path, RunRecord], reference: str, split: str) -> list[PairedScores]:

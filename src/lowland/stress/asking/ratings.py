@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lowland.ground.mistakes import Mistake, reason_of
+from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream
+from lowland.tasks.readers.forms import read_form
 
 KEYS = ("item", "epoch", "condition", "level", "mitigation", "protected")
 """Columns that identify a row of one eval and model; a ratings file needs at least the first two."""
@@ -75,11 +76,11 @@ def read_ratings(path: Path) -> pd.DataFrame:
         Mistake: if the file cannot be read, or lacks a column.
     """
     try:
-        ratings = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise Mistake(
-            f"{path} cannot be read as CSV ({reason_of(error)}); save the sheet as CSV, UTF-8"
-        ) from None
+        table = read_form(path)
+    except Mistake as mistake:
+        raise Mistake(f"{path} cannot be read as CSV ({mistake}); save the sheet as CSV, UTF-8") from None
+    ratings = table.rows.map(lambda cell: "" if cell is None or cell != cell else str(cell))
+    ratings.index = pd.Index(table.numbers) - 2  # `merge_back` counts lines from the first one below a header
     if missing := [name for name in (*KEYS[:2], "fluency") if name not in ratings.columns]:
         raise Mistake(
             f"{path} lacks the columns {', '.join(missing)}; expected item, epoch and fluency, and"

@@ -33,6 +33,7 @@ and are marked.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ from lowland.stress.replies.other_names import function_words
 from lowland.stress.replies.quantities import answer_numbers, number_of_alias
 from lowland.stress.replies.wording import (
     OR,
+    SIGHT,
     STOPS,
     Mention,
     Word,
@@ -171,8 +173,9 @@ def _name_match(text: str, aliases: Sequence[str], kind: str, known: frozenset[s
     golds = [_gold_words(alias) for alias in aliases if not SIGNED.search(alias)]
     mentions = [(*place, gold) for gold in golds for place in _places(words, gold, _same)]
     spans = [(start, end) for start, end, _ in mentions]
+    edges = _edges(spans)
     for start, end, gold in mentions:
-        mention = Mention(text, words, start, end, spans, known)
+        mention = Mention(text, words, start, end, spans, *edges, known)
         if (
             counts_as_answer(mention)
             and _symbol_stands(text, words, start, end, gold)
@@ -188,17 +191,24 @@ def _name_match(text: str, aliases: Sequence[str], kind: str, known: frozenset[s
     initials = {word.fold[0] for word in words}  # near words have the same first letter
     likely = [gold for gold in golds if gold and gold[0].fold[0] in initials]
     near_spans = [place for gold in likely for place in _places(words, gold, _nearly)]
+    edges = _edges(near_spans)
     for start, end in near_spans:
-        mention = Mention(text, words, start, end, near_spans, known)
+        mention = Mention(text, words, start, end, near_spans, *edges, known)
         if counts_as_answer(mention):
             return Match(True, True, mention.said)
     return Match(False, False, text[:200])
 
 
+def _edges(spans: Sequence[tuple[int, int]]) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the first words of all spans, and the words behind them."""
+    return frozenset(start for start, _ in spans), frozenset(end for _, end in spans)
+
+
 def _phrase_match(text: str, golds: Sequence[Sequence[Word]], mentions: Sequence[int]) -> Match:
     """Match a phrase by its content words in a sentence that has none of its mentions, which did not count."""
+    starts = sorted(mentions)
     for start, end in sentences(text):
-        if not any(start <= mention < end for mention in mentions) and any(
+        if bisect_left(starts, start) == bisect_left(starts, end) and any(
             _all_words(text[start:end], gold) for gold in golds
         ):
             return Match(True, False, text[start:end].strip())
@@ -260,7 +270,7 @@ def _symbol_stands(text: str, words: Sequence[Word], start: int, end: int, gold:
         return (
             is_lower and gold[0].fold not in COMMON | function_words() and _is_called(text, words, start, end)
         )
-    rest = text[words[end - 1].end :].lstrip()
+    rest = _rest(text, words[end - 1].end)
     if start > 0 and words[start - 1].raw[0].isupper() and re.match(r"\.\s+[A-Z]", rest):
         return False  # an initial
     return gold[0].fold not in COMMON or not rest or rest[0] in STOPS + ","
@@ -268,10 +278,15 @@ def _symbol_stands(text: str, words: Sequence[Word], start: int, end: int, gold:
 
 def _is_called(text: str, words: Sequence[Word], start: int, end: int) -> bool:
     """Whether a symbol in lower case is named as one: "the symbol is au", "symbol au hai"."""
-    rest = text[words[end - 1].end :].lstrip()
-    before = words[start - 1].fold if start else ""
+    rest = _rest(text, words[end - 1].end)
+    last = words[start - 1].fold if start else ""
     ends = not rest or rest[0] in STOPS + "," or re.fullmatch(r"(?:hai|है)\W*", rest) is not None
-    return ends and before in IS_CALLED
+    return ends and last in IS_CALLED
+
+
+def _rest(text: str, place: int) -> str:
+    """Return what stands behind a place, as far as it is in sight."""
+    return text[place : place + SIGHT].lstrip()
 
 
 def _with_single_letters(word: str) -> str:

@@ -33,6 +33,10 @@ _POWER = re.compile(
 _TO_THE = re.compile(r"\s+to\s+the\s+", re.IGNORECASE)
 _TIMES = re.compile(r"\s*[x×*·]\s*|\s+(?:times|into|multiplied\s+by)\s+", re.IGNORECASE)
 _LARGEST_POWER = 400
+_MOST_VALUES = 1_000
+"""Number of values after which those of further parts are left out; a number of so many parts is unread."""
+_MOST_CHARACTERS = 1_000
+"""Length of the longest decimal in words, and of the longest row of groups of digits, that is read."""
 _VALUES = ("digits", "word")
 Rule = Callable[[str, Part, Part], Part | None]
 
@@ -71,8 +75,14 @@ def _applied(rule: Rule, text: str, parts: list[Part]) -> list[Part]:
     return result
 
 
+def joined_values(first: tuple[Fraction, ...], second: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+    """Return the values that stand in two parts, or of very many the first."""
+    return first + second if len(first) < _MOST_VALUES else first
+
+
 def _join(first: Part, second: Part, value: Fraction, kind: Kind) -> Part:
-    return Part(value, kind, first.start, second.end, True, first.values + second.values)
+    values = joined_values(first.values, second.values)
+    return Part(value, kind, first.start, second.end, True, values)
 
 
 def _unread(first: Part, second: Part) -> Part:
@@ -85,9 +95,12 @@ def _is_whole(part: Part) -> bool:
 
 def _digit_groups(text: str, first: Part, second: Part) -> Part | None:
     """Join "300 000": one to three digits, then groups of three with one space between."""
-    head, tail = text[first.start : first.end], text[second.start : second.end]
+    past = min(first.end, first.start + _MOST_CHARACTERS)
+    head, tail = text[first.start : past], text[second.start : second.end]
     if text[first.end : second.start] == " " and re.fullmatch(r"[1-9]\d{0,2}(?: \d{3})*", head):
         if re.fullmatch(r"\d{3}", tail):
+            if len(head) == _MOST_CHARACTERS:
+                return _unread(first, second)
             return Part(first.value * 1000 + second.value, "digits", first.start, second.end)
         if re.fullmatch(r"\d{3}\D.*", tail) and second.kind == "unread":
             return _unread(first, second)
@@ -146,6 +159,8 @@ def _decimal(text: str, first: Part, second: Part) -> Part | None:
     point = POINT.search(text, first.start, first.end) if first.kind == "amount" else None
     if point is None or not is_digit or not _SPACE.fullmatch(between) or text[first.end - 1].isdigit():
         return None
+    if first.end - first.start > _MOST_CHARACTERS:
+        return _unread(first, second)
     places = len(words_of(text[point.end() : first.end])) + 1
     return _join(first, second, first.value + second.value / 10**places, "amount")
 

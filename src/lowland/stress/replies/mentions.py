@@ -7,6 +7,7 @@ several candidates.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from lowland.stress.replies.number_words import SCALES
 from lowland.stress.replies.numbers import numbers_in
@@ -19,6 +20,7 @@ from lowland.stress.replies.wording import (
     OR,
     STOPS,
     Mention,
+    before,
     denied,
     listed,
     words_of,
@@ -41,7 +43,7 @@ def counts_as_answer(mention: Mention) -> bool:
     first, past = mention.span
     return not (
         denied(mention.text, first, past)
-        or SECOND.search(mention.text[:first])
+        or SECOND.search(before(mention.text, first))
         or _is_another_place(mention)
         or _is_alternative(mention)
         or _is_in_list(mention)
@@ -53,12 +55,8 @@ def counts_as_answer(mention: Mention) -> bool:
 def _is_another_place(mention: Mention) -> bool:
     """Whether a point of the compass stands right before the mention: "South Africa"."""
     text, words, start = mention.text, mention.words, mention.start
-    before = words[start - 1] if start > 0 else None
-    return (
-        before is not None
-        and before.fold in COMPASS
-        and not text[before.end : words[start].start].strip(" -")
-    )
+    last = words[start - 1] if start > 0 else None
+    return last is not None and last.fold in COMPASS and not text[last.end : words[start].start].strip(" -")
 
 
 def is_other_amount(mention: Mention) -> bool:
@@ -73,7 +71,7 @@ def is_other_amount(mention: Mention) -> bool:
 def _is_alternative(mention: Mention) -> bool:
     """Whether the mention stands beside an "or" or "/" whose other side is not an alias."""
     text, words, start, end = mention.text, mention.words, mention.start, mention.end
-    gold_starts, gold_ends = {first for first, _ in mention.golds}, {past for _, past in mention.golds}
+    gold_starts, gold_ends = mention.gold_starts, mention.gold_ends
 
     def between(number: int) -> str:
         """Return the characters between word `number - 1` and word `number`."""
@@ -104,11 +102,10 @@ def _is_in_list(mention: Mention) -> bool:
     Such a list consists of lines, of names joined by "and", or of names with commas of which another comes first.
     """
     text, words, (start, end) = mention.text, mention.words, mention.span
-    lines = [line for line in text.split("\n") if line.strip()]
-    entries = [ENUMERATION.sub("", line) for line in lines]
-    if len(lines) > 1 and all(len(words_of(entry)) <= _ENTRY_WORDS for entry in entries):
+    lines, are_entries = _lines(text)
+    if lines > 1 and are_entries:
         return True
-    if len(lines) > 1 or len(words) > _LIST_WORDS:
+    if lines > 1 or len(words) > _LIST_WORDS:
         return False
     parts = [text[first:past] for first, past in _spans_between(AND, text)]
     if (
@@ -123,6 +120,13 @@ def _is_in_list(mention: Mention) -> bool:
     if len(gold_words) >= len(words) - 1:
         return False
     return AND.search(text.replace(",", " ")) is not None or start >= len(parts[0])
+
+
+@lru_cache(maxsize=256)
+def _lines(text: str) -> tuple[int, bool]:
+    """Return the number of lines of a text that are not blank, and whether they are all entries of a list."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    return len(lines), all(len(words_of(ENUMERATION.sub("", line))) <= _ENTRY_WORDS for line in lines)
 
 
 def _spans_between(pattern: re.Pattern[str], text: str) -> list[tuple[int, int]]:

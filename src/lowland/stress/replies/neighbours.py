@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from rapidfuzz.distance import OSA
 
 from lowland.stress.replies.number_words import ENGLISH, SCALES, TENS
-from lowland.stress.replies.wording import words_of
+from lowland.stress.replies.wording import before, words_of
 
 _ABOUT = r"(?:about|around|approximately|roughly|nearly|the|an?|लगभग|करीब|lagbhag|kareeb)"
 _CHANGES_NEXT = re.compile(
@@ -64,8 +64,9 @@ _SIMILAR = 0.75
 
 def changes_value(text: str, start: int, end: int) -> bool:
     """Whether a neighbour of the number in text[start:end] changes it in a way that is not read."""
-    before, after = text[max(0, start - _SIGHT) : start], text[end : end + _SIGHT]
-    bound = _CHANGES_NEXT.search(before) and not _ARROW_OR_TAG.search(before)
+    near, after = text[max(0, start - _SIGHT) : start], text[end : end + _SIGHT]
+    ends_in_digit = near.rstrip()[-1:].isdigit()  # so that it ends in no bound
+    bound = not ends_in_digit and _CHANGES_NEXT.search(near) and not _ARROW_OR_TAG.search(near)
     return bool(bound) or _CHANGES_LAST.match(after) is not None or _is_misspelt(text[start:end], after)
 
 
@@ -87,8 +88,9 @@ def is_range(text: str, first: tuple[int, int], second: tuple[int, int], sure: b
     between = text[first[1] : second[0]]
     if _RANGE.fullmatch(between):
         return sure or not re.fullmatch(r"\s+-\s+", between)
-    named = _BETWEEN.search(text[: first[0]]) or _OF_BOTH.match(text, second[1])
-    return _AND.fullmatch(between) is not None and named is not None
+    if _AND.fullmatch(between) is None:
+        return False
+    return bool(_BETWEEN.search(before(text, first[0])) or _OF_BOTH.match(text, second[1]))
 
 
 def are_alternatives(between: str) -> bool:

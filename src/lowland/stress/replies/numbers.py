@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
-from lowland.stress.replies.combine import JOINED, combined
+from lowland.stress.replies.combine import JOINED, combined, joined_values
 from lowland.stress.replies.fraction_words import INDEFINITE, SEVERAL
 from lowland.stress.replies.neighbours import (
     are_alternatives,
@@ -26,12 +26,15 @@ from lowland.stress.replies.neighbours import (
 )
 from lowland.stress.replies.number_words import SCALES, UNITS
 from lowland.stress.replies.parts import UNIT, Part, parts_of, word_value
-from lowland.stress.replies.wording import plain, words_of
+from lowland.stress.replies.wording import before, plain, words_of
 
 SIGN = re.compile(r"(?<![\w)\]%°])(?:-|(?:minus|negative|माइनस|मायनस|ऋण|ऋणात्मक)\s)\s*$", re.IGNORECASE)
 AND = re.compile(r"\s+and\s+", re.IGNORECASE)
 ARTICLE = re.compile(r"\s+(?:of\s+)?an?\s+", re.IGNORECASE)
+POWER = re.compile(r"\s*-?\s*(?:square|sq\.?|cubic|cu\.?|वर्ग|घन)\s+", re.IGNORECASE)
 PLUS_MINUS = re.compile(r"(?:±|\+\s*/\s*-|\bplus\s+or\s+minus\b)\s*$", re.IGNORECASE)
+_SIGHT_OF_SIGN = 40
+"""Number of characters before a number in which its sign is searched."""
 NAMES: Mapping[str, str] = {plain(form).casefold(): name for form, name in UNITS.items()}
 HALF_KNOWN = "half known"
 """Unit of a number whose unit is read only in part; it belongs to no gold."""
@@ -114,13 +117,15 @@ def _number(text: str, group: list[Part], kelvin: bool) -> Number:
     """Return the number that the parts stand for, with the sign before and the unit behind them."""
     value = _value_of(text, group)
     start, end = group[0].start, group[-1].end
-    if changes_value(text, start, end) and not PLUS_MINUS.search(text[:start]):
+    seen = before(text, start)[-_SIGHT_OF_SIGN:]
+    hidden = start - len(seen)
+    follows_digit = seen.rstrip()[-1:].isdigit()  # and no sign
+    sign, plus_minus = (None, None) if follows_digit else (SIGN.search(seen), PLUS_MINUS.search(seen))
+    if changes_value(text, start, end) and not plus_minus:
         value = None
-    sign = SIGN.search(text[:start])
-    negative = sign is not None and not _ends_in_number(text[: sign.start()])
-    plus_minus = PLUS_MINUS.search(text[:start])
+    negative = sign is not None and not _ends_in_number(seen[: sign.start()])
     if sign and negative and not plus_minus:
-        start = sign.start()
+        start = hidden + sign.start()
         value = None if value is None or changes_value(text, start, end) else -value
     name, end, whole = _unit(text, end, kelvin)
     if not whole or (name and changes_value(text, start, end) and not plus_minus):
@@ -129,7 +134,7 @@ def _number(text: str, group: list[Part], kelvin: bool) -> Number:
         value, name = None if value is None else -value, ""
     result: Value | None = value
     if plus_minus and value is not None:
-        start, result = plus_minus.start(), (-value, value)
+        start, result = hidden + plus_minus.start(), (-value, value)
     values = tuple(part for part in (part for each in group for part in each.values))
     values = (*values, *((value,) if value is not None else ()))
     alone = len(group) == 1 and not group[0].sure
@@ -138,8 +143,8 @@ def _number(text: str, group: list[Part], kelvin: bool) -> Number:
 
 def _unit(text: str, end: int, kelvin: bool) -> tuple[str, int, bool]:
     """Return the unit behind a number, the index behind it, and whether its letter has one meaning."""
-    square = re.match(r"\s*-?\s*(?:square|sq\.?|cubic|cu\.?|वर्ग|घन)\s+", text[end:], re.IGNORECASE)
-    place = end + square.end() if square and is_power_of_unit(square[0]) else end
+    square = POWER.match(text, end)
+    place = square.end() if square and is_power_of_unit(square[0]) else end
     unit = UNIT.match(text, place)
     if unit is None:
         return "", end, True
@@ -152,23 +157,23 @@ def _value_of(text: str, group: Sequence[Part]) -> Fraction | None:
     """Return the sum of a number's terms; None if a part is unread or the terms do not fit together."""
     first = group[0]
     word = text[first.start : first.end].casefold()
-    if first.kind == "scale" and (word in INDEFINITE or SEVERAL.search(text[: first.start])):
+    if first.kind == "scale" and (word in INDEFINITE or SEVERAL.search(before(text, first.start))):
         return None
     if len(group) == 1 and first.kind == "nths":
         return 1 / first.value
     terms: list[tuple[Fraction, Fraction]] = []  # (value, scale)
     current: Fraction | None = None
-    for before, part in zip([None, *group], group, strict=False):
-        follows_larger = current is None and before and before.kind == "scale" and part.value < before.value
+    for last, part in zip([None, *group], group, strict=False):
+        follows_larger = current is None and last and last.kind == "scale" and part.value < last.value
         if part.kind == "scale" and follows_larger:
             return None
-        if part.kind == "unread" or (before and before.kind == "scale" and part.kind in ("ratio", "nths")):
+        if part.kind == "unread" or (last and last.kind == "scale" and part.kind in ("ratio", "nths")):
             return None
         if part.kind != "scale":
             current = (current or 0) + part.value
         elif part.value in MULTIPLIERS and (current is not None or not terms):
             current = (1 if current is None else current) * part.value
-        elif current is None and before and terms:
+        elif current is None and last and terms:
             terms[-1] = (terms[-1][0] * part.value, terms[-1][1] * part.value)
         else:
             terms.append(((1 if current is None else current) * part.value, part.value))
@@ -181,6 +186,7 @@ def _value_of(text: str, group: Sequence[Part]) -> Fraction | None:
 
 def _ends_in_number(text: str) -> bool:
     """Whether a text ends in a number, so that a minus behind it means subtraction and is not a sign."""
+    text = text[-40:]
     words = words_of(text)
     last = words[-1] if words and not text[words[-1].end :].strip(" )") else None
     return last is not None and (last.fold[-1].isdigit() or word_value(last.fold) is not None)
@@ -240,9 +246,8 @@ def _range(text: str, first: Number, second: Number) -> Number:
         if 1000 <= low <= 2100 and low % 100 < high < 100:
             high += low - low % 100  # 1939-45
         value = (low, high) if low < high else None
-    return Number(
-        value, second.unit or first.unit, first.start, second.end, True, first.values + second.values
-    )
+    values = joined_values(first.values, second.values)
+    return Number(value, second.unit or first.unit, first.start, second.end, True, values)
 
 
 def _has_scale(text: str, number: Number) -> bool:

@@ -16,11 +16,12 @@ Function words of the packaged languages, words of the question, kinds of things
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 
 from lowland.stress.questions.items import languages
-from lowland.stress.replies.wording import Mention, Word, listed, plain, sentences, words_of
+from lowland.stress.replies.wording import SIGHT, Mention, Word, before, listed, plain, sentences, words_of
 
 KINDS = listed(
     "city town village capital country nation state province region continent island river sea ocean lake canal strait"
@@ -67,11 +68,11 @@ def function_words() -> frozenset[str]:
 def is_in_longer_name(mention: Mention) -> bool:
     """Whether the mention is part of a longer name."""
     text, words, start, end = mention.text, mention.words, mention.start, mention.end
-    golds, known = mention.golds, mention.known
-    after = text[words[end - 1].end :]
+    known = mention.known
+    after = text[words[end - 1].end : words[end - 1].end + SIGHT]
     if re.match(r"[+#]", after):
         return True
-    first_words, past_words = {first for first, _ in golds}, {past for _, past in golds}
+    first_words, past_words = mention.gold_starts, mention.gold_ends
     if start > 0 and text[words[start - 1].end : words[start].start] == "-" and start not in past_words:
         return _makes_name(words[start - 1], known)
     if end == len(words) or end in first_words:
@@ -79,17 +80,17 @@ def is_in_longer_name(mention: Mention) -> bool:
     between = text[words[end - 1].end : words[end].start]
     if between == "-":
         return _makes_name(words[end], known)
-    possessive = re.search(r"['’]s$", text[: words[end - 1].end])
+    possessive = re.search(r"['’]s$", before(text, words[end - 1].end))
     if between != " " or possessive or not _makes_name(words[end], known):
         return False
     if words[end - 1].raw[0].isupper() and words[end].raw[0].isupper():
         return True
     border = re.search(r"[.!?,;:()\n]", after)
     stop = words[end - 1].end + border.start() if border else len(text)
-    rest = [word for word in words[end:] if word.start < stop]
+    rest = [word for word in words[end : end + 2] if word.start < stop]
     is_short = start == 0 and len(words) <= _SHORT_REPLY and stop >= len(text.rstrip(" .!?"))
     is_introduced = start > 0 and (
-        words[start - 1].fold in _INTRODUCES or re.search(r"\bthe\s$", text[: words[start].start])
+        words[start - 1].fold in _INTRODUCES or re.search(r"\bthe\s$", before(text, words[start].start))
     )
     return len(rest) == 1 and bool(is_short or is_introduced)
 
@@ -98,7 +99,8 @@ def follows_another_answer(mention: Mention) -> bool:
     """Whether the first sentence is a bare other name, and the mention does not correct it."""
     text, known, (first, past) = mention.text, mention.known, mention.span
     spans = sentences(text)
-    own = next((span for span in spans if span[0] <= first < span[1]), None)
+    place = bisect_right(spans, first, key=lambda span: span[0]) - 1
+    own = spans[place] if place >= 0 and first < spans[place][1] else None
     if own is None or own == spans[0] or not text[slice(*spans[0])].rstrip().endswith("."):
         return False
     opening = words_of(text[slice(*spans[0])])
@@ -112,7 +114,7 @@ def follows_another_answer(mention: Mention) -> bool:
     return not (
         _CORRECTS.match(sentence)
         or _is_bare(words_of(sentence))
-        or _IS_BEFORE.search(text[own[0] : first])
+        or _IS_BEFORE.search(text[max(own[0], first - SIGHT) : first])
         or _IS_AFTER.match(text[past : own[1]])
     )
 

@@ -37,7 +37,7 @@ from lowland.stress.replies.number_words import (
     UNITS,
     skeleton,
 )
-from lowland.stress.replies.wording import Word, plain, words_of
+from lowland.stress.replies.wording import Word, before, plain, words_of
 
 Kind = Literal["digits", "word", "scale", "amount", "ratio", "power", "shift", "nth", "nths", "unread"]
 
@@ -167,7 +167,7 @@ def _word_part(text: str, word: Word) -> Part | None:
     if fold in DENOMINATORS:
         return Part(Fraction(DENOMINATORS[fold]), "nths", start, end)
     if fold in ORDINALS:
-        article = re.search(r"\ban?\s+$", text[:start], re.IGNORECASE)
+        article = re.search(r"\ban?\s+$", before(text, start), re.IGNORECASE)
         if (article or fold == "quarter") and fold not in ("first", "second") and _IS_PART.match(text, end):
             return Part(Fraction(1, ORDINALS[fold]), "ratio", start, end)
         return Part(Fraction(ORDINALS[fold]), "nth", start, end)

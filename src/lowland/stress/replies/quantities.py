@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
 from lowland.stress.replies.numbers import Number, Value, numbers_in
-from lowland.stress.replies.wording import ENUMERATION, denied, sentences
+from lowland.stress.replies.wording import ENUMERATION, SIGHT, before, denied, sentences
 
 BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 EQUALS = re.compile(
@@ -69,8 +70,8 @@ def answer_numbers(
         text = ENUMERATION.sub(lambda match: " " * len(match[0]), text)
     numbers = _prefer(numbers_in(text, years, "kelvin" in units), lambda number: number.sure)
     brackets = [match.span() for match in BRACKETS.finditer(text)]
-    numbers = _prefer(numbers, lambda number: not any(start <= number.start < end for start, end in brackets))
-    numbers = _prefer(numbers, lambda number: not NAMED.search(text[: number.start]))
+    numbers = _prefer(numbers, lambda number: not _is_inside(brackets, number))
+    numbers = _prefer(numbers, lambda number: not NAMED.search(before(text, number.start)))
     if not values & in_question:
         numbers = _prefer(numbers, lambda number: not _is_of_question(number, in_question))
     numbers = [number for number in numbers if not denied(text, number.start, number.end)]
@@ -88,25 +89,32 @@ def answer_numbers(
     return [number for number in decisive if not unit or not number.unit or number.unit == unit]
 
 
-def _decisive(text: str, numbers: Sequence[Number]) -> list[Number]:
+def _decisive(text: str, numbers: list[Number]) -> list[Number]:
     """Return the numbers of the sentence or clause that concludes, else of the first clause that has any."""
+    starts = [number.start for number in numbers]
     for start, end in reversed(sentences(text)):
-        inside = [number for number in numbers if start <= number.start < end]
-        if inside and CONCLUDES.match(text[start:end]):
+        inside = numbers[bisect_left(starts, start) : bisect_left(starts, end)]
+        if inside and CONCLUDES.match(text, start, end):
             return inside
         for match in reversed([*THEREFORE.finditer(text, start, end)]):
             if after := [number for number in inside if number.start >= match.end()]:
                 return after
     clause = [numbers[0]]
-    for before, number in pairwise(numbers):
-        between = text[before.end : number.start]
+    for last, number in pairwise(numbers):
+        between = text[last.end : number.start]
         in_listing = re.fullmatch(r"\s*,\s*(?:or\s+|and\s+|ya\s+|या\s+)?", between) and not re.match(
-            r"\s*[^\W\d_]", text[number.end :].removeprefix(" or").removeprefix(" and")
+            r"\s*[^\W\d_]", text[number.end : number.end + SIGHT].removeprefix(" or").removeprefix(" and")
         )
         if re.search(r"[,;:!?\n]|\.(?=\s)|\b(?:but|lekin)\b", between) and not in_listing:
             break
         clause.append(number)
     return clause
+
+
+def _is_inside(spans: Sequence[tuple[int, int]], number: Number) -> bool:
+    """Whether a number stands in one of several spans, which are in order and do not overlap."""
+    place = bisect_right(spans, number.start, key=lambda span: span[0]) - 1
+    return place >= 0 and number.start < spans[place][1]
 
 
 def _prefer(numbers: list[Number], is_preferred: Callable[[Number], bool]) -> list[Number]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,7 +39,7 @@ LATEX = (
     (re.compile(r"(?<=\d)\s*—\s*(?=\d)"), "-"),
 )
 """Formulas as models write them, and what replaces them before the markup is removed."""
-MARKUP = re.compile(r"\*{2,}|(?<!\d)\*|\*(?!\d)|_{2,}|`+|^\s*#+\s*|~~|\$+|\\boxed|\\text", re.MULTILINE)
+MARKUP = re.compile(r"\*{2,}|(?<!\d)\*|\*(?!\d)|_{2,}|`+|^[^\S\n]*#+\s*|~~|\$+|\\boxed|\\text", re.MULTILINE)
 ENUMERATION = re.compile(r"^\s*(?:\d{1,2}[.)]|[-•–])\s+(?=\S)", re.MULTILINE)
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 DASHES = str.maketrans(
@@ -65,10 +66,17 @@ IS_NOT = re.compile(
     r"\s*(?:(?:is|was|are|were|would|will|can|could)\s+not|(?:is|was|are|were|would)n['’]?t)\b", re.I
 )
 BELIEVED = re.compile(
-    r"\b(?:people|many|most|some)\b.*\b(?:think|believe|assume|say|guess)\b|\bused to be\b"
-    r"|\b(?:often|commonly|sometimes|frequently|widely)\s+(?:mentioned|assumed|thought|believed|mistaken|confused)\b"
-    r"|\blog\b.*\b(?:soch|maan|samajh)|लोग.*(?:सोच|मान|समझ)",
+    r"\bused to be\b"
+    r"|\b(?:often|commonly|sometimes|frequently|widely)\s+(?:mentioned|assumed|thought|believed|mistaken|confused)\b",
     re.IGNORECASE,
+)
+BELIEVERS = tuple(
+    (re.compile(who, re.IGNORECASE), re.compile(believe, re.IGNORECASE))
+    for who, believe in (
+        (r"\b(?:people|many|most|some)\b", r"\b(?:think|believe|assume|say|guess)\b"),
+        (r"\blog\b", r"\b(?:soch|maan|samajh)"),
+        ("लोग", "सोच|मान|समझ"),
+    )
 )
 """Beliefs of others; they are denied if "but" follows or "while" begins the clause."""
 WHILE = re.compile(r"\s*(?:while|although|though|even though)\b", re.IGNORECASE)
@@ -78,6 +86,10 @@ USUALLY = re.compile(r"आम ?तौर (?:पर|से)|\baam ?taur (?:par|pe
 BUT = listed("but however although though lekin magar balki parantu kintu लेकिन मगर बल्कि परंतु किंतु")
 OR = listed("or ya athva या अथवा")
 STOPS = '.!?;:\n()[]…"'
+SIGHT = 100
+"""Number of characters before a place among which words that change its meaning are searched."""
+LONG_SPACE = re.compile(r"\s{9,}")
+"""White space that `plain` makes shorter, so that what stands before it is in sight."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +119,8 @@ class Mention:
         start: index of the mention's first word.
         end: index behind its last word.
         golds: all mentions of the gold, as [start, end) of words.
+        gold_starts: first words of all mentions.
+        gold_ends: words behind all mentions.
         known: the question's words, case-folded.
     """
 
@@ -115,6 +129,8 @@ class Mention:
     start: int
     end: int
     golds: Sequence[tuple[int, int]]
+    gold_starts: frozenset[int]
+    gold_ends: frozenset[int]
     known: frozenset[str]
 
     @property
@@ -158,7 +174,13 @@ def plain(text: str) -> str:
         if character == "\n" or unicodedata.category(character) not in ("Cf", "Cc", "Co")
     )
     text = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", text)).replace("\u093c", "")
-    return NASALS.sub("ं", unicodedata.normalize("NFC", text).replace("\u093c", ""))
+    text = NASALS.sub("ं", unicodedata.normalize("NFC", text).replace("\u093c", ""))
+    return LONG_SPACE.sub(lambda match: "\n" if "\n" in match[0] else " " * 8, text)
+
+
+def before(text: str, place: int) -> str:
+    """Return the characters before a place, at most `SIGHT`: a search for what ends there takes no longer later on."""
+    return text[max(0, place - SIGHT) : place]
 
 
 def answer_part(text: str) -> str:
@@ -201,41 +223,76 @@ def denied(text: str, start: int, end: int) -> bool:
     others believe, and "but" follows.
     """
     left, right = _clause(text, start, end)
-    if BELIEVED.search(text[left:right]) and (WHILE.match(text[left:right]) or OPPOSED.match(text[right:])):
+    if (WHILE.match(text, left, right) or OPPOSED.match(text, right)) and _says_belief(text, left, right):
         return True
-    before = re.sub(r"(?i)\brather than\b|\binstead of\b", "not", text[left:start])
-    before = re.sub(r"(?i)\bnot only\b|\bno doubt\b|\bwhy not\b", " ", before)
-    if any(word.fold in NOT_BEFORE for word in words_of(before)[-3:]):
+    words = re.sub(r"(?i)\brather than\b|\binstead of\b", "not", text[max(left, start - SIGHT) : start])
+    words = re.sub(r"(?i)\bnot only\b|\bno doubt\b|\bwhy not\b", " ", words)
+    if any(word.fold in NOT_BEFORE for word in words_of(words)[-3:]):
         return True
-    if IS_NOT.match(text[end:right]):
+    if IS_NOT.match(text, end, right):
         return True
-    return any(word.fold in NOT_AFTER for word in words_of(text[end:right]))
+    negators = _marks(text).negators
+    place = bisect_left(negators, end)
+    return place < len(negators) and negators[place] < right
 
 
-def sentences(text: str) -> list[tuple[int, int]]:
+@lru_cache(maxsize=4096)
+def _says_belief(text: str, left: int, right: int) -> bool:
+    """Whether a clause says what others believe."""
+    if BELIEVED.search(text, left, right):
+        return True
+    firsts = ((who.search(text, left, right), believe) for who, believe in BELIEVERS)
+    return any(first and believe.search(text, first.end(), right) for first, believe in firsts)
+
+
+@lru_cache(maxsize=256)
+def sentences(text: str) -> tuple[tuple[int, int], ...]:
     """Return the spans of a plain text's sentences; a point inside a number or name does not end a sentence."""
     borders = [0, *(match.end() for match in re.finditer(r"\n+|[.!?]+(?=\s|$)", text)), len(text)]
-    return [(start, end) for start, end in pairwise(borders) if text[start:end].strip()]
+    return tuple((start, end) for start, end in pairwise(borders) if text[start:end].strip())
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """Places in a text, in order.
+
+    Attributes:
+        stops: stops and commas that stand in no word.
+        but_starts: first characters of words such as "but".
+        but_ends: characters behind these words.
+        negators: first characters of negators that deny what comes before them.
+    """
+
+    stops: Sequence[int]
+    but_starts: Sequence[int]
+    but_ends: Sequence[int]
+    negators: Sequence[int]
+
+
+@lru_cache(maxsize=256)
+def _marks(text: str) -> _Marks:
+    words = words_of(text)
+    inside_words = {place for word in words for place in range(word.start, word.end)}
+    buts = [word for word in words if word.fold in BUT]
+    return _Marks(
+        [place for place, sign in enumerate(text) if sign in STOPS + "," and place not in inside_words],
+        [word.start for word in buts],
+        [word.end for word in buts],
+        [word.start for word in words if word.fold in NOT_AFTER],
+    )
 
 
 def _clause(text: str, start: int, end: int) -> tuple[int, int]:
     """Return the span of the clause around [start, end): between stops, commas and words such as "but"."""
-    left, right = 0, len(text)
-    inside_words = {place for word in words_of(text) for place in range(word.start, word.end)}
-    for place, character in enumerate(text):
-        if character in STOPS + "," and place not in inside_words:
-            if place < start:
-                left = place + 1
-            elif place >= end:
-                right = place
-                break
-    for word in words_of(text):
-        if word.fold in BUT and left <= word.start < right:
-            if word.end <= start:
-                left = word.end
-            elif word.start >= end:
-                right = word.start
-                break
+    marks = _marks(text)
+    first, past = bisect_left(marks.stops, start), bisect_left(marks.stops, end)
+    left = marks.stops[first - 1] + 1 if first else 0
+    right = marks.stops[past] if past < len(marks.stops) else len(text)
+    first, past = bisect_right(marks.but_ends, start), bisect_left(marks.but_starts, end)
+    if first and marks.but_starts[first - 1] >= left:
+        left = marks.but_ends[first - 1]
+    if past < len(marks.but_starts) and marks.but_starts[past] < right:
+        right = marks.but_starts[past]
     return left, right
 
 

@@ -34,7 +34,7 @@ def _decompress_xz(content: bytes) -> bytes:
 
 
 def _decompress(content: bytes, start: Callable[[], Any]) -> bytes:
-    """Decompress all streams of a file; raise an error if what follows the last is neither a stream nor zeros.
+    """Return the content of all streams of a file; only zeros may follow the last one.
 
     The functions of `bz2` and `lzma` leave out, in silence, what follows a damaged start of a stream.
     """

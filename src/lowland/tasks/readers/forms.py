@@ -141,7 +141,9 @@ def _reading(path: Path, action: str, without_package: str = "install it") -> It
 def _read_parquet(path: Path) -> RawTable:
     content = _read_bytes(path)
     with _reading(path, "read as parquet"):
-        table = parquet.read_table(io.BytesIO(content)).to_pandas(integer_object_nulls=True)
+        columns = parquet.read_table(io.BytesIO(content))
+        columns.validate(full=True)  # the text is UTF-8
+        table = columns.to_pandas(integer_object_nulls=True)
     if index := [
         name for name in table.index.names if name is not None
     ]:  # pandas' own; columns to everyone else
