@@ -144,6 +144,31 @@ def test_an_adapter_that_peft_cannot_load_is_a_sentence(poolerless: Path, tmp_pa
         load_with_peft(find_adapted(folder))
 
 
+def test_a_setting_that_peft_trips_over_is_a_sentence(poolerless: Path, tmp_path: Path) -> None:
+    folder = adapter(
+        poolerless, tmp_path / "adapter", [HEAD, POOLER], target_modules=["query"], use_dora=True
+    )
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "lora_dropout": [1]}))
+    with pytest.raises(Mistake, match="PEFT cannot load the adapter"):
+        load_with_peft(find_adapted(folder))
+
+
+@pytest.mark.parametrize("changes", [{"max_length": "128"}, {"model": ["a"]}, {"revision": 3}])
+def test_a_record_that_its_model_cannot_be_loaded_by_is_a_sentence(
+    lowland: Run, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    code, _, err = lowland("train")
+    assert code == 0, err
+    (run,) = (tmp_path / "runs").glob("classification-*")
+    record = json.loads((run / "record.json").read_text())
+    record["asked"] |= changes
+    (run / "record.json").write_text(json.dumps(record))
+    code, out, err = lowland("predict", str(run), "--text", "a")
+    assert (code, out) == (2, "")
+    assert f"the record in {run} holds" in err
+
+
 @pytest.mark.parametrize(
     "text", ["{", "[]", "1", '{"architectures": ["BertForSequenceClassification"]}', '{"model_type": "none"}']
 )

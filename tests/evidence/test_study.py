@@ -291,6 +291,22 @@ def test_runs_on_data_with_other_texts_or_labels_are_refused(tmp_path):
         compare_with_reference(runs, "lora")
 
 
+@pytest.mark.parametrize(
+    ("changes", "entry"),
+    [
+        ({"scores": {}}, "scores.test"),
+        ({"model": {}}, "model.name"),
+        ({"data": {"sizes": {"train": 9}}}, "data.sizes"),
+        ({"parameters": {"total": 9}}, "parameters.trainable, parameters.share"),
+        ({"cost": {"train_seconds": 1.0}}, "cost.peak_bytes"),
+        ({"baseline": {"majority": {"test": {"accuracy": 0.5}}}}, "baseline.majority.test"),
+    ],
+)
+def test_a_finished_record_without_what_a_report_shows_is_refused(tmp_path, changes, entry):
+    with pytest.raises(Mistake, match=f"is damaged: it lacks {entry};"):
+        finished([leave_run(tmp_path, "lora", 0, **changes)])
+
+
 def test_records_of_different_scores_are_refused():
     records = [record_of("lora", 0), record_of("lora", 1, scores={"test": {"pearson": 0.5}})]
     with pytest.raises(Mistake, match="different scores on 'test'"):

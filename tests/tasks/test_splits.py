@@ -214,6 +214,13 @@ def test_all_but_the_same_text_goes_together():
         assert len({where[number] for number in range(len(variants))}) == 1
 
 
+def test_the_unicode_forms_of_a_text_are_the_same_text():
+    table = pd.concat([frame(("Le café", "a"), ("Le cafe\u0301", "b")), classes(a=10, b=10)])
+    for seed in range(8):
+        where = places(split(table, split_seed=seed))
+        assert where[0] == where[1]
+
+
 def test_sharp_s_and_its_capitals_are_the_same_text():
     table = pd.concat([frame(("Die Straße", "a"), ("DIE STRASSE", "b")), classes(a=10, b=10)])
     for seed in range(8):

@@ -28,9 +28,9 @@ def make_splits(
 
     If the table has a column `split`, that column decides; if it names no validation set, one is taken from the
     training rows. Otherwise the shares in `fields` decide, stratified by label, with the split seed alone.
-    Duplicates (equal but for case and spaces) never cross a split: they are held out together, and where the table's
-    own splits share an example, the copy in the earlier split is dropped. The order is train, validation, further test
-    sets by name, test: a row of the test set is never dropped.
+    Duplicates (equal but for case, spaces and Unicode form) never cross a split: they are held out together, and where
+    the table's own splits share an example, the copy in the earlier split is dropped. The order is train, validation,
+    further test sets by name, test: a row of the test set is never dropped.
 
     Args:
         table: the columns `inputs`, label, and optionally split, group and category.
@@ -156,8 +156,8 @@ def _hold_out(
 
 
 def _same_example(table: pd.DataFrame, inputs: Sequence[str]) -> pd.Series:
-    """Return a key for each row: rows whose inputs differ in case and spaces alone share it."""
-    folded = [table[name].str.casefold().str.split().str.join(" ") for name in inputs]
+    """Return a key for each row: rows whose inputs differ in case, spaces and Unicode form alone share it."""
+    folded = [table[name].str.normalize("NFC").str.casefold().str.split().str.join(" ") for name in inputs]
     key = folded[0]
     for other in folded[1:]:
         key = key.str.cat(other, sep="\t")

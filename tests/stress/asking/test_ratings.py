@@ -156,6 +156,20 @@ def test_a_reply_is_never_a_formula(tmp_path):
     assert (read_ratings(tmp_path / "sheet.csv")["reply"].str[:2] == "'=").all()
 
 
+def test_a_row_with_a_field_too_many_is_refused_and_shifts_nothing(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("item,epoch,fluency\nx,1,3,4\ny,1,3,4\n")
+    with pytest.raises(Mistake, match="line 2: 4 fields, where the first line has 3"):
+        read_ratings(path)
+
+
+def test_a_mistake_names_the_line_below_replies_of_several_lines(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('reply,item,epoch,fluency\n"a\nb\nc",i0,1,3\nd,i1,1,9\n')
+    with pytest.raises(Mistake, match=r"line 5 of the ratings has a rating that is not a whole number"):
+        merge_back(rows(), read_ratings(path))
+
+
 def test_files_without_ratings_are_refused(tmp_path):
     with pytest.raises(Mistake, match="cannot be read as CSV"):
         read_ratings(tmp_path / "none.csv")

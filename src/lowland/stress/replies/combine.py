@@ -95,12 +95,13 @@ def _is_whole(part: Part) -> bool:
 
 def _digit_groups(text: str, first: Part, second: Part) -> Part | None:
     """Join "300 000": one to three digits, then groups of three with one space between."""
-    past = min(first.end, first.start + _MOST_CHARACTERS)
-    head, tail = text[first.start : past], text[second.start : second.end]
-    if text[first.end : second.start] == " " and re.fullmatch(r"[1-9]\d{0,2}(?: \d{3})*", head):
+    tail = text[second.start : second.end]
+    if text[first.end : second.start] != " ":
+        return None
+    if first.end - first.start > _MOST_CHARACTERS:
+        return _unread(first, second) if first.kind == "digits" and re.fullmatch(r"\d{3}", tail) else None
+    if re.fullmatch(r"[1-9]\d{0,2}(?: \d{3})*", text[first.start : first.end]):
         if re.fullmatch(r"\d{3}", tail):
-            if len(head) == _MOST_CHARACTERS:
-                return _unread(first, second)
             return Part(first.value * 1000 + second.value, "digits", first.start, second.end)
         if re.fullmatch(r"\d{3}\D.*", tail) and second.kind == "unread":
             return _unread(first, second)

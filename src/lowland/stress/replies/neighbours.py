@@ -65,9 +65,14 @@ _SIMILAR = 0.75
 def changes_value(text: str, start: int, end: int) -> bool:
     """Whether a neighbour of the number in text[start:end] changes it in a way that is not read."""
     near, after = text[max(0, start - _SIGHT) : start], text[end : end + _SIGHT]
-    ends_in_digit = near.rstrip()[-1:].isdigit()  # so that it ends in no bound
-    bound = not ends_in_digit and _CHANGES_NEXT.search(near) and not _ARROW_OR_TAG.search(near)
+    bound = not ends_plainly(near) and _CHANGES_NEXT.search(near) and not _ARROW_OR_TAG.search(near)
     return bool(bound) or _CHANGES_LAST.match(after) is not None or _is_misspelt(text[start:end], after)
+
+
+def ends_plainly(text: str) -> bool:
+    """Whether a text ends in a digit or a point, so that no word or sign at its end changes the number behind it."""
+    last = text.rstrip()[-1:]
+    return last.isdigit() or last in ",.;:!?"
 
 
 def unit_is_half_known(text: str, start: int, end: int) -> bool:

@@ -20,6 +20,7 @@ from lowland.stress.replies.fraction_words import INDEFINITE, SEVERAL
 from lowland.stress.replies.neighbours import (
     are_alternatives,
     changes_value,
+    ends_plainly,
     is_power_of_unit,
     is_range,
     unit_is_half_known,
@@ -119,8 +120,8 @@ def _number(text: str, group: list[Part], kelvin: bool) -> Number:
     start, end = group[0].start, group[-1].end
     seen = before(text, start)[-_SIGHT_OF_SIGN:]
     hidden = start - len(seen)
-    follows_digit = seen.rstrip()[-1:].isdigit()  # and no sign
-    sign, plus_minus = (None, None) if follows_digit else (SIGN.search(seen), PLUS_MINUS.search(seen))
+    no_sign = ends_plainly(seen)
+    sign, plus_minus = (None, None) if no_sign else (SIGN.search(seen), PLUS_MINUS.search(seen))
     if changes_value(text, start, end) and not plus_minus:
         value = None
     negative = sign is not None and not _ends_in_number(seen[: sign.start()])
