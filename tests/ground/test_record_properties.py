@@ -146,6 +146,14 @@ def test_a_value_of_another_type_is_refused(tmp_path: Path, changes: dict[str, A
         read_record(tmp_path)
 
 
+def test_damaged_metadata_of_a_table_are_refused(tmp_path: Path) -> None:
+    write_predictions(tmp_path, predictions())
+    path = tmp_path / "predictions.parquet"
+    path.write_bytes(path.read_bytes().replace(b'"pandas_type"', b'"pandas_tape"'))
+    with pytest.raises(Mistake, match=r"predictions\.parquet is missing or damaged"):
+        read_predictions(tmp_path)
+
+
 def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
     predictions().drop(columns="score").to_parquet(tmp_path / "predictions.parquet")
     with pytest.raises(Mistake, match=r"predictions\.parquet is missing or damaged"):

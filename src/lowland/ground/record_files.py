@@ -178,7 +178,7 @@ def read_rows(folder: Path) -> pd.DataFrame:
     path = folder / "rows.parquet"
     try:
         return _read_parquet(path, ROW_COLUMNS)
-    except (OSError, ValueError):
+    except ValueError:
         raise Mistake(f"{path} is missing or damaged; ask again with --fresh") from None
 
 
@@ -203,7 +203,7 @@ def read_predictions(folder: Path) -> pd.DataFrame:
     path = folder / "predictions.parquet"
     try:
         return _read_parquet(path, PREDICTION_COLUMNS)
-    except (OSError, ValueError):
+    except ValueError:
         raise Mistake(f"{path} is missing or damaged; run it again with --fresh") from None
 
 
@@ -216,10 +216,12 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Read a table, and compare the checksums of its pages.
 
     Raises:
-        OSError: if the file is missing or damaged.
-        ValueError: if the file is damaged, or lacks one of the columns.
+        ValueError: if the file is missing or damaged, or lacks one of the columns.
     """
-    table = pd.read_parquet(path, page_checksum_verification=True)
+    try:
+        table = pd.read_parquet(path, page_checksum_verification=True)
+    except Exception as error:  # damaged metadata makes the reader raise errors of many kinds
+        raise ValueError(reason_of(error)) from None
     if missing := [name for name in columns if name not in table.columns]:
         raise ValueError(f"the table lacks {missing}")
     return table
