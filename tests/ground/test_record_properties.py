@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake
@@ -149,7 +150,9 @@ def test_a_value_of_another_type_is_refused(tmp_path: Path, changes: dict[str, A
 def test_damaged_metadata_of_a_table_are_refused(tmp_path: Path) -> None:
     write_predictions(tmp_path, predictions())
     path = tmp_path / "predictions.parquet"
-    path.write_bytes(path.read_bytes().replace(b'"pandas_type"', b'"pandas_tape"'))
+    table = parquet.read_table(path)
+    metadata = table.schema.metadata[b"pandas"].replace(b'"pandas_type"', b'"pandas_tape"')
+    parquet.write_table(table.replace_schema_metadata({b"pandas": metadata}), path)
     with pytest.raises(Mistake, match=r"predictions\.parquet is missing or damaged"):
         read_predictions(tmp_path)
 
