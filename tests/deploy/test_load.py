@@ -154,15 +154,27 @@ def test_a_setting_that_peft_trips_over_is_a_sentence(poolerless: Path, tmp_path
         load_with_peft(find_adapted(folder))
 
 
-@pytest.mark.parametrize("changes", [{"max_length": "128"}, {"model": ["a"]}, {"revision": 3}])
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("asked", {"max_length": "128"}),
+        ("asked", {"model": ["a"]}),
+        ("asked", {"revision": 3}),
+        ("asked", {"revision": ...}),
+        ("data", {"labels": []}),
+        ("data", {"labels": ["good", "good"]}),
+        ("data", {"labels": "bad"}),
+    ],
+)
 def test_a_record_that_its_model_cannot_be_loaded_by_is_a_sentence(
-    lowland: Run, tmp_path: Path, changes: dict[str, object]
+    lowland: Run, tmp_path: Path, part: str, changes: dict[str, object]
 ) -> None:
     code, _, err = lowland("train")
     assert code == 0, err
     (run,) = (tmp_path / "runs").glob("classification-*")
     record = json.loads((run / "record.json").read_text())
-    record["asked"] |= changes
+    values = {**record[part], **changes}
+    record[part] = {name: value for name, value in values.items() if value is not ...}
     (run / "record.json").write_text(json.dumps(record))
     code, out, err = lowland("predict", str(run), "--text", "a")
     assert (code, out) == (2, "")

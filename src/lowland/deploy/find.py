@@ -156,14 +156,17 @@ def finished_record(folder: Path) -> RunRecord:
 def _damage(record: RunRecord) -> str | None:
     """Return what a record lacks of what its model is loaded by; None if it is all there."""
     asked = record.asked
-    model, revision, length = asked.get("model"), asked.get("revision"), asked.get("max_length")
+    model, revision, length = asked.get("model"), asked.get("revision", ...), asked.get("max_length")
     if not isinstance(model, str) or not isinstance(revision, str | None):
-        return f"holds {model!r:.60} for the model, revision {revision!r:.60}"
+        return f"holds {model!r:.60} for the model, and {'no' if revision is ... else repr(revision)[:60]} revision"
     if not isinstance(length, int) or isinstance(length, bool) or length < 1:
         return f"holds {length!r:.60} for max_length"
     labels = record.data.get("labels")
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         return f"holds {labels!r:.60} for the labels"
+    is_classifier = task_named(record.task).peft_task_type == SEQ_CLS
+    if is_classifier and (len(labels) < 2 or len(set(labels)) < len(labels)):
+        return f"holds {labels!r:.60} for the labels, which are at least two"
     return None
 
 
