@@ -24,10 +24,12 @@ class ForwardPassGate:
 
     Attributes:
         entered_with_grad: whether the model is inside a forward pass that was entered with gradients enabled.
+        first_node: number that autograd gives to the first node of the model's last forward pass.
         always_open: let noise act in every pass. `losses.py` measures the loss under noise with it.
     """
 
     entered_with_grad: bool = False
+    first_node: int = 0
     always_open: bool = False
 
 
@@ -79,6 +81,8 @@ class ArmedModel(Armed):
         """Call the model, with the gate open while it runs if gradients are enabled."""
         gate: ForwardPassGate = self.__dict__["_gate"]
         gate.entered_with_grad = torch.is_grad_enabled()
+        if not torch.compiler.is_compiling():
+            gate.first_node = torch.autograd._get_sequence_nr()
         try:
             return super().__call__(*args, **kwargs)
         finally:
@@ -92,14 +96,20 @@ class Perturbed(Armed):
     gradients are enabled, or were enabled at the model's entry.
     """
 
-    added_attributes: ClassVar[tuple[str, ...]] = ("_gate", "_noise", "_noise_of_forward")
+    added_attributes: ClassVar[tuple[str, ...]] = (
+        "_gate",
+        "_noise",
+        "_noise_of_forward",
+        "_first_node",
+    )
     _noise: Any  # each subclass names the type
-    _noise_of_forward: Any
+    _noise_of_forward: Any  # of the last forward pass that trained
+    _first_node: int  # number of the first autograd node of the passes with that noise
 
     def start_noiseless(self, gate: ForwardPassGate) -> None:
         """Set the attributes named in `added_attributes`. There is no noise until the first draw."""
         super().start_noiseless(gate)
-        self._noise, self._noise_of_forward = None, None
+        self._noise, self._noise_of_forward, self._first_node = None, None, 0
 
     def __init_subclass__(cls, **options: Any) -> None:
         if "plain" not in cls.__dict__ and hasattr(
@@ -137,15 +147,26 @@ class Perturbed(Armed):
         if (
             torch._C._current_graph_task_id() != -1
         ):  # inside a backward pass: a checkpoint is being recomputed
-            if noise is not self._noise_of_forward:
-                raise RuntimeError(
-                    "the noise was changed (by begin_step, end_step, eval or disabling the adapter) between a forward"
-                    " pass and the backward pass that recomputes it; call backward() first (or, under reentrant"
-                    " checkpointing, the pass did not go through the armed model; use use_reentrant=False)"
-                )
-        elif trains:
+            self._check_recomputation(noise)
+        elif trains and noise is not self._noise_of_forward:
+            gate, now = self._gate, torch.autograd._get_sequence_nr()
             self._noise_of_forward = noise
+            self._first_node = gate.first_node if gate.entered_with_grad else now
         return noise
+
+    def _check_recomputation(self, noise: Any) -> None:
+        """Check that a recomputation uses the noise of the pass that it repeats.
+
+        Autograd numbers its nodes in the order in which they are made, so the node of an earlier pass has a lower
+        number than the first node of the passes with the current noise.
+        """
+        node: Any = torch._C._current_autograd_node()
+        if noise is not self._noise_of_forward or node._sequence_nr() < self._first_node:
+            raise RuntimeError(
+                "the noise was changed (by begin_step, end_step, eval or disabling the adapter) between a forward"
+                " pass and the backward pass that recomputes it; call backward() first (or, under reentrant"
+                " checkpointing, the pass did not go through the armed model; use use_reentrant=False)"
+            )
 
 
 def _disarmed_class(armed: Any) -> Any:
