@@ -41,6 +41,8 @@ def merge_lora(
             is then left unchanged.
     """
     layers = _adapted_layers(model, merged=False)
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise Mistake(f"dtype is {dtype!r}; it must be a data type of torch, such as torch.bfloat16")
     if keep and dtype is not None:
         raise Mistake(f"dtype is {dtype}, but keep=True keeps each dtype; call merge_lora with keep=False")
     for name, layer in layers.items():
