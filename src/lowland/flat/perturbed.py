@@ -23,10 +23,12 @@ class ForwardPassGate:
     reference pass (DPO) runs without gradients from the start. Only the state at the model's entry tells them apart.
 
     Attributes:
-        entered_with_grad: whether the model is inside a forward pass that was entered with gradients enabled.
+        entered: whether the model is inside a forward pass.
+        entered_with_grad: whether it is inside one that was entered with gradients enabled.
         always_open: let noise act in every pass. `losses.py` measures the loss under noise with it.
     """
 
+    entered: bool = False
     entered_with_grad: bool = False
     always_open: bool = False
 
@@ -78,11 +80,16 @@ class ArmedModel(Armed):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model, with the gate open while it runs if gradients are enabled."""
         gate: ForwardPassGate = self.__dict__["_gate"]
-        gate.entered_with_grad = torch.is_grad_enabled()
+        before = gate.entered, gate.entered_with_grad
+        gate.entered, gate.entered_with_grad = True, torch.is_grad_enabled()
         try:
             return super().__call__(*args, **kwargs)
         finally:
-            gate.entered_with_grad = False
+            gate.entered, gate.entered_with_grad = before
+
+
+UNKNOWN = object()
+"""Stands for the noise of a pass without gradients that did not go through the armed model."""
 
 
 class Perturbed(Armed):
@@ -145,6 +152,8 @@ class Perturbed(Armed):
                 )
         elif trains:
             self._noise_of_forward = noise
+        elif self.training and not self._gate.entered:  # a part by itself: perhaps a reentrant checkpoint
+            self._noise_of_forward = UNKNOWN
         return noise
 
 
