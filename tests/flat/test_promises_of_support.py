@@ -359,21 +359,28 @@ def test_an_untested_peft_gives_a_warning(monkeypatch: pytest.MonkeyPatch) -> No
         flat.arm(peft_lora())
 
 
-def test_a_layer_adapted_later_is_refused_at_the_next_step() -> None:
-    """`begin_step` looks whether adapters or hooks have changed since arming, and refuses what arming would refuse: a
-    layer that was adapted later, for instance, would silently train without noise."""
-    model: Any = peft_lora(target_modules=["up"])
-    with flat.arm(model, **ARMED) as noise:
-        noise.begin_step(0)
-        model.add_adapter("more", LoraConfig(r=2, target_modules=["down"]))
-        with pytest.raises(Mistake, match="down was adapted after the model was armed, and gets no noise"):
-            noise.begin_step(1)
-    model = ours()
-    with flat.arm(model, **ARMED) as noise:
-        noise.begin_step(0)
-        base_of(model.up).register_forward_hook(print)
-        with pytest.raises(Mistake, match="up cannot get noise any more: its base layer has hooks"):
-            noise.begin_step(1)
+def test_a_change_is_refused_at_the_next_step() -> None:
+    """`begin_step` looks whether adapters, hooks or frozen weights have changed since arming, and refuses what arming
+    would refuse: a layer that was adapted later, for instance, or a model whose adapters were unloaded, would silently
+    train without noise."""
+    changes: dict[str, Callable[[Any], Any]] = {
+        "down was adapted after the model was armed": lambda model: model.add_adapter(
+            "more", LoraConfig(r=2, target_modules=["down"])
+        ),
+        "its base layer has hooks": lambda model: base_of(canonical(model)["up"]).register_forward_hook(
+            print
+        ),
+        "its base layer is trained": lambda model: model.requires_grad_(True),
+        "its adapter is merged": lambda model: model.merge_adapter(),
+        "up is no longer in the model": lambda model: model.unload(),
+    }
+    for sentence, change in changes.items():
+        model = peft_lora(target_modules=["up"])
+        with flat.arm(model, **ARMED) as noise:
+            noise.begin_step(0)
+            change(model)
+            with pytest.raises(Mistake, match=sentence):
+                noise.begin_step(1)
 
 
 def test_another_adapter_within_a_step_is_an_error() -> None:
