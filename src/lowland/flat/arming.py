@@ -96,8 +96,8 @@ class Noise:
             progress: see `sigma`.
 
         Raises:
-            Mistake: as `sigma`; or if a layer is too wide for the noise bank, or adapters or hooks were added or
-                activated after arming that arming would refuse.
+            Mistake: as `sigma`; or if a layer is too wide for the noise bank, or adapters, hooks or frozen weights have
+                changed since arming, so that arming would refuse the model.
         """
         self._watch.look()
         sigma, config = self.sigma(step, progress), self.config

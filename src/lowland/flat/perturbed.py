@@ -23,11 +23,13 @@ class ForwardPassGate:
     reference pass (DPO) runs without gradients from the start. Only the state at the model's entry tells them apart.
 
     Attributes:
-        entered_with_grad: whether the model is inside a forward pass that was entered with gradients enabled.
+        entered: whether the model is inside a forward pass.
+        entered_with_grad: whether it is inside one that was entered with gradients enabled.
         first_node: number that autograd gives to the first node of the model's last forward pass.
         always_open: let noise act in every pass. `losses.py` measures the loss under noise with it.
     """
 
+    entered: bool = False
     entered_with_grad: bool = False
     first_node: int = 0
     always_open: bool = False
@@ -80,13 +82,18 @@ class ArmedModel(Armed):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model, with the gate open while it runs if gradients are enabled."""
         gate: ForwardPassGate = self.__dict__["_gate"]
-        gate.entered_with_grad = torch.is_grad_enabled()
-        if not torch.compiler.is_compiling():
+        before = gate.entered, gate.entered_with_grad
+        if not gate.entered and not torch.compiler.is_compiling():
             gate.first_node = torch.autograd._get_sequence_nr()
+        gate.entered, gate.entered_with_grad = True, torch.is_grad_enabled()
         try:
             return super().__call__(*args, **kwargs)
         finally:
-            gate.entered_with_grad = False
+            gate.entered, gate.entered_with_grad = before
+
+
+UNKNOWN = object()
+"""Stands for the noise of a pass without gradients that did not go through the armed model."""
 
 
 class Perturbed(Armed):
@@ -144,14 +151,15 @@ class Perturbed(Armed):
         noise = self._noise if acts and self.adapter_is_on() else None
         if torch.compiler.is_compiling():
             return noise
-        if (
-            torch._C._current_graph_task_id() != -1
-        ):  # inside a backward pass: a checkpoint is being recomputed
+        if torch._C._current_graph_task_id() != -1:  # in a backward pass: a checkpoint is recomputed
             self._check_recomputation(noise)
-        elif trains and noise is not self._noise_of_forward:
-            gate, now = self._gate, torch.autograd._get_sequence_nr()
+        elif trains:
+            if noise is not self._noise_of_forward:
+                gate, now = self._gate, torch.autograd._get_sequence_nr()
+                self._first_node = gate.first_node if gate.entered_with_grad else now
             self._noise_of_forward = noise
-            self._first_node = gate.first_node if gate.entered_with_grad else now
+        elif self.training and not self._gate.entered:  # a part by itself: perhaps a reentrant checkpoint
+            self._noise_of_forward = UNKNOWN
         return noise
 
     def _check_recomputation(self, noise: Any) -> None:
