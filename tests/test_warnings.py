@@ -79,9 +79,10 @@ LINES: dict[tuple[str, str], str] = {
     ("ground/progress.py", 'self.say(f"Beware: {sentence}.")'): PASSES_ON,
     ("flat/config.py", "warnings.warn("): "much noise",
     ("flat/checks.py", "warnings.warn("): "an untested PEFT",
-    ("report/stress_record.py", 'warning = f" Beware: {missing:,} rows are missing." if missing else ""'): (
-        "missing rows"
-    ),
+    (
+        "report/stress_record.py",
+        'warning = f" Beware: {plural(missing, \'row\')} missing." if missing else ""',
+    ): ("missing rows"),
     (
         "report/study.py",
         'warnings.append(Paragraph("Beware: the runs were made with different versions of lowland\'s code."))',
@@ -260,7 +261,7 @@ def study_of(change: dict[str, Any], faulty: bool, tools: Tools) -> list[str]:
 
 CASES: dict[str, Case] = {
     "case": Case(r"the labels 'Good' \(6 rows\) and 'good' .* differ in case alone", labels_of),
-    "copies": Case(r"1 example \(2 rows\) occur with different labels", copies_of),
+    "copies": Case(r"1 example with different labels \(2 rows\)", copies_of),
     "long texts in training": Case(
         "training and validation: .* are longer than 2 tokens and were cut",
         lambda faulty, tools: fitted_with(faulty, tools)[0],
@@ -276,7 +277,7 @@ CASES: dict[str, Case] = {
     "overrides": Case("overrides is an older form", overrides),
     "much noise": Case("rho is 1.01: the noise on each layer's output is larger", much_noise),
     "an untested PEFT": Case(r"peft is 0\.17\.1; the noise was tested", untested_peft),
-    "missing rows": Case("Beware: 1 rows are missing", missing_rows),
+    "missing rows": Case("Beware: 1 row missing", missing_rows),
     "versions": Case(
         "different versions of lowland's code",
         lambda faulty, tools: study_of({"code": {"lowland": "0.0.1"}}, faulty, tools),

@@ -52,8 +52,8 @@ def test_the_packaged_data_are_silent(mini_lm: ModelSource) -> None:
     assert said == []
 
 
-COPIES = r"2 examples \(4 rows\) occur with different labels, such as 'TELECOMWORLDWIRE-7 April 2006"
-SST2 = r"3 examples \(6 rows\) occur with different labels, such as 'excruciatingly ' with 0 and 1"
+COPIES = r"2 examples with different labels \(4 rows\), such as 'TELECOMWORLDWIRE-7 April 2006"
+SST2 = r"3 examples with different labels \(6 rows\), such as 'excruciatingly ' with 0 and 1"
 PUBLIC: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     # Two sentences, on TJ Group's sale and on the Group's sports, stand there twice: once neutral, once positive.
     "financial-phrasebank": ({"data": "financial_phrasebank/Sentences_50Agree.txt"}, (COPIES,)),
