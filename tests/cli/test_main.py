@@ -454,6 +454,24 @@ def test_older_settings_hold_for_the_methods_that_are_run(lowland: Run, tmp_path
         assert yaml.safe_load(out)["methods"] == [entry]
 
 
+def test_methods_on_the_command_line_keep_their_settings_from_the_recipe_file(
+    lowland: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("methods: [full: {lr: 1e-4}, lora: {rank: 2}, lora: {rank: 32, label: r32}]\n")
+    options = ("--config", str(path), "--print-config", "--methods")
+    code, out, err = lowland("compare", *options, "r32", "full", "pissa", small=False)
+    assert code == 0, err
+    assert yaml.safe_load(out)["methods"] == [
+        {"lora": {"rank": 32, "label": "r32"}},
+        {"full": {"lr": 1e-4}},
+        "pissa",
+    ]
+    path.write_text("methods: [full, lora: {rank: 32, label: r32}]\n")
+    code, _, err = lowland("compare", *options, "lora", small=False)
+    assert (code, err) == (2, "lowland: the recipe file labels lora r32; give the label with --methods\n")
+
+
 def test_all_missing_files_of_data_are_named_at_once(lowland: Run) -> None:
     code, _, err = lowland("compare", "--data", "nope1", "--test-data", "nope2.csv")
     assert code == 2

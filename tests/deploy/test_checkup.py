@@ -16,6 +16,7 @@ from lowland.deploy import checkup, subject
 from lowland.deploy.checkup import CHECKS, FAIL, NOTE, check_model
 from lowland.deploy.settings import CheckSettings
 from lowland.lora import lora_layers, remove_lora
+from lowland.models.find import DEFAULT_MODEL
 from tests.deploy.merge.test_merging import base_folder, peft_adapter
 from tests.models.test_quantised import quantised
 
@@ -40,10 +41,18 @@ def test_a_sound_model_passes(lowland: Run, tmp_path: Path, tiny_model: Path, ki
     assert "bit for bit" in lines[2]
 
 
+def test_without_a_model_the_default_one_is_checked(
+    monkeypatch: pytest.MonkeyPatch, tiny_model: Path
+) -> None:
+    assert subject.DEFAULT_MODEL == DEFAULT_MODEL
+    monkeypatch.setattr(subject, "DEFAULT_MODEL", str(tiny_model))
+    assert dict(outcomes(None)) == dict(outcomes(str(tiny_model)))
+
+
 def test_a_large_share_is_a_note_and_not_a_failure(tiny_model: Path) -> None:
     outcome, figures = outcomes(str(tiny_model))["trainable share"]
     assert outcome == NOTE
-    assert "aim: at most 0.3%" in figures
+    assert "a lower --rank trains fewer" in figures
     pairs = [(16, 16)] * 8 + [(16, 32), (32, 16)] * 2 + [(16, 16)]  # attention, feed-forward, pooler
     assert f"{8 * sum(map(sum, pairs)):,} of" in figures
 
@@ -211,7 +220,6 @@ def test_a_model_that_cannot_be_checked_is_reported_in_a_sentence(
     lowland: Run, tiny_model: Path, tmp_path: Path
 ) -> None:
     for options, message in (
-        ([], "give a model with --model"),
         (["--adapter", str(tmp_path)], "neither a run (record.json) nor an adapter"),
         (["--adapter", str(tmp_path), "--rank", "3"], "leave out --rank"),
         (["--model", str(tiny_model), "--rank", "0"], "rank is 0"),

@@ -239,6 +239,8 @@ def test_a_stream_is_refused_in_words(adapted: nn.Module, tmp_path: Path) -> Non
 def test_a_share_out_of_its_range_is_refused_at_once() -> None:
     with pytest.raises(Mistake, match="share is -1"):
         FlatLoRA("auto", share=-1)
+    with pytest.raises(Mistake, match=r'share is 0\.1, and is used only with rho="auto"'):
+        FlatLoRA(0.05, share=0.1)
 
 
 def test_the_warning_of_much_noise_names_its_effect(adapted: nn.Module, tmp_path: Path) -> None:

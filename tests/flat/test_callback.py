@@ -192,6 +192,8 @@ def test_a_schedule_in_tokens(adapt: Any, tmp_path: Path) -> None:
         run(model, tmp_path, FlatLoRA(total_tokens=100), **counted)
     with pytest.raises(Mistake, match="total_tokens is 0"):
         FlatLoRA(total_tokens=0)
+    with pytest.raises(Mistake, match="total_tokens is '5'"):
+        FlatLoRA(total_tokens="5")
 
 
 def test_a_data_set_without_a_length_needs_max_steps(adapt: Any, tmp_path: Path) -> None:

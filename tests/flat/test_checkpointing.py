@@ -172,6 +172,54 @@ def test_a_change_before_a_backward_pass_that_recomputes_is_refused(
         assert same(trained(model, x), trained(blocks_under(noise, kind), x))
 
 
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", KINDS)
+@BOTH
+def test_a_backward_pass_that_recomputes_after_another_forward_pass_is_refused(
+    change: str, kind: str, reentrant: bool
+) -> None:
+    model, x = blocks(kind, reentrant), data()
+    with flat.arm(model, rho=0.3, schedule="constant") as noise:
+        noise.begin_step(0)
+        first = model(x).pow(2).sum()
+        CHANGES[change](model, noise)
+        second = (
+            model(x).pow(2).sum()
+        )  # its noise is that of now, so only the order of the passes shows the fault
+        with pytest.raises(RuntimeError, match=r"noise was changed .* call backward\(\) first"):
+            first.backward()
+        model.zero_grad()
+        second.backward()
+        actual = grads_of(model)
+        assert same(trained(model, x), actual)
+
+
+@BOTH
+def test_several_forward_passes_before_their_backward_passes_share_a_step(reentrant: bool) -> None:
+    model, x = blocks("ours", reentrant), data()
+    with flat.arm(model, rho=0.3, schedule="constant") as noise:
+        for step in range(2):
+            noise.begin_step(step)
+            expected = trained(model, x)
+            losses = [model(x).pow(2).sum() for _ in range(3)]
+            model.zero_grad()
+            losses[1].backward()
+            assert same(grads_of(model), expected)
+            losses[0].backward()
+            losses[2].backward()
+            noise.end_step()
+
+
+def test_a_reentrant_checkpoint_inside_another_is_refused() -> None:
+    inner, x = blocks("ours", True), data()
+    outer = Blocks(inner)
+    outer.kind = True
+    with flat.arm(outer, rho=0.3, schedule="constant") as noise:
+        noise.begin_step(0)
+        with pytest.raises(RuntimeError, match="use_reentrant=False"):
+            trained(outer, x)
+
+
 def blocks_under(noise: flat.Noise, kind: str) -> nn.Module:
     """Return a new copy of the model under the same noise, without checkpointing."""
     model = blocks(kind)

@@ -203,6 +203,7 @@ def test_a_model_that_cannot_get_noise_is_refused_by_name(case: str) -> None:
         ({"rho": float("nan")}, "rho is nan"),
         ({"schedule": "sine"}, "unknown schedule 'sine'; did you mean 'cosine'"),
         ({"every": 0}, "every is 0"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"total_steps": 0}, "total_steps is 0; it must be the number of optimizer steps of the run"),
         ({"layers": "don"}, r"unknown layer to perturb 'don'; did you mean 'down'\? Allowed: down, up"),
         ({"layers": ["up", "x", "y"]}, "(?s)unknown layer to perturb 'x'.*unknown layer to perturb 'y'"),
@@ -217,6 +218,15 @@ def test_options_out_of_their_range_are_refused(build: Any, options: dict[str, A
     with pytest.raises(Mistake, match=sentence):
         flat.arm(model, **{"total_steps": 3, **options})
     assert state_of(model) == before
+
+
+@pytest.mark.parametrize(("step", "progress"), [(-1, None), (1, -0.5)])
+def test_a_step_or_a_progress_below_zero_is_refused(step: int, progress: float | None) -> None:
+    with (
+        flat.arm(ours(), rho=0.1, total_steps=4) as noise,
+        pytest.raises(Mistake, match="neither may be below 0"),
+    ):
+        noise.begin_step(step, progress=progress)
 
 
 def test_all_problems_are_named_at_once() -> None:

@@ -59,8 +59,7 @@ def adapted_layers(model: nn.Module) -> list[Any]:
     return [module for module in model.modules() if class_name(type(module)) in PERTURBED_CLASSES]
 
 
-@pytest.fixture
-def tokenizer() -> PreTrainedTokenizerFast:
+def word_tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {word: i for i, word in enumerate(["<pad>", "<eos>", "<unk>", *WORDS])}
     raw = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     raw.pre_tokenizer = Whitespace()
@@ -68,8 +67,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=raw, **special)
 
 
-@pytest.fixture
-def llama() -> LlamaForCausalLM:
+def small_llama() -> LlamaForCausalLM:
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -79,9 +77,14 @@ def llama() -> LlamaForCausalLM:
         return LlamaForCausalLM(config)
 
 
-@pytest.fixture
-def lora() -> LoraConfig:
+def small_lora() -> LoraConfig:
     return LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], task_type="CAUSAL_LM")
+
+
+tokenizer, llama, lora = (
+    pytest.fixture(name=name)(build)
+    for name, build in (("tokenizer", word_tokenizer), ("llama", small_llama), ("lora", small_lora))
+)
 
 
 def options(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -125,6 +128,19 @@ def dpo(
         args=trl.DPOConfig(**options(folder, **changes)),
         train_dataset=preferences(),
         eval_dataset=preferences(),
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=list(callbacks),
+    )
+
+
+def grpo(model: Any, lora: Any, tokenizer: Any, folder: Path, *callbacks: Any, **changes: Any) -> Any:
+    own = {"num_generations": 2, "max_completion_length": 3, "beta": 0.1}
+    return trl.GRPOTrainer(
+        model=copy.deepcopy(model),
+        reward_funcs=lambda completions, **kwargs: [float(len(text)) for text in completions],
+        args=trl.GRPOConfig(**options(folder, **own, **changes)),
+        train_dataset=preferences().select_columns(["prompt"]),
         processing_class=tokenizer,
         peft_config=lora,
         callbacks=list(callbacks),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from peft import LoraConfig
 from torch import nn
 
-from lowland import LoRAConfig, add_lora, flat
+from lowland import LoRAConfig, add_lora, flat, merge_lora, remove_lora
 from lowland.flat.linear import base_of
 from lowland.ground.mistakes import Mistake
 from tests.flat.conftest import net, ours, peft_lora
@@ -65,6 +66,36 @@ CHANGES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Any], str]] = 
         lambda model: replace_forward(base_of(first(model))),
         "up cannot get noise any more: its forward method was replaced",
     ),
+    "a trained base": (
+        ours,
+        lambda model: base_of(first(model)).weight.requires_grad_(True),
+        "up cannot get noise any more: its base layer is trained",
+    ),
+    "a merged adapter": (
+        peft_lora,
+        lambda model: model.merge_adapter(),
+        "up cannot get noise any more: its adapter is merged, and was not unmerged",
+    ),
+    "a merged adapter of lowland's": (
+        ours,
+        merge_lora,
+        "up cannot get noise any more: its adapter is merged, and was not unmerged",
+    ),
+    "an adapter that was merged and unloaded": (
+        peft_lora,
+        lambda model: model.merge_and_unload(),
+        "up is no longer in the model, after merge_and_unload or unload perhaps",
+    ),
+    "adapters that were removed": (
+        ours,
+        remove_lora,
+        "up is no longer in the model",
+    ),
+    "a layer that was replaced": (
+        ours,
+        lambda model: setattr(model, "up", copy.deepcopy(model.up)),
+        "up is no longer in the model",
+    ),
     "a replaced forward of a layer": (
         ours,
         lambda model: replace_forward(first(model)),
@@ -86,6 +117,16 @@ def test_what_arming_would_refuse_is_refused_at_the_next_step(case: str) -> None
     (problem,) = caught.value.problems
     assert sentence in problem
     assert problem.endswith("disarm the model, and arm it when its adapters are complete")
+
+
+def test_an_adapter_may_be_merged_between_the_steps() -> None:
+    model: Any = peft_lora()
+    with flat.arm(model, rho=0.5, schedule="constant") as noise:
+        noise.begin_step(0)
+        noise.end_step()
+        model.merge_adapter()
+        model.unmerge_adapter()
+        noise.begin_step(1)
 
 
 def test_another_plain_adapter_on_the_same_layers_may_be_activated() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import pickle
 from collections.abc import Mapping
@@ -219,3 +220,16 @@ def test_a_text_where_no_text_is_read_is_called_one() -> None:
 
     with pytest.raises(Mistake, match=r"^rate is the text '0\.1'; it must be a number$"):
         Strict(rate="0.1")
+
+
+def test_help_shows_plain_types_defaults_and_what_each_field_is() -> None:
+    class Described(Asked):
+        """Model with a documented field."""
+
+        size: Annotated[Whole, Field(ge=1)] = 3
+        """number of
+        parts"""
+        name: Text
+
+    assert str(inspect.signature(Described)) == "(*, size: int = 3, name: str)"
+    assert Described.__doc__ == "Model with a documented field.\n\nFields:\n    size: number of parts"

@@ -171,6 +171,7 @@ def test_calls_in_the_wrong_order_are_refused(adapted: nn.Module) -> None:
         (True, remove_lora, "call unmerge_lora"),
         (False, unmerge_lora, "not merged; call merge_lora"),
         (False, lambda model: merge_lora(model, dtype=torch.bfloat16), "with keep=False"),
+        (False, lambda model: merge_lora(model, keep=False, dtype="bf16"), "dtype is 'bf16'"),
         (False, lambda model: merge_lora(model, precision=torch.float16), "torch.float32 or torch.float64"),
         (
             False,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +16,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
-from lowland import LoRAConfig, LoRALinear, add_lora
+from lowland import LoRAConfig, LoRALinear, Mistake, add_lora, load_adapter, merge_lora, save_adapter
+from lowland.lora.inject import lora_layers
 
 pytestmark = pytest.mark.skipif(
     not (distributed.is_available() and distributed.is_gloo_available()),
@@ -75,6 +79,30 @@ def fsdp(dropout: float, rank: int, reshard: bool, whole_layers: bool = True) ->
     return state_of(model)
 
 
+def saved(rank: int, folder: str) -> dict[str, str]:
+    """Save the adapter of a sharded model in every process; return what adapting and merging it raise."""
+    model, mesh = stack(0.0), init_device_mesh("cpu", (WORLD,))
+    fully_shard(model, mesh=mesh)
+    assert save_adapter(model, f"{folder}/adapter") == Path(folder) / "adapter"
+    assert (Path(folder) / "adapter" / "adapter_config.json").is_file()  # at once, in every process
+    base = nn.Sequential(nn.Linear(8, 8))
+    fully_shard(base, mesh=mesh)
+    calls: dict[str, Callable[[], object]] = {
+        "again": lambda: save_adapter(model, f"{folder}/adapter"),
+        "add": lambda: add_lora(base),
+        "load": lambda: load_adapter(base, f"{folder}/adapter"),
+        "merge": lambda: merge_lora(model),
+    }
+    return {name: message_of(call) for name, call in calls.items()}
+
+
+def message_of(call: Callable[[], object]) -> str:
+    """Return the message of the mistake that a call raises."""
+    with pytest.raises(Mistake) as caught:
+        call()
+    return str(caught.value)
+
+
 def worker(rank: int, folder: str) -> None:
     """Run one of the processes."""
     if sys.platform == "linux":
@@ -85,14 +113,21 @@ def worker(rank: int, folder: str) -> None:
     states |= {f"fsdp {p} {reshard}": fsdp(p, rank, reshard) for p in DROPOUT for reshard in (False, True)}
     states["fsdp, bases apart"] = fsdp(0.0, rank, True, whole_layers=False)
     torch.save(states, f"{folder}/{rank}.pt")
+    Path(folder, f"{rank}.json").write_text(json.dumps(saved(rank, folder)))
     distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def states(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
-    """Return the states of both processes; all tests share one pair, since imports take most of the time."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of what both processes wrote; all tests share one pair, since imports take most of the time."""
     folder = tmp_path_factory.mktemp("processes")
     multiprocessing.spawn(worker, (str(folder),), nprocs=WORLD)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def states(folder: Path) -> list[dict[str, dict[str, Tensor]]]:
+    """Return the states of both processes."""
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
 
 
@@ -139,3 +174,24 @@ def test_fsdp2(states: list, dropout: float, reshard: bool, rank: int) -> None:
 @pytest.mark.parametrize("rank", range(WORLD))
 def test_fsdp2_where_each_base_is_gathered_by_hooks_of_its_own(states: list, rank: int) -> None:
     assert_same(states[rank]["fsdp, bases apart"], 0.0)
+
+
+def test_a_sharded_model_saves_its_whole_adapter_by_rank_0(folder: Path) -> None:
+    with torch.random.fork_rng():
+        expected = stack(0.0)
+    model = nn.Sequential(*[nn.Sequential(nn.Linear(8, 8), nn.Tanh()) for _ in range(3)])
+    load_adapter(model.double(), folder / "adapter")
+    layers = dict(lora_layers(model))
+    assert len(layers) == 3
+    for name, layer in lora_layers(expected):
+        assert layer.lora_B.any()
+        assert torch.equal(layers[name].lora_A, layer.lora_A)
+        assert torch.equal(layers[name].lora_B, layer.lora_B)
+
+
+@pytest.mark.parametrize("rank", range(WORLD))
+def test_what_a_sharded_model_cannot_do_is_refused_in_every_process(folder: Path, rank: int) -> None:
+    messages = json.loads((folder / f"{rank}.json").read_text())
+    assert "is not empty" in messages["again"]
+    assert "adapt it first, and call fully_shard(model) afterwards" in messages["add"] == messages["load"]
+    assert "the model is sharded (0.0.lora_A)" in messages["merge"]

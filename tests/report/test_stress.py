@@ -158,10 +158,10 @@ def test_an_incomplete_run_says_so_first():
     record.counts["expected"] += 7
     for text in (stress_summary(rows, record), stress_markdown(rows, record)):
         assert text.startswith("The run is incomplete (the budget was spent)")
-        assert "Beware: 7 rows are missing." in text.splitlines()[0]
+        assert "Beware: 7 rows missing." in text.splitlines()[0]
     empty = record_of(rows.iloc[:0], counts={"expected": 7, "scored": 0, "failed": 0})
-    assert "Beware: 7 rows are missing." in stress_summary(rows.iloc[:0], empty)
-    assert "Beware: 7 rows are missing." in stress_markdown(rows.iloc[:0], empty)
+    assert "Beware: 7 rows missing." in stress_summary(rows.iloc[:0], empty)
+    assert "Beware: 7 rows missing." in stress_markdown(rows.iloc[:0], empty)
 
 
 def test_the_retriever_is_explained():

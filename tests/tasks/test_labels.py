@@ -85,4 +85,4 @@ def test_one_text_with_two_labels_is_remarked_on() -> None:
     assert clean.remarks == ()
     twice = pd.concat([parts, pd.DataFrame({"text": ["Train  text 0"], "label": ["b"], "split": ["train"]})])
     (remark,) = make_splits(twice, "x.csv", TaskFields(name="classification")).remarks
-    assert "1 example (2 rows) occur with different labels, such as 'train text 0' with a and b" in remark
+    assert "1 example with different labels (2 rows), such as 'train text 0' with a and b" in remark

@@ -57,6 +57,8 @@ def recipe_fields() -> dict[str, FieldInfo]:
 def read_recipe(values: Values) -> tuple[Recipe, StudyOptions]:
     """Return the recipe: the content of the file, overridden by the options.
 
+    A method on the command line is that of the recipe file's label or name, with its settings there, or another one.
+
     Raises:
         Mistake: with everything that is wrong with the file and the options.
     """
@@ -69,6 +71,8 @@ def read_recipe(values: Values) -> tuple[Recipe, StudyOptions]:
         raise Mistake(*problems)
     among = _list(file.get("methods", DEFAULT_METHODS))
     if "methods" in own:
+        with _gathering(problems):
+            own["methods"] = _chosen(_list(own["methods"]), _entries(file.get("methods", ())))
         _leave_overrides_out(file, _list(own["methods"]), among)
     problems += _unused(own, _list(own.get("methods", among)))
     return _recipe({**file, **own}, problems), options
@@ -265,14 +269,29 @@ def _one_run(own: Values, choices: Mapping[str, list[Any]], problems: list[str])
     return None if several else run.get("method"), run.get("seed", 42)
 
 
+def _chosen(labels: Sequence[Any], entries: Mapping[str, Method]) -> list[Any]:
+    """Return the entries of a recipe file with these labels; what is no label there stays as it is."""
+    chosen: list[Any] = []
+    for label in labels:
+        _check_label(label, entries, "--methods")
+        name, settings = entries.get(label, (label, {}))
+        chosen.append({name: settings} if settings else name)
+    return chosen
+
+
+def _check_label(label: str, entries: Mapping[str, Method], option: str) -> None:
+    """Check that a recipe file does not have a method under other labels than its name; raise `Mistake` otherwise."""
+    if label not in entries and (labels := [key for key, (name, _) in entries.items() if name == label]):
+        raise Mistake(f"the recipe file labels {label} {' and '.join(labels)}; give the label with {option}")
+
+
 def _method_of(label: str, entries: Mapping[str, Method]) -> Method:
     """Return the method of a label in a recipe file, or of a name.
 
     Raises:
         Mistake: if there is none, or the recipe file has the method under other labels.
     """
-    if label not in entries and (labels := [key for key, (name, _) in entries.items() if name == label]):
-        raise Mistake(f"the recipe file labels {label} {' and '.join(labels)}; give the label with --method")
+    _check_label(label, entries, "--method")
     name, settings = entries.get(label, (label, {}))
     method_named(name)
     return name, dict(settings)

@@ -124,7 +124,7 @@ class CheckSettings(Asked):
     """Model to check LoRA on, with new adapters or with a trained one."""
 
     model: Text | None = None
-    """a model of the Hugging Face hub, or a folder"""
+    """a model of the Hugging Face hub, or a folder; default: that of `train`, or the adapter's own"""
     adapter: RunFolder | None = None
     """folder of a trained adapter, or of a run, to check instead of a new adapter"""
     rank: Annotated[Whole, Field(ge=1)] | None = None
@@ -136,8 +136,6 @@ class CheckSettings(Asked):
 
     @model_validator(mode="after")
     def _check_one_adapter(self) -> Self:
-        if self.adapter is None and self.model is None:
-            raise Mistake("give a model with --model, a trained adapter with --adapter, or both")
         if self.adapter is not None and (new := self.lora_options):
             options = ", ".join(f"--{'rank' if name == 'r' else name}" for name in new)
             raise Mistake(f"--adapter gives the settings of the adapter; leave out {options}")

@@ -18,6 +18,7 @@ from lowland.deploy.merge.proof import TEXT, fingerprints, input_batches, logits
 from lowland.deploy.settings import CheckSettings
 from lowland.lora import LoRAConfig, add_lora, lora_layers
 from lowland.lora.inject import config_of
+from lowland.models.find import DEFAULT_MODEL
 from lowland.models.load import LoadedModel
 from lowland.models.positions import token_limit
 from lowland.tasks.base import Batch
@@ -105,7 +106,7 @@ def load_model_under_test(settings: CheckSettings, scratch: Path) -> ModelUnderT
         Mistake: if the model or the adapter cannot be loaded, or the options do not fit the model.
     """
     adapted = find_adapted(settings.adapter, settings.model) if settings.adapter else None
-    base = adapted.base if adapted else find_base(settings.model or "")
+    base = adapted.base if adapted else find_base(settings.model or DEFAULT_MODEL)
     loaded = load_base(base)
     plain = loaded.model
     batch = _batch(base, plain)

@@ -66,9 +66,11 @@ class Noise:
             progress: in place of t / T, for instance the share of all tokens seen.
 
         Raises:
-            Mistake: if the progress is unknown and the schedule needs it, or a user's schedule does not return a finite
-                number of at least 0.
+            Mistake: if a value is below 0, the progress is unknown and the schedule needs it, or a user's schedule does
+                not return a finite number of at least 0.
         """
+        if step < 0 or (progress is not None and progress < 0):
+            raise Mistake(f"optimizer step {step}, progress {progress}: neither may be below 0")
         if step % self.config.every:
             return 0.0
         if progress is None and self.total_steps is None:
@@ -94,8 +96,8 @@ class Noise:
             progress: see `sigma`.
 
         Raises:
-            Mistake: as `sigma`; or if a layer is too wide for the noise bank, or adapters or hooks were added or
-                activated after arming that arming would refuse.
+            Mistake: as `sigma`; or if a layer is too wide for the noise bank, or adapters, hooks or frozen weights have
+                changed since arming, so that arming would refuse the model.
         """
         self._watch.look()
         sigma, config = self.sigma(step, progress), self.config

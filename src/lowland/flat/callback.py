@@ -22,7 +22,7 @@ class FlatLoRA(TrainerCallback):
 
     Args:
         rho: strength of the noise when the schedule is 1; "auto" measures one before the first step (`auto.py`).
-        share: with rho="auto": allowed rise of the loss under noise, as a share of the loss.
+        share: with rho="auto": allowed rise of the loss under noise, as a share of the loss (default: 0.1).
         seed: seed of the noise; default: the Trainer's seed.
         total_tokens: tokens of the whole training, for a schedule over the tokens seen. The Trainer must count them
             (`include_num_input_tokens_seen`).
@@ -43,17 +43,21 @@ class FlatLoRA(TrainerCallback):
         self,
         rho: float | Literal["auto"] = RHO,
         *,
-        share: float = SHARE,
+        share: float | None = None,
         seed: int | None = None,
         total_tokens: int | None = None,
         **options: Unpack[RunOptions],
     ) -> None:
         self.config = FlatConfig(rho=0.0 if rho == "auto" else rho, seed=seed or 0, **options)
-        self.share = RhoSearch(share=share).share
-        self.rho, self.seed, self.total_tokens = rho, seed, total_tokens
-        if total_tokens is not None and total_tokens < 1:
+        if share is not None and rho != "auto":
             raise Mistake(
-                f"total_tokens is {total_tokens}; it must be the number of tokens of the whole training"
+                f'share is {share}, and is used only with rho="auto"; leave it out, or call FlatLoRA(rho="auto")'
+            )
+        self.share = RhoSearch(share=SHARE if share is None else share).share
+        self.rho, self.seed, self.total_tokens = rho, seed, total_tokens
+        if total_tokens is not None and (not isinstance(total_tokens, int) or total_tokens < 1):
+            raise Mistake(
+                f"total_tokens is {total_tokens!r}; it must be the number of tokens of the whole training"
             )
         self.measured: AutoRho | None = None
         self.noise: Noise | None = None

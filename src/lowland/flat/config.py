@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from pydantic import Field, PlainValidator, field_validator
 
 from lowland.flat.schedule import SCHEDULES, Schedule, ScheduleName
-from lowland.ground.asked import Asked, Number, Several, Text, Truth, Whole
+from lowland.ground.asked import Asked, Number, Seed, Several, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake, one_of
 
 Rho = Annotated[Number, Field(ge=0)]
@@ -86,7 +86,7 @@ class FlatConfig(Asked):
     """Kind of noise: "weight", the paper's; or "token", drawn for each token's output with the same variance (local
     reparameterisation: Kingma et al., 2015). "token" is meant for experiments: it is slower, and keeps its outputs in
     memory."""
-    seed: Whole = 0
+    seed: Seed = 0
     """Seed of the noise."""
 
     def strength(self, progress: float) -> float:

@@ -16,7 +16,6 @@ from lowland.flat.noise import (
     TokenNoise,
     at_least_float32,
     bank_dtype,
-    gathered,
     merged_norms,
     row_norms,
 )
@@ -24,7 +23,7 @@ from lowland.flat.perturbed import ForwardPassGate, Perturbed
 from lowland.flat.product import eps_product, noisy_product
 from lowland.flat.vectors import vector_noise
 from lowland.ground.rng import stream_seed
-from lowland.lora.bases import disable_repacking, weight_of
+from lowland.lora.bases import disable_repacking, gathered, weight_of
 
 
 class PerturbedLinear(Perturbed):

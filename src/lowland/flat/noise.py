@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from lowland.lora.scratch import scratch
 
@@ -140,8 +139,3 @@ def bank_dtype(weight: torch.dtype) -> torch.dtype:
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     """Return float32, or the dtype itself if it is wider."""
     return torch.promote_types(dtype, torch.float32)
-
-
-def gathered(tensor: Tensor) -> Tensor:
-    """Return the full tensor if it is sharded over several processes (FSDP2), else the tensor itself."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

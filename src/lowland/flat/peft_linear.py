@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from lowland.flat.linear import PerturbedLinear, base_of
 from lowland.flat.noise import (
     LayerNoise,
-    gathered,
     merged_norms,
 )
 from lowland.flat.perturbed import ForwardPassGate
 from lowland.flat.product import noisy_product
+from lowland.lora.bases import gathered
 from lowland.lora.fused import adapted_product
 
 

@@ -23,11 +23,15 @@ class ForwardPassGate:
     reference pass (DPO) runs without gradients from the start. Only the state at the model's entry tells them apart.
 
     Attributes:
-        entered_with_grad: whether the model is inside a forward pass that was entered with gradients enabled.
+        entered: whether the model is inside a forward pass.
+        entered_with_grad: whether it is inside one that was entered with gradients enabled.
+        first_node: number that autograd gives to the first node of the model's last forward pass.
         always_open: let noise act in every pass. `losses.py` measures the loss under noise with it.
     """
 
+    entered: bool = False
     entered_with_grad: bool = False
+    first_node: int = 0
     always_open: bool = False
 
 
@@ -78,11 +82,18 @@ class ArmedModel(Armed):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model, with the gate open while it runs if gradients are enabled."""
         gate: ForwardPassGate = self.__dict__["_gate"]
-        gate.entered_with_grad = torch.is_grad_enabled()
+        before = gate.entered, gate.entered_with_grad
+        if not gate.entered and not torch.compiler.is_compiling():
+            gate.first_node = torch.autograd._get_sequence_nr()
+        gate.entered, gate.entered_with_grad = True, torch.is_grad_enabled()
         try:
             return super().__call__(*args, **kwargs)
         finally:
-            gate.entered_with_grad = False
+            gate.entered, gate.entered_with_grad = before
+
+
+UNKNOWN = object()
+"""Stands for the noise of a pass without gradients that did not go through the armed model."""
 
 
 class Perturbed(Armed):
@@ -92,14 +103,20 @@ class Perturbed(Armed):
     gradients are enabled, or were enabled at the model's entry.
     """
 
-    added_attributes: ClassVar[tuple[str, ...]] = ("_gate", "_noise", "_noise_of_forward")
+    added_attributes: ClassVar[tuple[str, ...]] = (
+        "_gate",
+        "_noise",
+        "_noise_of_forward",
+        "_first_node",
+    )
     _noise: Any  # each subclass names the type
-    _noise_of_forward: Any
+    _noise_of_forward: Any  # of the last forward pass that trained
+    _first_node: int  # number of the first autograd node of the passes with that noise
 
     def start_noiseless(self, gate: ForwardPassGate) -> None:
         """Set the attributes named in `added_attributes`. There is no noise until the first draw."""
         super().start_noiseless(gate)
-        self._noise, self._noise_of_forward = None, None
+        self._noise, self._noise_of_forward, self._first_node = None, None, 0
 
     def __init_subclass__(cls, **options: Any) -> None:
         if "plain" not in cls.__dict__ and hasattr(
@@ -134,18 +151,30 @@ class Perturbed(Armed):
         noise = self._noise if acts and self.adapter_is_on() else None
         if torch.compiler.is_compiling():
             return noise
-        if (
-            torch._C._current_graph_task_id() != -1
-        ):  # inside a backward pass: a checkpoint is being recomputed
-            if noise is not self._noise_of_forward:
-                raise RuntimeError(
-                    "the noise was changed (by begin_step, end_step, eval or disabling the adapter) between a forward"
-                    " pass and the backward pass that recomputes it; call backward() first (or, under reentrant"
-                    " checkpointing, the pass did not go through the armed model; use use_reentrant=False)"
-                )
+        if torch._C._current_graph_task_id() != -1:  # in a backward pass: a checkpoint is recomputed
+            self._check_recomputation(noise)
         elif trains:
+            if noise is not self._noise_of_forward:
+                gate, now = self._gate, torch.autograd._get_sequence_nr()
+                self._first_node = gate.first_node if gate.entered_with_grad else now
             self._noise_of_forward = noise
+        elif self.training and not self._gate.entered:  # a part by itself: perhaps a reentrant checkpoint
+            self._noise_of_forward = UNKNOWN
         return noise
+
+    def _check_recomputation(self, noise: Any) -> None:
+        """Check that a recomputation uses the noise of the pass that it repeats.
+
+        Autograd numbers its nodes in the order in which they are made, so the node of an earlier pass has a lower
+        number than the first node of the passes with the current noise.
+        """
+        node: Any = torch._C._current_autograd_node()
+        if noise is not self._noise_of_forward or node._sequence_nr() < self._first_node:
+            raise RuntimeError(
+                "the noise was changed (by begin_step, end_step, eval or disabling the adapter) between a forward"
+                " pass and the backward pass that recomputes it; call backward() first (or, under reentrant"
+                " checkpointing, the pass did not go through the armed model; use use_reentrant=False)"
+            )
 
 
 def _disarmed_class(armed: Any) -> Any:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lowland.flat.noise import gathered
 from lowland.flat.perturbed import ForwardPassGate, Perturbed
 from lowland.ground.rng import stream_seed
+from lowland.lora.bases import gathered
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 

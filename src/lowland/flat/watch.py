@@ -1,4 +1,4 @@
-"""Watch over an armed model: adapters and hooks that change after arming are noticed at the next step."""
+"""Watch over an armed model: what changes after arming is noticed at the next step."""
 
 from __future__ import annotations
 
@@ -34,24 +34,37 @@ class Watch:
         """Check the model again if it has changed since the last look.
 
         Raises:
-            Mistake: if a layer was adapted after arming, or cannot get noise any more.
+            Mistake: if a layer was adapted after arming, cannot get noise any more, or is no longer in the model.
         """
         state = self._state()
         if state == self._seen:
             return
+        if problems := self._problems():
+            raise Mistake(f"{problems[0]}; disarm the model, and arm it when its adapters are complete")
+        self._seen = state
+
+    def _problems(self) -> list[str]:
+        """Return a sentence for each layer that would train without noise, or whose noise could not be right."""
+        present = set(self._model.modules())
+        if gone := [name for name, layer in self._layers.items() if layer not in present]:
+            return [
+                f"{name} is no longer in the model, after merge_and_unload or unload perhaps" for name in gone
+            ]
         problems = []
         for name, layer in layers_to_perturb(self._model, self._config.layers).items():
             if not isinstance(layer, Perturbed):
                 problems.append(f"{name} was adapted after the model was armed, and gets no noise")
             elif reason := reason_without_noise(self._model, name, layer):
                 problems.append(f"{name} cannot get noise any more: {reason}")
-        if problems:
-            raise Mistake(f"{problems[0]}; disarm the model, and arm it when its adapters are complete")
-        self._seen = state
+            elif getattr(layer, "merged", False):
+                problems.append(
+                    f"{name} cannot get noise any more: its adapter is merged, and was not unmerged"
+                )
+        return problems
 
     def _state(self) -> Hashable:
-        """Return what changes when adapters or hooks are added, removed or activated."""
-        return sum(1 for _ in self._model.modules()), tuple(map(_state_of, self._layers.values()))
+        """Return what changes when adapters, hooks or trained weights are added, removed, activated or merged."""
+        return tuple(map(id, self._model.modules())), tuple(map(_state_of, self._layers.values()))
 
 
 def _state_of(layer: Any) -> Hashable:
@@ -60,6 +73,8 @@ def _state_of(layer: Any) -> Hashable:
     return (
         id(base),
         any(hooks),
+        any(parameter.requires_grad for parameter in base.parameters(recurse=False)),
+        getattr(layer, "merged", False),
         forward_is_replaced(base) or forward_is_replaced(layer),
         tuple(getattr(layer, "active_adapters", ())),
         len(getattr(layer, "lora_variant", ())),

@@ -7,12 +7,15 @@ options, recipe files and records come from the same fields.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Mapping
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Never, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Never, Self, TypeVar, get_type_hints
 
 import annotated_types
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.sentences import sentences_of
@@ -138,9 +141,30 @@ class Asked(BaseModel):
         except ValidationError as error:
             raise Mistake(*sentences_of(error, type(self), self.listed_by)) from None
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Give the class a signature with plain types, and a docstring that lists the fields: `help` shows both."""
+        super().__pydantic_init_subclass__(**kwargs)
+        types = get_type_hints(cls)  # without what validates
+        cls.__signature__ = Signature(
+            [
+                Parameter(name, Parameter.KEYWORD_ONLY, annotation=types[name], default=_default_of(field))
+                for name, field in cls.model_fields.items()
+            ]
+        )
+        lines = [
+            f"{name}: {field.description}" for name, field in cls.model_fields.items() if field.description
+        ]
+        fields = "".join("\n    " + " ".join(line.split()) for line in lines)
+        cls.__doc__ = f"{inspect.cleandoc(vars(cls).get('__doc__') or cls.__name__)}\n\nFields:{fields}"
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with other values for some fields, checked like any other."""
         return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+
+def _default_of(field: FieldInfo) -> Any:
+    return Parameter.empty if field.is_required() else field.get_default(call_default_factory=True)
 
 
 def check_kind(value: object, kind: type[Asked], call: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from transformers.pytorch_utils import Conv1D
 
@@ -37,6 +38,16 @@ def quantised_by(weight: Tensor) -> str | None:
 def is_quantised(base: nn.Module) -> bool:
     """Return whether a layer stores its weight in fewer bits than it computes with."""
     return quantised_by(base.weight) is not None  # type: ignore[arg-type]
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """Return the full tensor if it is sharded over several processes (FSDP2), else the tensor itself."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def sharded_names(model: nn.Module) -> list[str]:
+    """Return the names of the parameters that are sharded over several processes."""
+    return [name for name, parameter in model.named_parameters() if isinstance(parameter, DTensor)]
 
 
 def weight_of(base: nn.Module) -> Tensor:

@@ -11,14 +11,14 @@ from typing import cast
 
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from transformers import PreTrainedModel
 
 from lowland.ground.mistakes import Mistake
-from lowland.lora.bases import shape_of
+from lowland.lora.bases import gathered, shape_of, sharded_names
 from lowland.lora.config import LoRAConfig
 from lowland.lora.embedding import LoRAEmbedding
-from lowland.lora.inject import attach, check_not_adapted, config_of, lora_layers
+from lowland.lora.inject import attach, check_can_be_adapted, config_of, lora_layers
 from lowland.lora.peft_config import CONFIG_FILE, config_for, describe, read_config
 from lowland.lora.peft_weights import PREFIX, WEIGHTS_FILE, is_adapter, listed, read_tensors
 from lowland.lora.targets import check_layers, saved_names
@@ -31,6 +31,8 @@ def save_adapter(
     """Save a model's adapters and its `modules_to_save` in PEFT's file format.
 
     `PeftModel.from_pretrained(base, folder)` can load them. A new folder is written completely or not at all.
+    If the model is sharded (FSDP2), every process must call this function: the tensors are gathered one by one, and the
+    process of rank 0 writes them. Under data parallelism (DDP), call it in one process.
 
     Args:
         model: a model that `add_lora` or `load_adapter` adapted; it may be compiled.
@@ -53,13 +55,19 @@ def save_adapter(
         raise Mistake(f"{folder} is a file; name a folder to save the adapter in")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise Mistake(f"{folder} is not empty; name a new folder, or call save_adapter(…, overwrite=True)")
+    sharded = bool(sharded_names(model))
     text = json.dumps(describe(model, config_of(model), names, base_model), indent=2)
     tensors = {
-        PREFIX + name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in _learned(model)
+        PREFIX + name: gathered(tensor.detach()).to("cpu", copy=True).contiguous()
+        for name, tensor in _learned(model)
     }
-    _write(
-        folder, {WEIGHTS_FILE: save(tensors, metadata={"format": "pt"}), CONFIG_FILE: f"{text}\n".encode()}
-    )
+    try:
+        if not sharded or distributed.get_rank() == 0:
+            weights = save(tensors, metadata={"format": "pt"})
+            _write(folder, {WEIGHTS_FILE: weights, CONFIG_FILE: f"{text}\n".encode()})
+    finally:
+        if sharded:
+            distributed.barrier()  # so that the folder is complete in every process
     return folder
 
 
@@ -84,7 +92,7 @@ def load_adapter(model: nn.Module, folder: str | Path) -> nn.Module:
             is then left unchanged.
     """
     folder = Path(folder)
-    check_not_adapted(model)
+    check_can_be_adapted(model)
     peft_config = read_config(folder)
     saved, embeddings = settle_embeddings(model, peft_config, read_tensors(folder), folder)
     config, names = config_for(model, peft_config, folder / CONFIG_FILE, embeddings)

@@ -13,7 +13,7 @@ from torch import nn
 from lowland.ground.asked import check_kind
 from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream_seed
-from lowland.lora.bases import Adaptable, Linear, disable_repacking, is_quantised, shape_of
+from lowland.lora.bases import Adaptable, Linear, disable_repacking, is_quantised, shape_of, sharded_names
 from lowland.lora.config import LoRAConfig
 from lowland.lora.embedding import LoRAEmbedding
 from lowland.lora.layer import LoRALayer, Origin
@@ -52,17 +52,25 @@ def add_lora(model: nn.Module, config: LoRAConfig | None = None, *, seed: int = 
     if config is not None:
         check_kind(config, LoRAConfig, "add_lora(model, {})")
     config = config or LoRAConfig()
-    check_not_adapted(model)
+    check_can_be_adapted(model)
     names = target_names(model, config)
     check_config(model, config, names)
     check_layers(model, config, names)
     return attach(model, config, names, seed)
 
 
-def check_not_adapted(model: nn.Module) -> None:
-    """Check that the model has no adapters yet; raise `Mistake` otherwise."""
+def check_can_be_adapted(model: nn.Module) -> None:
+    """Check that a model has no adapters yet, and is not sharded.
+
+    Raises:
+        Mistake: otherwise. The adapters of a sharded model would be outside its shards, and differ between processes.
+    """
     if any(True for _ in lora_layers(model)):
         raise Mistake("the model has LoRA layers already; call remove_lora(model) first")
+    if sharded := sharded_names(model):
+        raise Mistake(
+            f"the model is sharded ({sharded[0]}); adapt it first, and call fully_shard(model) afterwards"
+        )
 
 
 def attach(model: nn.Module, config: LoRAConfig, names: Sequence[str], seed: int) -> nn.Module:

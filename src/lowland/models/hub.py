@@ -6,6 +6,8 @@ import functools
 
 from huggingface_hub import constants, get_session
 
+from lowland.ground.mistakes import reason_of
+
 
 @functools.cache
 def hub_reachable() -> bool:
@@ -17,3 +19,10 @@ def hub_reachable() -> bool:
     except Exception:
         return False
     return True
+
+
+def reason_of_hub(error: Exception) -> str:
+    """Return why the hub's libraries failed, for a sentence in brackets; offline, their own words are misleading."""
+    if hub_reachable():
+        return reason_of(error)[:200]
+    return "the hub cannot be reached, and its cache on this machine does not hold all files"

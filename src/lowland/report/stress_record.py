@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lowland.ground.mistakes import plural
 from lowland.ground.records import StressRecord
 from lowland.report.blocks import Bullets, Paragraph
 
@@ -14,7 +15,7 @@ def completeness(record: StressRecord) -> Paragraph:
     counts = record.counts
     parts = [f"{counts[name]:,} {name}" for name in ("expected", "scored", "failed") if name in counts]
     missing = counts.get("expected", 0) - counts.get("scored", 0) - counts.get("failed", 0)
-    warning = f" Beware: {missing:,} rows are missing." if missing else ""
+    warning = f" Beware: {plural(missing, 'row')} missing." if missing else ""
     reason = f" ({record.failure})" if record.failure else ""
     return Paragraph(f"The run is {record.status}{reason}: rows {', '.join(parts)}.{warning}")
 

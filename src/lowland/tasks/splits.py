@@ -118,7 +118,7 @@ def copy_remarks(table: pd.DataFrame, inputs: Sequence[str]) -> list[str]:
     example = table.loc[_same_example(table, inputs) == conflicts.index[0]]
     text = " | ".join(example[name].iloc[0] for name in inputs)
     return [
-        f"{plural(len(conflicts), 'example')} ({rows:,} rows) occur with different labels, such as {text[:60]!r} with"
+        f"{plural(len(conflicts), 'example')} with different labels ({rows:,} rows), such as {text[:60]!r} with"
         f" {' and '.join(sorted(set(example['label'])))}; a model cannot learn both"
     ]
 

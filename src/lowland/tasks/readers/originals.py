@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from lowland.ground.mistakes import Mistake, reason_of
-from lowland.models.hub import hub_reachable
+from lowland.ground.mistakes import Mistake
+from lowland.models.hub import hub_reachable, reason_of_hub
 from lowland.tasks.readers.forms import read_text
 
 
@@ -117,6 +117,6 @@ def hub_errors(task: str, repository: str, original: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise Mistake(
-            f"the data of task {task} cannot be loaded from the hub, {repository} ({reason_of(error)});"
+            f"the data of task {task} cannot be loaded from the hub, {repository} ({reason_of_hub(error)});"
             f" give its original file instead: --data {original}"
         ) from error

@@ -10,6 +10,7 @@ import pandas as pd
 from lowland.ground.mistakes import Mistake, one_of, plural
 from lowland.tasks.readers.cells import problem_with_label, problem_with_text
 from lowland.tasks.readers.forms import RawTable, read_form
+from lowland.tasks.readers.other_tasks import task_that_fits
 
 LABELS = ("label", "split")
 """Columns of names, which may be numbers and truth values, too; all other columns must contain text."""
@@ -86,7 +87,9 @@ def _column_problems(table: RawTable, named: Mapping[str, str], header: bool) ->
         sentence = one_of(f"{role} column", named[role], columns)
         sentence += f"{'' if sentence.endswith('?') else ';'} name it with --{role}-column"
         problems.append(f"{table.path}: {sentence}")
-    if missing and header and table.unit == "line":
+    if missing and (hint := task_that_fits(columns, named)):
+        problems[-1] += f"; {hint}"
+    elif missing and header and table.unit == "line":
         problems[-1] += "; if the file has no header, add --no-header and name columns by number, as 1"
     label = named.get("label")
     if header and not missing and label is not None and _is_own_value(table, label):

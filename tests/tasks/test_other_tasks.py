@@ -1,0 +1,67 @@
+"""A file with the columns of another task is named as such."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lowland import Mistake
+from lowland.tasks.readers.other_tasks import KINDS, task_that_fits
+from lowland.tasks.readers.tables import read_table
+from lowland.tasks.table import TASKS
+
+TEXT, PAIR = ("text", "label"), ("first", "second", "label")
+
+
+@pytest.mark.parametrize(
+    ("columns", "roles", "expected"),
+    [
+        (
+            ["sentence1", "sentence2", "label"],
+            TEXT,
+            "--task pairs --first-column sentence1 --second-column sentence2",
+        ),
+        (["Premise", "Hypothesis"], TEXT, "--task pairs --first-column Premise --second-column Hypothesis"),
+        (["text", "label"], PAIR, "single texts, read by --task classification"),
+        (["sentence", "label"], PAIR, "--task classification --text-column sentence"),
+        (["messages"], TEXT, "chats, read by no task of lowland yet"),
+        (["id", "Messages"], PAIR, "chats"),
+        (["prompt", "chosen", "rejected"], TEXT, "preferences"),
+        (["instruction", "input", "output"], TEXT, "instructions with replies"),
+        (["id", "context", "question", "answers"], TEXT, "questions about a context"),
+    ],
+)
+def test_the_task_that_fits(columns: list[str], roles: tuple[str, ...], expected: str) -> None:
+    assert expected in str(task_that_fits(columns, roles))
+
+
+@pytest.mark.parametrize(
+    ("columns", "roles"),
+    [
+        (["text", "label"], TEXT),
+        (["first", "second"], PAIR),
+        (["sentence1", "sentence2"], PAIR),
+        (["a", "b"], TEXT),
+    ],
+)
+def test_no_other_task_is_named_where_the_task_fits_or_none_is_known(
+    columns: list[str], roles: tuple[str, ...]
+) -> None:
+    assert task_that_fits(columns, roles) is None
+
+
+def test_the_tasks_that_are_named_exist() -> None:
+    named = {kind.options.split()[1] for kind in KINDS if kind.options}
+    assert named <= TASKS.keys()
+
+
+def test_the_hint_stands_behind_the_missing_column(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    pd.DataFrame({"sentence1": ["a"], "sentence2": ["b"], "label": ["x"]}).to_csv(path, index=False)
+    with pytest.raises(Mistake) as caught:
+        read_table(path, {"text": "text", "label": "label"})
+    (problem,) = caught.value.problems
+    assert "unknown text column 'text'" in problem
+    assert problem.endswith("read by --task pairs --first-column sentence1 --second-column sentence2")

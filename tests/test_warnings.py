@@ -1,0 +1,339 @@
+"""Every warning speaks on its case, and is silent beside it: the table of all warnings on data, models and records.
+
+A warning is a line in which a sentence enters the channel of remarks ("Beware: …"), Python's warnings or a report. The
+source is searched for such lines, so that a new one needs an entry in `LINES`, and a case. Clean data sets are in
+tests/tasks/test_silence.py.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import pytest
+from transformers import (
+    BertForSequenceClassification,
+    FNetConfig,
+    FNetForSequenceClassification,
+)
+
+import lowland as package
+from lowland import flat
+from lowland.ground.records import StressRecord
+from lowland.models.find import ModelSource
+from lowland.models.load import load_classifier, load_tokenizer
+from lowland.report.stress_record import completeness
+from lowland.report.study import summary
+from lowland.stress.questions.questionnaire import MessyQuestionnaire, MultilingualQuestionnaire
+from lowland.study.recipe import Recipe
+from lowland.tasks.base import TaskData, TaskFields
+from lowland.tasks.splits import make_splits
+from lowland.tasks.table import task_named
+from lowland.train.fit import fit
+from lowland.train.test import test as answer_test_sets
+from tests.conftest import bert_config, job_of, table_of
+from tests.evidence.test_study import leave_run
+from tests.flat.conftest import ours, peft_lora
+from tests.stress.asking.messages_api import MessagesAPI
+from tests.stress.asking.support import INSPECTS, own_machine
+
+__all__ = ["own_machine"]
+SOURCE = Path(package.__file__).parent
+ENTERS = re.compile(r"\bremarks?(?:=| = |\()|\b\w*warnings?\.warn\(|\.warning\(|Beware")
+PASSES_ON = ""
+LINES: dict[tuple[str, str], str] = {
+    (
+        "tasks/splits.py",
+        'remarks = (*case_remarks(table["label"]), *copy_remarks(table, inputs))',
+    ): "case, copies",
+    ("tasks/splits.py", "remarks=remarks,"): PASSES_ON,
+    ("tasks/base.py", "def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:"): PASSES_ON,
+    ("tasks/classification.py", "def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:"): (
+        "the same answer"
+    ),
+    ("models/load.py", "remark = settle_padding(model, tokenizer)"): "padding",
+    (
+        "models/load.py",
+        "return replace(loaded, remarks=(*loaded.remarks, *([remark] if remark else [])))",
+    ): PASSES_ON,
+    ("models/load.py", "remarks=(*loaded.remarks, redrawn_sentence(names, label_names)),"): "another head",
+    ("train/fit.py", 'remark(f"training and validation: {sentence}")'): "long texts in training",
+    ("train/fit.py", "remark(sentence)"): PASSES_ON,
+    ("train/test.py", "*job.task.remarks(split, table),"): PASSES_ON,
+    ("train/test.py", 'remark(f"{name}: {sentence}")'): "long texts in the test",
+    ("deploy/table.py", "remark(sentence)"): "long texts to predict",
+    ("stress/adapters/run.py", "progress.remark(sentence)"): "long texts in a stress test",
+    ("study/run.py", "progress.remark(remark)"): PASSES_ON,
+    ("study/run.py", "remarks = list(job.data.remarks)"): PASSES_ON,
+    ("study/run.py", "def remark(sentence: str) -> None:"): PASSES_ON,
+    ("study/run.py", "progress.remark(sentence)"): PASSES_ON,
+    ("study/run.py", "record = replace(_finished(begun, fitted, evaluation), remarks=remarks)"): PASSES_ON,
+    ("study/overrides.py", "warnings.warn("): "overrides",
+    ("ground/progress.py", "def remark(self, sentence: str) -> None:"): PASSES_ON,
+    ("ground/progress.py", 'self.say(f"Beware: {sentence}.")'): PASSES_ON,
+    ("flat/config.py", "warnings.warn("): "much noise",
+    ("flat/checks.py", "warnings.warn("): "an untested PEFT",
+    (
+        "report/stress_record.py",
+        'warning = f" Beware: {plural(missing, \'row\')} missing." if missing else ""',
+    ): ("missing rows"),
+    (
+        "report/study.py",
+        'warnings.append(Paragraph("Beware: the runs were made with different versions of lowland\'s code."))',
+    ): "versions",
+    (
+        "report/study.py",
+        'warnings.append(Paragraph("Beware: the runs were made in different environments."))',
+    ): "environments",
+}
+"""Lines in which a sentence enters a channel, with the names of their cases; or passes on what another line said."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A warning.
+
+    Attributes:
+        sentence: a part of its sentence, as a regular expression.
+        sentences: function that returns what is said in the faulty case (True) and in the clean one (False).
+    """
+
+    sentence: str
+    sentences: Callable[[bool, Tools], list[str]]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a case may use: a folder, the tiny model, the table of texts split, and the command line."""
+
+    folder: Path
+    source: ModelSource
+    data: TaskData
+    command: Callable[..., tuple[int, str, str]]
+    patch: pytest.MonkeyPatch
+
+
+@pytest.fixture
+def tools(
+    tmp_path: Path,
+    source: ModelSource,
+    data: TaskData,
+    lowland: Callable[..., tuple],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Tools:
+    return Tools(tmp_path, source, data, lowland, monkeypatch)
+
+
+def warned(action: Callable[[], Any]) -> list[str]:
+    """Return the texts of Python's warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        action()
+    return [str(warning.message) for warning in caught]
+
+
+def beware(text: str) -> list[str]:
+    return [line for line in text.splitlines() if "Beware" in line]
+
+
+def labels_of(faulty: bool, tools: Tools) -> list[str]:
+    table = table_of()
+    if faulty:
+        table.loc[:5, "label"] = "Good"
+    return list(make_splits(table, "a table", TaskFields(name="classification")).remarks)
+
+
+def copies_of(faulty: bool, tools: Tools) -> list[str]:
+    table = table_of()
+    table.loc[len(table)] = [table["text"][0], "bad" if faulty else table["label"][0]]
+    return list(make_splits(table, "a table", TaskFields(name="classification")).remarks)
+
+
+def fitted_with(faulty: bool, tools: Tools) -> tuple[list[str], list[str]]:
+    """Return what training and the test say, where a text has up to 2 or up to 40 tokens."""
+    in_training: list[str] = []
+    in_test: list[str] = []
+    changes: dict[str, Any] = {
+        "max_length": 2 if faulty else 128,
+        "epochs": 3,
+        "own": {"lr": 0.01},
+        "rank": 4,
+    }
+    fitted = fit(job_of("lora", tools.data, tools.source, **changes), remark=in_training.append)
+    answer_test_sets(fitted, in_test.append)
+    return in_training, in_test
+
+
+def same_answer(faulty: bool, tools: Tools) -> list[str]:
+    task, split = task_named("classification"), tools.data.splits["test"]
+    outputs = np.tile([0.0, 1.0], (len(split), 1))
+    if not faulty:
+        outputs[0] = [1.0, 0.0]
+    return list(task.remarks(split, task.decode(outputs, tools.data.label_names)))
+
+
+def heads(faulty: bool, tools: Tools) -> list[str]:
+    model = BertForSequenceClassification(bert_config(num_labels=2))
+    model.config.id2label = {0: "up" if faulty else "good", 1: "down" if faulty else "bad"}
+    model.save_pretrained(tools.folder / "classifier")
+    loaded = load_classifier(
+        tools.folder / "classifier", ["bad", "good"], load_tokenizer(tools.source.folder)
+    )
+    return list(loaded.remarks)
+
+
+def padding(faulty: bool, tools: Tools) -> list[str]:
+    """A Fourier transform mixes all positions, the padding's too; an attention mask keeps them apart."""
+    if not faulty:
+        return list(
+            load_classifier(tools.source.folder, ["bad", "good"], load_tokenizer(tools.source.folder)).remarks
+        )
+    sizes = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "intermediate_size": 32,
+        "max_position_embeddings": 40,
+    }
+    folder, tokenizer = tools.folder / "fnet", load_tokenizer(tools.source.folder)
+    FNetForSequenceClassification(FNetConfig(vocab_size=64, **sizes)).save_pretrained(folder)
+    tokenizer.model_input_names = ["input_ids"]
+    return list(load_classifier(folder, ["bad", "good"], tokenizer).remarks)
+
+
+def trained_run(tools: Tools) -> str:
+    code, _, err = tools.command("train", "--seed", "1")
+    assert code == 0, err
+    (run,) = (tools.folder / "runs").glob("classification-*")
+    return str(run)
+
+
+def predicted(faulty: bool, tools: Tools) -> list[str]:
+    text = "the firm rises " * (30 if faulty else 1)
+    return beware(tools.command("predict", trained_run(tools), "--text", text)[2])
+
+
+def stressed(faulty: bool, tools: Tools) -> list[str]:
+    if faulty:
+        table = table_of()
+        table.assign(text=table["text"] + " again" * 60).to_csv(tools.folder / "texts.csv", index=False)
+    options = ("--limit", "5", "--corruptions", "casing", "--levels", "heavy")
+    code, _, err = tools.command("stress", "adapter", trained_run(tools), *options)
+    assert code == 0, err
+    return beware(err)
+
+
+def overrides(faulty: bool, tools: Tools) -> list[str]:
+    newer: dict[str, Any] = {"methods": [{"lora": {"lr": 0.001}}]}
+    older: dict[str, Any] = {"methods": ["lora"], "overrides": {"lora": {"lr": 0.001}}}
+    return warned(lambda: Recipe(task="financial-demo", **(older if faulty else newer)))
+
+
+def much_noise(faulty: bool, tools: Tools) -> list[str]:
+    return warned(lambda: flat.arm(ours(), rho=1.01 if faulty else 1))
+
+
+def untested_peft(faulty: bool, tools: Tools) -> list[str]:
+    if faulty:
+        tools.patch.setattr(peft, "__version__", "0.17.1")
+    return warned(lambda: flat.arm(peft_lora()))
+
+
+def missing_rows(faulty: bool, tools: Tools) -> list[str]:
+    counts = {"expected": 5, "scored": 3, "failed": 1 if faulty else 2}
+    parts: dict[str, Any] = {"asked": {}, "items": {}, "model": {}, "cost": {}}
+    record = StressRecord(key="c0ffee", status="incomplete" if faulty else "finished", counts=counts, **parts)
+    return beware(completeness(record).text)
+
+
+def study_of(change: dict[str, Any], faulty: bool, tools: Tools) -> list[str]:
+    folders = [
+        leave_run(tools.folder, "lora", 0),
+        leave_run(tools.folder, "lora", 1, **(change if faulty else {})),
+    ]
+    return beware(summary(folders))
+
+
+CASES: dict[str, Case] = {
+    "case": Case(r"the labels 'Good' \(6 rows\) and 'good' .* differ in case alone", labels_of),
+    "copies": Case(r"1 example with different labels \(2 rows\)", copies_of),
+    "long texts in training": Case(
+        "training and validation: .* are longer than 2 tokens and were cut",
+        lambda faulty, tools: fitted_with(faulty, tools)[0],
+    ),
+    "long texts in the test": Case(
+        "test: .* are longer than 2 tokens and were cut", lambda faulty, tools: fitted_with(faulty, tools)[1]
+    ),
+    "long texts to predict": Case("are longer than 40 tokens and were cut", predicted),
+    "long texts in a stress test": Case("are longer than 40 tokens and were cut", stressed),
+    "the same answer": Case("the prediction for every example is 'good'", same_answer),
+    "padding": Case("a text's logits depend on its padding", padding),
+    "another head": Case("a classifier of up, down, and the data's labels are bad, good", heads),
+    "overrides": Case("overrides is an older form", overrides),
+    "much noise": Case("rho is 1.01: the noise on each layer's output is larger", much_noise),
+    "an untested PEFT": Case(r"peft is 0\.17\.1; the noise was tested", untested_peft),
+    "missing rows": Case("Beware: 1 row missing", missing_rows),
+    "versions": Case(
+        "different versions of lowland's code",
+        lambda faulty, tools: study_of({"code": {"lowland": "0.0.1"}}, faulty, tools),
+    ),
+    "environments": Case(
+        "different environments",
+        lambda faulty, tools: study_of({"environment": {"torch": "1.0"}}, faulty, tools),
+    ),
+}
+
+
+def test_every_line_that_warns_has_a_case() -> None:
+    """If this fails, a warning was added or changed: give it a line in `LINES`, and a case in `CASES`."""
+    lines = [
+        (str(path.relative_to(SOURCE)), line.strip())
+        for path in sorted(SOURCE.rglob("*.py"))
+        for line in path.read_text("utf-8").splitlines()
+        if ENTERS.search(line)
+    ]
+    assert sorted(lines) == sorted(LINES)
+    named = {name for names in LINES.values() if names for name in names.split(", ")}
+    assert named == set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_speaks_on_its_case(name: str, tools: Tools) -> None:
+    sentences = CASES[name].sentences(True, tools)
+    assert [bool(re.search(CASES[name].sentence, sentence)) for sentence in sentences].count(True) == 1, (
+        sentences
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_silent_beside_its_case(name: str, tools: Tools) -> None:
+    assert CASES[name].sentences(False, tools) == []
+
+
+def test_the_packaged_questions_are_silent() -> None:
+    for questionnaire in (MessyQuestionnaire(), MultilingualQuestionnaire()):
+        assert warned(questionnaire.questions) == []
+
+
+@pytest.mark.parametrize("kind", ["messy", "multilingual"])
+@pytest.mark.filterwarnings(*INSPECTS)
+def test_a_stress_test_with_the_packaged_questions_is_silent(kind: str, tools: Tools) -> None:
+    with MessagesAPI() as api:
+        options = (
+            "--model",
+            "anthropic/claude-sonnet-5",
+            "--base-url",
+            api.url,
+            "--limit",
+            "2",
+            "--epochs",
+            "1",
+        )
+        code, out, err = tools.command("stress", kind, *options, "--out", str(tools.folder / "runs"))
+    assert code == 0, err
+    assert beware(out + err) == []
