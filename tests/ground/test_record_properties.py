@@ -122,7 +122,8 @@ def test_changed_bytes_of_a_table_never_become_other_numbers(tmp_path: Path, dat
             again = read(tmp_path)
         except Mistake:
             continue
-        pd.testing.assert_frame_equal(again, table)
+        again = again.set_axis(table.columns, axis=1)  # Parquet has no checksum of names and types
+        pd.testing.assert_frame_equal(again, table, check_dtype=False)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +146,26 @@ def test_a_value_of_another_type_is_refused(tmp_path: Path, changes: dict[str, A
     (tmp_path / "record.json").write_text(json.dumps(content))
     with pytest.raises(Mistake, match=r"is damaged: it holds|is a record of version 2\.0"):
         read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"asked": {"questionnaire": [False]}},
+        {"model": {"requested": 3}},
+        {"model": {"sent": "a"}},
+        {"model": {"requested": {"extra_body": [1]}}},
+        {"counts": {"expected": "3"}},
+    ],
+)
+def test_a_stress_record_with_a_value_of_another_type_is_refused(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    write_stress_record(tmp_path, stress_record())
+    content = {**json.loads((tmp_path / "record.json").read_text()), **changes}
+    (tmp_path / "record.json").write_text(json.dumps(content))
+    with pytest.raises(Mistake, match="is damaged: it holds"):
+        read_stress_record(tmp_path)
 
 
 def test_damaged_metadata_of_a_table_are_refused(tmp_path: Path) -> None:

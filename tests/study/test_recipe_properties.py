@@ -150,6 +150,27 @@ def test_yaml_that_is_half_read_is_refused(text: str, sentence: str) -> None:
         parse_yaml(text, "it")
 
 
+@pytest.mark.parametrize("verb", ["compare", "train"])
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("task: {name: classification, data: a.csv, on: 3}", "unknown field 'True'"),
+        ("task: {name: sms-spam, null: 1}", "unknown field 'None'"),
+        ("methods: [{lora: [rank, 3]}]", "give settings by name"),
+        ("methods: [{lora: {rank: 3}, full: {lr: 1}}]", "give a name, or a name with settings"),
+        ("methods: [{lora: {rank: 3}}, lora]", "methods names lora more than once"),
+        ("methods: [3]", "methods holds 3; give a name"),
+    ],
+)
+def test_a_recipe_file_that_is_half_understood_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, text: str, sentence: str
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    assert main([verb, "--config", str(path), "--print-config"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_aliases_and_dates_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("a: &a [1, 2]\nb: *a\nc: 2001-01-02\n")

@@ -16,7 +16,7 @@ from lowland.ground.asked import Asked, Seed, Text, Truth
 from lowland.ground.mistakes import Mistake
 from lowland.ground.yaml_files import read_yaml
 from lowland.study.overrides import canonical_name, overrides_reach
-from lowland.study.recipe import DEFAULT_METHODS, Recipe
+from lowland.study.recipe import DEFAULT_METHODS, Recipe, named_settings
 from lowland.tasks.table import TASKS
 from lowland.train.choice import unused
 from lowland.train.methods import METHODS, method_named
@@ -72,7 +72,7 @@ def read_recipe(values: Values) -> tuple[Recipe, StudyOptions]:
     among = _list(file.get("methods", DEFAULT_METHODS))
     if "methods" in own:
         with _gathering(problems):
-            own["methods"] = _chosen(_list(own["methods"]), _entries(file.get("methods", ())))
+            own["methods"] = _chosen(_list(own["methods"]), _entries(file.get("methods", ()), []))
         _leave_overrides_out(file, _list(own["methods"]), among)
     problems += _unused(own, _list(own.get("methods", among)))
     return _recipe({**file, **own}, problems), options
@@ -90,7 +90,7 @@ def read_one_run(values: Values) -> tuple[Recipe, StudyOptions]:
     problems: list[str] = []
     file = _gathered_file(options, own, problems) or {}
     methods, seeds = file.pop("methods", ()), file.pop("seeds", ())
-    entries = _entries(methods)
+    entries = _entries(methods, problems)
     choices = {"method": list(entries), "seed": [] if seeds == () else _list(seeds)}
     label, seed = _one_run(own, choices, problems)
     method: Method | None = None
@@ -239,13 +239,16 @@ def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _entries(methods: Any) -> dict[str, Method]:
-    """Return name and settings of each method in a recipe file, by its label."""
+def _entries(methods: Any, problems: list[str]) -> dict[str, Method]:
+    """Return name and settings of each method in a recipe file, by its label; add what is wrong to the problems."""
     entries: dict[str, Method] = {}
     for entry in _list(methods):
-        name, settings = next(iter(entry.items())) if isinstance(entry, Mapping) and entry else (entry, {})
-        settings = dict(settings) if isinstance(settings, Mapping) else {}
-        entries[str(settings.get("label", name))] = str(name), settings
+        with _gathering(problems):
+            name, settings = named_settings(entry)
+            label = str(settings.get("label", name))
+            if label in entries:
+                raise Mistake(f"methods names {label} more than once; give each a label of its own")
+            entries[label] = name, settings
     return entries
 
 

@@ -127,8 +127,11 @@ def _wrong_values(content: dict[str, Any], kind: type[RunRecord] | type[StressRe
         except ValidationError:
             if name in content:
                 wrong.append(f"holds {content[name]!r:.60} for {name!r}")
-    if wrong or kind is StressRecord:
-        return wrong
+    return wrong or (_wrong_request if kind is RunRecord else _wrong_mappings)(content)
+
+
+def _wrong_request(content: dict[str, Any]) -> list[str]:
+    """Return what is wrong with the request of a run; see `_wrong_values`."""
     asked = content["asked"]
     parts = [(name, asked.get(name)) for name in ("task", "method")]
     keys = {"task": "name", "method": "label"}
@@ -140,6 +143,23 @@ def _wrong_values(content: dict[str, Any], kind: type[RunRecord] | type[StressRe
     seed = asked.get("seed")
     is_whole = isinstance(seed, int) and not isinstance(seed, bool)
     return wrong + ([] if is_whole else [f"holds {seed!r:.60} for 'seed' of 'asked'"])
+
+
+def _wrong_mappings(content: dict[str, Any]) -> list[str]:
+    """Return what is wrong with the sections of a stress test's request and model; see `_wrong_values`."""
+    model = content.get("model", {})
+    sections = {
+        "questionnaire": content["asked"].get("questionnaire"),
+        "requested": model.get("requested"),
+        "sent": model.get("sent"),
+    }
+    if isinstance(sections["requested"], dict):
+        sections["extra_body"] = sections["requested"].get("extra_body")
+    return [
+        f"holds {value!r:.60} for {name!r}"
+        for name, value in sections.items()
+        if not isinstance(value, dict | None)
+    ]
 
 
 def _check_version(path: Path, version: object, known: int) -> None:

@@ -34,7 +34,7 @@ def _read_task(value: Any) -> Any:
     name = fields.pop("name", None)
     if not isinstance(name, str):
         raise ValueError("be a task's name, or a mapping such as {name: classification, data: reviews.csv}")
-    return task_fields(name, **fields)
+    return task_fields(name, **{str(field): value for field, value in fields.items()})
 
 
 def _read_methods(value: Any, info: ValidationInfo) -> Any:
@@ -76,6 +76,18 @@ def _read_method(
 ) -> MethodChoice:
     if isinstance(entry, MethodChoice):
         entry = entry.as_recipe()
+    name, own = named_settings(entry)
+    older = older_settings(name, overrides or {})
+    label = own.pop("label", None)
+    return MethodChoice.choose(name, base, {**older, **own}, None if label is None else str(label))
+
+
+def named_settings(entry: Any) -> tuple[str, dict[str, Any]]:
+    """Return the name and the settings that an entry of `methods` gives.
+
+    Raises:
+        Mistake: if it is neither a name nor a mapping from one name to settings.
+    """
     own: dict[str, Any] = {}
     if isinstance(entry, Mapping) and len(entry) == 1:
         ((entry, fields),) = entry.items()
@@ -88,9 +100,7 @@ def _read_method(
         raise Mistake(
             f"methods holds {entry!r}; give a name, or a name with settings: {{lora: {{rank: 32}}}}"
         )
-    older = older_settings(entry, overrides or {})
-    label = own.pop("label", None)
-    return MethodChoice.choose(entry, base, {**older, **own}, None if label is None else str(label))
+    return entry, own
 
 
 def _read_seeds(value: Any) -> tuple[Any, ...]:
