@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,20 +62,21 @@ def test_accuracies_stand_side_by_side_with_their_intervals():
     rows = messy()
     evidence = stress_evidence(rows)
     for text in (stress_summary(rows, record_of(rows)), stress_markdown(rows, record_of(rows))):
-        lines = by_header(text, "condition", "none, %")
+        lines = by_header(text, "condition", "no mitigation, %")
         assert len(lines) == 5
         for scores in evidence.cells:
             line = next(
                 t for t in lines if (t["condition"], t["level"]) == (scores.cell.condition, scores.cell.level)
             )
-            assert line[f"{scores.cell.mitigation}, %"] == percent(scores.accuracy)
+            name = scores.cell.mitigation.replace("none", "no mitigation")
+            assert line[f"{name}, %"] == percent(scores.accuracy)
             assert line["rate"] == f"{scores.rate:.0%}"
 
 
 def test_rates_with_fractions_of_a_per_cent_are_not_rounded():
     rows = messy(8, levels=("0.02", "0.025", "0.125"))
     text = stress_markdown(rows, record_of(rows))
-    rates = {t["level"]: t["rate"] for t in by_header(text, "condition", "none, %")}
+    rates = {t["level"]: t["rate"] for t in by_header(text, "condition", "no mitigation, %")}
     assert rates == {"": "0%", "0.02": "2%", "0.025": "2.5%", "0.125": "12.5%"}
     assert len(by_header(text, "condition", "2.5%")) == 4  # the ladder's header
     assert "A question gets one edit at least" in text
@@ -97,8 +99,8 @@ def test_every_comparison_has_its_interval_and_both_p_values():
         p_value(difference.p_holm) for difference in evidence.to_reference
     ]
     assert [t["flips to wrong, %"] for t in against] == [percent(flips.to_wrong) for flips in evidence.flips]
-    helped = by_header(text, "condition", "minus none, points")
-    assert [t["minus none, points"] for t in helped] == [
+    helped = by_header(text, "condition", "minus no mitigation, points")
+    assert [t["minus no mitigation, points"] for t in helped] == [
         points(difference.estimate) for difference in evidence.mitigated
     ]
     assert helped[0]["condition"] == "clean"  # the cost of a mitigation
@@ -164,6 +166,64 @@ def test_an_incomplete_run_says_so_first():
     assert "Beware: 7 rows missing." in stress_markdown(rows.iloc[:0], empty)
 
 
+@pytest.mark.parametrize("rows", [messy(items=3), multilingual(items=3)])
+def test_a_run_without_any_answer_says_what_failed_and_what_to_do(rows, tmp_path):
+    rows = fail(rows, pd.Series(True, index=rows.index))
+    record = record_of(rows, status="failed", failure=f"{len(rows)} of {len(rows)} rows failed: 9x no route")
+    for text in (stress_summary(rows, record), stress_markdown(rows, record)):
+        assert "9x no route" in text.splitlines()[0]
+        assert "repeat the command of the run; it asks only what is missing." in text.splitlines()[0]
+        assert f"none of {len(rows)} questions has an answer" in text
+        assert "|" not in text  # no table
+        assert re.search("none points|n/a|nan", text) is None
+
+
+def test_a_run_that_failed_with_all_rows_scored_is_asked_again():
+    rows = messy(items=3)
+    failed = record_of(rows, status="failed", failure="all 90 replies of the model are empty")
+    assert "it asks everything again." in stress_summary(rows, failed).splitlines()[0]
+    assert "repeat the command" not in stress_summary(rows, record_of(rows))
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("condition", ["clean", "typos"])
+def test_a_cell_without_answers_is_named_and_left_out_of_the_comparisons(condition, full):
+    rows = messy(items=6)
+    rows = fail(rows, (rows["condition"] == condition) & (rows["mitigation"] == "none"))
+    text = (stress_markdown if full else stress_summary)(rows, record_of(rows))
+    evidence = stress_evidence(rows)
+    lines = by_header(text, "condition", "no mitigation, %")
+    assert {t["no mitigation, %"] for t in lines if t["condition"] == condition} == {"all failed"}
+    assert "all failed" not in {t["no mitigation, %"] for t in lines if t["condition"] != condition}
+    named = "clean" if condition == "clean" else "typos light; typos heavy"
+    assert f"All rows failed under {named}. Nothing can be compared with these." in text
+    compared = sum(difference.estimate.items > 0 for difference in evidence.to_reference)
+    assert compared < len(evidence.to_reference)
+    assert f"(Holm, over {compared} comparisons)" in text
+    assert "n/a points" not in text
+    assert "nan" not in text
+
+
+def test_one_item_has_no_intervals():
+    rows = messy(items=1)
+    for text in (stress_summary(rows, record_of(rows)), stress_markdown(rows, record_of(rows))):
+        assert "1 item, 3 epochs, 30 questions asked; no intervals" in text
+        assert " to 100.0)" not in text
+    assert "One item cannot say" in text
+
+
+def test_a_run_without_errors_has_no_examples_of_errors():
+    rows = messy(items=3).assign(score=1.0, category="right")
+    assert "Examples" not in stress_markdown(rows, record_of(rows))
+    assert "Examples" in stress_markdown(messy(items=3), record_of(messy(items=3)))
+
+
+def test_comparisons_need_no_cell_without_mitigation():
+    rows = messy(items=4)
+    rows = rows[rows["mitigation"] == "normalise"]
+    assert "Lowest against clean: " in stress_summary(rows, record_of(rows))
+
+
 def test_the_retriever_is_explained():
     rows = messy(items=3)
     assert ABOUT_RETRIEVER not in stress_summary(rows, record_of(rows))
@@ -188,7 +248,7 @@ def test_a_single_condition_is_shown_without_comparisons():
     rows = messy(items=4)
     rows = rows[(rows["condition"] == "clean") & (rows["mitigation"] == "none")]
     text = stress_markdown(rows, record_of(rows))
-    assert "there is nothing to compare" in text
+    assert "Conditions cannot be compared: one condition was asked." in text
     assert "What a mitigation changes" not in text
 
 
@@ -207,7 +267,7 @@ def test_a_mitigation_without_effect_is_not_praised():
 def test_protected_rows_have_their_own_lines():
     rows = messy()
     both = pd.concat([rows, rows[rows["condition"] != "clean"].assign(protected=True)])
-    lines = by_header(stress_markdown(both, record_of(both)), "condition", "none, %")
+    lines = by_header(stress_markdown(both, record_of(both)), "condition", "no mitigation, %")
     assert [t["protected"] for t in lines] == ["no", *["no", "yes"] * 4]
 
 
@@ -234,8 +294,13 @@ def test_long_replies_are_cut():
 def test_numbers_are_written_without_a_sign_on_zero():
     assert points(Estimate(-0.0001, -0.01, 0.0, 5)) == "0.0 (-1.0 to 0.0)"
     assert points(Estimate(0.123, 0.05, 0.2, 5)) == "+12.3 (+5.0 to +20.0)"
-    assert percent(Estimate(float("nan"), float("nan"), float("nan"), 0)) == "none"
-    assert (p_value(0.0004), p_value(0.0216), p_value(float("nan"))) == ("<0.001", "0.022", "none")
+    assert percent(Estimate(float("nan"), float("nan"), float("nan"), 0)) == "n/a"
+    assert points(Estimate(float("nan"), float("nan"), float("nan"), 0)) == "n/a"
+    assert (p_value(0.0004), p_value(0.0216), p_value(float("nan"))) == ("<0.001", "0.022", "n/a")
+
+
+def test_a_number_of_one_item_has_no_interval():
+    assert (percent(Estimate(0.5, 0.5, 0.5, 1)), points(Estimate(-0.5, -0.5, -0.5, 1))) == ("50.0", "-50.0")
 
 
 # --- adapters ------------------------------------------------------------------------------
@@ -313,6 +378,16 @@ def test_several_runs_make_one_document(tmp_path):
         "# multilingual: mock/one",
     ]
     assert stress_markdown(messy(items=4), record_of(messy(items=4))) in text
+
+
+def test_a_run_without_rows_has_the_name_of_what_was_asked(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    rows = messy(items=1)
+    write_rows(folder, rows[[*ROW_COLUMNS]].iloc[:0])
+    asked = {"model": "mock/one", "questionnaire": {"eval": "messy"}}
+    write_stress_record(folder, record_of(rows.iloc[:0], asked=asked, status="incomplete"))
+    assert stress_folders([folder]).startswith("# messy: mock/one\n")
 
 
 def test_a_folder_without_a_stress_test_is_reported(tmp_path):

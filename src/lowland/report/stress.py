@@ -27,9 +27,11 @@ from lowland.report.stress_tables import (
     reference_table,
     worst_table,
 )
-from lowland.report.wording import cell_name, p_value, points
+from lowland.report.wording import MISSING, cell_name, p_value, points
 
 RETRIEVER = "lowland/retriever"
+SHOWN = 5
+"""Greatest number of cells that a sentence lists."""
 ABOUT_RETRIEVER = (
     "`lowland/retriever` is not a language model. It embeds a question with MiniLM and returns the answer of the"
     " nearest of its packaged facts, or says that it does not know. It ignores instructions, so that a prompt can"
@@ -73,7 +75,8 @@ def stress_folders(folders: Sequence[Path]) -> str:
 def folder_section(folder: Path) -> Section:
     """Build the full report of the stress test in a folder."""
     record, rows = read_stress_record(folder), read_rows(folder)
-    kind = rows["eval"].iloc[0] if len(rows) else "no rows"
+    asked = record.asked.get("questionnaire") or record.asked
+    kind = rows["eval"].iloc[0] if len(rows) else asked.get("eval", "unknown stress test")
     return Section(f"{kind}: {record.model.get('name', 'unknown model')}", tuple(report_blocks(rows, record)))
 
 
@@ -86,6 +89,9 @@ def summary_blocks(rows: pd.DataFrame, record: StressRecord) -> list[Block]:
         return [*blocks, *adapter_blocks(rows, full=False)]
     for block in split_rows(rows):
         evidence = stress_evidence(block)
+        if evidence.failed == evidence.asked:
+            blocks.append(_no_answers(evidence))
+            continue
         blocks += [_heading(evidence), accuracy_table(evidence), _findings(evidence), *_about(evidence)]
     return blocks
 
@@ -104,6 +110,8 @@ def report_blocks(rows: pd.DataFrame, record: StressRecord) -> list[Block]:
 
 def _full_report(rows: pd.DataFrame, evidence: StressEvidence) -> list[Block]:
     """Build all sections of one eval and model; a section without rows is left out."""
+    if evidence.failed == evidence.asked:
+        return [_no_answers(evidence)]
     blocks: list[Block] = [_heading(evidence), *_about(evidence), _findings(evidence)]
     blocks.append(Section("Accuracy by condition and mitigation", (accuracy_table(evidence),)))
     if evidence.to_reference:
@@ -114,11 +122,13 @@ def _full_report(rows: pd.DataFrame, evidence: StressEvidence) -> list[Block]:
         blocks.append(Section("Worst case", (worst_table(evidence),)))
     if evidence.doses:
         blocks.append(Section("Accuracy by rate of damage", tuple(dose_tables(evidence))))
-    examples = (category_table(evidence), Paragraph("Examples:"), example_table(rows))
+    examples = example_table(rows)
+    categories: list[Block] = [category_table(evidence)]
+    categories += [Paragraph("Examples:"), examples] if examples.rows else []
     return [
         *blocks,
         Section("Every row accounted for", (account_table(evidence),)),
-        Section("Errors by category", examples),
+        Section("Errors by category", tuple(categories)),
         Section("How to read this", (_notes(evidence),)),
     ]
 
@@ -129,32 +139,60 @@ def _about(evidence: StressEvidence) -> list[Paragraph]:
 
 def _heading(evidence: StressEvidence) -> Paragraph:
     return Paragraph(
-        f"{evidence.eval}, {evidence.model}: {evidence.items} items, {plural(evidence.epochs, 'epoch')},"
-        f" {evidence.asked:,} questions asked; {100 * evidence.level:g} % intervals over items in brackets"
+        f"{evidence.eval}, {evidence.model}: {plural(evidence.items, 'item')}, {plural(evidence.epochs, 'epoch')},"
+        f" {evidence.asked:,} questions asked; {_intervals(evidence)}"
+    )
+
+
+def _intervals(evidence: StressEvidence) -> str:
+    if evidence.items == 1:
+        return "no intervals, which would be over items"
+    return f"{100 * evidence.level:g} % intervals over items in brackets"
+
+
+def _no_answers(evidence: StressEvidence) -> Paragraph:
+    return Paragraph(
+        f"{evidence.eval}, {evidence.model}: none of {plural(evidence.asked, 'question')} has an answer, so that there"
+        " are no accuracies to show."
     )
 
 
 def _findings(evidence: StressEvidence) -> Bullets:
-    """Build sentences on the greatest harm, the best mitigation, and what mitigations cost, with their intervals."""
+    """Build sentences on the greatest harm, the best mitigation, and what mitigations cost, with their intervals.
+
+    A difference without an item that is scored on both sides is left out, as Holm's correction does.
+    """
     lines = []
-    unmitigated = [d for d in evidence.to_reference if d.cell.mitigation == "none" and d.estimate.items]
-    if unmitigated:
-        lowest = _numbers(min(unmitigated, key=_value), len(evidence.to_reference))
+    to_reference = [d for d in evidence.to_reference if d.estimate.items]
+    mitigated = [d for d in evidence.mitigated if d.estimate.items]
+    unmitigated = [d for d in to_reference if d.cell.mitigation == "none"]
+    if to_reference:
+        lowest = _numbers(min(unmitigated or to_reference, key=_value), len(to_reference))
         lines.append(f"Lowest against {evidence.reference}: {lowest}.")
-    for difference in evidence.mitigated:
+    for difference in mitigated:
         if difference.cell.condition == evidence.reference:
             name, cost = difference.cell.mitigation, points(difference.estimate)
             lines.append(f"{name} on {evidence.reference} input: {cost} points.")
-    on_damaged = [
-        d for d in evidence.mitigated if d.cell.condition != evidence.reference and d.estimate.items
-    ]
+    on_damaged = [d for d in mitigated if d.cell.condition != evidence.reference]
     if on_damaged:
         best = max(on_damaged, key=_value)
-        gained = f"Most gained by a mitigation: {_numbers(best, len(evidence.mitigated))}."
+        gained = f"Most gained by a mitigation: {_numbers(best, len(mitigated))}."
         lines.append(gained if _value(best) > 0 else "No mitigation gained anything.")
-    if evidence.failed:
-        lines.append(f"{evidence.failed} of {evidence.asked:,} rows failed; accuracies are of the others.")
-    return Bullets(tuple(lines) or ("One condition was asked: there is nothing to compare.",))
+    if not to_reference and not mitigated:
+        few = "one condition was asked" if len(evidence.cells) == 1 else "no item is scored in two of them"
+        lines.append(f"Conditions cannot be compared: {few}.")
+    return Bullets((*lines, *_failed(evidence)))
+
+
+def _failed(evidence: StressEvidence) -> list[str]:
+    """Return sentences on the rows that failed, and on the cells of which all rows failed."""
+    if not evidence.failed:
+        return []
+    lines = [f"{evidence.failed:,} of {evidence.asked:,} rows failed; accuracies are of the others."]
+    if empty := [cell_name(scores.cell) for scores in evidence.cells if scores.failed == scores.asked]:
+        shown = "; ".join(empty[:SHOWN]) + ("; …" if len(empty) > SHOWN else "")
+        lines.append(f"All rows failed under {shown}. Nothing can be compared with these.")
+    return lines
 
 
 def _value(difference: CellDifference) -> float:
@@ -173,16 +211,13 @@ def _of_adapters(rows: pd.DataFrame) -> bool:
 
 
 def _notes(evidence: StressEvidence) -> Bullets:
-    level, count = f"{100 * evidence.level:g} %", f"{evidence.resamples:,}"
     notes = [
-        f"An interval ({level}, {count} resamples of the {evidence.items} items, all epochs of an item together)"
-        " speaks of other questions of this kind. It does not speak of other models, prompts or corruptions.",
+        *_notes_on_intervals(evidence),
         "Differences are paired by item: both sides are resampled together. p is from an exact sign-flip test by"
         " item; Holm's correction is over all rows of a table.",
-        "An interval without width means that all items came out alike, not that the number is certain: of n items"
-        f" alike, up to 3 in n of all items may differ (here {min(100, 300 / evidence.items):.0f} %).",
         f"Flips are over pairs of epochs. '{evidence.reference} flips' are differences between two epochs of the same"
-        " undamaged question: chance alone. With one epoch the column says 'none'.",
+        " undamaged question: chance alone. With one epoch the column says '{MISSING}'.",
+        f"'{MISSING}' stands for numbers that no scored rows speak of. A number without an interval is of one item.",
         "Failed rows count only in the accuracy that takes them as wrong. UNSURE counts as wrong, and is also shown"
         " separately.",
     ]
@@ -196,3 +231,15 @@ def _notes(evidence: StressEvidence) -> Bullets:
             "'Kept the language' is among replies for which it could be decided; the rest are 'undecided'."
         )
     return Bullets(tuple(notes))
+
+
+def _notes_on_intervals(evidence: StressEvidence) -> list[str]:
+    if evidence.items == 1:
+        return ["One item cannot say how other questions would come out; intervals need several items."]
+    level, count = f"{100 * evidence.level:g} %", f"{evidence.resamples:,}"
+    return [
+        f"An interval ({level}, {count} resamples of the {evidence.items} items, all epochs of an item together)"
+        " speaks of other questions of this kind. It does not speak of other models, prompts or corruptions.",
+        "An interval without width means that all items came out alike, not that the number is certain: of n items"
+        f" alike, up to 3 in n of all items may differ (here {min(100, 300 / evidence.items):.0f} %).",
+    ]

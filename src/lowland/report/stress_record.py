@@ -11,13 +11,19 @@ from lowland.report.blocks import Bullets, Paragraph
 
 
 def completeness(record: StressRecord) -> Paragraph:
-    """Build the sentence that says how many rows were expected, scored, failed and are missing."""
+    """Build the sentences that say how many rows there are, what went wrong, and what to do about it."""
     counts = record.counts
     parts = [f"{counts[name]:,} {name}" for name in ("expected", "scored", "failed") if name in counts]
     missing = counts.get("expected", 0) - counts.get("scored", 0) - counts.get("failed", 0)
     warning = f" Beware: {plural(missing, 'row')} missing." if missing else ""
     reason = f" ({record.failure})" if record.failure else ""
-    return Paragraph(f"The run is {record.status}{reason}: rows {', '.join(parts)}.{warning}")
+    advice = ""
+    if record.status != "finished":
+        again = (
+            "only what is missing" if counts.get("scored") != counts.get("expected") else "everything again"
+        )
+        advice = f" Remove the cause, and repeat the command of the run; it asks {again}."
+    return Paragraph(f"The run is {record.status}{reason}: rows {', '.join(parts)}.{warning}{advice}")
 
 
 def settings(record: StressRecord) -> Bullets:

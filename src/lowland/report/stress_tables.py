@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from lowland.evidence.cells import CellDifference, CellScores
 from lowland.evidence.readers.stress_rows import Cell
 from lowland.evidence.stress import StressEvidence
 from lowland.report.blocks import Table
-from lowland.report.wording import p_value, percent, points, quoted
+from lowland.report.wording import MISSING, p_value, percent, points, quoted
 
 EXAMPLES = 2
 """Examples shown of each category of error."""
@@ -22,9 +24,9 @@ def accuracy_table(evidence: StressEvidence) -> Table:
     rows = []
     for place, rate in dict.fromkeys((_place(scores.cell), scores.rate) for scores in evidence.cells):
         cells = [Cell(*place, mitigation) for mitigation in mitigations]
-        accuracies = [percent(by_cell[cell].accuracy) if cell in by_cell else "not asked" for cell in cells]
+        accuracies = [_accuracy(by_cell[cell]) if cell in by_cell else "not asked" for cell in cells]
         rows.append((*_names(evidence, cells[0]), *([f"{100 * rate:g}%"] if damaged else []), *accuracies))
-    columns = [f"{mitigation}, %" for mitigation in mitigations]
+    columns = ["no mitigation, %" if name == "none" else f"{name}, %" for name in mitigations]
     return Table((*_header(evidence), *(["rate"] if damaged else []), *columns), tuple(rows))
 
 
@@ -58,7 +60,7 @@ def mitigation_table(evidence: StressEvidence) -> Table:
         (*_names(evidence, difference.cell), difference.cell.mitigation, *_numbers(difference))
         for difference in evidence.mitigated
     )
-    return Table((*_header(evidence), "mitigation", "minus none, points", "p", "p (Holm)"), rows)
+    return Table((*_header(evidence), "mitigation", "minus no mitigation, points", "p", "p (Holm)"), rows)
 
 
 def account_table(evidence: StressEvidence) -> Table:
@@ -88,7 +90,9 @@ def worst_table(evidence: StressEvidence) -> Table:
             worst.mitigation,
             str(len(worst.conditions)),
             percent(worst.all_right),
-            f"{worst.lowest} ({100 * worst.lowest_accuracy:.1f})",
+            MISSING
+            if math.isnan(worst.lowest_accuracy)
+            else f"{worst.lowest} ({100 * worst.lowest_accuracy:.1f})",
             str(worst.left_out),
         )
         for worst in evidence.worst
@@ -145,11 +149,15 @@ def example_table(rows: pd.DataFrame) -> Table:
     return Table(("category", "condition", "question", "correct answer", "reply"), tuple(entries))
 
 
+def _accuracy(scores: CellScores) -> str:
+    return "all failed" if scores.failed == scores.asked else percent(scores.accuracy)
+
+
 def _account(scores: CellScores, languages: bool) -> list[str]:
     counts = [scores.cell.mitigation, str(scores.asked), str(scores.failed)]
-    estimates = [scores.accuracy, scores.strict, scores.unsure, scores.near]
+    estimates = [scores.strict, scores.unsure, scores.near]
     estimates += [scores.kept, scores.undecided] if languages else []
-    return [*counts, *map(percent, estimates)]
+    return [*counts, _accuracy(scores), *map(percent, estimates)]
 
 
 def _numbers(difference: CellDifference) -> list[str]:

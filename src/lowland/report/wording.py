@@ -11,22 +11,29 @@ from lowland.evidence.core.by_item import Estimate
 from lowland.evidence.readers.stress_rows import Cell
 from lowland.report.blocks import Quoted
 
+MISSING = "n/a"
+"""What stands for a number that cannot be computed."""
+
 _MAX_LENGTH = 140
 _JOINERS = "\u200c\u200d"  # zero-width, but part of how emoji and Devanagari are written
 
 
 def percent(estimate: Estimate) -> str:
-    """Write a share and its interval in per cent: `61.7 (52.0 to 70.3)`."""
+    """Write a share and its interval in per cent: `61.7 (52.0 to 70.3)`; no interval if it is of one item."""
     if math.isnan(estimate.value):
-        return "none"
-    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+        return MISSING
+    share = f"{100 * estimate.value:.1f}"
+    return (
+        share if estimate.items == 1 else f"{share} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+    )
 
 
 def points(estimate: Estimate) -> str:
-    """Write a difference of shares and its interval in points: `-12.3 (-18.0 to -6.7)`."""
+    """Write a difference of shares and its interval in points: `-12.3 (-18.0 to -6.7)`; no interval if of one item."""
     if math.isnan(estimate.value):
-        return "none"
-    return f"{signed(estimate.value)} ({signed(estimate.low)} to {signed(estimate.high)})"
+        return MISSING
+    share = signed(estimate.value)
+    return share if estimate.items == 1 else f"{share} ({signed(estimate.low)} to {signed(estimate.high)})"
 
 
 def signed(share: float) -> str:
@@ -38,7 +45,7 @@ def signed(share: float) -> str:
 def p_value(p: float) -> str:
     """Write a p-value with three decimals."""
     if math.isnan(p):
-        return "none"
+        return MISSING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 

@@ -1,10 +1,11 @@
 """The stress tests as Inspect tasks: one sample per question of all conditions, scored by its correct answers.
 
     inspect eval lowland/messy --model anthropic/claude-… -T levels=heavy -T protect=both
-    inspect eval lowland/multilingual --model ollama/llama3.2 -T limit=20
+    inspect eval lowland/multilingual --model ollama/llama3.2 --limit 100
 
 The arguments (`-T name=value`) are the fields of `MessyQuestionnaire` and `MultilingualQuestionnaire`. The argument
-`data_sha256` pins the questions: the task refuses to start if they have another hash.
+`data_sha256` pins the questions: the task refuses to start if they have another hash. The samples are in a mixed order,
+so that Inspect's `--limit` takes a fair sample of them.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from lowland.ground.mistakes import Mistake
 from lowland.stress.asking.budget import Budget, tokens_of
-from lowland.stress.asking.inspect_internals import PrerequisiteError, http_retries
+from lowland.stress.asking.inspect_internals import PrerequisiteError, active_model, http_retries
 from lowland.stress.asking.settings import MAX_FAILED, USUAL, AskingSettings
 from lowland.stress.questions.items import Language
+from lowland.stress.questions.order import mixed
 from lowland.stress.questions.questionnaire import (
     MessyQuestionnaire,
     MultilingualQuestionnaire,
@@ -69,6 +71,7 @@ def stress_task(
     *,
     budget: Budget | None = None,
     step: Callable[[], None] | None = None,
+    mix: bool = False,
 ) -> Task:
     """Build the Inspect task of a questionnaire.
 
@@ -78,13 +81,15 @@ def stress_task(
         settings: epochs, temperature and length of the replies; None for the defaults.
         budget: stops the task at its limits; None for no limits.
         step: called after every question.
+        mix: put the samples into the order of `mixed`; otherwise those of an item are together.
     """
     settings = settings or AskingSettings(epochs=USUAL.epochs)
     tokens = {question.id: tokens_of(question) for question in questions}
     return Task(
         name=questionnaire.eval,
         dataset=MemoryDataset(
-            [sample_of(question) for question in questions], name=f"lowland-{questionnaire.eval}"
+            [sample_of(question) for question in (mixed(questions) if mix else questions)],
+            name=f"lowland-{questionnaire.eval}",
         ),
         solver=_asking(budget or Budget(), step or (lambda: None), tokens),
         scorer=_scoring(
@@ -152,9 +157,15 @@ def _task_for_inspect(kind: type[Questionnaire], arguments: Mapping[str, Any]) -
                 f"the questions have the hash {sha256}, not data_sha256={pinned}; leave data_sha256 out, or use the"
                 " questions that it belongs to"
             )
-        return stress_task(questionnaire, questions)
+        return stress_task(questionnaire, questions, _settings_in_inspect(), mix=True)
     except Mistake as mistake:
         raise PrerequisiteError(str(mistake)) from None
+
+
+def _settings_in_inspect() -> AskingSettings:
+    """Return the default settings for the model that Inspect is about to ask; Inspect's own options replace them."""
+    model = active_model()
+    return AskingSettings(epochs=USUAL.epochs) if model is None else AskingSettings(model=str(model))
 
 
 def _asking(budget: Budget, step: Callable[[], None], tokens: Mapping[str, int]) -> Solver:
@@ -184,10 +195,13 @@ def _asking(budget: Budget, step: Callable[[], None], tokens: Mapping[str, int])
 
 
 def _scoring(questions: Mapping[str, Question], languages: Mapping[str, Language]) -> Scorer:
-    """Return the scorer: 1 for a right answer, else 0; near misses, UNSURE and the language go into the metadata."""
+    """Return the scorer: 1 for a right answer, else 0; near misses, UNSURE and the language go into the metadata.
+
+    The standard error is clustered by item: the forms and epochs of an item are not independent.
+    """
     profiles = profiles_of(languages.values())
 
-    @scorer(metrics=[accuracy(), stderr()], name="answer")
+    @scorer(metrics=[accuracy(), stderr(cluster="item")], name="answer")
     def answer() -> Scorer:
         async def score(state: TaskState, target: Target) -> Score:
             if has_no_reply(state.output):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log._samples import sample_active
+from inspect_ai.model._model import active_model
 
-__all__ = ["PrerequisiteError", "http_retries"]
+__all__ = ["PrerequisiteError", "active_model", "http_retries"]
 
 
 def http_retries() -> int:

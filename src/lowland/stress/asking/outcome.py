@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lowland.ground.provenance import code, machine, utc_now
 from lowland.ground.record_files import write_rows, write_stress_record
 from lowland.ground.records import StressRecord
-from lowland.stress.asking.settings import MAX_FAILED, AskingSettings, request_of
+from lowland.stress.asking.settings import MAX_FAILED, AskingSettings, request_of, user_languages
 from lowland.stress.questions.questionnaire import Question, Questionnaire, content_sha256
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def outcome_of(request: Request, answers: Answers) -> Outcome:
             "source": str(request.questionnaire.items or "packed with lowland"),
             "sha256": content_sha256(questions),
             "count": len({question.item.id for question in questions}),
+            **user_languages(request.questionnaire),
         },
         model=_model(settings, answers),
         counts=counts,

@@ -195,15 +195,16 @@ def run_key(questionnaire: Questionnaire, questions: Sequence[Question], setting
             "settings": [settings.epoch_count, settings.generation],
             "lowland": lowland.__version__,
             "record": STRESS_RECORD_VERSION,
-            **_user_languages(questionnaire),
+            **user_languages(questionnaire),
         }
     )
 
 
-def _user_languages(questionnaire: Questionnaire) -> dict[str, Any]:
+def user_languages(questionnaire: Questionnaire) -> dict[str, Any]:
     """Return how the user's own languages are recognised. The packaged ones belong to lowland's version."""
-    if questionnaire.items is None or not (languages := questionnaire.languages_to_check()):
+    if not questionnaire.has_own_languages:
         return {}
+    languages = questionnaire.languages_to_check()
     profiles = {
         name: [
             language.profile.label,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,7 +20,14 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from lowland.ground.asked import Asked, Seed, Whole
 from lowland.ground.mistakes import Mistake
-from lowland.stress.questions.items import Item, Language, languages, messy_items, multilingual_items
+from lowland.stress.questions.items import (
+    Item,
+    Language,
+    language_files,
+    languages,
+    messy_items,
+    multilingual_items,
+)
 from lowland.stress.questions.mitigations import MITIGATIONS, prepared, system_prompt
 from lowland.stress.questions.words import Words, chosen, word
 from lowland.text.corruptions import ALL, CORRUPTIONS, corrupt
@@ -124,6 +132,11 @@ class Questionnaire(Asked):
         """Return the languages that replies must keep, by condition; empty if the language is not checked."""
         return {}
 
+    @property
+    def has_own_languages(self) -> bool:
+        """Whether some of the languages that replies must keep are the user's own."""
+        return False
+
 
 class MessyQuestionnaire(Questionnaire):
     """Questions with typing errors, odd spacing, look-alike letters, emoji and the like.
@@ -186,24 +199,38 @@ class MultilingualQuestionnaire(Questionnaire):
     eval: ClassVar[str] = "multilingual"
 
     languages: Words = (ALL,)
-    """languages to ask in, besides English"""
+    """languages to ask in, besides English: names, or your own .json files or folders of them (see docs/stress.md)"""
 
     @field_validator("languages")
     @classmethod
     def _resolve_languages(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if "items" not in info.data:  # it has a problem of its own
             return names
-        allowed = languages(info.data["items"])
-        if REFERENCE_LANGUAGE not in allowed:
+        packed = languages(info.data["items"])
+        files = [file for name in names if _is_path(name, packed) for file in language_files(Path(name))]
+        named = [name for name in names if not _is_path(name, packed)]
+        if REFERENCE_LANGUAGE not in languages(info.data["items"], files):
             raise Mistake(
                 f"{info.data['items']} has no language '{REFERENCE_LANGUAGE}', which the others are compared with;"
                 " add its file"
             )
-        return tuple(dict.fromkeys([REFERENCE_LANGUAGE, *chosen("language", names, allowed)]))
+        known = chosen("language", named, packed) if named or not files else ()
+        return tuple(dict.fromkeys([REFERENCE_LANGUAGE, *known, *map(str, files)]))
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """The files among `languages`, each with one language."""
+        return tuple(Path(name) for name in self.languages if name.endswith(".json"))
+
+    @property
+    def has_own_languages(self) -> bool:
+        """Whether some of the languages that replies must keep are the user's own."""
+        return self.items is not None or bool(self.own_files)
 
     def questions(self) -> list[Question]:
         """Return each item in every language, with every mitigation."""
-        items = multilingual_items(self.items)
+        own = self.languages_to_check().keys() - languages(self.items).keys()
+        items = multilingual_items(self.items, self.own_files)
         ids = list(dict.fromkeys(item.id for item in items))[: self.limit]
         return [
             Question(
@@ -218,13 +245,18 @@ class MultilingualQuestionnaire(Questionnaire):
                 edits=0,
             )
             for item in items
-            if item.id in ids and item.condition in self.languages
+            if item.id in ids and (item.condition in self.languages or item.condition in own)
             for mitigation in self.mitigations
         ]
 
     def languages_to_check(self) -> dict[str, Language]:
         """Return the languages that replies must keep, by condition."""
-        return languages(self.items)
+        return languages(self.items, self.own_files)
+
+
+def _is_path(name: str, packed: Collection[str]) -> bool:
+    """Return whether an entry of `languages` is a file or a folder, and not the name of a language."""
+    return name not in packed and (name.endswith(".json") or os.sep in name or Path(name).is_dir())
 
 
 @dataclass(frozen=True)

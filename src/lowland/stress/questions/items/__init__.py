@@ -10,7 +10,7 @@ A file is read whole, and all of its mistakes are reported at once, each with it
 
 from lowland.stress.questions.items.fact import Fact, facts
 from lowland.stress.questions.items.item import KINDS, Item, content_hash
-from lowland.stress.questions.items.language import BOTH_SCRIPTS, Language, Profile, languages
+from lowland.stress.questions.items.language import BOTH_SCRIPTS, Language, Profile, language_files, languages
 from lowland.stress.questions.items.messy import messy_items
 from lowland.stress.questions.items.multilingual import multilingual_items
 from lowland.stress.questions.items.reading import ITEMS_FOLDER
@@ -25,6 +25,7 @@ __all__ = [
     "Profile",
     "content_hash",
     "facts",
+    "language_files",
     "languages",
     "messy_items",
     "multilingual_items",

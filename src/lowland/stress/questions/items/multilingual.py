@@ -24,19 +24,21 @@ class MultilingualRow(Asked):
     literal: Texts = ()
 
 
-def multilingual_items(folder: Path | None = None) -> list[Item]:
+def multilingual_items(folder: Path | None = None, own: Sequence[Path] = ()) -> list[Item]:
     """Return the questions of the multilingual test: every item in every condition, an item's conditions together.
 
     Args:
         folder: the user's own folder, laid out like the package's: `multilingual.jsonl` and `languages/*.json`. If it
-            has no `multilingual.jsonl`, the package's is used, so that a new language takes one file.
+            has no `multilingual.jsonl`, the package's is used.
+        own: the user's own files, each with one more language.
 
     Raises:
         Mistake: if a file is missing or cannot be used, or a language lacks an item; a sentence for each problem.
     """
-    conditions = languages(folder)
-    own = None if folder is None else folder / "multilingual.jsonl"
-    path = own if own is not None and own.is_file() else ITEMS_FOLDER / "multilingual.jsonl"
+    conditions = languages(folder, own)
+    path = (folder or ITEMS_FOLDER) / "multilingual.jsonl"
+    if not path.is_file():
+        path = ITEMS_FOLDER / "multilingual.jsonl"
     rows = read_rows(path, MultilingualRow)
     _check_languages_cover(conditions, [row.id for row in rows])
     return [
