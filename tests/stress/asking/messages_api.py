@@ -34,6 +34,7 @@ class MessagesAPI:
     Attributes:
         answer: returns the reply to a question.
         fault: returns the fault of the n-th request (n from 0), one of `FAULTS`, or None.
+        message: message of errors; by default their kind.
         delay: seconds per reply.
         hang: seconds that the fault "hang" takes.
         bodies: bodies of all requests, in order of arrival.
@@ -43,6 +44,7 @@ class MessagesAPI:
 
     answer: Callable[[str], str] = lambda question: "Paris"
     fault: Callable[[int, str], str | None] = lambda number, question: None
+    message: str = ""
     delay: float = 0.0
     hang: float = 30.0
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -113,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
                 api.now -= 1
 
     def _refuse(self, status: int, kind: str) -> None:
-        error = {"type": kind, "message": f"{kind}, and the key was {self.headers.get('authorization')}"}
+        error = {"type": kind, "message": self.api.message or kind}
         more = {"retry-after": "1"} if status == 429 else {}
         self._send(status, json.dumps({"type": "error", "error": error}).encode(), more)
 

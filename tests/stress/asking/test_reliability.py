@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from tenacity import wait_none
 
 from lowland.ground.asked import plain
 from lowland.ground.mistakes import Mistake
@@ -173,6 +174,17 @@ def test_a_spent_budget_keeps_the_rows_and_a_larger_one_continues(tmp_path):
         assert run_stress(*more) == folder
         assert read_stress_record(folder).counts["scored"] == 40
         assert len(api.bodies) == 40
+
+
+@pytest.mark.parametrize("limit", [1, 4, 7])
+def test_repeated_requests_never_exceed_the_limit(limit, tmp_path, monkeypatch):
+    monkeypatch.setattr("inspect_ai.model._retry.wait_exponential_jitter", lambda **options: wait_none())
+    with MessagesAPI(fault=lambda number, question: "overloaded" if number % 3 else None) as api:
+        request = request_to(api, tmp_path, count=10, max_connections=3, max_requests=limit)
+        record = read_stress_record(run_stress(*request))
+        assert len(api.bodies) == limit == record.cost["requests"]
+        assert record.status == "incomplete"
+        assert f"--max-requests {limit} is reached" in str(record.failure)
 
 
 def test_the_cost_stays_below_its_limit(tmp_path):

@@ -162,9 +162,9 @@ class Budget:
 
     The count is kept in a file, one line per event, written at once: a run that was killed and is continued counts
     what it spent before. `reserve` counts the maximum cost of a question before it is sent, and `settle` replaces it
-    by the actual cost when the reply has arrived. The limits therefore hold, except for two errors: the estimated
-    lengths of the questions in flight, and requests that a provider's client repeats on its own, which are counted
-    only afterwards.
+    by the actual cost when the reply has arrived. `allow_repetition` does the same for a request that has failed. The
+    limits therefore hold, except for two errors: the estimated lengths of the questions in flight, and requests that
+    a provider's own client repeats where lowland cannot switch that off; these are counted only afterwards.
 
     Args:
         ledger: the file; None keeps the count in memory only.
@@ -233,6 +233,14 @@ class Budget:
         self._write(
             answered=int(replied), input_tokens=input_tokens, output_tokens=output_tokens, dollars=change
         )
+
+    def allow_repetition(self) -> bool:
+        """Return whether a failed request may be sent again, and count it if so."""
+        if self.max_requests is not None and self.spent["requests"] >= self.max_requests:
+            self.stop(f"--max-requests {self.max_requests} is reached")
+        if self.reason is None:
+            self._write(requests=1)
+        return self.reason is None
 
     def count_retries(self, requests: int) -> None:
         """Count requests that the provider's client has repeated on its own."""

@@ -11,6 +11,7 @@ so that Inspect's `--limit` takes a fair sample of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from inspect_ai import Task, task
@@ -20,6 +21,7 @@ from inspect_ai.model import (
     ChatMessageSystem,
     ChatMessageUser,
     GenerateConfig,
+    Model,
     ModelOutput,
     ModelUsage,
 )
@@ -168,6 +170,23 @@ def _settings_in_inspect() -> AskingSettings:
     return AskingSettings(epochs=USUAL.epochs) if model is None else AskingSettings(model=str(model))
 
 
+def limit_repetitions(model: Model, budget: Budget) -> None:
+    """Let Inspect repeat a failed request only while the budget allows it."""
+    decide = model.should_retry
+
+    def should_retry(error: BaseException) -> bool:
+        if not decide(error):
+            return False
+        _DECIDED.get().append(error)
+        return budget.allow_repetition()
+
+    model.should_retry = should_retry  # type: ignore[assignment, method-assign]
+
+
+_DECIDED: ContextVar[list[BaseException]] = ContextVar("decided")
+"""Errors of the question that is being asked, after which Inspect would send it again; `limit_repetitions` decides."""
+
+
 def _asking(budget: Budget, step: Callable[[], None], tokens: Mapping[str, int]) -> Solver:
     """Return the solver. It is defined anew for each run, as Inspect's log cannot store the budget as an argument."""
 
@@ -177,6 +196,7 @@ def _asking(budget: Budget, step: Callable[[], None], tokens: Mapping[str, int])
             estimated = tokens[str(state.sample_id)]
             budget.reserve(estimated)
             before = http_retries()
+            decided = _DECIDED.set([])
             try:
                 state = await generate(state)
             except Exception as error:
@@ -184,7 +204,8 @@ def _asking(budget: Budget, step: Callable[[], None], tokens: Mapping[str, int])
                     budget.stop(reason)
                 raise
             finally:
-                budget.count_retries(http_retries() - before)
+                budget.count_retries(http_retries() - before - len(_DECIDED.get()))
+                _DECIDED.reset(decided)
                 step()
             budget.settle(estimated, usage_of(state.output.usage), replied=not has_no_reply(state.output))
             return state

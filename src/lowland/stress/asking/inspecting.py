@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowland.ground.mistakes import Mistake, reason_of
-from lowland.stress.asking.keys import remove_keys, without_keys
+from lowland.stress.asking.keys import remove_keys, remove_keys_of_replies, without_keys
 from lowland.stress.asking.settings import MAX_FAILED, AskingSettings
 
 if TYPE_CHECKING:
@@ -49,11 +49,13 @@ def open_model(settings: AskingSettings) -> Model:
     if settings.extra_body and _body_is_an_argument(settings):
         arguments["extra_body"] = dict(settings.extra_body)
     try:
-        return get_model(settings.model, base_url=settings.base_url, memoize=False, **arguments)
+        model = get_model(settings.model, base_url=settings.base_url, memoize=False, **arguments)
     except Mistake:
         raise
     except (PrerequisiteError, ValueError, TypeError, ImportError, LookupError) as error:
         raise Mistake(f"the model {settings.model} cannot be used: {_words(error)}") from None
+    remove_keys_of_replies(model)
+    return model
 
 
 def run_task(

@@ -70,7 +70,7 @@ def _ask(
     request: Request, price: Price | None, work: Path, progress: Progress, confirm: Confirm | None
 ) -> Answers:
     """Ask what is left of a request within its budget. What Inspect needs to continue is kept in `work`."""
-    from lowland.stress.asking.evals import stress_task
+    from lowland.stress.asking.evals import limit_repetitions, stress_task
 
     settings = request.settings
     model = open_model(settings)
@@ -91,6 +91,7 @@ def _ask(
         started, clock = utc_now(), time.perf_counter()
         with inspect_home(work / "inspect"):
             progress.begin(left)
+            limit_repetitions(model, budget)
             task = stress_task(
                 request.questionnaire, request.questions, settings, budget=budget, step=progress.step
             )
