@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inspect_ai._eval.registry import task_create
 
+import lowland.stress.asking.inspect_entry  # noqa: F401 - registers the tasks
 from lowland.cli.main import main
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_rows, read_stress_record
@@ -112,6 +114,17 @@ def test_the_key_depends_on_the_content_of_the_file_and_not_on_its_place(
     ]
     keys = {first, *(key(write(path, german, **change)) for change in changes)}
     assert len(keys) == 6
+
+
+def test_inspect_takes_a_folder_of_languages_as_an_argument(
+    german: dict[str, Any], capitals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    write(tmp_path / "mine" / "german.json", german)
+    monkeypatch.chdir(tmp_path)
+    task = task_create("lowland/multilingual", items=str(capitals), languages="mine")
+    conditions = [(sample.metadata or {})["condition"] for sample in task.dataset]
+    assert sorted(conditions) == ["english"] * 2 + ["german"] * 2  # with and without pin
 
 
 def test_a_file_is_asked_beside_packaged_languages(german: dict[str, Any], tmp_path: Path) -> None:
