@@ -173,7 +173,7 @@ def test_all_mistakes_of_a_file_are_reported_at_once_with_their_lines(tmp_path: 
         (7, "unknown kind 'nam'; did you mean 'name'? Allowed: name, number, year, word, phrase"),
         (8, "protect 'Spain' does not occur in the question"),
         (9, "key 'id' occurs twice"),
-        (10, "expected an object with id, topic, kind, question, answers"),
+        (10, "expected an object with id, kind, question, answers"),
     ):
         assert any(
             problem.startswith(f"{path}, line {number}: ") and message in problem for problem in problems

@@ -17,7 +17,7 @@ class MessyRow(Asked):
     """A line of `messy.jsonl`; `Item` describes the fields."""
 
     id: Text
-    topic: Text
+    topic: Text = "general"
     kind: AnswerKind
     question: Text
     answers: Gold

@@ -1,8 +1,8 @@
-"""Readers of JSON files: each object becomes a pydantic model, and all mistakes of a file are reported at once."""
+"""Readers of the files of items: each object or row becomes a pydantic model; all mistakes are reported at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -11,6 +11,7 @@ from pydantic import BeforeValidator
 from lowland.ground.asked import Asked, Text
 from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake
+from lowland.stress.questions.items.tables import is_table, objects_of
 
 Model = TypeVar("Model", bound=Asked)
 
@@ -50,7 +51,7 @@ Gold = Annotated[
 
 
 def read_rows(path: Path, model: type[Model]) -> list[Model]:
-    """Read a file of JSON lines into models, one for each line that is not blank.
+    """Read a file of items into models: a .csv or .tsv file by rows, any other as JSON lines. Blank lines are left out.
 
     Args:
         path: path of the file.
@@ -62,19 +63,10 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
     rows: list[Model] = []
     problems: list[str] = []
     line_of_id: dict[str, int] = {}
-    for number, line in enumerate(_content_of(path).split("\n"), start=1):
-        if not line.strip():
-            continue
+    content = _content_of(path)
+    objects = objects_of(content, path, model) if is_table(path) else _json_lines(content, path, problems)
+    for number, values in objects:
         place = f"{path}, line {number}"
-        try:
-            values = parse_json(line)
-        except NotJSON as error:
-            where = "" if error.character is None else f", character {error.character}"
-            problems.append(f"{place}: cannot be read as JSON ({error.reason}{where})")
-            continue
-        except Mistake as mistake:
-            problems += [f"{place}: {problem}" for problem in mistake.problems]
-            continue
         try:
             rows.append(_model_of(values, model))
         except Mistake as mistake:
@@ -87,10 +79,27 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
                 )
             line_of_id.setdefault(key, number)
     if not rows and not problems:
-        problems.append(f"{path} holds no items; it must hold a JSON object in each line")
+        problems.append(f"{path} holds no items; it must hold a JSON object in each line, or be a .csv file")
     if problems:
         raise Mistake(*problems)
     return rows
+
+
+def _json_lines(content: str, path: Path, problems: list[str]) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the value of each line; add a sentence for each that is not JSON."""
+    for number, line in enumerate(content.split("\n"), start=1):
+        place = f"{path}, line {number}"
+        if not line.strip():
+            continue
+        try:
+            values = parse_json(line)
+        except NotJSON as error:
+            where = "" if error.character is None else f", character {error.character}"
+            problems.append(f"{place}: cannot be read as JSON ({error.reason}{where})")
+        except Mistake as mistake:
+            problems += [f"{place}: {problem}" for problem in mistake.problems]
+        else:
+            yield number, values
 
 
 def read_object(path: Path, model: type[Model]) -> Model:
