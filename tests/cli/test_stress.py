@@ -51,7 +51,7 @@ def test_a_stress_test_is_run_once_reported_and_found_again(
         ]
         assert main(command) == 0
         assert len(api.bodies) == 4 * 2 * 2  # items, conditions, epochs
-        assert main(command) == 0
+        assert main([*command, "--replace"]) == 0
         assert len(api.bodies) == 16
     run = run_of(tmp_path)
     assert read_stress_record(run).counts == {"expected": 16, "scored": 16, "failed": 0}
@@ -150,6 +150,25 @@ def test_an_unwritable_output_is_reported_before_anything_is_asked(
     monkeypatch.chdir(tmp_path)
     assert main(["stress", *options]) == 2
     assert "cannot be written: give a file in a folder that exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["messy", "--report", "old.md"],
+        ["report", "run", "--out", "old.md"],
+        ["merge-back", "sheet.csv", "--runs", "run", "--out", "old.md"],
+    ],
+)
+def test_a_file_that_exists_is_kept_unless_it_may_be_replaced(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "old.md").write_text("mine")
+    assert main(["stress", *options]) == 2
+    assert f"old.md exists; name another file with {options[-2]}, or add --replace" in capsys.readouterr().err
+    assert (tmp_path / "old.md").read_text() == "mine"
 
 
 def test_ratings_are_not_written_over(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from lowland.cli.options import command
 from lowland.cli.quiet import quiet_libraries
-from lowland.ground.asked import Asked, NotEmpty, OutputFile, Seed, Several, Text, Whole
+from lowland.ground.asked import Asked, NotEmpty, OutputFile, Seed, Several, Text, Truth, Whole, check_free
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import StressRecord
 from lowland.ground.store import expand_runs, write_whole
@@ -42,6 +42,13 @@ class ReportFile(Asked):
 
     report: OutputFile | None = None
     """write the full report to this file, as Markdown"""
+    replace_file: Truth = Field(False, json_schema_extra={"option": "replace"})
+    """replace the file of --report if it exists"""
+
+    @model_validator(mode="after")
+    def _check_free(self) -> Self:
+        check_free(self.report, "--report", replace=self.replace_file)
+        return self
 
 
 class ReportSettings(Asked):
@@ -51,6 +58,13 @@ class ReportSettings(Asked):
     """folders of stress tests, or a folder that holds them"""
     out: OutputFile | None = None
     """write to this file instead of printing"""
+    replace_file: Truth = Field(False, json_schema_extra={"option": "replace"})
+    """replace the file of --out if it exists"""
+
+    @model_validator(mode="after")
+    def _check_free(self) -> Self:
+        check_free(self.out, "--out", replace=self.replace_file)
+        return self
 
 
 class SheetSettings(Asked):
@@ -77,6 +91,13 @@ class RatingsSettings(Asked):
     """a model that rates the same replies, as provider/name"""
     out: OutputFile = Path("rated.csv")
     """the rated rows"""
+    replace_file: Truth = Field(False, json_schema_extra={"option": "replace"})
+    """replace the file of --out if it exists"""
+
+    @model_validator(mode="after")
+    def _check_free(self) -> Self:
+        check_free(self.out, "--out", replace=self.replace_file)
+        return self
 
 
 def messy(questionnaire: MessyQuestionnaire, settings: AskingSettings, report: ReportFile) -> int:

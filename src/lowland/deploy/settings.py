@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from lowland.ground.asked import Asked, NotEmpty, Number, OutputFile, Several, Text, Truth, Whole
+from lowland.ground.asked import Asked, NotEmpty, Number, OutputFile, Several, Text, Truth, Whole, check_free
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.records import RunRecord
 from lowland.ground.store import finished_in
@@ -83,8 +83,10 @@ class PredictSettings(Asked):
             return []
         if self.data is not None and self.data.exists() and self.out.samefile(self.data):
             return [f"out is {self.out}, which is the file of --data; name another file with --out"]
-        if not self.replace_out:
-            return [f"{self.out} exists; name another file with --out, or add --replace to replace it"]
+        try:
+            check_free(self.out, "--out", replace=self.replace_out)
+        except Mistake as mistake:
+            return list(mistake.problems)
         return []
 
 

@@ -98,6 +98,18 @@ def _writable(path: Path) -> Path:
     return path
 
 
+def check_free(path: Path | None, option: str, *, replace: bool) -> None:
+    """Check that a file to write is not there yet, or may be replaced; raise `Mistake` otherwise.
+
+    Args:
+        path: the file; None if none is written.
+        option: option that names it.
+        replace: whether `--replace` is given.
+    """
+    if path is not None and path.exists() and not replace:
+        raise Mistake(f"{path} exists; name another file with {option}, or add --replace to replace it")
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 Seed = Annotated[Whole, Field(ge=0)]
 """Seed of random numbers."""
