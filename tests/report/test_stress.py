@@ -337,6 +337,10 @@ def test_a_sentence_claims_no_more_than_the_interval():
     assert "p 0.120 (Holm)" in drop_difference_sentence(chance_over_many)
     (single,) = adapter_evidence(runs(seeds=(0,))).overall
     assert "One seed says nothing of the methods" in drop_difference_sentence(single)
+    nothing = replace(clear.interval, difference=0.0, low=0.0, high=0.0)
+    same = replace(clear, interval=nothing)
+    assert "flat-lora and lora lose the same" in drop_difference_sentence(same)
+    assert "points" not in drop_difference_sentence(same)
 
 
 def test_intervals_and_p_values_are_explained_only_where_they_are_shown():

@@ -58,6 +58,11 @@ def drop_difference_sentence(difference: AdapterDifference) -> str:
     cell, count = difference.cells[0], len(difference.cells)
     under = cell_name(cell) if count == 1 else f"{count} corruptions, {cell.level}{cell_suffix(cell)}"
     interval = difference.interval
+    if interval.difference == interval.low == interval.high == 0:
+        return (
+            f"Under {under}, {difference.method} and {difference.reference} lose the same: damage changes the scores of"
+            f" the same texts ({plural(len(interval.per_seed), 'seed')})."
+        )
     basis = (
         f"{100 * interval.level:g} % interval {_ends(interval)}, {plural(len(interval.per_seed), 'seed')},"
         f" p {p_value(difference.p_holm)} (Holm)"
