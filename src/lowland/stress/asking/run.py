@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lowland.ground.mistakes import plural
 from lowland.ground.progress import Progress
 from lowland.ground.provenance import utc_now
 from lowland.ground.records import StressRecord
@@ -151,10 +152,15 @@ def _title(request: Request) -> str:
 
 
 def _size(questions: Sequence[Question], epochs: int) -> str:
-    items = len({question.item.id for question in questions})
-    conditions = len({(question.condition, question.level, question.protected) for question in questions})
-    mitigations = len({question.mitigation for question in questions})
-    return f"{items} items x {conditions} conditions x {mitigations} mitigations x {epochs} epochs"
+    counts = {
+        "item": len({question.item.id for question in questions}),
+        "condition": len(
+            {(question.condition, question.level, question.protected) for question in questions}
+        ),
+        "mitigation": len({question.mitigation for question in questions}),
+        "epoch": epochs,
+    }
+    return " x ".join(plural(count, noun) for noun, count in counts.items())
 
 
 def _slug(model: str) -> str:
