@@ -1,4 +1,5 @@
-"""A fake Messages API on loopback, with the faults of the real one; for tests and for benchmarks/stress.py.
+"""A fake Messages API and chat-completions API on loopback, with the faults of real ones; for tests and for
+benchmarks/stress.py.
 
 python tests/stress/asking/messages_api.py --delay 0.2   # prints its address, serves until stdin is closed
 """
@@ -29,12 +30,12 @@ FAULTS = (*STATUS, "dropped", "half a reply", "malformed", "empty", "refusal", "
 
 @dataclass
 class MessagesAPI:
-    """Context manager that serves `POST /v1/messages` on 127.0.0.1.
+    """Context manager that serves `POST /v1/messages` and `POST …/chat/completions` on 127.0.0.1.
 
     Attributes:
         answer: returns the reply to a question.
+        echo: returns what every reply, refusal and header repeats of the request's headers.
         fault: returns the fault of the n-th request (n from 0), one of `FAULTS`, or None.
-        message: message of errors; by default their kind.
         delay: seconds per reply.
         hang: seconds that the fault "hang" takes.
         bodies: bodies of all requests, in order of arrival.
@@ -44,7 +45,7 @@ class MessagesAPI:
 
     answer: Callable[[str], str] = lambda question: "Paris"
     fault: Callable[[int, str], str | None] = lambda number, question: None
-    message: str = ""
+    echo: Callable[[dict[str, str]], str] = lambda headers: ""
     delay: float = 0.0
     hang: float = 30.0
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -104,18 +105,21 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             time.sleep(api.delay)
             fault = api.fault(number, text_of(body))
+            echo = api.echo(dict(self.headers.items()))
             if fault in STATUS:
-                self._refuse(*STATUS[fault])
+                self._refuse(*STATUS[fault], echo)
             else:
-                self._reply(fault, _message(fault, api.answer(text_of(body))))
+                form = _completion if self.path.endswith("/chat/completions") else _message
+                self._reply(fault, form(fault, api.answer(text_of(body)) + echo))
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True  # the client has given up
         finally:
             with api.lock:
                 api.now -= 1
 
-    def _refuse(self, status: int, kind: str) -> None:
-        error = {"type": kind, "message": self.api.message or kind}
+    def _refuse(self, status: int, kind: str, echo: str) -> None:
+        key = self.headers.get("x-api-key") or self.headers.get("authorization")
+        error = {"type": kind, "message": f"{kind}, and the key was {key} {echo}"}
         more = {"retry-after": "1"} if status == 429 else {}
         self._send(status, json.dumps({"type": "error", "error": error}).encode(), more)
 
@@ -139,6 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(data) if length is None else length))
+        if echo := self.api.echo(dict(self.headers.items())):
+            more = {**more, "request-id": echo, "x-request-id": echo, "set-cookie": echo}
         for name, value in more.items():
             self.send_header(name, value)
         self.end_headers()
@@ -160,6 +166,18 @@ def _message(fault: str | None, text: str) -> dict[str, Any]:
         "stop_reason": "refusal" if fault == "refusal" else "end_turn",
         "stop_sequence": None,
         "usage": {"input_tokens": 20, "output_tokens": 3},
+    }
+
+
+def _completion(fault: str | None, text: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": "" if fault in ("empty", "refusal") else text}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-test",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+        "usage": {"prompt_tokens": 20, "completion_tokens": 3, "total_tokens": 23},
     }
 
 

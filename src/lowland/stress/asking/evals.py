@@ -171,7 +171,7 @@ def _settings_in_inspect() -> AskingSettings:
 
 
 def limit_repetitions(model: Model, budget: Budget) -> None:
-    """Let Inspect repeat a failed request only while the budget allows it."""
+    """Let Inspect repeat a failed request only while the budget allows it, and the provider's client not at all."""
     decide = model.should_retry
 
     def should_retry(error: BaseException) -> bool:
@@ -181,6 +181,15 @@ def limit_repetitions(model: Model, budget: Budget) -> None:
         return budget.allow_repetition()
 
     model.should_retry = should_retry  # type: ignore[assignment, method-assign]
+    send = model.api.generate
+
+    async def generate(*arguments: Any, **options: Any) -> Any:
+        client = getattr(model.api, "client", None)  # Inspect may have opened it anew
+        if getattr(client, "max_retries", None):
+            client.max_retries = 0  # type: ignore[union-attr]
+        return await send(*arguments, **options)
+
+    model.api.generate = generate  # type: ignore[method-assign]
 
 
 _DECIDED: ContextVar[list[BaseException]] = ContextVar("decided")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import html
 import json
 import os
 import re
@@ -10,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 NAMES = re.compile(r"(API_?KEY|ACCESS_KEY|_TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 MIN_KEY_LENGTH = 8
 REPLACEMENT = "[a key]"
+JSON_LEVELS = 4
+"""Number of times that a text may have been put into JSON."""
 
 
 def known_keys(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -28,18 +32,32 @@ def known_keys(environment: Mapping[str, str] = os.environ) -> list[str]:
     return sorted(keys, key=len, reverse=True)
 
 
+@functools.cache
 def forms_of(key: str) -> list[str]:
-    """Return how a key may stand in a text: as it is, quoted for an address or for JSON, and within base64.
+    """Return how a key may stand in a text, longest first.
 
-    Base64 encodes three bytes at a time, so the text before the key gives it one of three forms. Characters that
-    depend on the neighbours are left out.
+    As it is; quoted for an address, for HTML or for CSV; escaped in JSON, also in JSON within JSON; in hexadecimal; and
+    within base64. Base64 encodes three bytes at a time, so the text before the key gives it one of three forms.
+    Characters that depend on the neighbours are left out.
     """
-    forms = [key, quote(key, safe=""), json.dumps(key)[1:-1]]
+    data = key.encode("utf-8", "surrogatepass")
+    quoted = {quote(key, safe=""), quote(key), quote_plus(key)}
+    forms = {key, html.escape(key), key.replace('"', '""'), data.hex(), data.hex().upper()}
+    forms |= quoted | {re.sub("%..", lambda code: code[0].lower(), text) for text in quoted}
+    texts = {key, json.dumps(key)[1:-1]}  # also with escapes for all letters outside ASCII
+    forms |= texts
+    for _ in range(JSON_LEVELS):
+        texts = {text for escaped in map(_in_json, texts) for text in (escaped, escaped.replace("/", "\\/"))}
+        forms |= texts
     for before in range(3):
-        encoded = b64encode(b" " * before + key.encode())
-        whole = encoded[(before * 8 + 5) // 6 : (before + len(key.encode())) * 8 // 6].decode()
-        forms += [whole, whole.translate(str.maketrans("+/", "-_"))]
-    return list(dict.fromkeys(forms))
+        encoded = b64encode(b" " * before + data)
+        whole = encoded[(before * 8 + 5) // 6 : (before + len(data)) * 8 // 6].decode()
+        forms |= {whole, whole.translate(str.maketrans("+/", "-_"))}
+    return sorted(forms, key=len, reverse=True)
+
+
+def _in_json(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def known_forms() -> list[str]:
@@ -56,17 +74,22 @@ def without_keys(text: str) -> str:
 
 def remove_keys_of_replies(model: Model) -> None:
     """Have a model's replies and errors arrive without keys, so that Inspect never writes them to a file."""
+    from lowland.stress.asking.inspect_internals import active_event
+
     generate = model.api.generate
 
     async def keyless(*arguments: Any, **options: Any) -> Any:
         try:
             result = await generate(*arguments, **options)
         except Exception as error:
-            error.args = tuple(without_keys(part) if isinstance(part, str) else part for part in error.args)
-            for name, value in vars(error).items():
-                if isinstance(value, str):
-                    setattr(error, name, without_keys(value))
+            _clean_error(error)
             raise
+        finally:
+            if (
+                event := active_event()
+            ) is not None:  # it holds what the server's headers say, and the request
+                event.call = event.call and _without_keys(event.call)
+                event.request_ids = event.request_ids and [_without_keys(name) for name in event.request_ids]
         return tuple(map(_without_keys, result)) if isinstance(result, tuple) else _without_keys(result)
 
     model.api.generate = keyless  # type: ignore[method-assign]
@@ -75,14 +98,40 @@ def remove_keys_of_replies(model: Model) -> None:
 def _without_keys(part: Any) -> Any:
     """Return a part of a reply without keys; a call that Inspect already holds is changed in place."""
     if isinstance(part, Exception):
-        return type(part)(*(without_keys(str(argument)) for argument in part.args))
-    text = part.model_dump_json()
-    if (clean := without_keys(text)) == text:
+        _clean_error(part)
         return part
-    replaced = type(part).model_validate_json(clean)
+    text = part.model_dump_json()
+    if without_keys(text) == text:
+        return part
+    replaced = type(part).model_validate(_clean(part.model_dump()))
     for name in type(part).model_fields:
         setattr(part, name, getattr(replaced, name))
     return part
+
+
+def _clean(value: Any) -> Any:
+    """Return texts, lists, tuples and mappings without keys, recursively; anything else as it is."""
+    if isinstance(value, str):
+        return without_keys(value)
+    if isinstance(value, Mapping):
+        return {_clean(name): _clean(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_clean(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    return value
+
+
+def _clean_error(error: BaseException) -> None:
+    """Remove keys from an error and the errors that caused it, in place: many cannot be made anew from `args`."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        cause.args = _clean(cause.args)
+        for name, value in list(getattr(cause, "__dict__", {}).items()):
+            if isinstance(value, str | list | tuple | dict):
+                setattr(cause, name, _clean(value))
+        cause = cause.__cause__ or cause.__context__
 
 
 def remove_keys(log: Path) -> bool:
