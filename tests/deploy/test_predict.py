@@ -62,6 +62,11 @@ def test_an_empty_list_of_texts_is_refused(run: Path) -> None:
 @pytest.mark.parametrize(
     ("inputs", "problems"),
     [
+        (
+            pd.DataFrame({"text": ["the firm gains"]}),
+            ["the inputs are a DataFrame, which stands for its names"],
+        ),
+        ({"id": "the firm gains"}, ["the inputs are a dict, which stands for its names"]),
         ("the firm gains", ["the inputs are the text 'the firm gains'; give a list of texts"]),
         (["a", ""], ["input 2: the text is missing or empty"]),
         (

@@ -229,6 +229,14 @@ def test_a_step_or_a_progress_below_zero_is_refused(step: int, progress: float |
         noise.begin_step(step, progress=progress)
 
 
+def test_a_step_that_is_not_whole_is_refused() -> None:
+    with (
+        flat.arm(ours(), rho=0.1, total_steps=4) as noise,
+        pytest.raises(Mistake, match=r"step is 1\.5; it must be a whole number"),
+    ):
+        noise.begin_step(1.5)
+
+
 def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(Mistake) as caught:
         check_can_be_armed(

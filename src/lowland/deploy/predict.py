@@ -112,6 +112,11 @@ class Predictor:
             raise Mistake(
                 f"the inputs are the text {inputs[:40]!r}; give a list of texts, as [{inputs[:40]!r}]"
             )
+        if isinstance(inputs, pd.DataFrame | Mapping):
+            raise Mistake(
+                f"the inputs are a {type(inputs).__name__}, which stands for its names; give a list of texts, such as"
+                " list(table['text'])"
+            )
         names = self.task.input_columns
         rows = [tuple(row) if isinstance(row, list | tuple) else (row,) for row in inputs]
         if wrong := [row for row in rows if len(row) != len(names)]:

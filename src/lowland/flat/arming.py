@@ -66,9 +66,11 @@ class Noise:
             progress: in place of t / T, for instance the share of all tokens seen.
 
         Raises:
-            Mistake: if a value is below 0, the progress is unknown and the schedule needs it, or a user's schedule does
-                not return a finite number of at least 0.
+            Mistake: if a value is below 0, the step is not whole, the progress is unknown and the schedule needs it, or
+                a user's schedule does not return a finite number of at least 0.
         """
+        if int(step) != step:
+            raise Mistake(f"the optimizer step is {step}; it must be a whole number")
         if step < 0 or (progress is not None and progress < 0):
             raise Mistake(f"optimizer step {step}, progress {progress}: neither may be below 0")
         if step % self.config.every:
