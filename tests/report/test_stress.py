@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from lowland.evidence.core.by_item import Estimate
 from lowland.evidence.stress import stress_evidence
-from lowland.evidence.stress_adapters import adapter_evidence
+from lowland.evidence.stress_adapters import AdapterDifference, adapter_evidence
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import write_rows, write_stress_record
 from lowland.ground.records import ROW_COLUMNS, StressRecord
@@ -318,29 +319,77 @@ def test_adapters_are_reported_by_method_and_compared_with_the_reference():
             score for score in evidence.scores if score.method == "lora" and score.cell.condition == "ocr"
         )
         assert lines[1]["lora"] == f"{100 * score.accuracy.mean:.1f} ± {100 * score.accuracy.sd:.1f}"
-        assert drop_difference_sentence(evidence.overall[0]) in text
+        assert drop_difference_sentence(evidence.overall[0], evidence) in text
     assert len(tables(short)) == 1
     assert len(tables(full)) == 4
 
 
 def test_a_sentence_claims_no_more_than_the_interval():
-    (clear,) = adapter_evidence(runs(seeds=range(15))).overall
+    def sentence(difference: AdapterDifference) -> str:
+        return drop_difference_sentence(difference, evidence)
+
+    evidence = adapter_evidence(runs(seeds=range(15)))
+    (clear,) = evidence.overall
     assert clear.interval.low > 0
-    assert "2 corruptions, heavy, flat-lora loses" in drop_difference_sentence(clear)
-    assert "points less than lora" in drop_difference_sentence(clear)
+    assert "2 corruptions, heavy, flat-lora loses" in sentence(clear)
+    assert "points less than lora" in sentence(clear)
     same = runs(methods=("full", "lora"), data_seed=4)
     (unclear,) = adapter_evidence(same).overall
     assert unclear.interval.low <= 0 <= unclear.interval.high
-    assert "do not show whether" in drop_difference_sentence(unclear)
+    assert "do not show whether" in sentence(unclear)
     chance_over_many = replace(clear, p=0.03, p_holm=0.12)
-    assert "do not show whether" in drop_difference_sentence(chance_over_many)
-    assert "p 0.120 (Holm)" in drop_difference_sentence(chance_over_many)
+    assert "do not show whether" in sentence(chance_over_many)
+    assert "p 0.120 (Holm)" in sentence(chance_over_many)
     (single,) = adapter_evidence(runs(seeds=(0,))).overall
-    assert "One seed says nothing of the methods" in drop_difference_sentence(single)
+    assert "One seed says nothing of the methods" in sentence(single)
     nothing = replace(clear.interval, difference=0.0, low=0.0, high=0.0)
     same = replace(clear, interval=nothing)
-    assert "flat-lora and lora lose the same" in drop_difference_sentence(same)
-    assert "points" not in drop_difference_sentence(same)
+    assert "flat-lora and lora lose the same in all 15 seeds, though not with the same scores" in sentence(
+        same
+    )
+    assert "points" not in sentence(same)
+
+
+def agreeing(seeds: Sequence[int] = (0, 1, 2)) -> pd.DataFrame:
+    """Rows of two methods with the same predictions."""
+    rows = runs(methods=("lora",), seeds=seeds)
+    rows["predicted"] = rows["score"].map({0.0: "wrong", 1.0: "right"})
+    return pd.concat([rows, rows.assign(model="full")], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "where"),
+    [
+        ((0, 1, 2), "in all 3 seeds, undamaged ones included."),
+        ((0,), "with 1 seed, undamaged ones included. One seed says nothing of the methods"),
+    ],
+)
+def test_methods_with_the_same_predictions_are_called_identical(seeds: Sequence[int], where: str) -> None:
+    rows = agreeing(seeds)
+    record = record_of(rows, asked={"eval": "adapter", "task": "toy"}, model={"name": "tiny"})
+    short, full = stress_summary(rows, record), stress_markdown(rows, record)
+    for text in (short, full):
+        words = f"the predictions of full and lora are identical on all 120 test examples {where}"
+        assert f"Under 2 corruptions, heavy, {words}" in " ".join(text.split())
+        assert "0.0 points" not in text
+    accuracies, losses = tables(full)[2:]
+    assert {row[2] for row in (*accuracies[1:], *losses[1:])} == {"identical predictions"}
+
+
+@pytest.mark.parametrize("condition", ["clean", "ocr"])
+def test_methods_that_differ_in_a_single_prediction_are_not_called_identical(condition: str) -> None:
+    rows = agreeing()
+    first = rows[(rows["model"] == "full") & (rows["condition"] == condition)].index[0]
+    rows.loc[first, "predicted"] = "neither"  # as wrong or right as before
+    evidence = adapter_evidence(rows)
+    (overall,) = evidence.overall
+    assert not overall.identical
+    assert "lose the same" in drop_difference_sentence(overall, evidence)
+    assert [d.identical for d in evidence.accuracy] == [
+        d.cells[0].condition != condition for d in evidence.accuracy
+    ]
+    expected = [condition not in ("clean", d.cells[0].condition) for d in evidence.drop_difference]
+    assert [d.identical for d in evidence.drop_difference] == expected
 
 
 def test_intervals_and_p_values_are_explained_only_where_they_are_shown():

@@ -53,6 +53,8 @@ class AdapterDifference:
         interval: interval of the difference, over seeds and examples.
         p: two-sided p-value, by Student's t with the interval's standard error and degrees of freedom.
         p_holm: p-value after Holm's correction over all differences of the same table.
+        identical: whether both methods have the same predictions (or scores) for every text and seed of the comparison.
+        compared: "predictions" or "scores": what `identical` speaks of.
     """
 
     method: str
@@ -62,6 +64,8 @@ class AdapterDifference:
     interval: PairedInterval
     p: float
     p_holm: float
+    identical: bool
+    compared: str
 
 
 @dataclass(frozen=True)
@@ -140,10 +144,16 @@ class _Comparison:
     def difference(
         self, method: str, quantity: str, cells: tuple[Cell, ...], interval: PairedInterval
     ) -> AdapterDifference:
-        """Add the p-value to an interval."""
+        """Add the p-value to an interval, and whether the predictions differ at all."""
         error = interval.standard_error
         p = 2 * float(stats.t.sf(abs(interval.difference) / error, interval.df)) if error > 0 else 1.0
-        return AdapterDifference(method, self.reference, quantity, cells, interval, p, p)
+        involved = set(cells)
+        if quantity == "drop difference":
+            involved |= {self.answers.clean_cell(method, cell) for cell in cells}
+        identical = all(self.answers.agree((method, cell), (self.reference, cell)) for cell in involved)
+        return AdapterDifference(
+            method, self.reference, quantity, cells, interval, p, p, identical, self.answers.compared
+        )
 
 
 def adapter_evidence(

@@ -8,6 +8,7 @@ import pandas as pd
 
 from lowland.evidence.core.intervals import PairedInterval
 from lowland.evidence.core.spread import Spread
+from lowland.evidence.core.wording import identical_words, seeds_words
 from lowland.evidence.stress_adapters import AdapterDifference, AdapterEvidence, adapter_evidence
 from lowland.ground.mistakes import plural
 from lowland.report.blocks import Block, Bullets, Paragraph, Table
@@ -35,7 +36,8 @@ def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
     """Build accuracy by corruption and method, which method loses less, and if full every comparison."""
     blocks: list[Block] = [_accuracy_table(evidence)]
     if evidence.overall:
-        blocks.append(Bullets(tuple(drop_difference_sentence(difference) for difference in evidence.overall)))
+        sentences = (drop_difference_sentence(difference, evidence) for difference in evidence.overall)
+        blocks.append(Bullets(tuple(sentences)))
     if full:
         blocks += [Paragraph("Drop from clean, in points:"), _drop_table(evidence)]
     if full and evidence.accuracy:
@@ -50,7 +52,7 @@ def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
     return blocks
 
 
-def drop_difference_sentence(difference: AdapterDifference) -> str:
+def drop_difference_sentence(difference: AdapterDifference, evidence: AdapterEvidence) -> str:
     """Return a sentence on whether the method loses less over a level's corruptions.
 
     The sentence claims no more than the interval and p, corrected over all methods and levels, allow.
@@ -58,11 +60,8 @@ def drop_difference_sentence(difference: AdapterDifference) -> str:
     cell, count = difference.cells[0], len(difference.cells)
     under = cell_name(cell) if count == 1 else f"{count} corruptions, {cell.level}{cell_suffix(cell)}"
     interval = difference.interval
-    if interval.difference == interval.low == interval.high == 0:
-        return (
-            f"Under {under}, {difference.method} and {difference.reference} lose the same: damage changes the scores of"
-            f" the same texts ({plural(len(interval.per_seed), 'seed')})."
-        )
+    if difference.identical or interval.difference == interval.low == interval.high == 0:
+        return f"Under {under}, {_equal_words(difference, evidence)}"
     basis = (
         f"{100 * interval.level:g} % interval {_ends(interval)}, {plural(len(interval.per_seed), 'seed')},"
         f" p {p_value(difference.p_holm)} (Holm)"
@@ -80,6 +79,30 @@ def drop_difference_sentence(difference: AdapterDifference) -> str:
         return f"Under {under}, these runs do not show whether {methods} holds up better: {amount}."
     amount = f"{100 * abs(interval.difference):.1f} points {'less' if interval.difference > 0 else 'more'}"
     return f"Under {under}, {difference.method} loses {amount} than {difference.reference} ({basis})."
+
+
+def _equal_words(difference: AdapterDifference, evidence: AdapterEvidence) -> str:
+    """Return the end of a sentence on methods that lose the same: because they agree on every text, or not."""
+    seeds = len(difference.interval.per_seed)
+    caveat = (
+        ""
+        if difference.interval.over_seeds
+        else " One seed says nothing of the methods; test several to compare them."
+    )
+    if difference.identical:
+        words = identical_words(
+            difference.compared,
+            difference.method,
+            difference.reference,
+            examples=evidence.examples,
+            groups=evidence.groups,
+            seeds=seeds,
+        )
+        return f"the {words}, undamaged ones included.{caveat}"
+    return (
+        f"{difference.method} and {difference.reference} lose the same{seeds_words(seeds)}, though not with the same"
+        f" {difference.compared}; these texts do not show what others would.{caveat}"
+    )
 
 
 def _heading(evidence: AdapterEvidence) -> Paragraph:
@@ -115,7 +138,7 @@ def _difference_table(differences: tuple[AdapterDifference, ...]) -> Table:
         (
             cell_name(difference.cells[0]),
             difference.method,
-            _interval(difference.interval),
+            f"identical {difference.compared}" if difference.identical else _interval(difference.interval),
             p_value(difference.p),
             p_value(difference.p_holm),
         )

@@ -25,7 +25,7 @@ STATUS = {
     "too large": (413, "request_too_large"),
     "wrong key": (401, "authentication_error"),
 }
-FAULTS = (*STATUS, "dropped", "half a reply", "malformed", "empty", "refusal", "hang")
+FAULTS = (*STATUS, "dropped", "half a reply", "malformed", "empty", "refusal", "unfinished", "hang")
 
 
 @dataclass
@@ -163,7 +163,7 @@ def _message(fault: str | None, text: str) -> dict[str, Any]:
         "role": "assistant",
         "model": "claude-test",
         "content": content,
-        "stop_reason": "refusal" if fault == "refusal" else "end_turn",
+        "stop_reason": {"refusal": "refusal", "unfinished": "pause_turn"}.get(str(fault), "end_turn"),
         "stop_sequence": None,
         "usage": {"input_tokens": 20, "output_tokens": 3},
     }

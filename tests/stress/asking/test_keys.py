@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import traceback
 import urllib.parse
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from lowland.stress.asking.keys import MIN_KEY_LENGTH, REPLACEMENT, forms_of, without_keys
+from lowland.stress.asking.keys import (
+    MIN_KEY_LENGTH,
+    REPLACEMENT,
+    forms_of,
+    known_keys,
+    remove_keys_of_replies,
+    without_keys,
+)
 from lowland.stress.asking.run import run_stress
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import INSPECTS, own_machine, request_to
@@ -63,8 +76,9 @@ def test_no_file_holds_a_key_that_the_server_repeats(
     seen: list[bytes] = []
     with MessagesAPI(answer=lambda question: seen.append(files_in(tmp_path)) or words) as api:
         if where == "error":
-            api.fault = lambda number, question: "too large" if number < 3 else None
-            api.message = words
+            faults = dict(enumerate(("too large", "malformed", "dropped", "half a reply")))
+            api.fault = lambda number, question: faults.get(number)
+            api.echo = lambda headers: words
         folder = run_stress(*request_to(api, tmp_path, count=2, max_connections=1, max_retries=0))
     assert key in str(api.headers[0])
     on_disk = b"".join([*seen, files_in(tmp_path)])
@@ -73,6 +87,92 @@ def test_no_file_holds_a_key_that_the_server_repeats(
     for part in forms_of(key):
         assert part.encode() not in on_disk
         assert part not in captured.out + captured.err
+
+
+class Usage(BaseModel):
+    """What a server may fill with anything, as here with a key."""
+
+    tokens: int
+
+
+class SayingWhatItHolds(Exception):
+    """An error whose text is made of something that cannot be changed in place."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.held = frozenset({text})
+
+    def __str__(self) -> str:
+        return f"refused: {set(self.held)}"
+
+
+def nested(key: str) -> None:
+    raise ExceptionGroup("two", [ValueError(key), OSError(key)])
+
+
+def chained(key: str) -> None:
+    try:
+        raise ValueError(key)
+    except ValueError as error:
+        raise RuntimeError("no reply") from error
+
+
+def noted(key: str) -> None:
+    error = ValueError("no reply")
+    error.add_note(f"the server said {key}")
+    raise error
+
+
+def raised(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        lambda key: Usage(tokens=key),
+        lambda key: json.loads(f'{{"key": {key}'),
+        lambda key: raised(SayingWhatItHolds(key)),
+        lambda key: raised(KeyError((key, {key: [key]}))),
+        nested,
+        chained,
+        noted,
+    ],
+)
+@pytest.mark.parametrize("returned", [False, True])
+def test_no_error_prints_a_key(
+    fail: Callable[[str], Any], returned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", SECRET)
+
+    async def generate() -> tuple[Exception]:
+        try:
+            fail(SECRET)
+        except Exception as error:
+            if returned:
+                return (error,)
+            raise
+        raise AssertionError("nothing failed")
+
+    model: Any = SimpleNamespace(api=SimpleNamespace(generate=generate))
+    remove_keys_of_replies(model)
+    try:
+        (error,) = asyncio.run(model.api.generate())
+    except Exception as raised_error:
+        error = raised_error
+    printed = "".join(traceback.format_exception(error)) + repr(error)
+    assert not any(part in printed for part in forms_of(SECRET))
+
+
+def test_keys_are_known_by_the_names_of_their_variables() -> None:
+    names = ["OPENAI_API_KEY", "WATSONX_APIKEY", "LITELLM_MASTER_KEY", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN"]
+    names += ["ANTHROPIC_AUTH_TOKEN", "AWS_BEARER_TOKEN_BEDROCK", "client_secret", "PROXY_PASSWORD"]
+    environment = {name: f" value-of-{name}\n" for name in names} | {
+        "HOME": "/home/someone",
+        "A_KEY": "short",
+    }
+    environment["BROKEN_KEY"] = "not text \udcff\udcfe"
+    assert set(known_keys(environment)) == {f"value-of-{name}" for name in names}
 
 
 def files_in(folder: Path) -> bytes:

@@ -68,3 +68,36 @@ def test_a_limit_below_the_number_of_connections_is_kept(limit: int, tmp_path: P
     with MessagesAPI(fault=always("server error"), delay=0.02) as api:
         run_stress(*request_to(api, tmp_path, count=10, max_connections=8, max_requests=limit))
         assert len(api.bodies) == limit
+
+
+@pytest.mark.parametrize(
+    "fault", [always("unfinished"), lambda number, question: (None, "unfinished")[number % 2]]
+)
+def test_continuations_of_an_unfinished_reply_count(
+    fault: Callable[[int, str], str | None], tmp_path: Path
+) -> None:
+    with MessagesAPI(fault=fault) as api:
+        request = request_to(api, tmp_path, count=10, max_connections=3, max_retries=2, max_requests=13)
+        record = read_stress_record(run_stress(*request))
+        assert record.cost["requests"] == len(api.bodies) == 13
+        assert "--max-requests 13 is reached" in str(record.failure)
+
+
+def test_repetitions_by_a_client_that_cannot_be_switched_off_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiobotocore")  # it repeats failed requests on its own
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with MessagesAPI(fault=always("server error")) as api:
+        request = request_to(
+            api,
+            tmp_path,
+            model="bedrock/anthropic.claude-test",
+            max_connections=4,
+            max_retries=2,
+            max_requests=5,
+        )
+        record = read_stress_record(run_stress(*request))
+        assert record.cost["requests"] == len(api.bodies) == 5

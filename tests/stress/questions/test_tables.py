@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowland import Mistake
+from lowland.cli.main import main
 from lowland.stress.questions.items import messy_items
+from lowland.stress.questions.items.messy import MessyRow
 from lowland.stress.questions.questionnaire import MessyQuestionnaire
 
 DOCS = Path(__file__).parents[3] / "docs" / "stress.md"
@@ -61,34 +63,90 @@ def test_a_table_is_read_as_json_lines_are(
     assert messy_items(table) == messy_items(lines)
 
 
+HEADER = "id,kind,question,answers\n"
+
+
 @pytest.mark.parametrize(
     ("content", "problems"),
     [
-        ("", ["the columns id, kind, question, answers are missing"]),
-        ("id,kind,question\n", ["line 1: the columns answers are missing"]),
+        ("", ["holds no items"]),
+        (HEADER, ["holds no items"]),
+        ("id,kind,question\n", ["line 1: the column 'answers' is missing"]),
+        ("\n\nid,kind\n", ["line 3: the columns 'question', 'answers' are missing"]),
         (
-            "id,kind,qestion,answers\na,word,b,c\n",
-            ["unknown column 'qestion'; did you mean 'question'?", "the columns question are missing"],
-        ),
-        ("id,kind,question,answers\n", ["holds no items"]),
-        ("id,id,kind,question,answers\n", ["column 'id' is there twice"]),
-        ("id,kind,question,answers\na,word,b,c,d\n", ["line 2: 5 cells, and the header has 4"]),
-        (
-            'id,kind,question,answers\na,word,"b\nb",\nc,wrd,d,e\na,word,f,g\n',
+            "id,Kind,qestion,answer,notes\na,word,b,c,d\n",
             [
-                "line 2: answers",
-                "line 4: unknown kind 'wrd'; did you mean 'word'?",
-                "line 5: id 'a' occurs in line 2",
+                "line 1: the column 'kind' is missing; rename 'Kind'",
+                "line 1: the column 'question' is missing; rename 'qestion'",
+                "line 1: the column 'answers' is missing; rename 'answer'",
+                "line 1: unknown column 'notes'",
             ],
         ),
-        ('id,kind,question,answers\na,word,"b,c\n', ["line 2: cannot be read as a table"]),
+        ("id,id,kind,question,answers\n", ["the column 'id' is there twice"]),
+        (
+            HEADER + 'a,word,"b\nb",\n\nc,wrd,d,e,f\nd,wrd,d,e\na,word,f,g\ne\nf,word,"g,h\n',
+            [
+                "line 2: answers",
+                "line 5: 5 cells, and the header has 4",
+                "line 6: unknown kind 'wrd'; did you mean 'word'?",
+                "line 7: id 'a' occurs in line 2",
+                "line 8: kind",
+                "line 8: question",
+                "line 8: answers",
+                "line 9: cannot be read as a table",
+            ],
+        ),
     ],
 )
-def test_mistakes_are_named_with_their_lines(content: str, problems: list[str], tmp_path: Path) -> None:
+def test_all_mistakes_are_named_with_their_lines(content: str, problems: list[str], tmp_path: Path) -> None:
     path = write(tmp_path / "items.csv", content)
     with pytest.raises(Mistake) as caught:
         messy_items(path)
-    assert len(caught.value.problems) == len(problems)
+    assert len(caught.value.problems) == len(problems), caught.value.problems
     for problem, expected in zip(caught.value.problems, problems, strict=True):
         assert expected in problem
         assert str(path) in problem
+
+
+def test_the_examples_of_the_docs_are_the_same_items(tmp_path: Path) -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    (table,) = re.findall(r"```csv\n(id,kind.*?)```", text, re.DOTALL)
+    (lines,) = re.findall(r'```json\n({"id": "capital-peru".*?)```', text, re.DOTALL)
+    assert messy_items(write(tmp_path / "a.csv", table)) == messy_items(write(tmp_path / "a.jsonl", lines))
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_are_recognised_by_the_header(separator: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "items.csv", f"{HEADER}a,word,b c,d|e\n".replace(",", separator))
+    (item,) = messy_items(path)
+    assert (item.question, item.answers) == ("b c", ("d", "e"))
+
+
+def test_the_separator_is_that_of_the_header_alone(tmp_path: Path) -> None:
+    (item,) = messy_items(write(tmp_path / "items.csv", HEADER + "a,word,b;c;d;e;f,g;h\n"))
+    assert (item.question, item.answers) == ("b;c;d;e;f", ("g;h",))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("items.txt", HEADER + "a,word,b,c\n", "holds a table; let its name end in .csv or .tsv"),
+        ("items.jsonl", HEADER + "a,word,b,c\n", "holds a table; let its name end in .csv or .tsv"),
+        ("items.csv", '{"id": "a", "kind": "word", "question": "b", "answers": ["c"]}\n', "holds JSON"),
+        ("items.xlsx", "PK\x03\x04", "is a spreadsheet or an archive; save it as text, such as .csv"),
+    ],
+)
+def test_a_file_under_another_name_is_one_sentence(
+    name: str, content: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Mistake, match=re.escape(message)) as caught:
+        messy_items(write(tmp_path / name, content))
+    assert len(caught.value.problems) == 1
+
+
+def test_the_columns_are_named_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["stress", "messy", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    (about,) = re.findall(r"--items ITEMS (.*?) --mitigations MITIGATION \[", text)
+    assert [name for name in MessyRow.model_fields if name not in about] == []
+    assert "|" in about

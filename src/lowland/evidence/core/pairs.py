@@ -28,7 +28,14 @@ from lowland.evidence.core.intervals import (
     paired_metric_interval,
 )
 from lowland.evidence.core.metrics import Ints
-from lowland.evidence.core.wording import points, quantities, score_name
+from lowland.evidence.core.wording import (
+    examples_words,
+    identical_words,
+    points,
+    quantities,
+    score_name,
+    seeds_words,
+)
 from lowland.ground.mistakes import Mistake
 
 
@@ -75,10 +82,15 @@ class PairedComparison(PairedInterval):
         says nothing of the methods.
         """
         if self.identical:
-            return (
-                f"The {self.compared} of {self.method} and {self.reference} are identical on all "
-                f"{self._examples()}{self._of_seeds()}.{self._caveat()}"
+            words = identical_words(
+                self.compared,
+                self.method,
+                self.reference,
+                examples=self.n_examples,
+                groups=self.n_groups,
+                seeds=len(self.seeds),
             )
+            return f"The {words}.{self._caveat()}"
         name = score_name(self.metric)
         if self.low == self.high == 0:
             return (
@@ -136,8 +148,7 @@ class PairedComparison(PairedInterval):
         return f"{100 * self.level:g} % interval {low} to {high}{over}, {count}, {self._examples()}"
 
     def _examples(self) -> str:
-        groups = "" if self.n_groups == self.n_examples else f" in {self.n_groups} groups"
-        return f"{self.n_examples} test examples{groups}"
+        return examples_words(self.n_examples, self.n_groups)
 
     def _caveat(self) -> str:
         return (
@@ -145,7 +156,7 @@ class PairedComparison(PairedInterval):
         )
 
     def _of_seeds(self) -> str:
-        return f" in all {len(self.seeds)} seeds" if self.over_seeds else " with 1 seed"
+        return seeds_words(len(self.seeds))
 
 
 def compare_scores(

@@ -27,11 +27,25 @@ class AdapterScores:
 
     Attributes:
         scores: for each method and cell a table with one row for each of N examples and one column for each seed.
+        predictions: the same tables with what the runs predicted; None if the rows do not hold it.
         groups: (N,) the groups of the examples.
     """
 
     scores: dict[MethodCell, pd.DataFrame]
+    predictions: dict[MethodCell, pd.DataFrame] | None
     groups: list[Hashable]
+
+    @property
+    def compared(self) -> str:
+        """Name of what `agree` compares: "predictions", or "scores" if the predictions are not known."""
+        return "scores" if self.predictions is None else "predictions"
+
+    def agree(self, first: MethodCell, second: MethodCell) -> bool:
+        """Return whether two methods or cells have the same predictions for every text, in the seeds that both have."""
+        tables = self.scores if self.predictions is None else self.predictions
+        ours, theirs = tables[first], tables[second]
+        seeds = [seed for seed in ours.columns if seed in theirs.columns]
+        return bool((ours[seeds].to_numpy() == theirs[seeds].to_numpy()).all())
 
     def pair(self, first: MethodCell, second: MethodCell) -> tuple[Floats, Floats]:
         """Return the scores (S, N) of two methods or cells, for the seeds that both have.
@@ -80,10 +94,16 @@ def read_adapter_scores(rows: pd.DataFrame) -> AdapterScores:
     if rows.duplicated(["model", "seed", *CELL, "item"]).any():
         raise Mistake("texts are answered twice by one run; give rows of one task and test set at a time")
     texts = rows.drop_duplicates("item").sort_values("item").set_index("item")["group"]
-    scores = {}
+    scores, predictions = {}, {}
+    known = "predicted" in rows.columns and bool(rows["predicted"].notna().all())
     for (method, *key), block in rows.groupby(["model", *CELL]):
+        place = str(method), cell_of(tuple(key))
         table = block.pivot(index="item", columns="seed", values="score").reindex(texts.index)
         if table.isna().to_numpy().any():
             raise Mistake(f"{method} lacks answers under {key[0]} {key[1]}; its runs were asked other texts")
-        scores[str(method), cell_of(tuple(key))] = table
-    return AdapterScores(scores, texts.tolist())
+        scores[place] = table
+        if known:
+            predictions[place] = block.pivot(index="item", columns="seed", values="predicted").reindex(
+                texts.index
+            )
+    return AdapterScores(scores, predictions if known else None, texts.tolist())

@@ -162,9 +162,10 @@ class Budget:
 
     The count is kept in a file, one line per event, written at once: a run that was killed and is continued counts
     what it spent before. `reserve` counts the maximum cost of a question before it is sent, and `settle` replaces it
-    by the actual cost when the reply has arrived. `allow_repetition` does the same for a request that has failed. The
-    limits therefore hold, except for two errors: the estimated lengths of the questions in flight, and requests that
-    a provider's own client repeats where lowland cannot switch that off; these are counted only afterwards.
+    by the actual cost when the reply has arrived. `allow_repetition` counts a question that is about to be sent again,
+    or an unfinished reply that is about to be continued. The limits therefore hold, except for two errors: the
+    estimated lengths of the questions in flight, and requests that the client of a provider without Inspect's hooks
+    repeats; these are counted only afterwards.
 
     Args:
         ledger: the file; None keeps the count in memory only.

@@ -11,7 +11,6 @@ so that Inspect's `--limit` takes a fair sample of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 from inspect_ai import Task, task
@@ -21,7 +20,6 @@ from inspect_ai.model import (
     ChatMessageSystem,
     ChatMessageUser,
     GenerateConfig,
-    Model,
     ModelOutput,
     ModelUsage,
 )
@@ -30,7 +28,8 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from lowland.ground.mistakes import Mistake
 from lowland.stress.asking.budget import Budget, tokens_of
-from lowland.stress.asking.inspect_internals import PrerequisiteError, active_model, http_retries
+from lowland.stress.asking.inspect_internals import PrerequisiteError, active_model
+from lowland.stress.asking.repetitions import counting_repetitions
 from lowland.stress.asking.settings import MAX_FAILED, USUAL, AskingSettings
 from lowland.stress.questions.items import Language
 from lowland.stress.questions.order import mixed
@@ -170,32 +169,6 @@ def _settings_in_inspect() -> AskingSettings:
     return AskingSettings(epochs=USUAL.epochs) if model is None else AskingSettings(model=str(model))
 
 
-def limit_repetitions(model: Model, budget: Budget) -> None:
-    """Let Inspect repeat a failed request only while the budget allows it, and the provider's client not at all."""
-    decide = model.should_retry
-
-    def should_retry(error: BaseException) -> bool:
-        if not decide(error):
-            return False
-        _DECIDED.get().append(error)
-        return budget.allow_repetition()
-
-    model.should_retry = should_retry  # type: ignore[assignment, method-assign]
-    send = model.api.generate
-
-    async def generate(*arguments: Any, **options: Any) -> Any:
-        client = getattr(model.api, "client", None)  # Inspect may have opened it anew
-        if getattr(client, "max_retries", None):
-            client.max_retries = 0  # type: ignore[union-attr]
-        return await send(*arguments, **options)
-
-    model.api.generate = generate  # type: ignore[method-assign]
-
-
-_DECIDED: ContextVar[list[BaseException]] = ContextVar("decided")
-"""Errors of the question that is being asked, after which Inspect would send it again; `limit_repetitions` decides."""
-
-
 def _asking(budget: Budget, step: Callable[[], None], tokens: Mapping[str, int]) -> Solver:
     """Return the solver. It is defined anew for each run, as Inspect's log cannot store the budget as an argument."""
 
@@ -204,17 +177,14 @@ def _asking(budget: Budget, step: Callable[[], None], tokens: Mapping[str, int])
         async def solve(state: TaskState, generate: Generate) -> TaskState:
             estimated = tokens[str(state.sample_id)]
             budget.reserve(estimated)
-            before = http_retries()
-            decided = _DECIDED.set([])
             try:
-                state = await generate(state)
+                with counting_repetitions(budget):
+                    state = await generate(state)
             except Exception as error:
                 if reason := refusal_of(error):
                     budget.stop(reason)
                 raise
             finally:
-                budget.count_retries(http_retries() - before - len(_DECIDED.get()))
-                _DECIDED.reset(decided)
                 step()
             budget.settle(estimated, usage_of(state.output.usage), replied=not has_no_reply(state.output))
             return state

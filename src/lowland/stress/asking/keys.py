@@ -7,9 +7,10 @@ import html
 import json
 import os
 import re
+import traceback
 import zipfile
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
@@ -17,7 +18,7 @@ from urllib.parse import quote, quote_plus
 if TYPE_CHECKING:
     from inspect_ai.model import Model
 
-NAMES = re.compile(r"(API_?KEY|ACCESS_KEY|_TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
+NAMES = re.compile(r"(APIKEY|_KEY|_TOKEN|SECRET|PASSWORD|TOKEN_BEDROCK)$", re.IGNORECASE)
 MIN_KEY_LENGTH = 8
 REPLACEMENT = "[a key]"
 JSON_LEVELS = 4
@@ -25,10 +26,14 @@ JSON_LEVELS = 4
 
 
 def known_keys(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the values of environment variables whose names end like those of keys, longest first."""
-    keys = {
-        value for name, value in environment.items() if NAMES.search(name) and len(value) >= MIN_KEY_LENGTH
-    }
+    """Return the values of environment variables whose names end like those of keys, longest first.
+
+    Spaces and line ends around a value are left out: it is sent without them. A value that is not text is not a key.
+    """
+    values = {value.strip() for name, value in environment.items() if NAMES.search(name)}
+    keys = [
+        key for key in values if len(key) >= MIN_KEY_LENGTH and key.encode("utf-8", "ignore").decode() == key
+    ]
     return sorted(keys, key=len, reverse=True)
 
 
@@ -40,7 +45,7 @@ def forms_of(key: str) -> list[str]:
     within base64. Base64 encodes three bytes at a time, so the text before the key gives it one of three forms.
     Characters that depend on the neighbours are left out.
     """
-    data = key.encode("utf-8", "surrogatepass")
+    data = key.encode()
     quoted = {quote(key, safe=""), quote(key), quote_plus(key)}
     forms = {key, html.escape(key), key.replace('"', '""'), data.hex(), data.hex().upper()}
     forms |= quoted | {re.sub("%..", lambda code: code[0].lower(), text) for text in quoted}
@@ -82,8 +87,9 @@ def remove_keys_of_replies(model: Model) -> None:
         try:
             result = await generate(*arguments, **options)
         except Exception as error:
-            _clean_error(error)
-            raise
+            if (replaced := _error_without_keys(error)) is error:
+                raise
+            raise replaced from None
         finally:
             if (
                 event := active_event()
@@ -98,8 +104,7 @@ def remove_keys_of_replies(model: Model) -> None:
 def _without_keys(part: Any) -> Any:
     """Return a part of a reply without keys; a call that Inspect already holds is changed in place."""
     if isinstance(part, Exception):
-        _clean_error(part)
-        return part
+        return _error_without_keys(part)
     text = part.model_dump_json()
     if without_keys(text) == text:
         return part
@@ -121,17 +126,37 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _clean_error(error: BaseException) -> None:
-    """Remove keys from an error and the errors that caused it, in place: many cannot be made anew from `args`."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
+def _error_without_keys(error: Exception) -> Exception:
+    """Remove keys from an error and the errors that caused it, in place: many cannot be made anew from `args`.
+
+    Returns:
+        The error; or another one with its words, if a key would still be printed: some errors, such as pydantic's, make
+        their text from values that cannot be changed.
+    """
+    if not _prints_a_key(error):
+        return error
+    for cause in _chain(error):
         cause.args = _clean(cause.args)
         for name, value in list(getattr(cause, "__dict__", {}).items()):
             if isinstance(value, str | list | tuple | dict):
                 setattr(cause, name, _clean(value))
-        cause = cause.__cause__ or cause.__context__
+    if not _prints_a_key(error):
+        return error
+    return RuntimeError(without_keys(f"{type(error).__name__}: {error}"))
+
+
+def _prints_a_key(error: BaseException) -> bool:
+    text = "".join(traceback.format_exception(error)) + repr(error)
+    return without_keys(text) != text
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and the errors that caused it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def remove_keys(log: Path) -> bool:

@@ -71,7 +71,8 @@ def _ask(
     request: Request, price: Price | None, work: Path, progress: Progress, confirm: Confirm | None
 ) -> Answers:
     """Ask what is left of a request within its budget. What Inspect needs to continue is kept in `work`."""
-    from lowland.stress.asking.evals import limit_repetitions, stress_task
+    from lowland.stress.asking.evals import stress_task
+    from lowland.stress.asking.repetitions import limit_repetitions
 
     settings = request.settings
     model = open_model(settings)

@@ -106,8 +106,8 @@ class Questionnaire(Asked):
     """Name of the evaluation: "messy" or "multilingual"."""
 
     items: Path | None = None
-    """your own questions instead of the packaged ones: a .csv or .jsonl file (messy: id, kind, question, answers), or a
-    folder (multilingual)"""
+    """your own questions instead of the packaged ones: for messy, a .csv or .jsonl file with the columns id, kind,
+    question, answers (in .csv with | between them) and perhaps protect and topic; for multilingual, a folder"""
     mitigations: Words = (ALL,)
     """what may help the model; messy: none, prompt, normalise, both; multilingual: none, pin; or all"""
     limit: Annotated[Whole, Field(ge=1)] | None = None

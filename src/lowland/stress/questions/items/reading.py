@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 from lowland.ground.asked import Asked, Text
 from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake
-from lowland.stress.questions.items.tables import is_table, objects_of
+from lowland.stress.questions.items.tables import is_table, looks_like_table, objects_of
 
 Model = TypeVar("Model", bound=Asked)
 
@@ -64,8 +64,7 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
     problems: list[str] = []
     line_of_id: dict[str, int] = {}
     content = _content_of(path)
-    objects = objects_of(content, path, model) if is_table(path) else _json_lines(content, path, problems)
-    for number, values in objects:
+    for number, values in _objects_of(content, path, model, problems):
         place = f"{path}, line {number}"
         try:
             rows.append(_model_of(values, model))
@@ -83,6 +82,20 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
     if problems:
         raise Mistake(*problems)
     return rows
+
+
+def _objects_of(
+    content: str, path: Path, model: type[Model], problems: list[str]
+) -> Iterator[tuple[int, Any]]:
+    """Yield the line and the values of each row of a table, or of each line of JSON."""
+    holds_json = content.lstrip()[:1] in ("{", "[")
+    if is_table(path):
+        if holds_json:
+            raise Mistake(f"{path} holds JSON; let its name end in .jsonl")
+        return objects_of(content, path, model, problems)
+    if not holds_json and looks_like_table(content, model):
+        raise Mistake(f"{path} holds a table; let its name end in .csv or .tsv")
+    return _json_lines(content, path, problems)
 
 
 def _json_lines(content: str, path: Path, problems: list[str]) -> Iterator[tuple[int, Any]]:
@@ -129,7 +142,10 @@ def _content_of(path: Path) -> str:
     """Return the text of a UTF-8 file, without a byte order mark and with line feeds only."""
     if not path.is_file():
         raise Mistake(f"the file {path} {'is a folder' if path.is_dir() else 'does not exist'}; name a file")
+    content = path.read_bytes()
+    if content.startswith(b"PK"):
+        raise Mistake(f"{path} is a spreadsheet or an archive; save it as text, such as .csv")
     try:
-        return path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise Mistake(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 and try again") from None
