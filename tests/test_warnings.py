@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import peft
 import pytest
 from transformers import (
@@ -50,9 +51,10 @@ PASSES_ON = ""
 LINES: dict[tuple[str, str], str] = {
     (
         "tasks/splits.py",
-        'remarks = (*case_remarks(table["label"]), *copy_remarks(table, inputs))',
-    ): "case, copies",
-    ("tasks/splits.py", "remarks=remarks,"): PASSES_ON,
+        'remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copy_remarks(table, inputs)]',
+    ): "joined, case, copies",
+    ("tasks/splits.py", "remarks = [*remarks, *_leak_remarks(dropped)]"): "leaks",
+    ("tasks/splits.py", "remarks=tuple(remarks),"): PASSES_ON,
     ("tasks/base.py", "def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:"): PASSES_ON,
     ("tasks/classification.py", "def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:"): (
         "the same answer"
@@ -83,6 +85,10 @@ LINES: dict[tuple[str, str], str] = {
         "report/stress_record.py",
         'warning = f" Beware: {plural(missing, \'row\')} missing." if missing else ""',
     ): ("missing rows"),
+    (
+        "report/stress_record.py",
+        "f\" Beware: {share:.1%} of the answers of {run.get('method')}, seed {run.get('seed')}, to undamaged texts\"",
+    ): "a changed run",
     (
         "report/study.py",
         'warnings.append(Paragraph("Beware: the runs were made with different versions of lowland\'s code."))',
@@ -146,6 +152,24 @@ def labels_of(faulty: bool, tools: Tools) -> list[str]:
     table = table_of()
     if faulty:
         table.loc[:5, "label"] = "Good"
+    return list(make_splits(table, "a table", TaskFields(name="classification")).remarks)
+
+
+def numbers_of(faulty: bool, tools: Tools) -> list[str]:
+    table = table_of()
+    table["label"] = table["label"].map({"good": "3.1", "bad": "3.2"})
+    if faulty:
+        table.loc[table.index[table["label"] == "3.1"][:4], "label"] = "3.10"
+    return list(make_splits(table, "a table", TaskFields(name="classification")).remarks)
+
+
+def leaks_of(faulty: bool, tools: Tools) -> list[str]:
+    table = table_of()
+    table["split"] = ["test" if number % 4 == 0 else "train" for number in range(len(table))]
+    if faulty:
+        table = pd.concat(
+            [table, table[table["split"] == "test"].head(3).assign(split="train")], ignore_index=True
+        )
     return list(make_splits(table, "a table", TaskFields(name="classification")).remarks)
 
 
@@ -251,6 +275,12 @@ def missing_rows(faulty: bool, tools: Tools) -> list[str]:
     return beware(completeness(record).text)
 
 
+def changed_run(faulty: bool, tools: Tools) -> list[str]:
+    run = {"method": "lora", "seed": 1, "clean_differs": 0.25 if faulty else 0.0}
+    parts: dict[str, Any] = {"asked": {}, "items": {}, "model": {"runs": [run]}, "cost": {}, "counts": {}}
+    return beware(completeness(StressRecord(key="c0ffee", status="finished", **parts)).text)
+
+
 def study_of(change: dict[str, Any], faulty: bool, tools: Tools) -> list[str]:
     folders = [
         leave_run(tools.folder, "lora", 0),
@@ -261,6 +291,10 @@ def study_of(change: dict[str, Any], faulty: bool, tools: Tools) -> list[str]:
 
 CASES: dict[str, Case] = {
     "case": Case(r"the labels 'Good' \(6 rows\) and 'good' .* differ in case alone", labels_of),
+    "joined": Case(
+        r"the labels '3.1' \(\d+ rows\) and '3.10' \(4 rows\) are spellings of one number", numbers_of
+    ),
+    "leaks": Case("3 rows of an earlier split occurred in a later one", leaks_of),
     "copies": Case(r"1 example with different labels \(2 rows\)", copies_of),
     "long texts in training": Case(
         "training and validation: .* are longer than 2 tokens and were cut",
@@ -277,6 +311,7 @@ CASES: dict[str, Case] = {
     "overrides": Case("overrides is an older form", overrides),
     "much noise": Case("rho is 1.01: the noise on each layer's output is larger", much_noise),
     "an untested PEFT": Case(r"peft is 0\.17\.1; the noise was tested", untested_peft),
+    "a changed run": Case("Beware: 25.0% of the answers of lora, seed 1, to undamaged texts", changed_run),
     "missing rows": Case("Beware: 1 row missing", missing_rows),
     "versions": Case(
         "different versions of lowland's code",

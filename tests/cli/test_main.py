@@ -437,6 +437,21 @@ def test_a_setting_that_one_of_the_methods_uses_is_none(lowland: Run, tmp_path: 
     assert (code, yaml.safe_load(out)["rho"]) == (0, 0.2)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("--methods", "full", "--lr", "0.3"), ("--methods", "full", "vera", "--rank", "4")],
+)
+def test_a_setting_of_which_all_methods_have_values_of_their_own_is_refused(
+    arguments: tuple[str, ...], lowland: Run
+) -> None:
+    code, _, err = lowland("compare", *arguments, "--print-config", small=False)
+    assert code == 2
+    assert f"{arguments[-2]} is given, but {arguments[-3]} has a value of its own" in err
+    some = ("compare", "--methods", "full", "lora", *arguments[-2:], "--print-config")
+    assert lowland(*some, small=False)[0] == 0  # lora takes it
+    assert lowland("train", "--method", "full", "--lr", "0.3", "--print-config", small=False)[0] == 0
+
+
 def test_older_settings_hold_for_the_methods_that_are_run(lowland: Run, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("methods: [full, lora]\noverrides: {full: {lr: 1e-4}, dora: {rank: 3}}\n")
@@ -523,6 +538,13 @@ def test_predict_never_costs_a_file(lowland: Run, tmp_path: Path, texts: Path) -
             assert "which is the file of --data; name another file with --out" in err
     answers = tmp_path / "answers.csv"
     answers.write_text("precious")
+    text = ["predict", str(run), "--text", "the firm gains", "--out"]
+    code, _, err = lowland(*text, str(run / "record.json"), "--replace", small=False)
+    assert (code, "predictions are written as CSV; name it record.csv" in err) == (2, True)
+    (run / "notes.csv").write_text("mine")
+    code, _, err = lowland(*text, str(run / "notes.csv"), "--replace", small=False)
+    assert (code, (run / "notes.csv").read_text()) == (2, "mine")
+    assert "a file of the run itself; name another file with --out" in err
     command = ["predict", str(run), "--text", "the firm gains", "--out", str(answers)]
     code, _, err = lowland(*command)
     assert (code, answers.read_text()) == (2, "precious")
@@ -642,8 +664,9 @@ def restore_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_control_c_is_exit_code_130_and_keeps_earlier_runs(
-    tmp_path: Path, texts: Path, tiny_model: Path
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_has_its_exit_code_and_keeps_earlier_runs(
+    sent: signal.Signals, code: int, tmp_path: Path, texts: Path, tiny_model: Path
 ) -> None:
     arguments = command(tmp_path, texts, tiny_model, "--epochs", "30", "--seeds", "1", "2", "3")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -651,9 +674,9 @@ def test_control_c_is_exit_code_130_and_keeps_earlier_runs(
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list((tmp_path / "runs").glob("classification-*")):
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "interrupted" in err
     assert "Traceback" not in err
     left = [folder for folder in (tmp_path / "runs").iterdir() if folder.name != ".locks"]

@@ -87,6 +87,24 @@ def test_inputs_that_are_not_texts_are_refused(run: Path, inputs: list[Any], pro
         assert actual.startswith(start)
 
 
+@pytest.mark.parametrize(
+    "names", [("model.safetensors", "adapter_model.safetensors"), ("config.json", "adapter_config.json")]
+)
+def test_weights_that_were_altered_are_refused(
+    run: Path, names: tuple[str, str], lowland: Callable[..., tuple]
+) -> None:
+    path = run / "model" / names[0] if read_record(run).method == "full" else run / "adapter" / names[1]
+    content = path.read_bytes()
+    path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    with pytest.raises(Mistake, match=f"{path.name}: missing, or changed since the run saved it; restore it"):
+        load(run)
+    code, out, err = lowland("predict", str(run), "--text", "the firm gains", small=False)
+    assert (code, out) == (2, "")
+    assert "run again with --fresh" in err
+    path.write_bytes(content)
+    load(run).predict(["the firm gains"])
+
+
 def test_another_base_model_is_refused(run: Path, tiny_model: Path) -> None:
     if read_record(run).method == "full":
         pytest.skip("a full run brings its own weights")
@@ -107,7 +125,7 @@ def test_a_folder_without_a_run_or_weights_is_refused(run: Path, tmp_path: Path)
         load(tmp_path / "nowhere")
     for subfolder in ("adapter", "model"):
         shutil.rmtree(run / subfolder, ignore_errors=True)
-    with pytest.raises(Mistake, match="kept no weights"):
+    with pytest.raises(Mistake, match="missing, or changed since the run saved it"):
         load(run)
 
 

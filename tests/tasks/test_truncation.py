@@ -45,3 +45,7 @@ def test_a_sentence_is_worth_it_above_one_per_cent() -> None:
     assert "21 of 1,000 inputs (2%) are longer than 10 tokens" in sentence
     assert "the longest has 60" in sentence
     assert Truncation().sentence(10) is None
+    assert "A larger max_length reads more of them" in str(Truncation(10, 5, 50, 60).sentence(10, 10))
+    assert "The model reads no more, whatever max_length is (50)" in str(
+        Truncation(10, 5, 50, 60).sentence(10, 50)
+    )

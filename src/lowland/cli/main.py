@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -97,22 +100,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 if all is done; 1 if a run, a merge or a check failed, or after an unexpected error; 2 after a
-        mistake of the user or an error of the operating system, such as a full disk; 130 if interrupted.
+        mistake of the user or an error of the operating system, such as a full disk; 130 if interrupted, 143 if ended.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        return _dispatch(words)
-    except KeyboardInterrupt:
-        _complain("interrupted; finished work is kept, and the same command resumes")
-        return 130
+        with _termination_as_interrupt():
+            return _dispatch(words)
+    except KeyboardInterrupt as interrupt:
+        _complain("interrupted; finished runs are kept, and the same command goes on with the others")
+        return 143 if isinstance(interrupt, Terminated) else 130
     except Exception as error:
         if debug:
             traceback.print_exc()
         for problem in error.problems if isinstance(error, Mistake) else [_unforeseen(error)]:
             _complain(problem)
         return 2 if isinstance(error, Mistake | OSError) else 1
+
+
+class Terminated(KeyboardInterrupt):
+    """The request of the system, or of a scheduler, to end."""
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """End at SIGTERM as at Ctrl-C: with what is begun removed, and a sentence."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _dispatch(words: list[str]) -> int:
@@ -211,6 +236,8 @@ def _unforeseen(error: Exception) -> str:
     if not isinstance(error, OSError):
         return f"an unexpected error: {type(error).__name__}: {reason_of(error)}; --debug shows where"
     where = f" ({error.filename})" if error.filename else ""
+    if isinstance(error, NotADirectoryError):
+        return f"a file stands where a folder is expected{where}; name the folder of a run"
     return f"{error.strerror or error}{where}; no incomplete output was left, and finished runs are kept"
 
 

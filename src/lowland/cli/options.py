@@ -13,7 +13,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from lowland.ground.asked import Asked, plain
-from lowland.ground.mistakes import Mistake
+from lowland.ground.mistakes import Mistake, gathering
 
 Values = dict[str, Any]
 """Values by the names of fields, as given on the command line or in a recipe file; the models check them."""
@@ -116,10 +116,8 @@ def read_models(values: Values, models: Sequence[type[Asked]]) -> tuple[Asked, .
     read: list[Asked] = []
     problems: list[str] = []
     for model in models:
-        try:
+        with gathering(problems):
             read.append(model(**{name: values[name] for name in model.model_fields if name in values}))
-        except Mistake as mistake:
-            problems += mistake.problems
     if problems:
         raise Mistake(*problems)
     return tuple(read)

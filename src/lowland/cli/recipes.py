@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from lowland.cli.options import Values, option_name, read_models
+from lowland.cli.entries import (
+    Method,
+    as_list,
+    chosen_entries,
+    entries_of,
+    leave_overrides_out,
+    method_of,
+    overridden_problems,
+    unused_problems,
+)
+from lowland.cli.options import Values, read_models
 from lowland.ground.asked import Asked, Seed, Text, Truth
-from lowland.ground.mistakes import Mistake
+from lowland.ground.mistakes import Mistake, gathering
 from lowland.ground.yaml_files import read_yaml
-from lowland.study.overrides import canonical_name, overrides_reach
-from lowland.study.recipe import DEFAULT_METHODS, Recipe, named_settings
+from lowland.study.recipe import DEFAULT_METHODS, Recipe
 from lowland.tasks.table import TASKS
-from lowland.train.choice import unused
 from lowland.train.methods import METHODS, method_named
 from lowland.train.settings import Settings
-
-Method = tuple[str, dict[str, Any]]
-"""Name of a method and settings of its own."""
 
 
 class StudyOptions(Asked):
@@ -66,15 +70,16 @@ def read_recipe(values: Values) -> tuple[Recipe, StudyOptions]:
     problems: list[str] = []
     file = _gathered_file(options, own, problems)
     if file is None:  # check what does not depend on it
-        with _gathering(problems):
+        with gathering(problems):
             Recipe(**{name: value for name, value in own.items() if name in Recipe.model_fields})
         raise Mistake(*problems)
-    among = _list(file.get("methods", DEFAULT_METHODS))
+    among = as_list(file.get("methods", DEFAULT_METHODS))
     if "methods" in own:
-        with _gathering(problems):
-            own["methods"] = _chosen(_list(own["methods"]), _entries(file.get("methods", ()), []))
-        _leave_overrides_out(file, _list(own["methods"]), among)
-    problems += _unused(own, _list(own.get("methods", among)))
+        with gathering(problems):
+            own["methods"] = chosen_entries(as_list(own["methods"]), entries_of(file.get("methods", ()), []))
+        leave_overrides_out(file, as_list(own["methods"]), among)
+    methods = as_list(own.get("methods", among))
+    problems += unused_problems(own, methods) + overridden_problems(own, methods)
     return _recipe({**file, **own}, problems), options
 
 
@@ -90,21 +95,21 @@ def read_one_run(values: Values) -> tuple[Recipe, StudyOptions]:
     problems: list[str] = []
     file = _gathered_file(options, own, problems) or {}
     methods, seeds = file.pop("methods", ()), file.pop("seeds", ())
-    entries = _entries(methods, problems)
-    choices = {"method": list(entries), "seed": [] if seeds == () else _list(seeds)}
+    entries = entries_of(methods, problems)
+    choices = {"method": list(entries), "seed": [] if seeds == () else as_list(seeds)}
     label, seed = _one_run(own, choices, problems)
     method: Method | None = None
     if label is not None:
-        with _gathering(problems):
-            method = _method_of(label, entries)
+        with gathering(problems):
+            method = method_of(label, entries)
     rest = {name: value for name, value in {**file, **own}.items() if name not in OneRun.model_fields}
     if method is None:  # check the rest, with any method
         rest.pop("overrides", None)
         _recipe({**rest, "methods": ["lora"], "seeds": [seed]}, problems)
         raise Mistake(*problems)
     name, settings = method
-    _leave_overrides_out(rest, [name], _list(methods) or list(DEFAULT_METHODS))
-    problems += _unused(own, [name])
+    leave_overrides_out(rest, [name], as_list(methods) or list(DEFAULT_METHODS))
+    problems += unused_problems(own, [name])
     meant = {key: value for key, value in own.items() if key in method_named(name).uses}
     rest = {key: value for key, value in rest.items() if key not in meant}
     entry = {name: {**settings, **meant}} if settings or meant else name
@@ -136,7 +141,7 @@ def _recipe(values: Values, problems: list[str], meant: Collection[str] = ()) ->
     """
     recipe = None
     further: list[str] = []
-    with warnings.catch_warnings(record=True) as remarks, _gathering(further):
+    with warnings.catch_warnings(record=True) as remarks, gathering(further):
         warnings.simplefilter("always")
         recipe = Recipe(**values)
     for problem in further:
@@ -147,43 +152,6 @@ def _recipe(values: Values, problems: list[str], meant: Collection[str] = ()) ->
     for remark in remarks:
         print(f"lowland: {remark.message}", file=sys.stderr)
     return recipe
-
-
-@contextmanager
-def _gathering(problems: list[str]) -> Iterator[None]:
-    """Add what is wrong in the block to the problems, and go on behind it."""
-    try:
-        yield
-    except Mistake as mistake:
-        problems += mistake.problems
-
-
-def _unused(own: Values, methods: Sequence[Any]) -> list[str]:
-    """Return a sentence for each setting on the command line that none of the methods uses."""
-    names = [name for entry in methods if (name := canonical_name(entry)) is not None]
-    if not names or len(names) < len(methods):  # these are to be mended first
-        return []
-    used = {setting for name in names for setting in method_named(name).uses}
-    return [
-        unused(setting, names, option_name(setting))
-        for setting in own
-        if setting in Settings.model_fields and setting not in used
-    ]
-
-
-def _leave_overrides_out(values: Values, chosen: Sequence[Any], among: Sequence[Any]) -> None:
-    """Leave out the older settings of methods of a recipe file that are not run, in place."""
-    if not isinstance(overrides := values.get("overrides"), Mapping):
-        return
-    names, others = ([name for entry in each if (name := canonical_name(entry))] for each in (chosen, among))
-
-    def is_left(name: object) -> bool:
-        method = canonical_name(name)
-        return method is None or overrides_reach(method, names) or not overrides_reach(method, others)
-
-    values["overrides"] = {name: row for name, row in overrides.items() if is_left(name)}
-    if overrides and not values["overrides"]:
-        del values["overrides"]
 
 
 def _task_fields() -> list[tuple[str, FieldInfo]]:
@@ -205,7 +173,7 @@ def _without_study_options(values: Values) -> tuple[Values, StudyOptions]:
 def _gathered_file(options: StudyOptions, own: Values, problems: list[str]) -> Values | None:
     """Return the content of the recipe file, {} without one; None if it cannot be read."""
     file: Values | None = None
-    with _gathering(problems):
+    with gathering(problems):
         file = _recipe_file(options, own.get("task"))
     return file
 
@@ -235,23 +203,6 @@ def _recipe_file(options: StudyOptions, task: object) -> Values:
     return recipe
 
 
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _entries(methods: Any, problems: list[str]) -> dict[str, Method]:
-    """Return name and settings of each method in a recipe file, by its label; add what is wrong to the problems."""
-    entries: dict[str, Method] = {}
-    for entry in _list(methods):
-        with _gathering(problems):
-            name, settings = named_settings(entry)
-            label = str(settings.get("label", name))
-            if label in entries:
-                raise Mistake(f"methods names {label} more than once; give each a label of its own")
-            entries[label] = name, settings
-    return entries
-
-
 def _one_run(own: Values, choices: Mapping[str, list[Any]], problems: list[str]) -> tuple[str | None, int]:
     """Return the method and the seed of a single run, from the command line or else from a recipe file.
 
@@ -266,35 +217,7 @@ def _one_run(own: Values, choices: Mapping[str, list[Any]], problems: list[str])
     chosen = {**{name: values[0] for name, values in open_choices.items()}, **own}
     run: dict[str, Any] = {}
     for name in OneRun.model_fields:
-        with _gathering(problems):
+        with gathering(problems):
             run[name] = getattr(OneRun(**({name: chosen[name]} if name in chosen else {})), name)
     several = len(open_choices.get("method", ())) > 1
     return None if several else run.get("method"), run.get("seed", 42)
-
-
-def _chosen(labels: Sequence[Any], entries: Mapping[str, Method]) -> list[Any]:
-    """Return the entries of a recipe file with these labels; what is no label there stays as it is."""
-    chosen: list[Any] = []
-    for label in labels:
-        _check_label(label, entries, "--methods")
-        name, settings = entries.get(label, (label, {}))
-        chosen.append({name: settings} if settings else name)
-    return chosen
-
-
-def _check_label(label: str, entries: Mapping[str, Method], option: str) -> None:
-    """Check that a recipe file does not have a method under other labels than its name; raise `Mistake` otherwise."""
-    if label not in entries and (labels := [key for key, (name, _) in entries.items() if name == label]):
-        raise Mistake(f"the recipe file labels {label} {' and '.join(labels)}; give the label with {option}")
-
-
-def _method_of(label: str, entries: Mapping[str, Method]) -> Method:
-    """Return the method of a label in a recipe file, or of a name.
-
-    Raises:
-        Mistake: if there is none, or the recipe file has the method under other labels.
-    """
-    _check_label(label, entries, "--method")
-    name, settings = entries.get(label, (label, {}))
-    method_named(name)
-    return name, dict(settings)

@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.provenance import hashes_in
 from lowland.ground.record_files import read_record
 from lowland.ground.records import RunRecord
 from lowland.lora.init_methods import init_problem, lost_init
@@ -36,6 +37,9 @@ CLASSIFIER_HEADS = {"score", "classifier", "classification_head"}
 
 OUTPUT_LAYERS = ("score.weight", "classifier.weight", "out_proj.weight")
 """Names of the last layers of these heads; each has a row for each label."""
+
+WEIGHTS_FOLDERS = ("adapter", "model")
+"""Folders in that of a run that hold what it trained; it has one of them."""
 
 DEFAULT_MAX_LENGTH = 512
 """Number of tokens after which a text is cut off if there is no record of a run."""
@@ -121,6 +125,26 @@ def fields_of(record: RunRecord) -> TaskFields:
     return task_fields(**record.asked["task"])
 
 
+def check_weights(folder: Path, record: RunRecord) -> None:
+    """Check by SHA-256 that a run's adapter or model is the one that it saved.
+
+    Args:
+        folder: folder of the run.
+        record: its record; one without hashes is not checked.
+
+    Raises:
+        Mistake: if a file is missing or differs.
+    """
+    for part in WEIGHTS_FOLDERS:
+        saved = {name: sha256 for name, sha256 in record.files.items() if name.startswith(f"{part}/")}
+        now = {f"{part}/{name}": sha256 for name, sha256 in hashes_in(folder / part).items()}
+        if changed := [name for name, sha256 in saved.items() if now.get(name) != sha256]:
+            raise Mistake(
+                f"{', '.join(str(folder / name) for name in changed)}: missing, or changed since the run saved it;"
+                f" restore it, run again with --fresh, or name {folder / part}, which is compared with no record"
+            )
+
+
 def check_mergeable(adapted: Adapted) -> None:
     """Check that an adapter can be merged into the base model.
 
@@ -177,6 +201,7 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
             f"{folder} is a run of {record.method}, without an adapter, with nothing to merge;"
             f" its complete model is in {folder / 'model'}"
         )
+    check_weights(folder, record)
     if not (folder / "adapter").is_dir():
         raise Mistake(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")
     source = find_model(model) if model else find_model(record.asked["model"], record.asked["revision"])

@@ -17,6 +17,7 @@ from lowland.deploy.find import (
     DEFAULT_MAX_LENGTH,
     SEQ_CLS,
     check_mergeable,
+    check_weights,
     find_adapted,
     finished_record,
 )
@@ -197,6 +198,7 @@ def _of_run(folder: Path, merge: bool) -> Predictor:
         return _of_adapter(folder, merge)
     if merge:
         raise Mistake(f"{folder} is a run of {record.method}, with nothing to merge; leave --merge out")
+    check_weights(folder, record)
     return _of_model(folder / "model", record)
 
 

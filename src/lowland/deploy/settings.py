@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from lowland.ground.asked import Asked, NotEmpty, Number, OutputFile, Several, Text, Truth, Whole, check_free
-from lowland.ground.mistakes import Mistake, plural
+from lowland.ground.mistakes import Mistake, gathering, plural
 from lowland.ground.records import RunRecord
 from lowland.ground.store import finished_in
 from lowland.tasks.readers.separator import Separator
@@ -79,15 +79,22 @@ class PredictSettings(Asked):
 
     def _problems_of_out(self) -> list[str]:
         """Return why the predictions cannot be written to `out`: it must not cost the user a file."""
-        if self.out is None or not self.out.exists():
+        if self.out is None:
             return []
+        if self.out.suffix.casefold() not in ("", ".csv", ".txt"):
+            return [
+                f"out is {self.out}, and predictions are written as CSV; name it {self.out.with_suffix('.csv').name}"
+            ]
+        if not self.out.exists():
+            return []
+        if self.out.resolve().is_relative_to(self.run.resolve()):
+            return [f"out is {self.out}, a file of the run itself; name another file with --out"]
         if self.data is not None and self.data.exists() and self.out.samefile(self.data):
             return [f"out is {self.out}, which is the file of --data; name another file with --out"]
-        try:
+        problems: list[str] = []
+        with gathering(problems):
             check_free(self.out, "--out", replace=self.replace_out)
-        except Mistake as mistake:
-            return list(mistake.problems)
-        return []
+        return problems
 
 
 class MergeSettings(Asked):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from lowland.ground.names import nearest
 
@@ -75,6 +76,15 @@ def _listed(names: Collection[str]) -> str:
     if len(names) <= LONG:
         return ", ".join(names) or "none"
     return f"{', '.join(list(names)[:LONG])} and {len(names) - LONG} more"
+
+
+@contextmanager
+def gathering(problems: list[str]) -> Iterator[None]:
+    """Add what is wrong in the block to the problems, and go on behind it."""
+    try:
+        yield
+    except Mistake as mistake:
+        problems += mistake.problems
 
 
 def plural(count: int, noun: str) -> str:

@@ -31,6 +31,15 @@ def machine(*packages: str) -> dict[str, Any]:
     }
 
 
+def hashes_in(folder: Path) -> dict[str, str]:
+    """Return SHA-256 of every file in a folder and its subfolders, by the file's path in the folder."""
+    hashes = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            hashes[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
 def utc_now() -> str:
     """Return the time in UTC, in ISO 8601 to the second: "2026-01-31T12:00:00+00:00"."""
     return datetime.now(UTC).isoformat(timespec="seconds")

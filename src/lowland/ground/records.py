@@ -79,6 +79,7 @@ class RunRecord:
         cost: seconds of training and evaluation, peak memory in bytes.
         when: UTC times of start and end.
         remarks: sentences on what a person should know of the model, the data and the answers.
+        files: SHA-256 of each file of the trained weights, by its path in the folder.
         version: version of the record format.
     """
 
@@ -98,6 +99,7 @@ class RunRecord:
     cost: dict[str, float] = field(default_factory=dict)
     when: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
     version: int = RECORD_VERSION
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +15,10 @@ from transformers.models.auto import modeling_auto
 from lowland.ground.asked import Number, Text
 from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake
-from lowland.lora.config import ALL_LINEAR, ALPHA, LoRAConfig, check_patterns, pattern_matches
+from lowland.lora.config import ALL_LINEAR, ALPHA, LoRAConfig, check_patterns
 from lowland.lora.init_methods import INIT_FIELD, INIT_SETTINGS, init_problem
-from lowland.lora.targets import adaptable_layers, aliased_names, is_under, saved_names, target_names
+from lowland.lora.peft_targets import exact_targets, matching_entries, selected_names
+from lowland.lora.targets import aliased_names, is_under, saved_names
 
 CONFIG_FILE = "adapter_config.json"
 HEADS_OF_CLASSIFIERS = ("classifier", "score")
@@ -127,18 +128,6 @@ def describe(
     }
 
 
-def exact_targets(model: nn.Module, names: Sequence[str]) -> tuple[str, ...] | str:
-    """Return targets that select these layers only: their names, or one regular expression.
-
-    PEFT also selects a layer if its name ends with a target. So names are not enough if the name of one layer is
-    the end of another's.
-    """
-    endings = tuple(f".{name}" for name in names)
-    if any(name.endswith(endings) for name, _ in model.named_modules()):
-        return "|".join(re.escape(name) for name in names)
-    return tuple(names)
-
-
 def read_json(folder: Path) -> dict[str, Any]:
     """Return the content of a folder's `adapter_config.json`, for an adapter of any kind.
 
@@ -204,9 +193,9 @@ def config_for(
     try:
         listed = (*(peft_config.get("modules_to_save") or ()), *embeddings)
         entries = [entry for entry in listed if saved_names(model, [entry])]
-        names = _selected_names(model, peft_config, entries)
+        names = selected_names(model, peft_config, entries)
         patterns = {
-            field: _matching(peft_config.get(field) or {}, names)
+            field: matching_entries(peft_config.get(field) or {}, names)
             for field in ("rank_pattern", "alpha_pattern")
         }
         targets = exact_targets(model, names) or ALL_LINEAR
@@ -233,65 +222,6 @@ def other_kinds(peft_config: Mapping[str, Any]) -> list[str]:
         for name, value in peft_config.items()
         if name not in (*READ_FIELDS, *WITHOUT_EFFECT) and value not in (None, False, "none", [], {})
     ]
-
-
-def _selected_names(model: nn.Module, peft_config: Mapping[str, Any], entries: Sequence[str]) -> list[str]:
-    """Return the names of the layers that PEFT would adapt.
-
-    Args:
-        model: the base model.
-        peft_config: content of the config file.
-        entries: the entries of `modules_to_save` that match a module of the model.
-    """
-    targets = peft_config["target_modules"]
-    if isinstance(targets, str) and targets.lower() == ALL_LINEAR:
-        return target_names(model, LoRAConfig(modules_to_save=tuple(entries)))
-    saved = saved_names(model, entries)
-    return [
-        name
-        for name in adaptable_layers(model)
-        if not is_under(name, saved) and _is_selected(name, peft_config)
-    ]
-
-
-def _is_selected(name: str, peft_config: Mapping[str, Any]) -> bool:
-    """Return whether PEFT would adapt the layer with this name."""
-    targets, excluded = peft_config["target_modules"], peft_config.get("exclude_modules")
-    if (excluded and _matches(name, excluded)) or not _matches(name, targets):
-        return False
-    numbers = peft_config.get("layers_to_transform")
-    if isinstance(targets, str) or name in targets or numbers in (None, []):
-        return True
-    return _layer_number(name, peft_config.get("layers_pattern")) in (
-        [numbers] if isinstance(numbers, int) else numbers
-    )
-
-
-def _matches(name: str, targets: str | Collection[str]) -> bool:
-    """Return whether a layer's name matches a regular expression, or is or ends with one of several names."""
-    if isinstance(targets, str):
-        return re.fullmatch(targets, name) is not None
-    return name in targets or name.endswith(tuple(f".{target}" for target in targets))
-
-
-def _layer_number(name: str, patterns: str | Sequence[str] | None) -> int | None:
-    """Return the number in a module's name, such as 3 in `encoder.layer.3.query`, or None.
-
-    Args:
-        name: name of the module.
-        patterns: PEFT's `layers_pattern`: patterns for the name before the number; default: any name.
-    """
-    patterns = [patterns] if isinstance(patterns, str) else patterns
-    rules = [rf"(?:^|.*?\.){pattern}\.(\d+)\." for pattern in patterns or ()] or [r".*?\.[^.]*\.(\d+)\."]
-    first = next((match for rule in rules if (match := re.match(rule, name))), None)
-    return int(first.group(1)) if first else None
-
-
-def _matching(patterns: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return the patterns that match at least one layer; PEFT ignores the others."""
-    return {
-        key: value for key, value in patterns.items() if any(pattern_matches(key, name) for name in names)
-    }
 
 
 def _task_type(model: nn.Module, config: LoRAConfig) -> str | None:

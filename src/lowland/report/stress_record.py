@@ -23,7 +23,19 @@ def completeness(record: StressRecord) -> Paragraph:
             "only what is missing" if counts.get("scored") != counts.get("expected") else "everything again"
         )
         advice = f" Remove the cause, and repeat the command of the run; it asks {again}."
-    return Paragraph(f"The run is {record.status}{reason}: rows {', '.join(parts)}.{warning}{advice}")
+    return Paragraph(
+        f"The run is {record.status}{reason}: rows {', '.join(parts)}.{warning}{advice}{_changed(record)}"
+    )
+
+
+def _changed(record: StressRecord) -> str:
+    """Return a sentence for each fine-tuned run whose answers to undamaged texts are not those of its own record."""
+    return "".join(
+        f" Beware: {share:.1%} of the answers of {run.get('method')}, seed {run.get('seed')}, to undamaged texts"
+        " are not those of its record; its weights, its settings or the machine have changed."
+        for run in record.model.get("runs") or []
+        if (share := run.get("clean_differs") or 0) > 0
+    )
 
 
 def settings(record: StressRecord) -> Bullets:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lowland.ground.asked import check_kind
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
-from lowland.ground.provenance import code, utc_now
+from lowland.ground.provenance import code, hashes_in, utc_now
 from lowland.ground.record_files import write_history, write_predictions, write_record
 from lowland.ground.records import RunRecord
 from lowland.ground.store import Store
@@ -135,6 +135,7 @@ def _train_and_test(job: Job, begun: RunRecord, folder: Path, progress: Progress
     record = replace(_finished(begun, fitted, evaluation), remarks=remarks)
     if job.keep_weights:
         fitted.adapted.save(folder, job.model, fitted.tokenizer)
+        record = replace(record, files=hashes_in(folder))
     write_predictions(folder, evaluation.predictions)
     write_history(folder, fitted.history)
     write_record(folder, record)

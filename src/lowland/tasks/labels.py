@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
+
+from lowland.ground.mistakes import plural
 
 LARGEST_SHARE = 0.2
 """Number of classes, as a share of the rows, above which a column contains ids or numbers rather than labels."""
@@ -15,23 +17,30 @@ LARGEST_SHARE = 0.2
 def canonical_labels(cells: Iterable[Any]) -> list[str]:
     """Return labels as text, with one spelling for each class.
 
-    Text is normalised to NFC, and spaces at its ends are removed. Spellings of one number (1 and 1.0, but not 01) and
-    of one truth value (true, True) are one class; its name is the most frequent spelling, of equally frequent ones the
-    shortest.
+    Text is normalised to NFC, spaces at its ends are removed, and others become single spaces. Spellings of one number
+    (1 and 1.0, but not 01) and of one truth value (true, True) are one class; its name is the most frequent spelling,
+    of equally frequent ones the shortest.
 
     Example:
         >>> canonical_labels([1, 1.0, "1 ", "01", True, "true", "no"])
         ['1', '1', '1', '01', 'True', 'True', 'no']
     """
     labels = [_as_text(cell) for cell in cells]
-    spellings: dict[Any, Counter[str]] = {}
-    for label in labels:
-        spellings.setdefault(_meaning(label), Counter())[label] += 1
     name_of = {
         meaning: min(counts, key=lambda label: (-counts[label], len(label)))
-        for meaning, counts in spellings.items()
+        for meaning, counts in _spellings(labels).items()
     }
     return [name_of[_meaning(label)] for label in labels]
+
+
+def joined_remarks(cells: Iterable[Any]) -> list[str]:
+    """Return a sentence for each class that joins several spellings of a number or truth value, with their counts."""
+    return [
+        f"the labels {_counted(counts)} are spellings of one {meaning[1]}, and are one class; write them with a letter,"
+        " such as v3.1 and v3.10, if they differ"
+        for meaning, counts in _spellings(map(_as_text, cells)).items()
+        if len(counts) > 1
+    ]
 
 
 def case_remarks(labels: Iterable[str]) -> list[str]:
@@ -41,8 +50,8 @@ def case_remarks(labels: Iterable[str]) -> list[str]:
     for label in sorted(counts):
         groups.setdefault(label.casefold(), []).append(label)
     return [
-        f"the labels {' and '.join(f'{label!r} ({counts[label]:,} rows)' for label in group)} differ in case alone, and"
-        " are classes of their own; spell them alike if they are one"
+        f"the labels {_counted({label: counts[label] for label in group})} differ in case alone, and are classes of"
+        " their own; spell them alike if they are one"
         for group in groups.values()
         if len(group) > 1
     ]
@@ -76,7 +85,19 @@ def rare_problems(labels: Iterable[str], source: str) -> list[str]:
 def _as_text(cell: Any) -> str:
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
-    return unicodedata.normalize("NFC", str(cell)).strip()
+    return " ".join(unicodedata.normalize("NFC", str(cell)).split())
+
+
+def _spellings(labels: Iterable[str]) -> dict[Any, Counter[str]]:
+    """Return the spellings of each class, with their counts."""
+    spellings: dict[Any, Counter[str]] = {}
+    for label in labels:
+        spellings.setdefault(_meaning(label), Counter())[label] += 1
+    return spellings
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return " and ".join(f"{label!r} ({plural(count, 'row')})" for label, count in sorted(counts.items()))
 
 
 def _meaning(label: str) -> Any:

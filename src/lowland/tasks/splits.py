@@ -11,7 +11,7 @@ import pandas as pd
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.rng import stream_seed
 from lowland.tasks.base import TEST, TRAIN, VALIDATION, Split, TaskData, TaskFields
-from lowland.tasks.labels import canonical_labels, case_remarks, label_problems, rare_problems
+from lowland.tasks.labels import canonical_labels, case_remarks, joined_remarks, label_problems, rare_problems
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), TRAIN),
@@ -43,14 +43,16 @@ def make_splits(
             has too few examples, the shares leave too few to train on, a split is missing, or a label of another split
             is not in train.
     """
-    table, dropped = _clean(table, source, inputs), 0
-    remarks = (*case_remarks(table["label"]), *copy_remarks(table, inputs))
+    cells, dropped = table.get("label", ()), 0
+    table = _clean(table, source, inputs)
+    remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copy_remarks(table, inputs)]
     seed, share = fields.split_seed, fields.validation_share
     if "split" in table.columns:
         named = table["split"].str.strip()
         table, dropped = _without_leaks(
             table.assign(split=named.str.casefold().map(SPLIT_NAMES).fillna(named)), inputs
         )
+        remarks = [*remarks, *_leak_remarks(dropped)]
         _check_splits(table, source, (TRAIN, TEST))
     else:
         table = _hold_out(table.assign(split=TRAIN), TEST, fields.test_share, seed, source, inputs, least=5)
@@ -70,7 +72,7 @@ def make_splits(
         sha256=_fingerprint(table, inputs),
         label_names=tuple(sorted(set(table["label"]))),
         dropped=dropped,
-        remarks=remarks,
+        remarks=tuple(remarks),
     )
 
 
@@ -171,6 +173,16 @@ def _without_leaks(table: pd.DataFrame, inputs: Sequence[str]) -> tuple[pd.DataF
     rank = table["split"].map(order)
     kept = rank == rank.groupby(_same_example(table, inputs)).transform("max")
     return table[kept], int((~kept).sum())
+
+
+def _leak_remarks(dropped: int) -> list[str]:
+    """Return a sentence on rows that were dropped because a later split has them, too."""
+    if not dropped:
+        return []
+    return [
+        f"{plural(dropped, 'row')} of an earlier split occurred in a later one, too, and were left out of the earlier"
+        " one: no model is tested on what it was trained on"
+    ]
 
 
 def _check_splits(table: pd.DataFrame, source: str, needed: tuple[str, ...]) -> None:

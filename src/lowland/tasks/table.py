@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.mistakes import Mistake, gathering, one_of
 from lowland.tasks.base import Task, TaskData, TaskFields
 from lowland.tasks.classification import Classification, TableClassification, read_own_table
 from lowland.tasks.pairs import (
@@ -92,10 +92,8 @@ def task_fields(name: str, **values: Any) -> TaskFields:
     model = task_named(name).fields
     foreign = [key for key in values if key not in model.model_fields and _tasks_with(key)]
     problems = [f"{name} has no field {key}; it belongs to {_tasks_with(key)}" for key in foreign]
-    try:
+    with gathering(problems):
         fields = model(name=name, **{key: value for key, value in values.items() if key not in foreign})
-    except Mistake as mistake:
-        problems += mistake.problems
     if problems:
         raise Mistake(*problems)
     return fields

@@ -40,13 +40,21 @@ class Truncation:
         """Return the entry for a record: plain values."""
         return asdict(self)
 
-    def sentence(self, max_length: int) -> str | None:
-        """Return a sentence if more than `WORTH_SAYING` of the inputs were cut."""
+    def sentence(self, max_length: int, requested: int | None = None) -> str | None:
+        """Return a sentence if more than `WORTH_SAYING` of the inputs were cut.
+
+        Args:
+            max_length: number of tokens after which an input was cut.
+            requested: number of tokens that the user asked for; larger if the model reads no more.
+        """
         if self.cut <= WORTH_SAYING * self.inputs:
             return None
+        advice = "A larger max_length reads more of them"
+        if requested is not None and requested > max_length:
+            advice = f"The model reads no more, whatever max_length is ({requested})"
         return (
             f"{self.cut:,} of {self.inputs:,} inputs ({self.cut / self.inputs:.0%}) are longer than {max_length} tokens"
-            f" and were cut; the longest has {self.longest:,}. A larger max_length reads more of them"
+            f" and were cut; the longest has {self.longest:,}. {advice}"
         )
 
 

@@ -30,7 +30,7 @@ from typing import Literal
 import numpy as np
 import regex
 
-from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.mistakes import Mistake, gathering, one_of
 from lowland.ground.rng import stream
 from lowland.text import candidates, glyphs
 from lowland.text.candidates import Candidate, Layout, layout_of
@@ -124,10 +124,8 @@ def corrupt(text: str, kind: str, level: str | float, *, seed: int, protect: Seq
         'What ls the capjfal ot France?'
     """
     problems = [] if kind in CORRUPTIONS else [one_of("corruption", kind, CORRUPTIONS)]
-    try:
+    with gathering(problems):
         rate = rate_of(level)
-    except Mistake as mistake:
-        problems += mistake.problems
     if isinstance(protect, str):
         problems.append(f"protect is the text '{protect}'; give a list of texts, as ['{protect}']")
     if problems:

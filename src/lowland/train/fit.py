@@ -90,7 +90,7 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no
         adapted = _adapt(job, tokenizer, remark)
         max_length = token_limit(tokenizer, adapted.base_model.config, job.max_length)
         train, validation = (encode(job, name, tokenizer, max_length) for name in (TRAIN, VALIDATION))
-        if sentence := (train.truncation + validation.truncation).sentence(max_length):
+        if sentence := (train.truncation + validation.truncation).sentence(max_length, job.max_length):
             remark(f"training and validation: {sentence}")
         trainer = _trainer(job, adapted, tokenizer, train, validation, scratch, callbacks)
         with Meter() as meter:

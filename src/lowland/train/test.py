@@ -65,7 +65,7 @@ def test(fitted: Fitted, remark: Remark = no_remark) -> Evaluation:  # noqa: PT0
         scores[name] = job.task.summarise(split, table)
         tables.append(table)
         for sentence in (
-            encoded[name].truncation.sentence(fitted.max_length),
+            encoded[name].truncation.sentence(fitted.max_length, job.max_length),
             *job.task.remarks(split, table),
         ):
             if sentence:

@@ -342,7 +342,7 @@ def no_run(folder: Path) -> None:
     [
         (full_run, "without an adapter, with nothing to merge"),
         (failed_run, "failed"),
-        (weightless_run, "kept no weights"),
+        (weightless_run, "missing, or changed since the run saved it"),
         (no_run, "neither a run (record.json) nor an adapter"),
     ],
 )

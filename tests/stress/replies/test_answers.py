@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowland.stress.replies.answers import NEAR, match, near, normalise
+from lowland.stress.replies.answers import match, normalise
+from lowland.stress.replies.clauses import denied
+from lowland.stress.replies.near import NEAR, near
 from lowland.stress.replies.number_words import HINDI, ROMANISED, UNITS, skeleton
 from lowland.stress.replies.numbers import numbers_in
-from lowland.stress.replies.wording import answer_part, denied, plain
+from lowland.stress.replies.wording import answer_part, plain
 
 PAIRS = [
     json.loads(line) for line in (Path(__file__).parent / "near_misses.jsonl").read_text("utf-8").splitlines()

@@ -37,32 +37,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from rapidfuzz.distance import OSA
-
+from lowland.stress.replies.clauses import STOPS, denied, sentences
 from lowland.stress.replies.mentions import counts_as_answer, is_other_amount
+from lowland.stress.replies.near import near
 from lowland.stress.replies.numbers import numbers_in
 from lowland.stress.replies.other_names import function_words
 from lowland.stress.replies.quantities import answer_numbers, number_of_alias
-from lowland.stress.replies.wording import (
-    OR,
-    SIGHT,
-    STOPS,
-    Mention,
-    Word,
-    answer_part,
-    denied,
-    listed,
-    plain,
-    sentences,
-    words_of,
-)
-
-NEAR = 0.86
-"""Smallest similarity of a near miss, 1 - edits / letters, where a swap is one edit; see near_misses.jsonl."""
-NEAR_LETTERS = 5
-"""Words with fewer letters have no near misses: Iran is not Iraq."""
-ENDING_LETTERS = 9
-"""Words with fewer letters become other words when letters are added at their end: silicon, silicone."""
+from lowland.stress.replies.wording import OR, SIGHT, Mention, Word, answer_part, listed, plain, words_of
 
 COMMON = listed("a i as in at he be no so am or to is it us if of on my we me do by an up go hi")
 STOP_WORDS = listed("a an of to in on at by for and is are was it its ka ki ke का की के में mein")
@@ -143,28 +124,6 @@ def _signed_match(text: str, aliases: Sequence[str]) -> Match | None:
         if SIGNED.search(alias) and place and not denied(text, *place.span()):
             return Match(True, False, place[0])
     return None
-
-
-def near(word: str, gold: str) -> bool:
-    """Whether a word is a misspelling of another; both are single, case-folded words.
-
-    Both words must have at least `NEAR_LETTERS` letters, no digit, and the same first letter. They are near if they are
-    equal once double letters are single, or if 1 - edits / letters of the longer is at least `NEAR` (about one edit in
-    eight letters). In the second case, a word with fewer than `ENDING_LETTERS` letters must not be the beginning of the
-    other.
-
-    Example:
-        >>> near("canbera", "canberra"), near("austria", "australia")
-        (True, False)
-    """
-    letters = min(len(word), len(gold))
-    if letters < NEAR_LETTERS or word[0] != gold[0] or any(letter.isdigit() for letter in word + gold):
-        return False
-    if _with_single_letters(word) == _with_single_letters(gold):
-        return True
-    if letters < ENDING_LETTERS and (word.startswith(gold) or gold.startswith(word)):
-        return False
-    return OSA.normalized_similarity(word, gold) >= NEAR
 
 
 def _name_match(text: str, aliases: Sequence[str], kind: str, known: frozenset[str]) -> Match:
@@ -287,11 +246,6 @@ def _is_called(text: str, words: Sequence[Word], start: int, end: int) -> bool:
 def _rest(text: str, place: int) -> str:
     """Return what stands behind a place, as far as it is in sight."""
     return text[place : place + SIGHT].lstrip()
-
-
-def _with_single_letters(word: str) -> str:
-    """Return the word with double letters made single."""
-    return re.sub(r"(.)\1+", r"\1", word)
 
 
 def _number_match(text: str, aliases: Sequence[str], years: bool, question: str) -> Match:

@@ -9,22 +9,11 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from lowland.stress.replies.clauses import BUT, NOT_AFTER, NOT_BEFORE, STOPS, denied
 from lowland.stress.replies.number_words import SCALES
 from lowland.stress.replies.numbers import numbers_in
 from lowland.stress.replies.other_names import follows_another_answer, is_in_longer_name
-from lowland.stress.replies.wording import (
-    BUT,
-    ENUMERATION,
-    NOT_AFTER,
-    NOT_BEFORE,
-    OR,
-    STOPS,
-    Mention,
-    before,
-    denied,
-    listed,
-    words_of,
-)
+from lowland.stress.replies.wording import ENUMERATION, OR, Mention, before, listed, words_of
 
 COMPASS = listed("north south east west uttar dakshin उत्तर दक्षिण पूर्व पश्चिम")
 """Words that make another name of the name behind them: South Africa, south-east."""

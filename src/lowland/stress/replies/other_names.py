@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from lowland.stress.questions.items import languages
-from lowland.stress.replies.wording import SIGHT, Mention, Word, before, listed, plain, sentences, words_of
+from lowland.stress.replies.clauses import sentences
+from lowland.stress.replies.wording import SIGHT, Mention, Word, before, listed, plain, words_of
 
 KINDS = listed(
     "city town village capital country nation state province region continent island river sea ocean lake canal strait"

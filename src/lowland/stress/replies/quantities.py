@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
+from lowland.stress.replies.clauses import denied, sentences
 from lowland.stress.replies.numbers import Number, Value, numbers_in
-from lowland.stress.replies.wording import ENUMERATION, SIGHT, before, denied, sentences
+from lowland.stress.replies.wording import ENUMERATION, SIGHT, before
 
 BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 EQUALS = re.compile(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from lowland.ground.asked import Asked, Text
-from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.mistakes import Mistake, gathering, one_of
 from lowland.stress.questions.items.reading import ITEMS_FOLDER, SomeTexts, Texts, read_object, require
 
 BOTH_SCRIPTS = "code-switched"
@@ -88,10 +88,8 @@ def languages(folder: Path | None = None, own: Sequence[Path] = ()) -> dict[str,
     read: dict[Path, Language] = {}
     problems: list[str] = []
     for path in paths:
-        try:
+        with gathering(problems):
             read[path] = read_object(path, Language)
-        except Mistake as mistake:
-            problems += mistake.problems
     problems += _clashes(read)
     if problems:
         raise Mistake(*problems)
