@@ -109,6 +109,25 @@ def test_a_quoted_cell_may_hold_lines(tmp_path):
     assert rows_of(read(file_of(tmp_path, ".csv", rows))) == rows
 
 
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ('"text"\t"label"\n"a b"\tx\n', 1),
+        ('text\tlabel\na\tx\n"say ""hi"" now"\ty\n', 3),
+    ],
+)
+def test_a_tsv_in_the_quotes_of_a_csv_is_refused_by_its_line(content, line, tmp_path):
+    path = tmp_path / "data.tsv"
+    path.write_text(content)
+    with pytest.raises(
+        Mistake, match=rf"line {line}: cells are in quotes, which are letters in a \.tsv file"
+    ):
+        read_table(path, {"text": "text", "label": "label"})
+    (tmp_path / "data.csv").write_text(content)
+    table = read_table(tmp_path / "data.csv", {"text": "text", "label": "label"})
+    assert table["text"].iloc[-1] in ("a b", 'say "hi" now')
+
+
 def test_quotes_mean_nothing_in_a_tsv(tmp_path):
     rows = [('"he said', "a"), ('she"s', "b"), ('"', "a")]
     assert rows_of(read(file_of(tmp_path, ".tsv", rows))) == rows

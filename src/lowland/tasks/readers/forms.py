@@ -22,6 +22,8 @@ from lowland.tasks.readers.compressed import COMPRESSED
 FORMS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """Separators that are recognised in a .csv file, the usual one first."""
+QUOTED = re.compile(r'"(?=.*[^"].*"$)(?:[^"]|"")+"', re.DOTALL)
+"""A cell in quotes, with the quotes inside doubled."""
 LARGEST_CELL = 2**31 - 1
 """Number of characters; the csv module's own limit of 131,072 is less than a long document."""
 
@@ -238,12 +240,35 @@ def _read_separated(path: Path, text: str, separator: str | None, header: bool) 
                 numbers.append(number)
     except csv.Error as error:
         raise Mistake(f"{path}, line {reader.line_num}: {error}") from None
+    if quoting == csv.QUOTE_NONE:
+        _check_quotes_are_letters(path, rows, numbers, header)
     names = rows[0] if header else [str(number) for number in range(1, len(rows[0]) + 1)]
     _check_names(path, names)
     first = 1 if header else 0
     return RawTable(
         path, pd.DataFrame(rows[first:], columns=names, dtype=object), "line", numbers[first:], separator
     )
+
+
+def _check_quotes_are_letters(
+    path: Path, rows: Sequence[Sequence[str]], numbers: Sequence[int], header: bool
+) -> None:
+    """Check that no program has put the cells of a .tsv file into quotes, as it does in a .csv file.
+
+    Raises:
+        Mistake: if the whole header is in quotes, or a cell is, with the quotes inside doubled.
+    """
+    quoted = [numbers[0]] if header and all(QUOTED.fullmatch(cell) for cell in rows[0]) else []
+    quoted += [
+        number
+        for number, row in zip(numbers, rows, strict=True)
+        if any('""' in cell[1:-1] and QUOTED.fullmatch(cell) for cell in row)
+    ]
+    if quoted:
+        raise Mistake(
+            f"{path}, line {quoted[0]}: cells are in quotes, which are letters in a .tsv file; if they only enclose the"
+            " cells, let the file's name end in .csv"
+        )
 
 
 def _separator_of(text: str) -> str:
