@@ -40,7 +40,7 @@ from lowland.train.fit import fit
 from lowland.train.test import test as answer_test_sets
 from tests.conftest import bert_config, job_of, table_of
 from tests.evidence.test_study import leave_run
-from tests.flat.conftest import ours, peft_lora
+from tests.flat.conftest import ours, peft_lora, rows
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import INSPECTS, own_machine
 
@@ -81,6 +81,7 @@ LINES: dict[tuple[str, str], str] = {
     ("ground/progress.py", 'self.say(f"Beware: {sentence}.")'): PASSES_ON,
     ("flat/config.py", "warnings.warn("): "much noise",
     ("flat/checks.py", "warnings.warn("): "an untested PEFT",
+    ("flat/arming.py", "warnings.warn("): "no step",
     (
         "report/stress_record.py",
         'warning = f" Beware: {plural(missing, \'row\')} missing." if missing else ""',
@@ -262,6 +263,17 @@ def much_noise(faulty: bool, tools: Tools) -> list[str]:
     return warned(lambda: flat.arm(ours(), rho=1.01 if faulty else 1))
 
 
+def no_step(faulty: bool, tools: Tools) -> list[str]:
+    def train() -> None:
+        model = ours().train()
+        with flat.arm(model, total_steps=2) as noise:
+            if not faulty:
+                noise.begin_step(0)
+            model(rows())
+
+    return warned(train)
+
+
 def untested_peft(faulty: bool, tools: Tools) -> list[str]:
     if faulty:
         tools.patch.setattr(peft, "__version__", "0.17.1")
@@ -310,6 +322,7 @@ CASES: dict[str, Case] = {
     "another head": Case("a classifier of up, down, and the data's labels are bad, good", heads),
     "overrides": Case("overrides is an older form", overrides),
     "much noise": Case("rho is 1.01: the noise on each layer's output is larger", much_noise),
+    "no step": Case("the model was trained without noise: call noise.begin_step", no_step),
     "an untested PEFT": Case(r"peft is 0\.17\.1; the noise was tested", untested_peft),
     "a changed run": Case("Beware: 25.0% of the answers of lora, seed 1, to undamaged texts", changed_run),
     "missing rows": Case("Beware: 1 row missing", missing_rows),

@@ -172,6 +172,27 @@ def test_accumulated_micro_batches_are_one_batch() -> None:
             torch.testing.assert_close(parameter.grad, whole[name])
 
 
+def test_noise_acts_between_begin_step_and_end_step() -> None:
+    """A forward pass before the first `begin_step`, or between `end_step` and the next `begin_step`, has no noise."""
+    model, plain = peft_lora(), peft_lora()(rows())
+    with flat.arm(model, **STEADY) as noise:
+        assert torch.equal(model(rows()), plain)
+        noise.begin_step(1)
+        assert not torch.equal(model(rows()), plain)
+        noise.end_step()
+        assert torch.equal(model(rows()), plain)
+
+
+def test_training_without_a_step_is_said() -> None:
+    """If the `with` block ends, and the model was trained although no step was begun, there is a warning."""
+    model = peft_lora().train()
+    with pytest.warns(UserWarning, match="trained without noise"), flat.arm(model, **STEADY):
+        model(rows())
+    for passes in (lambda: model.eval()(rows()), lambda: None):
+        with flat.arm(model.train(), **STEADY):
+            passes()
+
+
 def test_disarming_without_a_context() -> None:
     """Without `with`, call `noise.disarm()` at the end."""
     model = peft_lora()

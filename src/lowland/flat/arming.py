@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import TypeVar, Unpack
 
@@ -29,7 +30,8 @@ class Noise:
     """Noise of one training run; `arm` makes one.
 
     Call `begin_step(t)` before optimizer step t (all its forward passes under accumulation share the draw),
-    `end_step()` after it, and `disarm()` after the last step. As a context manager it disarms the model at the end.
+    `end_step()` after it, and `disarm()` after the last step. As a context manager it disarms the model at the end, and
+    warns if the model was trained and no step was begun.
 
     Args:
         model: model that `check_can_be_armed` has checked; see `checked_noise`.
@@ -47,7 +49,8 @@ class Noise:
         self, model: nn.Module, config: FlatConfig, total_steps: int | None, *, in_every_pass: bool = False
     ) -> None:
         self.config, self.total_steps = config, total_steps
-        gate = ForwardPassGate(always_open=in_every_pass)
+        self._gate = gate = ForwardPassGate(always_open=in_every_pass)
+        self._has_begun = False
         self._model: ArmedModel | None = ArmedModel.arm(model, gate)
         layers = without_wrappers(layers_to_perturb(model, config.layers))
         self.layers: dict[str, PerturbedLinear] = {
@@ -102,6 +105,7 @@ class Noise:
                 changed since arming, so that arming would refuse the model.
         """
         self._watch.look()
+        self._has_begun = True
         sigma, config = self.sigma(step, progress), self.config
         if sigma == 0:
             self.end_step()
@@ -135,6 +139,12 @@ class Noise:
 
     def __exit__(self, *error: object) -> None:
         self.disarm()
+        if self._gate.has_trained and not self._has_begun and error[0] is None:
+            warnings.warn(
+                "the model was trained without noise: call noise.begin_step(t) before the forward passes of each"
+                " optimizer step, and noise.end_step() after it",
+                stacklevel=2,
+            )
 
 
 def without_wrappers(modules: Mapping[str, M]) -> dict[str, M]:

@@ -25,12 +25,14 @@ class ForwardPassGate:
     Attributes:
         entered: whether the model is inside a forward pass.
         entered_with_grad: whether it is inside one that was entered with gradients enabled.
+        has_trained: whether the model has run in training mode with gradients.
         first_node: number that autograd gives to the first node of the model's last forward pass.
         always_open: let noise act in every pass. `losses.py` measures the loss under noise with it.
     """
 
     entered: bool = False
     entered_with_grad: bool = False
+    has_trained: bool = False
     first_node: int = 0
     always_open: bool = False
 
@@ -85,6 +87,7 @@ class ArmedModel(Armed):
         before = gate.entered, gate.entered_with_grad
         if not gate.entered and not torch.compiler.is_compiling():
             gate.first_node = torch.autograd._get_sequence_nr()
+            gate.has_trained = gate.has_trained or (self.training and torch.is_grad_enabled())
         gate.entered, gate.entered_with_grad = True, torch.is_grad_enabled()
         try:
             return super().__call__(*args, **kwargs)

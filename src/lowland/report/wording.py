@@ -12,7 +12,7 @@ from lowland.evidence.readers.stress_rows import Cell
 from lowland.report.blocks import Quoted
 
 MISSING = "n/a"
-"""What stands for a number that cannot be computed."""
+"""Shown in place of a number that cannot be computed."""
 
 _MAX_LENGTH = 140
 _JOINERS = "\u200c\u200d"  # zero-width, but part of how emoji and Devanagari are written
