@@ -86,3 +86,7 @@ def test_one_text_with_two_labels_is_remarked_on() -> None:
     twice = pd.concat([parts, pd.DataFrame({"text": ["Train  text 0"], "label": ["b"], "split": ["train"]})])
     (remark,) = make_splits(twice, "x.csv", TaskFields(name="classification")).remarks
     assert "1 example with different labels (2 rows), such as 'train text 0' with a and b" in remark
+
+
+def test_spaces_of_all_kinds_are_one_space() -> None:
+    assert canonical_labels(["my label", "my\u00a0label", "my  label", " my\nlabel\t"]) == ["my label"] * 4
