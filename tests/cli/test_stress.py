@@ -108,6 +108,7 @@ def test_the_way_from_a_sheet_to_rated_rows(
         (["multilingual", "--languages", "klingon"], "unknown language 'klingon'"),
         (["adapter", "nowhere"], "nowhere"),
         (["report", "nowhere"], "nowhere holds no record.json"),
+        (["report", __file__], "is a file; name the folder of a run"),
         (["merge-back", "nowhere.csv", "--runs", "nowhere"], "nowhere"),
     ],
 )

@@ -90,6 +90,8 @@ def _read_json(folder: Path) -> dict[str, Any]:
         content = parse_json(path.read_text(encoding="utf-8"), finite=True)
     except FileNotFoundError:
         raise UnreadableRecord(f"{folder} holds no record.json", "name the folder of a run") from None
+    except NotADirectoryError:
+        raise UnreadableRecord(f"{folder} is a file", "name the folder of a run") from None
     except NotJSON as error:
         where = f"in line {error.line}" if error.line is not None else f"({error.reason})"
         raise UnreadableRecord(f"{path} is damaged {where}", RENEW) from None

@@ -91,9 +91,8 @@ def remove_keys_of_replies(model: Model) -> None:
                 raise
             raise replaced from None
         finally:
-            if (
-                event := active_event()
-            ) is not None:  # it holds what the server's headers say, and the request
+            event = active_event()  # it holds what the server's headers say, and the request
+            if event is not None:
                 event.call = event.call and _without_keys(event.call)
                 event.request_ids = event.request_ids and [_without_keys(name) for name in event.request_ids]
         return tuple(map(_without_keys, result)) if isinstance(result, tuple) else _without_keys(result)

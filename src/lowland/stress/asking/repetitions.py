@@ -42,10 +42,8 @@ def limit_repetitions(model: Model, budget: Budget) -> None:
 
     async def generate(*arguments: Any, **options: Any) -> Any:
         nonlocal watched
-        client, hooks = (
-            getattr(model.api, "client", None),
-            http_hooks(model.api),
-        )  # Inspect may have made new ones
+        # Inspect may have made new ones
+        client, hooks = getattr(model.api, "client", None), http_hooks(model.api)
         if getattr(client, "max_retries", None):
             client.max_retries = 0  # type: ignore[union-attr]
         if hooks is not None and hooks is not watched:
