@@ -10,7 +10,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from lowland.deploy.find import AUTO_CLASSES, Adapted, Base
+from lowland.deploy.find import AUTO_CLASSES, DEFAULT_MAX_LENGTH, Adapted, Base
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.rng import stream_seed, untouched_generators
 from lowland.lora import load_adapter
@@ -43,7 +43,7 @@ def load_base(base: Base, *, seed: int = 0) -> LoadedModel:
         if base.task is None:
             loaded = LoadedModel(_load_language_model(base))
         else:
-            loaded = base.task.load_model(folder, base.label_names, base.tokenizer)
+            loaded = base.task.load_model(folder, base.setup(DEFAULT_MAX_LENGTH))
         if base.resized_by is not None:
             fresh = resize_to_saved(loaded.model, base.resized_by, len(base.tokenizer))
             loaded = replace(loaded, fresh_backbone=(*loaded.fresh_backbone, *fresh))

@@ -15,11 +15,22 @@ import pandas as pd
 from lowland.ground.asked import Text, Truth
 from lowland.ground.mistakes import Mistake
 from lowland.models.load import LoadedModel, load_classifier, outline_classifier
-from lowland.tasks.base import Batch, Split, Task, TaskData, TaskFields, Tokenizer
+from lowland.tasks.base import (
+    Batch,
+    Encoded,
+    Outputs,
+    Purpose,
+    Setup,
+    Split,
+    Task,
+    TaskData,
+    TaskFields,
+)
 from lowland.tasks.readers.forms import FORMS
 from lowland.tasks.readers.separator import Separator
 from lowland.tasks.readers.tables import CellMistake, read_table
 from lowland.tasks.splits import make_splits
+from lowland.tasks.truncation import count_truncated
 
 FEW = 10
 """Number of examples below which equal predictions for all of them mean little."""
@@ -66,7 +77,11 @@ class Classification(Task):
     fetch: FetchedTable | None = None
 
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "weighted_f1")
-    peft_task_type: ClassVar[str] = "SEQ_CLS"
+    has_classes: ClassVar[bool] = True
+
+    def peft_task_type(self, fields: TaskFields) -> str:
+        """Return PEFT's name for classifiers of sequences."""
+        return "SEQ_CLS"
 
     def load(self, fields: TaskFields) -> TaskData:
         """Read a table and split it, stratified by label."""
@@ -85,41 +100,46 @@ class Classification(Task):
             return mistake.problems
         return ()
 
-    def load_model(self, folder: Path, label_names: Sequence[str], tokenizer: Tokenizer) -> LoadedModel:
+    def load_model(self, folder: Path, setup: Setup) -> LoadedModel:
         """Load a sequence classifier with one output for each label."""
-        return load_classifier(folder, label_names, tokenizer)
+        return load_classifier(folder, setup.label_names, setup.tokenizer)
 
-    def outline(self, folder: Path) -> LoadedModel:
+    def outline(self, folder: Path, fields: TaskFields) -> LoadedModel:
         """Build a sequence classifier on the meta device, without weights."""
         return outline_classifier(folder)
 
-    def encode_inputs(
-        self, columns: Mapping[str, Sequence[str]], tokenizer: Tokenizer, max_length: int
-    ) -> Mapping[str, list[list[int]]]:
-        """Tokenize the input columns together: one text, or a pair."""
+    def encode(self, columns: Mapping[str, Sequence[str]], setup: Setup, purpose: Purpose) -> Encoded:
+        """Tokenize the input columns together: one text, or a pair. A label (n,) is an index into `label_names`."""
         texts = [list(columns[name]) for name in self.input_columns]
-        encoded: Mapping[str, list[list[int]]] = tokenizer(*texts, truncation=True, max_length=max_length)
-        return encoded
+        rows = dict(setup.tokenizer(*texts, truncation=True, max_length=setup.max_length))
 
-    def targets(self, split: Split, data: TaskData) -> Sequence[int]:
-        """Return the labels (n,) as indices into `label_names`."""
-        index = {name: number for number, name in enumerate(data.label_names)}
-        return [index[label] for label in split["label"]]
+        def whole(positions: list[int]) -> list[int]:
+            chosen = [[column[position] for position in positions] for column in texts]
+            return [
+                len(ids) for ids in setup.tokenizer(*chosen, truncation=False, verbose=False)["input_ids"]
+            ]
 
-    def collator(self, tokenizer: Tokenizer) -> Callable[[list[dict[str, Any]]], Batch]:
+        truncation = count_truncated([len(ids) for ids in rows["input_ids"]], setup.max_length, whole)
+        if purpose != "predict":
+            index = {name: number for number, name in enumerate(setup.label_names)}
+            rows["labels"] = [index[label] for label in columns["label"]]
+        return Encoded(rows, np.arange(len(texts[0])), truncation=truncation)
+
+    def collator(self, setup: Setup) -> Callable[[list[dict[str, Any]]], Batch]:
         """Pad to the longest text of the batch."""
         from transformers import DataCollatorWithPadding
 
-        return DataCollatorWithPadding(tokenizer)
+        return DataCollatorWithPadding(setup.tokenizer)
 
-    def decode(self, outputs: npt.NDArray[np.float64], label_names: Sequence[str]) -> pd.DataFrame:
+    def decode(self, outputs: Outputs, encoded: Encoded, setup: Setup) -> pd.DataFrame:
         """Turn logits (n, labels) into `predicted`, and a probability `p_<label>` for each label."""
         import torch
 
-        names = np.array(label_names, dtype=object)
-        probabilities = torch.from_numpy(outputs).softmax(-1).numpy()  # (n, labels)
+        logits = outputs["logits"]
+        names = np.array(setup.label_names, dtype=object)
+        probabilities = torch.from_numpy(logits).softmax(-1).numpy()  # (n, labels)
         columns = {f"p_{name}": probabilities[:, number] for number, name in enumerate(names)}
-        return pd.DataFrame({"predicted": names[outputs.argmax(-1)], **columns})
+        return pd.DataFrame({"predicted": names[logits.argmax(-1)], **columns})
 
     def score_examples(self, split: Split, answers: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return 1 for the right label, else 0."""
