@@ -51,7 +51,7 @@ PASSES_ON = ""
 LINES: dict[tuple[str, str], str] = {
     (
         "tasks/splits.py",
-        'remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copy_remarks(table, inputs)]',
+        'remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copy_remarks(table, roles.inputs)]',
     ): "joined, case, copies",
     ("tasks/splits.py", "remarks = [*remarks, *_leak_remarks(dropped)]"): "leaks",
     ("tasks/splits.py", "remarks=tuple(remarks),"): PASSES_ON,

@@ -29,7 +29,7 @@ from lowland.tasks.base import (
 from lowland.tasks.readers.forms import FORMS
 from lowland.tasks.readers.separator import Separator
 from lowland.tasks.readers.tables import CellMistake, read_table
-from lowland.tasks.splits import make_splits
+from lowland.tasks.splits import Roles, make_splits
 from lowland.tasks.truncation import count_truncated
 
 FEW = 10
@@ -90,12 +90,12 @@ class Classification(Task):
         except CellMistake as mistake:
             further = self._problems_of_splits(mistake.rest, fields)
             raise Mistake(*mistake.problems, *further) from None
-        return make_splits(table, source, fields, inputs=self.input_columns)
+        return make_splits(table, source, fields, roles=Roles(self.input_columns))
 
     def _problems_of_splits(self, table: pd.DataFrame, fields: TaskFields) -> Sequence[str]:
         """Return the reasons why a table cannot be split."""
         try:
-            make_splits(table, Path(fields.data or "").name, fields, inputs=self.input_columns)
+            make_splits(table, Path(fields.data or "").name, fields, roles=Roles(self.input_columns))
         except Mistake as mistake:
             return mistake.problems
         return ()
