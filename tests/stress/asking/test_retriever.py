@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from lowland.ground.mistakes import Mistake
+from lowland.items import Fact, messy_items
 from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
+from lowland.replies.answers import match
 from lowland.stress.asking import retriever as room
 from lowland.stress.asking.retriever import UNKNOWN, Retriever
-from lowland.stress.questions.items import Fact, messy_items
-from lowland.stress.replies.answers import match
 
 TEXTS = [
     "Paris",

@@ -14,11 +14,11 @@ import torch
 from torch.nn.functional import normalize
 
 from lowland.ground.mistakes import Mistake, reason_of
+from lowland.items import Fact, content_hash, facts
 from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
 from lowland.models.load import load_tokenizer
 from lowland.models.positions import token_limit
 from lowland.stress.asking.settings import RETRIEVER
-from lowland.stress.questions.items import Fact, content_hash, facts
 
 UNKNOWN = "I do not know."
 MIN_SIMILARITY = 0.5

@@ -17,8 +17,8 @@ from lowland.ground.asked import Asked, Number, Text, Truth, Whole, plain
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import STRESS_RECORD_VERSION
 from lowland.ground.store import key_of
+from lowland.items import content_hash, facts
 from lowland.stress.asking.prices import Price, price_of, read_prices
-from lowland.stress.questions.items import content_hash, facts
 from lowland.stress.questions.questionnaire import Question, Questionnaire, content_sha256
 
 RETRIEVER = "lowland/retriever"
