@@ -17,7 +17,7 @@ from lowland.items import messy_items
 from lowland.items.messy import MessyRow
 from lowland.stress.questions.questionnaire import MessyQuestionnaire
 
-DOCS = Path(__file__).parents[3] / "docs" / "stress.md"
+DOCS = Path(__file__).parents[2] / "docs" / "stress.md"
 CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="|"), min_size=1).map(
     str.strip
 )

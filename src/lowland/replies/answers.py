@@ -48,6 +48,8 @@ from lowland.replies.wording import OR, SIGHT, Mention, Word, answer_part, liste
 COMMON = listed("a i as in at he be no so am or to is it us if of on my we me do by an up go hi")
 STOP_WORDS = listed("a an of to in on at by for and is are was it its ka ki ke का की के में mein")
 
+NAME_WORDS = 3
+"""Largest number of words of an answer that is taken for a name, which must stand in the reply as it is."""
 IS_CALLED = listed("is was symbol as by called chinh pratik प्रतीक चिह्न")
 """Words before a symbol that let it stand in lower case."""
 
@@ -99,6 +101,21 @@ def match(reply: str, answers: Iterable[str], kind: str, question: str = "") -> 
     if signed := _signed_match(part, aliases):
         return signed
     return _name_match(part, aliases, kind, frozenset(word.fold for word in words_of(plain(question))))
+
+
+def is_right(reply: str, answer: str, question: str) -> bool:
+    """Return whether a reply gives an answer whose kind is not known: a number if it is nothing but one.
+
+    Args:
+        reply: the reply.
+        answer: the right answer.
+        question: the question.
+    """
+    is_number = (
+        bool(re.fullmatch(r"[\d\s.,+-]+", answer)) and number_of_alias(answer, years=False) is not None
+    )
+    kind = "number" if is_number else "name" if len(answer.split()) <= NAME_WORDS else "phrase"
+    return match(reply, [answer], kind, question).right
 
 
 def normalise(text: str) -> str:
