@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowland.ground.mistakes import Mistake
-from lowland.models.find import ModelSource, find_model
+from lowland.models.find import find_model
 from lowland.models.formats import number_format
+from lowland.models.source import ModelSource
 from lowland.study.recipe import Recipe
 from lowland.tasks.base import TaskData
 from lowland.tasks.table import load_data

@@ -10,8 +10,8 @@ import lowland
 from lowland.ground.asked import plain
 from lowland.ground.records import RECORD_VERSION
 from lowland.ground.store import key_of
-from lowland.models.find import ModelSource
 from lowland.models.formats import NumberFormat
+from lowland.models.source import ModelSource
 from lowland.tasks.base import Task, TaskData, TaskFields
 from lowland.tasks.table import task_named
 from lowland.train.choice import MethodChoice

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from lowland.ground.mistakes import Mistake
-from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
+from lowland.models.find import find_model
+from lowland.models.packages import DEFAULT_MODEL
+from lowland.models.source import ModelSource
 from lowland.stress.asking import retriever as room
 from lowland.stress.asking.retriever import UNKNOWN, Retriever
 from lowland.stress.questions.items import Fact, messy_items
