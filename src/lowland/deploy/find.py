@@ -224,7 +224,7 @@ def _check_same_model(folder: Path, record: RunRecord, source: ModelSource) -> N
             )
         if source.describe()[part] != record.model[part]:
             raise Mistake(
-                f"the {words} of the base model {source.name} have SHA-256 {source.describe()[part]};"
+                f"the {words} of the base model {source.title} have SHA-256 {source.describe()[part]};"
                 f" the run in {folder} was trained on {record.model[part]}"
             )
 

@@ -50,11 +50,15 @@ class ModelSource:
     terms: str | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Return the entry for a record: plain values."""
+        """Return the entry for a record: plain values; title and terms only if they say more than the name."""
+        named = (
+            {"title": self.title, "terms": self.terms}
+            if (self.title, self.terms) != (self.name, None)
+            else {}
+        )
         return {
             "name": self.name,
-            "title": self.title,
-            "terms": self.terms,
+            **named,
             "origin": self.origin,
             "revision": self.revision,
             "sha256": self.sha256,

@@ -31,7 +31,7 @@ def plan(recipe: Recipe) -> list[Job]:
             fields=recipe.task,
             method=method,
             seed=seed,
-            model=recipe.model,
+            model=source.name,
             revision=recipe.revision,
             max_length=recipe.max_length,
             dtype=dtype,

@@ -29,7 +29,8 @@ class Job:
         fields: fields of the task, as requested.
         method: method with its settings.
         seed: seed of the run.
-        model: name or folder of the base model, as requested.
+        model: name, folder or file under which the base model is found again; as requested, except where a package
+            stands in for a model of the hub.
         revision: revision of a model on the hub, as requested.
         max_length: number of tokens after which a text is cut off.
         dtype: number format of training, test and `lowland predict`. Weights are saved in fp32.
