@@ -120,7 +120,7 @@ def load_with_peft(adapted: Adapted) -> Any:
 def _check_nothing_random(adapted: Adapted, random_modules: Iterable[str]) -> None:
     if names := sorted(random_modules):
         raise Mistake(
-            f"neither the adapter in {adapted.folder} nor the base model {adapted.base.source.name} contains weights"
+            f"neither the adapter in {adapted.folder} nor the base model {adapted.base.source.title} contains weights"
             f" for {', '.join(names)}, so predictions would be random; save the adapter with {', '.join(names)} in"
             " modules_to_save, or set base_model_name_or_path in its adapter_config.json to a model that contains them"
         )

@@ -12,7 +12,9 @@ import torch
 
 from lowland.ground.mistakes import Mistake
 from lowland.items import Fact, messy_items
-from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
+from lowland.models.find import find_model
+from lowland.models.packages import DEFAULT_MODEL
+from lowland.models.source import ModelSource
 from lowland.replies.answers import match
 from lowland.stress.asking import retriever as room
 from lowland.stress.asking.retriever import UNKNOWN, Retriever

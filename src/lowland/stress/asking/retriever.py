@@ -15,9 +15,11 @@ from torch.nn.functional import normalize
 
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.items import Fact, content_hash, facts
-from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
+from lowland.models.find import find_model
 from lowland.models.load import load_tokenizer
+from lowland.models.packages import DEFAULT_MODEL
 from lowland.models.positions import token_limit
+from lowland.models.source import ModelSource
 from lowland.stress.asking.settings import RETRIEVER
 
 UNKNOWN = "I do not know."
