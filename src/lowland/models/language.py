@@ -97,8 +97,6 @@ def generate(model: Any, prompt: Mapping[str, Tensor], tokenizer: Any, max_new_t
     limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     if limit is not None and not model.config.is_encoder_decoder:
         max_new_tokens = max(1, min(max_new_tokens, limit - prompt["input_ids"].shape[1]))
-    ends = model.generation_config.eos_token_id
-    ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None}
     tokens: Tensor = model.generate(
         **prompt,
         max_new_tokens=max_new_tokens,
@@ -109,9 +107,15 @@ def generate(model: Any, prompt: Mapping[str, Tensor], tokenizer: Any, max_new_t
         top_p=None,
         top_k=None,
         pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=sorted(ends) or None,
+        eos_token_id=end_tokens(model, tokenizer) or None,
     )
     return tokens
+
+
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Return the tokens that end a text: the tokenizer's, and those of the model's generation config."""
+    ends = model.generation_config.eos_token_id
+    return sorted({*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None})
 
 
 def takes(model: Any, argument: str) -> bool:
