@@ -119,8 +119,9 @@ def end_tokens(model: Any, tokenizer: Any) -> list[int]:
 
 
 def takes(model: Any, argument: str) -> bool:
-    """Return whether a model's forward pass has an argument of this name."""
-    return argument in inspect.signature(model.forward).parameters
+    """Return whether the forward pass of a model's class, or of a class that it extends, has an argument."""
+    forwards = [vars(each)["forward"] for each in type(model).__mro__ if "forward" in vars(each)]
+    return any(argument in inspect.signature(forward).parameters for forward in forwards)
 
 
 def _not_a_model(folder: Path, kind: str, error: Exception) -> str:

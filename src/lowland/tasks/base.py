@@ -223,6 +223,10 @@ class Task(ABC):
             Mistake: if the folder holds no model for this task.
         """
 
+    def with_head(self, model: Any, setup: Setup) -> Any:
+        """Return a loaded model with this task's way to answer, which its files do not say."""
+        return model
+
     @abstractmethod
     def outline(self, folder: Path, fields: TaskFields) -> LoadedModel:
         """Build the model on the meta device, without weights, to check whether a method fits it.

@@ -65,6 +65,11 @@ def check_template(template: str) -> str:
     """
     if PLACE not in template and "{%" not in template and "{{" not in template:
         raise ValueError(f'be a text with {PLACE}, such as "Q: {PLACE}\\nA:", or a chat template in Jinja')
+    return with_line_breaks(template)
+
+
+def with_line_breaks(template: str) -> str:
+    """Return a template of a command line with real line breaks for those written as \\n."""
     return template.replace("\\n", "\n")
 
 
