@@ -15,6 +15,9 @@ Without `--data`, the messages come from the hub.
 
 **The first study** had the same balance and shares, but read the last token of a GPT-style decoder. `--model` also
 takes a decoder, and reads its last token, if its layers are `nn.Linear`.
+
+**Measured** with seeds 0, 1 and 2 on a shared machine with 2 cores (AMD EPYC): test accuracy 0.980, 0.986 and 0.977,
+in 2.2 to 2.6 minutes of processor time, both cores added up.
 """
 
 # %%
