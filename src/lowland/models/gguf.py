@@ -180,7 +180,7 @@ def _convert(file: GgufFile, parts: Sequence[Path], header: Header, folder: Path
     with _stage("reading the weights", progress):
         model = _load_model(file, header, whole)
     with _stage("reading the tokenizer", progress):
-        tokenizer = _load_tokenizer(file, whole)
+        tokenizer = _load_tokenizer(file, whole, model.get_input_embeddings().num_embeddings)
     with _stage("writing the converted model", progress):
         _save(model, folder)
         tokenizer.save_pretrained(folder)
@@ -229,21 +229,39 @@ def _load_model(file: GgufFile, header: Header, whole: Path) -> Any:
             output_loading_info=True,
         )
     except Exception as error:  # transformers raises errors of many kinds
+        _check_undamaged(file, whole)
         raise Mistake(_unreadable(file, header, reason_of(error))) from None
     if missing := sorted(loading["missing_keys"]):
         raise Mistake(_unreadable(file, header, f"it lacks {first_names(missing)}"))
     return model
 
 
-def _load_tokenizer(file: GgufFile, whole: Path) -> Any:
+def _load_tokenizer(file: GgufFile, whole: Path, rows: int) -> Any:
+    """Read the tokenizer, which may not have more tokens than the model has rows of embeddings."""
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(whole.parent, gguf_file=whole.name)
+        tokenizer: Any = AutoTokenizer.from_pretrained(whole.parent, gguf_file=whole.name)
+        reason = f"it has {len(tokenizer)} tokens, and the model has embeddings for {rows}"
+    except Exception as error:
+        tokenizer, reason = None, reason_of(error)
+    if tokenizer is None or len(tokenizer) > rows:
+        raise Mistake(
+            f"transformers cannot read the tokenizer in {file.name} ({reason}); give a folder that holds the model"
+        )
+    return tokenizer
+
+
+def _check_undamaged(file: GgufFile, whole: Path) -> None:
+    """Check that the package `gguf` can read all of a file that transformers could not read."""
+    from gguf import GGUFReader
+
+    try:
+        GGUFReader(whole)
     except Exception as error:
         raise Mistake(
-            f"transformers cannot read the tokenizer in {file.name} ({reason_of(error)}); give a folder that holds"
-            " the model"
+            f"{file.name} is damaged, or newer than the installed package gguf ({reason_of(error)}); download it again,"
+            " or upgrade gguf"
         ) from None
 
 
