@@ -139,6 +139,14 @@ def test_it_is_converted_once_and_says_so(
     assert capsys.readouterr().err == ""
 
 
+def test_a_long_stage_says_that_it_goes_on(
+    llama: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gguf_module, "REPORT_SECONDS", 0.01)
+    find_model(str(llama))
+    assert "  reading the weights: 0 s so far\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("damage", ["model.safetensors", "config.json", "tokenizer.json", DEQUANTISED_FROM])
 def test_a_damaged_copy_is_made_anew_with_the_same_hashes(llama: Path, damage: str) -> None:
     before = find_model(str(llama))

@@ -11,6 +11,7 @@ import io
 import json
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -29,6 +30,8 @@ SUFFIX = ".gguf"
 UNNAMED = "an unnamed quantisation"
 UNQUANTISED = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """File types that are stored as they are, with their dtype; quantised ones are stored in bfloat16."""
+REPORT_SECONDS = 10.0
+"""Seconds between two lines that say that a stage goes on."""
 LOCAL_KEYS = {
     "config.json": ("_model_name_or_path", "_name_or_path", "transformers_version"),
     "tokenizer_config.json": ("is_local", "local_files_only", "name_or_path"),
@@ -192,11 +195,25 @@ def _convert(file: GgufFile, parts: Sequence[Path], header: Header, folder: Path
 
 @contextmanager
 def _stage(words: str, progress: Progress) -> Iterator[None]:
-    """Say when a stage begins and how long it took; bars of transformers, which cannot be turned off, are hidden."""
+    """Say when a stage begins, from time to time that it goes on, and how long it took.
+
+    transformers is silent for most of that time. Its bars, which cannot be turned off, are hidden.
+    """
     progress.say(f"  {words} …")
-    started = time.perf_counter()
-    with redirect_stderr(io.StringIO()):
-        yield
+    started, ended = time.perf_counter(), threading.Event()
+
+    def report() -> None:
+        while not ended.wait(REPORT_SECONDS):
+            progress.say(f"  {words}: {time.perf_counter() - started:.0f} s so far")
+
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        ended.set()
+        reporter.join()
     progress.say(f"  {words}: {time.perf_counter() - started:.0f} s")
 
 
