@@ -132,7 +132,7 @@ def test_it_is_converted_once_and_says_so(
     assert "reading the weights" in err
     assert "%|" not in err  # no other library's bar
     monkeypatch.setattr(gguf_module, "_convert", pytest.fail)
-    monkeypatch.setattr(gguf_module, "_read_header", pytest.fail)
+    monkeypatch.setattr(gguf_module, "read_header", pytest.fail)
     assert find_model(str(llama)) == first
     renamed = llama.rename(llama.with_name("renamed.gguf"))
     assert find_model(str(renamed)).title == "renamed.gguf, dequantised from Q8_0"

@@ -6,16 +6,13 @@ was quantised from, so the model has a title that says so.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
-import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,13 +20,10 @@ from typing import Any
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.progress import Progress
 from lowland.models.cache import cache_folder, made_once
+from lowland.models.gguf_file import GgufFile, Header, read_header
 from lowland.models.load import first_names
 from lowland.models.source import DEQUANTISED_FROM, ModelSource, files_hash, weights_hash
 
-SUFFIX = ".gguf"
-UNNAMED = "an unnamed quantisation"
-UNQUANTISED = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-"""File types that are stored as they are, with their dtype; quantised ones are stored in bfloat16."""
 REPORT_SECONDS = 10.0
 """Seconds between two lines that say that a stage goes on."""
 LOCAL_KEYS = {
@@ -37,52 +31,6 @@ LOCAL_KEYS = {
     "tokenizer_config.json": ("is_local", "local_files_only", "name_or_path"),
 }
 """Entries that depend on the machine or on the library's version; without them, equal models have equal hashes."""
-
-
-@dataclass(frozen=True)
-class GgufFile:
-    """GGUF file.
-
-    Attributes:
-        name: name or file under which the model can be found again.
-        sha256: hash of the whole file.
-        origin: where it came from, for the record.
-        label: beginning of the title: "LABEL, dequantised from Q4_K_M".
-        terms: terms of use that a person should know before the first use.
-    """
-
-    name: str
-    sha256: str
-    origin: str
-    label: str
-    terms: str | None = None
-
-
-@dataclass(frozen=True)
-class Header:
-    """Header of a GGUF file.
-
-    Attributes:
-        architecture: llama.cpp's name of the architecture.
-        file_type: llama.cpp's name of the quantisation, such as Q4_K_M.
-        size: bytes of the whole file.
-    """
-
-    architecture: str
-    file_type: str
-    size: int
-
-    @property
-    def dtype(self) -> str:
-        """Name of the dtype that the weights are stored in after conversion."""
-        return UNQUANTISED.get(self.file_type, "bfloat16")
-
-    @property
-    def needed_bytes(self) -> int:
-        """Bytes that a conversion needs on the disk, at most: for the file joined from parts, and the weights."""
-        bits = re.search(r"Q(\d)", self.file_type)  # per weight; some layers have more
-        growth = 16 / (int(bits[1]) if bits else 4)
-        return round(self.size * (1 + (1 if self.file_type in UNQUANTISED else growth)))
 
 
 def converted(file: GgufFile, locate: Callable[[], Sequence[Path]], progress: Progress) -> ModelSource:
@@ -102,10 +50,10 @@ def converted(file: GgufFile, locate: Callable[[], Sequence[Path]], progress: Pr
         if file.terms is not None:
             progress.say(f"{file.label} may be used under these terms: {file.terms}")
         parts = locate()
-        header = _read_header(file, parts)
+        header = read_header(file, parts)
 
         def make(partial: Path) -> None:
-            progress.say(f"converting {_title(file, header.file_type)}, once, into {folder}")
+            progress.say(f"converting {file.title(header.file_type)}, once, into {folder}")
             _convert(file, parts, header, partial, progress)
 
         made_once(folder.name, make, _is_intact, size=header.needed_bytes, progress=progress)
@@ -117,13 +65,9 @@ def converted(file: GgufFile, locate: Callable[[], Sequence[Path]], progress: Pr
         revision=None,
         sha256=made["weights_sha256"],
         files_sha256=made["files_sha256"],
-        title=_title(file, made["file_type"]),
+        title=file.title(made["file_type"]),
         terms=file.terms,
     )
-
-
-def _title(file: GgufFile, file_type: str) -> str:
-    return f"{file.label}, {'converted' if file_type in UNQUANTISED else 'dequantised'} from {file_type}"
 
 
 def _is_intact(folder: Path) -> bool:
@@ -134,42 +78,6 @@ def _is_intact(folder: Path) -> bool:
         return isinstance(made["file_type"], str) and hashes == (weights_hash(folder), files_hash(folder))
     except (OSError, ValueError, LookupError, TypeError):  # Mistake is a ValueError
         return False
-
-
-def _read_header(file: GgufFile, parts: Sequence[Path]) -> Header:
-    """Read the header, without the weights.
-
-    Raises:
-        Mistake: if it cannot be read, or the package `gguf` is missing.
-    """
-    if importlib.util.find_spec("gguf") is None:
-        raise Mistake(f"{file.name} needs the package gguf; pip install 'lowland[gemma]'")
-    from transformers.integrations.gguf.reader import read_gguf_metadata
-
-    first = str(parts[0])
-    try:
-        metadata, _ = read_gguf_metadata(first)
-    except Exception as error:  # a damaged or foreign file makes the reader raise errors of many kinds
-        reason = reason_of(error).replace(first, "it")
-        raise Mistake(f"{file.name} is no GGUF file, or damaged ({reason}); download it again") from None
-    if metadata.get("split.count", 1) > 1:
-        raise Mistake(
-            f"{file.name} is one of {metadata['split.count']} files of a model; join them with llama.cpp's"
-            " `llama-gguf-split --merge`, and name the joined file"
-        )
-    return Header(
-        architecture=str(metadata["general.architecture"]),
-        file_type=_name_of_type(metadata.get("general.file_type")),
-        size=sum(part.stat().st_size for part in parts),
-    )
-
-
-def _name_of_type(number: Any) -> str:
-    from gguf import LlamaFileType
-
-    if number not in set(LlamaFileType) - {LlamaFileType.GUESSED}:
-        return UNNAMED
-    return LlamaFileType(number).name.removeprefix("MOSTLY_").removeprefix("ALL_")
 
 
 def _convert(file: GgufFile, parts: Sequence[Path], header: Header, folder: Path, progress: Progress) -> None:
@@ -308,7 +216,7 @@ def _remove_local_keys(folder: Path) -> None:
 
 def _describe(file: GgufFile, header: Header, folder: Path) -> dict[str, Any]:
     return {
-        "title": _title(file, header.file_type),
+        "title": file.title(header.file_type),
         "terms": file.terms,
         "gguf_sha256": file.sha256,
         "file_type": header.file_type,
