@@ -33,9 +33,9 @@ from lowland.report.stress_record import completeness
 from lowland.report.study import summary
 from lowland.stress.questions.questionnaire import MessyQuestionnaire, MultilingualQuestionnaire
 from lowland.study.recipe import Recipe
-from lowland.tasks.base import TaskData, TaskFields
+from lowland.tasks.base import Setup, TaskData, TaskFields
 from lowland.tasks.splits import make_splits
-from lowland.tasks.table import task_named
+from lowland.tasks.table import task_fields, task_named
 from lowland.train.fit import fit
 from lowland.train.test import test as answer_test_sets
 from tests.conftest import bert_config, job_of, table_of
@@ -51,7 +51,7 @@ PASSES_ON = ""
 LINES: dict[tuple[str, str], str] = {
     (
         "tasks/splits.py",
-        'remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copy_remarks(table, inputs)]',
+        'remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copy_remarks(table, roles.inputs)]',
     ): "joined, case, copies",
     ("tasks/splits.py", "remarks = [*remarks, *_leak_remarks(dropped)]"): "leaks",
     ("tasks/splits.py", "remarks=tuple(remarks),"): PASSES_ON,
@@ -197,10 +197,14 @@ def fitted_with(faulty: bool, tools: Tools) -> tuple[list[str], list[str]]:
 
 def same_answer(faulty: bool, tools: Tools) -> list[str]:
     task, split = task_named("classification"), tools.data.splits["test"]
-    outputs = np.tile([0.0, 1.0], (len(split), 1))
+    logits = np.tile([0.0, 1.0], (len(split), 1))
     if not faulty:
-        outputs[0] = [1.0, 0.0]
-    return list(task.remarks(split, task.decode(outputs, tools.data.label_names)))
+        logits[0] = [1.0, 0.0]
+    setup = Setup(
+        task_fields("classification"), load_tokenizer(tools.source.folder), 40, tools.data.label_names
+    )
+    encoded = task.encode(split.columns, setup, "evaluate")
+    return list(task.remarks(split, task.decode({"logits": logits}, encoded, setup)))
 
 
 def heads(faulty: bool, tools: Tools) -> list[str]:

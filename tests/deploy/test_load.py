@@ -88,7 +88,7 @@ def test_an_adapter_that_brings_it_all_answers_as_peft(
         oracle = PeftModel.from_pretrained(
             AutoModelForSequenceClassification.from_pretrained(poolerless, num_labels=2), str(folder)
         ).eval()
-    batch = classifier.tokenizer(ASKED, padding=True, return_tensors="pt")
+    batch = classifier.setup.tokenizer(ASKED, padding=True, return_tensors="pt")
     with torch.no_grad():
         torch.testing.assert_close(
             classifier.model(**batch).logits, oracle(**batch).logits, rtol=0, atol=1e-6

@@ -23,6 +23,8 @@ from lowland.study import run as study
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
+from lowland.tasks.base import Encoded, Purpose, Setup
+from lowland.tasks.classification import Classification
 from lowland.train import test as testing
 from lowland.train.fit import Fitted
 from lowland.train.job import Job
@@ -143,29 +145,39 @@ def test_neftune_is_a_separate_run_keyed_by_its_alpha(recipe: Callable[..., Reci
 def test_each_run_reads_its_test_sets_once_after_training(
     recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[tuple[str, str]] = []
-    real_fit, real_test, real_encode = study.fit, study.test, testing.encode
+    calls: list[str] = []
+    chosen = recipe(seeds=[1])
+    splits = plan(chosen)[0].data.splits
+    real_fit, real_test, real_encode = study.fit, study.test, Classification.encode
 
     def counted_fit(job: Job, *rest: Any) -> Fitted:
         fitted = real_fit(job, *rest)
-        calls.append(("fitted", job.method.label))
+        calls.append(f"fitted {job.method.label}")
         return fitted
 
     def counted_test(fitted: Fitted, *rest: Any) -> testing.Evaluation:
-        calls.append(("test", fitted.job.method.label))
+        calls.append(f"test {fitted.job.method.label}")
         return real_test(fitted, *rest)
 
-    def counted_encode(job: Job, name: str, *rest: Any) -> Any:
-        calls.append((f"read {name}", job.method.label))
-        return real_encode(job, name, *rest)
+    def counted_encode(task: Classification, columns: Any, setup: Setup, purpose: Purpose) -> Encoded:
+        read = [name for name in splits if splits[name].columns == columns]
+        calls.append(f"read {read[0]} to {purpose}")
+        return real_encode(task, columns, setup, purpose)
 
     monkeypatch.setattr(study, "fit", counted_fit)
     monkeypatch.setattr(study, "test", counted_test)
-    monkeypatch.setattr(testing, "encode", counted_encode)
-    run_study(recipe(seeds=[1]))
-    expected = [(step, name) for name in ("lora", "flat-lora") for step in ("fitted", "test", "read test")]
+    monkeypatch.setattr(Classification, "encode", counted_encode)
+    run_study(chosen)
+    steps = (
+        "read train to train",
+        "read validation to evaluate",
+        "fitted {}",
+        "test {}",
+        "read test to evaluate",
+    )
+    expected = [step.format(name) for name in ("lora", "flat-lora") for step in steps]
     assert calls == expected
-    run_study(recipe(seeds=[1]))
+    run_study(chosen)
     assert calls == expected  # a finished run is not tested again
 
 

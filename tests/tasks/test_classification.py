@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowland.tasks.base import Split
-from lowland.tasks.table import TASKS
+from lowland.tasks.base import Encoded, Setup, Split
+from lowland.tasks.table import TASKS, task_fields
 
 TASK = TASKS["classification"]
 ANSWERS = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), min_size=1, max_size=30)
@@ -57,7 +57,9 @@ def test_perfect_predictions_score_one_and_a_constant_prediction_does_not_warn()
 
 def test_predictions_have_a_score_and_a_probability_for_every_label() -> None:
     logits = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 1.0]])
-    table = TASK.predictions("test", split_of("aba"), logits, ("a", "b"))
+    setup = Setup(task_fields("classification"), tokenizer=None, max_length=8, label_names=("a", "b"))
+    answers = TASK.decode({"logits": logits}, Encoded({}, np.arange(3)), setup)
+    table = TASK.predictions("test", split_of("aba"), answers)
     assert list(table["predicted"]) == ["a", "b", "a"]
     assert list(table["label"]) == ["a", "b", "a"]
     assert list(table["score"]) == [1.0, 1.0, 1.0]

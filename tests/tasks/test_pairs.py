@@ -14,6 +14,7 @@ from lowland.ground.record_files import read_predictions, read_record
 from lowland.models.load import load_tokenizer
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
+from lowland.tasks.base import Setup
 from lowland.tasks.table import TASKS, load_data, task_fields
 from tests.conftest import BAD, FILL, GOOD
 
@@ -126,9 +127,9 @@ def test_the_same_pair_is_the_same_example(tmp_path: Path) -> None:
 def test_both_texts_are_read_in_one_sequence(tiny_model: Path) -> None:
     tokenizer, task = load_tokenizer(tiny_model), TASKS["pairs"]
     columns = {"first": ["the firm rises"], "second": ["a bank"]}
-    encoded = task.encode_inputs(columns, tokenizer, 40)
-    assert encoded["input_ids"] == tokenizer(["the firm rises"], ["a bank"])["input_ids"]
-    assert len(encoded["input_ids"][0]) == 5
+    encoded = task.encode(columns, Setup(task_fields("pairs"), tokenizer, 40), "predict")
+    assert encoded.rows["input_ids"] == tokenizer(["the firm rises"], ["a bank"])["input_ids"]
+    assert encoded.lengths == [5]
 
 
 def test_a_study_of_pairs_runs_and_its_runs_answer(

@@ -14,9 +14,8 @@ from lowland.models.find import find_model
 from lowland.models.load import load_tokenizer
 from lowland.models.packages import DEFAULT_MODEL
 from lowland.models.source import ModelSource
-from lowland.tasks.base import TaskData
+from lowland.tasks.base import Setup, TaskData
 from lowland.tasks.table import load_data, task_fields, task_named
-from lowland.tasks.truncation import count_truncated
 from lowland.train.fit import fit
 from tests.conftest import job_of
 
@@ -33,9 +32,8 @@ def said_of(data: TaskData, source: ModelSource, max_length: int) -> list[str]:
     tokenizer, task = load_tokenizer(source.folder), task_named(data.task)
     sentences = list(data.remarks)
     for split in data.splits.values():
-        encoded = task.encode_inputs(split.columns, tokenizer, max_length)
-        cut = count_truncated(task, split.columns, tokenizer, encoded, max_length)
-        sentences += filter(None, [cut.sentence(max_length)])
+        encoded = task.encode(split.columns, Setup(task_fields(data.task), tokenizer, max_length), "predict")
+        sentences += filter(None, [encoded.truncation.sentence(max_length)])
     return sentences
 
 

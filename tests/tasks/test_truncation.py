@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowland.models.load import load_tokenizer
-from lowland.tasks.table import task_named
-from lowland.tasks.truncation import Truncation, count_truncated
+from lowland.tasks.base import Setup
+from lowland.tasks.table import task_fields, task_named
+from lowland.tasks.truncation import Truncation
 
 
 @pytest.fixture(scope="module")
@@ -23,19 +24,17 @@ def tokenizer(tiny_model: Path) -> Any:
 @settings(max_examples=50, deadline=None)
 def test_counts_of_texts(tokenizer: Any, lengths: list[int], max_length: int) -> None:
     task, texts = task_named("classification"), {"text": ["again " * length for length in lengths]}
-    encoded = task.encode_inputs(texts, tokenizer, max_length)
+    encoded = task.encode(texts, Setup(task_fields("classification"), tokenizer, max_length), "predict")
     longer = [length for length in lengths if length > max_length]
     lost = sum(longer) - max_length * len(longer)
-    assert count_truncated(task, texts, tokenizer, encoded, max_length) == Truncation(
-        len(lengths), len(longer), lost, max(longer, default=0)
-    )
+    assert encoded.truncation == Truncation(len(lengths), len(longer), lost, max(longer, default=0))
 
 
 def test_both_texts_of_a_pair_count(tokenizer: Any) -> None:
     task = task_named("pairs")
     columns = {"first": ["again " * 6, "again"], "second": ["again " * 7, "again"]}
-    encoded = task.encode_inputs(columns, tokenizer, 10)
-    assert count_truncated(task, columns, tokenizer, encoded, 10) == Truncation(2, 1, 3, 13)
+    encoded = task.encode(columns, Setup(task_fields("pairs"), tokenizer, 10), "predict")
+    assert encoded.truncation == Truncation(2, 1, 3, 13)
 
 
 def test_a_sentence_is_worth_it_above_one_per_cent() -> None:

@@ -55,7 +55,7 @@ def run_job_of(job: Job, callbacks: Sequence[TrainerCallback] = (), folder: Path
     fitted = fit(job, callbacks)
     answers = answer_test_sets(fitted)
     if folder is not None:
-        fitted.adapted.save(folder, job.model, fitted.tokenizer)
+        fitted.adapted.save(folder, job.model, fitted.setup.tokenizer)
     return Run(fitted, answers.scores, answers.predictions)
 
 

@@ -21,7 +21,7 @@ from lowland.models.find import find_model
 from lowland.models.load import load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.source import ModelSource
-from lowland.tasks.base import Task, TaskFields
+from lowland.tasks.base import Setup, Task, TaskFields
 from lowland.tasks.table import task_fields, task_named
 
 SEQ_CLS, CAUSAL_LM, SEQ_2_SEQ_LM = "SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM"
@@ -56,6 +56,7 @@ class Base:
         label_names: names of a classifier's outputs, in order; empty for a language model.
         tokenizer: the adapter's own if its folder contains one, else the base model's.
         task: task that reads inputs and decodes outputs; None for a language model.
+        fields: the task's fields; those of the run, else the defaults; None for a language model.
         resized_by: folder of the adapter if it has a tokenizer of its own; the base is resized to the embeddings in it.
     """
 
@@ -64,7 +65,13 @@ class Base:
     label_names: tuple[str, ...]
     tokenizer: Any
     task: Task | None
+    fields: TaskFields | None = None
     resized_by: Path | None = None
+
+    def setup(self, max_length: int, chosen: Mapping[str, float] | None = None) -> Setup:
+        """Return what the task's encoding and decoding depend on."""
+        assert self.fields is not None
+        return Setup(self.fields, self.tokenizer, max_length, self.label_names, chosen or {})
 
 
 @dataclass(frozen=True)
@@ -113,12 +120,18 @@ def find_base(model: str) -> Base:
     source = find_model(model)
     kind = _kind_of_base(source.folder)
     label_names = _label_names(source.folder, None) if kind == SEQ_CLS else ()
-    return Base(source, kind, label_names, load_tokenizer(source.folder), task_of_kind(kind))
+    task = task_of_kind(kind)
+    return Base(source, kind, label_names, load_tokenizer(source.folder), task, default_fields(task))
 
 
 def task_of_kind(kind: str) -> Task | None:
     """Return the task for models of one of PEFT's task types if no record names it; None for language models."""
     return task_named("classification") if kind == SEQ_CLS else None
+
+
+def default_fields(task: Task | None) -> TaskFields | None:
+    """Return a task's fields with their defaults; None for a language model."""
+    return None if task is None else task_fields(task.name)
 
 
 def fields_of(record: RunRecord) -> TaskFields:
@@ -189,8 +202,7 @@ def _damage(record: RunRecord) -> str | None:
     labels = record.data.get("labels")
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         return f"holds {labels!r:.60} for the labels"
-    is_classifier = task_named(record.task).peft_task_type == SEQ_CLS
-    if is_classifier and (len(labels) < 2 or len(set(labels)) < len(labels)):
+    if task_named(record.task).has_classes and (len(labels) < 2 or len(set(labels)) < len(labels)):
         return f"holds {labels!r:.60} for the labels, which are at least two"
     return None
 
@@ -209,7 +221,9 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
     _check_same_model(folder, record, source)
     task = task_named(record.task)
     labels = tuple(record.data["labels"])
-    base = Base(source, task.peft_task_type, labels, load_tokenizer(source.folder), task)
+    fields = fields_of(record)
+    kind = task.peft_task_type(fields)
+    base = Base(source, kind, labels, load_tokenizer(source.folder), task, fields)
     length = _limit(base, int(record.asked["max_length"]))
     return Adapted(base, folder / "adapter", length, _is_lowland_lora(read_json(folder / "adapter")), record)
 
@@ -239,7 +253,8 @@ def _of_adapter(folder: Path, model: str | None) -> Adapted:
     tokenizer = load_tokenizer(folder if own else source.folder)
     kind = _kind_of_adapter(folder, config, source.folder)
     label_names = _label_names(source.folder, folder) if kind == SEQ_CLS else ()
-    base = Base(source, kind, label_names, tokenizer, task_of_kind(kind), folder if own else None)
+    task = task_of_kind(kind)
+    base = Base(source, kind, label_names, tokenizer, task, default_fields(task), folder if own else None)
     return Adapted(base, folder, _limit(base, DEFAULT_MAX_LENGTH), _is_lowland_lora(config))
 
 

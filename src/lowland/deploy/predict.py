@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from peft import PeftModel
+from transformers.trainer_pt_utils import nested_concat
 
 from lowland.deploy.find import (
     DEFAULT_MAX_LENGTH,
     SEQ_CLS,
     check_mergeable,
     check_weights,
+    fields_of,
     find_adapted,
     finished_record,
 )
@@ -29,10 +32,9 @@ from lowland.models.formats import NumberFormat, answer_in_fp32
 from lowland.models.load import load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
-from lowland.tasks.base import Batch, Task
+from lowland.tasks.base import Batch, Encoded, Setup, Task
 from lowland.tasks.readers.cells import problem_with_text
-from lowland.tasks.table import TASKS, task_named
-from lowland.tasks.truncation import Truncation, count_truncated
+from lowland.tasks.table import TASKS, task_fields, task_named
 
 Columns = Mapping[str, Sequence[str]]
 """Inputs by the names of the task's input columns."""
@@ -45,9 +47,7 @@ class Predictor:
     Attributes:
         task: task that reads inputs and decodes outputs.
         model: the model, in evaluation mode.
-        tokenizer: the model's tokenizer.
-        label_names: names of the outputs, in order.
-        max_length: number of tokens after which a text is cut off.
+        setup: tokenizer, length, label names, and what was chosen on validation data.
         record: record of the run that it came from, if any.
         dtype: number format of the forward pass: that of the run, so that it predicts as it was tested; fp32 without
             a record.
@@ -55,9 +55,7 @@ class Predictor:
 
     task: Task
     model: Any
-    tokenizer: Any
-    label_names: tuple[str, ...]
-    max_length: int
+    setup: Setup
     record: RunRecord | None = None
     dtype: NumberFormat = "fp32"
 
@@ -95,17 +93,19 @@ class Predictor:
         """
         if not len(columns[self.task.input_columns[0]]):
             raise Mistake("there is no text to predict a label for; give at least one")
+        encoded = self.encode(columns)
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
             outputs = [
-                self.model(**batch).logits.double().numpy()
-                for batch in batches(self.task, columns, self.tokenizer, self.max_length, batch_size)
+                self.task.infer(self.model, batch, self.setup)[1]
+                for batch in batches(self.task, encoded, self.setup, batch_size, self.model)
             ]
-        return self.task.decode(np.concatenate(outputs), self.label_names)
+        joined = functools.reduce(partial(nested_concat, padding_index=-100), outputs)
+        as_arrays = {name: tensor.double().numpy() for name, tensor in joined.items()}
+        return self.task.decode(as_arrays, encoded, self.setup)
 
-    def truncation(self, columns: Columns) -> Truncation:
-        """Count the inputs that are longer than the model reads."""
-        encoded = self.task.encode_inputs(columns, self.tokenizer, self.max_length)
-        return count_truncated(self.task, columns, self.tokenizer, encoded, self.max_length)
+    def encode(self, columns: Columns) -> Encoded:
+        """Return inputs as the model reads them."""
+        return self.task.encode(columns, self.setup, "predict")
 
     def columns(self, inputs: Sequence[str] | Sequence[Sequence[str]]) -> Columns:
         """Return inputs by column; see `predict`."""
@@ -136,17 +136,11 @@ class Predictor:
         return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
-def batches(task: Task, columns: Columns, tokenizer: Any, max_length: int, size: int) -> Iterator[Batch]:
-    """Yield padded batches of inputs, in the order of the inputs."""
-    collate = task.collator(tokenizer)
-    names = task.input_columns
-    for start in range(0, len(columns[names[0]]), size):
-        chunk = {name: columns[name][start : start + size] for name in names}
-        encoded = task.encode_inputs(chunk, tokenizer, max_length)
-        examples = [
-            {key: values[number] for key, values in encoded.items()} for number in range(len(chunk[names[0]]))
-        ]
-        yield collate(examples)
+def batches(task: Task, encoded: Encoded, setup: Setup, size: int, model: Any = None) -> Iterator[Batch]:
+    """Yield padded batches of encoded inputs, in their order, for a model if its arguments matter."""
+    collate = task.collator(setup, model)
+    for start in range(0, len(encoded), size):
+        yield collate([encoded[row] for row in range(start, min(start + size, len(encoded)))])
 
 
 def load(folder: str | Path, *, merge: bool = False) -> Predictor:
@@ -214,7 +208,8 @@ def _of_adapter(folder: Path, merge: bool) -> Predictor:
         model = merge_lora(model, keep=False, dtype=torch.float32) if merge else model
     else:
         model = load_with_peft(adapted)
-    return Predictor(base.task, model, base.tokenizer, base.label_names, adapted.max_length, adapted.record)
+    chosen = None if adapted.record is None else adapted.record.chosen
+    return Predictor(base.task, model, base.setup(adapted.max_length, chosen), adapted.record)
 
 
 def merged_inputs(folder: Path) -> dict[str, str]:
@@ -242,19 +237,21 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
     config = read_model_config(folder)
     if record is not None:
         task, length = task_named(record.task), int(record.asked["max_length"])
-        labels = tuple(record.data["labels"])
+        fields, labels, chosen = fields_of(record), tuple(record.data["labels"]), record.chosen
     else:
         if not any("SequenceClassification" in name for name in config.architectures or ()):
             raise Mistake(f"the model in {folder} is not a classifier of sequences; fine-tune it first")
         labels = tuple(config.id2label[number] for number in sorted(config.id2label))
-        task, length = _task_of_model(folder), DEFAULT_MAX_LENGTH
+        task, length, chosen = _task_of_model(folder), DEFAULT_MAX_LENGTH, {}
+        fields = task_fields(task.name)
     check_readable(config, folder)
     tokenizer = load_tokenizer(folder)
-    loaded = task.load_model(folder, labels, tokenizer)
+    setup = Setup(fields, tokenizer, token_limit(tokenizer, config, length), labels, chosen)
+    loaded = task.load_model(folder, setup)
     model = compute_in_float32(loaded.model)
     if loaded.fresh_modules:
         raise Mistake(
             f"the weights in {folder} lack {', '.join(loaded.fresh_modules)}, so predictions would be random; fine-tune"
             " the model first"
         )
-    return Predictor(task, model, tokenizer, labels, token_limit(tokenizer, config, length), record)
+    return Predictor(task, model, setup, record)

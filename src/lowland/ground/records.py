@@ -79,6 +79,7 @@ class RunRecord:
         parameters: `trainable`, `total`, `share`.
         scores: for each test set its scores by name, the primary score first.
         validation: scores on the validation set after the last epoch.
+        chosen: values that the task chose on the validation set, by name: a threshold, for instance.
         baseline: scores of the task's simplest method (for classes: the most frequent label), by its name and test set.
         class_scores: for each test set, scores of each class by name; empty for a task without classes.
         code: lowland's version and a hash of its source.
@@ -99,6 +100,7 @@ class RunRecord:
     parameters: dict[str, float] = field(default_factory=dict)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
+    chosen: dict[str, float] = field(default_factory=dict)
     baseline: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     class_scores: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)

@@ -136,7 +136,7 @@ def _train_and_test(job: Job, begun: RunRecord, folder: Path, progress: Progress
     evaluation = test(fitted, remark)
     record = replace(_finished(begun, fitted, evaluation), remarks=remarks)
     if job.keep_weights:
-        fitted.adapted.save(folder, job.model, fitted.tokenizer)
+        fitted.adapted.save(folder, job.model, fitted.setup.tokenizer)
         record = replace(record, files=hashes_in(folder))
     write_predictions(folder, evaluation.predictions)
     write_history(folder, fitted.history)
@@ -171,6 +171,7 @@ def _finished(begun: RunRecord, fitted: Fitted, evaluation: Evaluation) -> RunRe
         parameters=fitted.parameters,
         scores=evaluation.scores,
         validation=fitted.validation,
+        chosen=dict(fitted.setup.chosen),
         baseline=evaluation.baseline,
         class_scores=evaluation.class_scores,
         cost={

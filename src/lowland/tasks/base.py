@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,10 @@ from pydantic import Field, model_validator
 from lowland.ground.asked import Asked, Number, Text, Whole
 from lowland.ground.mistakes import Mistake
 from lowland.models.load import LoadedModel
+from lowland.tasks.truncation import Truncation
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -27,6 +31,10 @@ Tokenizer = Any
 """A transformers tokenizer (Any: its classes have no typed base class)."""
 Batch = Mapping[str, Any]
 """Tensors by the names that a model's forward pass takes."""
+Outputs = Mapping[str, npt.NDArray[np.float64]]
+"""A model's outputs by name, a row for each row of the encoded examples; shorter rows end in -100."""
+Purpose = Literal["train", "evaluate", "predict"]
+"""What examples are encoded for: to train on, to predict and compute a loss, or to predict without known targets."""
 Share = Annotated[Number, Field(gt=0, lt=1)]
 
 
@@ -118,6 +126,54 @@ class TaskData:
         }
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What encoding, decoding and the model's head depend on besides the examples.
+
+    Attributes:
+        fields: the task's fields, as requested.
+        tokenizer: the model's tokenizer.
+        max_length: number of tokens after which a text is cut off.
+        label_names: names of the classes, in the order of the outputs; empty for a task without classes.
+        chosen: values that were chosen on validation data, by name (`Task.chosen_on_validation`).
+    """
+
+    fields: TaskFields
+    tokenizer: Tokenizer
+    max_length: int
+    label_names: tuple[str, ...] = ()
+    chosen: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Examples as a model reads them.
+
+    Attributes:
+        rows: what `Task.collator` takes, by name, m values each.
+        examples: (m,) position of the example that each row belongs to, in ascending order. A long example may have
+            several rows.
+        notes: what `Task.decode` needs to know of each row, by name, m values each.
+        truncation: how many examples are longer than the model reads.
+    """
+
+    rows: Mapping[str, Sequence[Any]]
+    examples: npt.NDArray[np.int64]
+    notes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    truncation: Truncation = field(default_factory=Truncation)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {name: values[row] for name, values in self.rows.items()}
+
+    @property
+    def lengths(self) -> list[int]:
+        """Number of tokens of each row; 1 for rows without tokens."""
+        return [len(ids) for ids in self.rows.get("input_ids", [[0]] * len(self))]
+
+
 class Task(ABC):
     """One kind of task, or one data set of that kind: a row of `TASKS`. A new kind is a subclass in a file of its own.
 
@@ -127,7 +183,9 @@ class Task(ABC):
         fields: the `TaskFields` class with its data's options.
         input_columns: the columns that the model reads; a stress test damages these.
         scores: names of its scores, the primary one first; higher is better.
-        peft_task_type: PEFT's name for it, in adapter files.
+        chosen_on_validation: names of the values that `choose` returns.
+        has_classes: whether its targets are labels of a fixed set.
+        target_column: the column with what the model should predict.
     """
 
     name: str
@@ -135,11 +193,17 @@ class Task(ABC):
     fields: ClassVar[type[TaskFields]] = TaskFields
     input_columns: ClassVar[tuple[str, ...]] = ("text",)
     scores: ClassVar[tuple[str, ...]]
-    peft_task_type: ClassVar[str]
+    chosen_on_validation: ClassVar[tuple[str, ...]] = ()
+    has_classes: ClassVar[bool] = False
+    target_column: ClassVar[str] = "label"
 
     def input_names(self, fields: TaskFields | None = None) -> dict[str, str]:
         """Return the names that the input columns have in a user's file: by the fields, else the columns' own."""
         return {column: getattr(fields, f"{column}_column", column) for column in self.input_columns}
+
+    @abstractmethod
+    def peft_task_type(self, fields: TaskFields) -> str:
+        """Return PEFT's name for the kind of model, as in adapter files."""
 
     @abstractmethod
     def load(self, fields: TaskFields) -> TaskData:
@@ -150,7 +214,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def load_model(self, folder: Path, label_names: Sequence[str], tokenizer: Tokenizer) -> LoadedModel:
+    def load_model(self, folder: Path, setup: Setup) -> LoadedModel:
         """Load a pretrained model with this task's head, in float32.
 
         What the checkpoint lacks is drawn from torch's global generator.
@@ -160,7 +224,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def outline(self, folder: Path) -> LoadedModel:
+    def outline(self, folder: Path, fields: TaskFields) -> LoadedModel:
         """Build the model on the meta device, without weights, to check whether a method fits it.
 
         Raises:
@@ -168,26 +232,39 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def encode_inputs(
-        self, columns: Mapping[str, Sequence[str]], tokenizer: Tokenizer, max_length: int
-    ) -> Mapping[str, list[list[int]]]:
-        """Turn `input_columns` into token ids and masks, one list for each example, without padding."""
-
-    @abstractmethod
-    def targets(self, split: Split, data: TaskData) -> Sequence[Any]:
-        """Return the targets of a split, in the form of the model's `labels` argument."""
-
-    @abstractmethod
-    def collator(self, tokenizer: Tokenizer) -> Callable[[list[dict[str, Any]]], Batch]:
-        """Return the function that pads encoded examples to a batch."""
-
-    @abstractmethod
-    def decode(self, outputs: npt.NDArray[np.float64], label_names: Sequence[str]) -> pd.DataFrame:
-        """Turn the model's outputs into predictions, a row for each example.
+    def encode(self, columns: Mapping[str, Sequence[str]], setup: Setup, purpose: Purpose) -> Encoded:
+        """Turn examples into token ids and masks, without padding, and with `labels` unless the purpose is "predict".
 
         Args:
-            outputs: outputs of the model; for classification logits (n, labels).
-            label_names: names of the classes, in the order of the outputs.
+            columns: the task's columns; for "predict" only `input_columns`.
+            setup: tokenizer, length and fields.
+            purpose: what the examples are encoded for.
+
+        Raises:
+            Mistake: if the model cannot be trained on an example.
+        """
+
+    @abstractmethod
+    def collator(self, setup: Setup, model: Any = None) -> Callable[[list[dict[str, Any]]], Batch]:
+        """Return the function that pads encoded rows to a batch, for a model if its arguments matter."""
+
+    def infer(self, model: Any, batch: Batch, setup: Setup) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Run a model on a batch; return the mean loss (None for a batch without labels), and outputs row by row."""
+        answer = model(**batch)
+        return answer.get("loss"), {"logits": answer.logits}
+
+    def choose(self, split: Split, outputs: Outputs, encoded: Encoded, setup: Setup) -> dict[str, float]:
+        """Return values that the task chooses on validation data, such as a threshold."""
+        return {}
+
+    @abstractmethod
+    def decode(self, outputs: Outputs, encoded: Encoded, setup: Setup) -> pd.DataFrame:
+        """Turn a model's outputs into predictions, a row for each example.
+
+        Args:
+            outputs: outputs of `infer`, row by row.
+            encoded: the encoded examples.
+            setup: label names and values chosen on validation data.
 
         Returns:
             The column `predicted`, and columns of the task's own.
@@ -218,14 +295,11 @@ class Task(ABC):
         """Return sentences on suspicious predictions, such as the same prediction for every example."""
         return ()
 
-    def predictions(
-        self, name: str, split: Split, outputs: npt.NDArray[np.float64], label_names: Sequence[str]
-    ) -> pd.DataFrame:
+    def predictions(self, name: str, split: Split, answers: pd.DataFrame) -> pd.DataFrame:
         """Return the table of predictions that a record keeps, a row for each example of a split.
 
         The columns are those of `lowland.ground.records.PREDICTION_COLUMNS`, the task's targets, and its answers.
         """
-        answers = self.decode(outputs, label_names)
         columns: dict[str, Any] = {
             "split": name,
             "example": split.examples,

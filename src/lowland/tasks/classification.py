@@ -15,17 +15,25 @@ import pandas as pd
 from lowland.ground.asked import Text, Truth
 from lowland.ground.mistakes import Mistake
 from lowland.models.load import LoadedModel, load_classifier, outline_classifier
-from lowland.tasks.base import Batch, Split, Task, TaskData, TaskFields, Tokenizer
-from lowland.tasks.readers.forms import FORMS
+from lowland.tasks.base import (
+    Batch,
+    Encoded,
+    Outputs,
+    Purpose,
+    Setup,
+    Split,
+    Task,
+    TaskData,
+    TaskFields,
+)
+from lowland.tasks.readers.files import FetchedTable, TablesOfFiles, read_tables
 from lowland.tasks.readers.separator import Separator
 from lowland.tasks.readers.tables import CellMistake, read_table
-from lowland.tasks.splits import make_splits
+from lowland.tasks.splits import Roles, make_splits
+from lowland.tasks.truncation import count_truncated
 
 FEW = 10
 """Number of examples below which equal predictions for all of them mean little."""
-
-TablesOfFiles = Callable[[Path, TaskFields], pd.DataFrame]
-FetchedTable = Callable[[], tuple[pd.DataFrame, str]]
 
 
 class OwnTableFields(TaskFields):
@@ -66,7 +74,12 @@ class Classification(Task):
     fetch: FetchedTable | None = None
 
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "weighted_f1")
-    peft_task_type: ClassVar[str] = "SEQ_CLS"
+    has_classes: ClassVar[bool] = True
+    own_task: ClassVar[str] = "classification"
+
+    def peft_task_type(self, fields: TaskFields) -> str:
+        """Return PEFT's name for classifiers of sequences."""
+        return "SEQ_CLS"
 
     def load(self, fields: TaskFields) -> TaskData:
         """Read a table and split it, stratified by label."""
@@ -75,51 +88,56 @@ class Classification(Task):
         except CellMistake as mistake:
             further = self._problems_of_splits(mistake.rest, fields)
             raise Mistake(*mistake.problems, *further) from None
-        return make_splits(table, source, fields, inputs=self.input_columns)
+        return make_splits(table, source, fields, roles=Roles(self.input_columns))
 
     def _problems_of_splits(self, table: pd.DataFrame, fields: TaskFields) -> Sequence[str]:
         """Return the reasons why a table cannot be split."""
         try:
-            make_splits(table, Path(fields.data or "").name, fields, inputs=self.input_columns)
+            make_splits(table, Path(fields.data or "").name, fields, roles=Roles(self.input_columns))
         except Mistake as mistake:
             return mistake.problems
         return ()
 
-    def load_model(self, folder: Path, label_names: Sequence[str], tokenizer: Tokenizer) -> LoadedModel:
+    def load_model(self, folder: Path, setup: Setup) -> LoadedModel:
         """Load a sequence classifier with one output for each label."""
-        return load_classifier(folder, label_names, tokenizer)
+        return load_classifier(folder, setup.label_names, setup.tokenizer)
 
-    def outline(self, folder: Path) -> LoadedModel:
+    def outline(self, folder: Path, fields: TaskFields) -> LoadedModel:
         """Build a sequence classifier on the meta device, without weights."""
         return outline_classifier(folder)
 
-    def encode_inputs(
-        self, columns: Mapping[str, Sequence[str]], tokenizer: Tokenizer, max_length: int
-    ) -> Mapping[str, list[list[int]]]:
-        """Tokenize the input columns together: one text, or a pair."""
+    def encode(self, columns: Mapping[str, Sequence[str]], setup: Setup, purpose: Purpose) -> Encoded:
+        """Tokenize the input columns together: one text, or a pair. A label (n,) is an index into `label_names`."""
         texts = [list(columns[name]) for name in self.input_columns]
-        encoded: Mapping[str, list[list[int]]] = tokenizer(*texts, truncation=True, max_length=max_length)
-        return encoded
+        rows = dict(setup.tokenizer(*texts, truncation=True, max_length=setup.max_length))
 
-    def targets(self, split: Split, data: TaskData) -> Sequence[int]:
-        """Return the labels (n,) as indices into `label_names`."""
-        index = {name: number for number, name in enumerate(data.label_names)}
-        return [index[label] for label in split["label"]]
+        def whole(positions: list[int]) -> list[int]:
+            chosen = [[column[position] for position in positions] for column in texts]
+            return [
+                len(ids) for ids in setup.tokenizer(*chosen, truncation=False, verbose=False)["input_ids"]
+            ]
 
-    def collator(self, tokenizer: Tokenizer) -> Callable[[list[dict[str, Any]]], Batch]:
+        truncation = count_truncated([len(ids) for ids in rows["input_ids"]], setup.max_length, whole)
+        if purpose != "predict":
+            index = {name: number for number, name in enumerate(setup.label_names)}
+            rows["labels"] = [index[label] for label in columns["label"]]
+        return Encoded(rows, np.arange(len(texts[0])), truncation=truncation)
+
+    def collator(self, setup: Setup, model: Any = None) -> Callable[[list[dict[str, Any]]], Batch]:
         """Pad to the longest text of the batch."""
         from transformers import DataCollatorWithPadding
 
-        return DataCollatorWithPadding(tokenizer)
+        return DataCollatorWithPadding(setup.tokenizer)
 
-    def decode(self, outputs: npt.NDArray[np.float64], label_names: Sequence[str]) -> pd.DataFrame:
+    def decode(self, outputs: Outputs, encoded: Encoded, setup: Setup) -> pd.DataFrame:
         """Turn logits (n, labels) into `predicted`, and a probability `p_<label>` for each label."""
         import torch
 
-        names = np.array(label_names, dtype=object)
-        probabilities = torch.from_numpy(outputs).softmax(-1).numpy()  # (n, labels)
+        logits = outputs["logits"]
+        names = np.array(setup.label_names, dtype=object)
+        probabilities = torch.from_numpy(logits).softmax(-1).numpy()  # (n, labels)
         columns = {f"p_{name}": probabilities[:, number] for number, name in enumerate(names)}
-        return pd.DataFrame({"predicted": names[outputs.argmax(-1)], **columns})
+        return pd.DataFrame({"predicted": names[logits.argmax(-1)], **columns})
 
     def score_examples(self, split: Split, answers: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return 1 for the right label, else 0."""
@@ -172,17 +190,7 @@ class Classification(Task):
         Raises:
             Mistake: if the fields do not go together, or a file cannot be read.
         """
-        if self.read is None and not fields.data == fields.test_data is None:
-            raise Mistake(
-                f"task {self.name} brings its own data and takes no data file; for yours use --task classification"
-            )
-        if fields.data is not None and self.read is not None:
-            return _read_files(self.read, fields)
-        if fields.test_data is not None:
-            raise Mistake("test_data is given without data; name the file to train on with --data")
-        if self.fetch is None:
-            raise Mistake(f"task {self.name} needs a file: --data FILE ({', '.join(FORMS)})")
-        return self.fetch()
+        return read_tables(self.read, self.fetch, fields, self.own_task)
 
 
 class TableClassification(Classification):
@@ -207,20 +215,3 @@ def read_own(path: Path, fields: OwnTableFields, texts: Mapping[str, str]) -> pd
     """
     roles = {**texts, "label": fields.label_column, "split": fields.split_column}
     return read_table(path, roles, separator=fields.separator, header=not fields.no_header)
-
-
-def _read_files(read: TablesOfFiles, fields: TaskFields) -> tuple[pd.DataFrame, str]:
-    """Return the table of `data`, and of `test_data` if that is given, and their names."""
-    assert fields.data is not None
-    path = Path(fields.data)
-    if fields.test_data is None:
-        return read(path, fields), path.name
-    if getattr(fields, "split_column", None) is not None:
-        raise Mistake("test_data and split_column both say what the test set is; give one of them")
-    test_path = Path(fields.test_data)
-    if path.exists() and test_path.exists() and path.samefile(test_path):
-        raise Mistake(
-            f"data and test_data are the same file, {path}; leave test_data out, and a test set is held out"
-        )
-    parts = [read(path, fields).assign(split="train"), read(test_path, fields).assign(split="test")]
-    return pd.concat(parts, ignore_index=True), f"{path.name} + {test_path.name}"

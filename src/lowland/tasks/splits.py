@@ -1,9 +1,10 @@
-"""Train, validation and test splits: stratified, with a seed of their own, and without an example in two of them."""
+"""Train, validation and test splits: stratified by label, seeded, and without an example in two of them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,78 +22,109 @@ SPLIT_NAMES = {
 """Names of splits that a column may use, in any case; rows with another name are a further test set."""
 
 
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of a table of examples mean.
+
+    Attributes:
+        inputs: columns that the model reads; examples with equal inputs are copies of each other.
+        label: the column with the label, by which splits are stratified; None for a task without classes.
+        targets: further columns, which the model should predict.
+        together: columns whose equal values must be in one split; None for `inputs`.
+    """
+
+    inputs: Sequence[str] = ("text",)
+    label: str | None = "label"
+    targets: Sequence[str] = ()
+    together: Sequence[str] | None = None
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The columns that a split keeps: inputs, label, and targets."""
+        return (*self.inputs, *([self.label] if self.label else []), *self.targets)
+
+    @property
+    def unit(self) -> Sequence[str]:
+        """The columns whose equal values must be in one split."""
+        return self.inputs if self.together is None else self.together
+
+
 def make_splits(
-    table: pd.DataFrame, source: str, fields: TaskFields, *, inputs: Sequence[str] = ("text",)
+    table: pd.DataFrame, source: str, fields: TaskFields, *, roles: Roles | None = None
 ) -> TaskData:
-    """Split a table of labelled examples into train, validation and test.
+    """Split a table of examples into train, validation and test.
 
     If the table has a column `split`, that column decides; if it names no validation set, one is taken from the
-    training rows. Otherwise the shares in `fields` decide, stratified by label, with the split seed alone.
+    training rows. Otherwise the shares in `fields` decide, stratified by label if there are labels, with the split seed
+    alone.
     Duplicates (equal but for case, spaces and Unicode form) never cross a split: they are held out together, and where
     the table's own splits share an example, the copy in the earlier split is dropped. The order is train, validation,
     further test sets by name, test: a row of the test set is never dropped.
 
     Args:
-        table: the columns `inputs`, label, and optionally split, group and category.
+        table: the columns that `roles` names, and optionally split, group and category.
         source: where the table came from.
         fields: fields of the task, with shares and split seed.
-        inputs: columns that the model reads.
+        roles: what the columns mean; default: `text` is read, and `label` is predicted.
 
     Raises:
         Mistake: if the table or one of its cells is empty, there are fewer than two labels or implausibly many, a label
             has too few examples, the shares leave too few to train on, a split is missing, or a label of another split
             is not in train.
     """
-    cells, dropped = table.get("label", ()), 0
-    table = _clean(table, source, inputs)
-    remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copy_remarks(table, inputs)]
+    roles, dropped = roles or Roles(), 0
+    remarks: list[str] = []
+    cells = table.get(roles.label or "", ())
+    table = _clean(table, source, roles)
+    if roles.label:
+        remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copy_remarks(table, roles.inputs)]
     seed, share = fields.split_seed, fields.validation_share
     if "split" in table.columns:
         named = table["split"].str.strip()
         table, dropped = _without_leaks(
-            table.assign(split=named.str.casefold().map(SPLIT_NAMES).fillna(named)), inputs
+            table.assign(split=named.str.casefold().map(SPLIT_NAMES).fillna(named)), roles.inputs
         )
         remarks = [*remarks, *_leak_remarks(dropped)]
         _check_splits(table, source, (TRAIN, TEST))
     else:
-        table = _hold_out(table.assign(split=TRAIN), TEST, fields.test_share, seed, source, inputs, least=5)
+        table = _hold_out(table.assign(split=TRAIN), TEST, fields.test_share, seed, source, roles, least=5)
         share /= 1 - fields.test_share
     if VALIDATION not in set(table["split"]):
-        table = _hold_out(table, VALIDATION, share, seed, source, inputs, least=2)
+        table = _hold_out(table, VALIDATION, share, seed, source, roles, least=2)
     _check_splits(table, source, (TRAIN, VALIDATION, TEST))
-    if problems := rare_problems(table["label"], source):
+    if roles.label and (problems := rare_problems(table["label"], source)):
         raise Mistake(*problems)
     if "group" not in table.columns:
-        same = _same_example(table, inputs)
+        same = _same_example(table, roles.unit)
         table = table.assign(group=same.groupby(same).ngroup().astype(str))
     return TaskData(
         task=fields.name,
         source=source,
-        splits={str(name): _split(rows, inputs) for name, rows in table.groupby("split", sort=True)},
-        sha256=_fingerprint(table, inputs),
-        label_names=tuple(sorted(set(table["label"]))),
+        splits={str(name): _split(rows, roles) for name, rows in table.groupby("split", sort=True)},
+        sha256=_fingerprint(table, roles),
+        label_names=tuple(sorted(set(table["label"]))) if roles.label else (),
         dropped=dropped,
         remarks=tuple(remarks),
     )
 
 
-def _split(rows: pd.DataFrame, inputs: Sequence[str]) -> Split:
+def _split(rows: pd.DataFrame, roles: Roles) -> Split:
     return Split(
-        columns={name: tuple(rows[name]) for name in (*inputs, "label")},
+        columns={name: tuple(rows[name]) for name in roles.kept},
         examples=rows.index.to_numpy(dtype=np.int64),
         groups=tuple(rows["group"]),
         categories=tuple(rows["category"]) if "category" in rows else ("",) * len(rows),
     )
 
 
-def _clean(table: pd.DataFrame, source: str, inputs: Sequence[str]) -> pd.DataFrame:
+def _clean(table: pd.DataFrame, source: str, roles: Roles) -> pd.DataFrame:
     """Return the table with text in every cell.
 
-    Refuse empty cells, fewer than two labels, and more labels than a fifth of the rows.
+    Refuse empty cells; where there are labels, fewer than two, and more than a fifth of the rows.
     """
     if table.empty:
         raise Mistake(f"{source} holds no rows")
-    for column in (*inputs, "label", "split"):
+    for column in (*roles.inputs, *([roles.label] if roles.label else []), "split"):
         if column not in table.columns:
             continue
         blank = table[column].isna() | (table[column].astype(str).str.strip() == "")
@@ -102,9 +134,10 @@ def _clean(table: pd.DataFrame, source: str, inputs: Sequence[str]) -> pd.DataFr
                 f"{source} has {plural(int(blank.sum()), 'row')} without a {column}, the first is row {row};"
                 " fill them in or remove them"
             )
-    table = table.assign(label=canonical_labels(table["label"]))
+    if roles.label:
+        table = table.assign(label=canonical_labels(table["label"]))
     table = table.astype({name: str for name in table.columns}).reset_index(drop=True)
-    if problems := label_problems(table["label"], source):
+    if roles.label and (problems := label_problems(table["label"], source)):
         raise Mistake(*problems)
     return table
 
@@ -126,15 +159,18 @@ def copy_remarks(table: pd.DataFrame, inputs: Sequence[str]) -> list[str]:
 
 
 def _hold_out(
-    table: pd.DataFrame, name: str, share: float, seed: int, source: str, inputs: Sequence[str], *, least: int
+    table: pd.DataFrame, name: str, share: float, seed: int, source: str, roles: Roles, *, least: int
 ) -> pd.DataFrame:
-    """Move a stratified share of the training rows to the split `name`; copies of an example go together."""
+    """Move a share of the training rows, stratified by label, to the split `name`; copies of an example go together."""
     from sklearn.model_selection import train_test_split
 
     rows = table[table["split"] == TRAIN]
-    same = _same_example(rows, inputs)
-    first = rows.groupby(same)["label"].first()
+    same = _same_example(rows, roles.unit)
+    first = rows.assign(stratum=rows[roles.label] if roles.label else "").groupby(same)["stratum"].first()
     count = first.value_counts()
+    if roles.label is None and len(first) < least:
+        different = plural(len(first), f"different {' and '.join(roles.unit)}")
+        raise Mistake(f"{source} has {different} to take '{name}' from; it needs at least {least}")
     few = [f"{label} has {plural(number, 'text')}" for label, number in count.items() if number < least]
     if few:
         raise Mistake(
@@ -145,7 +181,7 @@ def _hold_out(
         _, held = train_test_split(
             first.index.to_numpy(),
             test_size=size,
-            stratify=first.to_numpy(),
+            stratify=first.to_numpy() if roles.label else None,
             random_state=stream_seed(seed, "split", name) % 2**32,
         )
     except ValueError:
@@ -186,7 +222,8 @@ def _leak_remarks(dropped: int) -> list[str]:
 
 
 def _check_splits(table: pd.DataFrame, source: str, needed: tuple[str, ...]) -> None:
-    held = {str(name): set(rows["label"]) for name, rows in table.groupby("split")}
+    labels_of = table["label"] if "label" in table.columns else pd.Series("", table.index)
+    held = {str(name): set(labels) for name, labels in labels_of.groupby(table["split"])}
     problems = [
         f"{source} has no rows of its own for the split '{name}'; its splits are {', '.join(held)}"
         for name in needed
@@ -203,10 +240,11 @@ def _check_splits(table: pd.DataFrame, source: str, needed: tuple[str, ...]) -> 
         raise Mistake(*problems)
 
 
-def _fingerprint(table: pd.DataFrame, inputs: Sequence[str]) -> str:
+def _fingerprint(table: pd.DataFrame, roles: Roles) -> str:
     """Return SHA-256 of all that a run takes from the data, row by row."""
     digest = hashlib.sha256()
-    columns = [name for name in ("split", "label", *inputs, "group", "category") if name in table.columns]
+    names = ("split", "label", *roles.inputs, *roles.targets, "group", "category")
+    columns = [name for name in names if name in table.columns]
     for row in table[columns].itertuples(index=False):
         digest.update(repr(tuple(row)).encode())
     return digest.hexdigest()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-
-from lowland.tasks.base import Task, Tokenizer
 
 WORTH_SAYING = 0.01
 """Share of cut inputs above which a person should know of it."""
@@ -59,27 +57,16 @@ class Truncation:
 
 
 def count_truncated(
-    task: Task,
-    columns: Mapping[str, Sequence[str]],
-    tokenizer: Tokenizer,
-    encoded: Mapping[str, Sequence[Sequence[int]]],
-    max_length: int,
+    lengths: Sequence[int], max_length: int, whole: Callable[[list[int]], Sequence[int]]
 ) -> Truncation:
     """Count the inputs that an encoding has cut.
 
     Args:
-        task: task that encoded the inputs.
-        columns: the input columns, n values each.
-        tokenizer: tokenizer that encoded the inputs.
-        encoded: the encoded inputs.
+        lengths: number of tokens of each encoded input.
         max_length: number of tokens after which they were cut.
+        whole: function that returns the numbers of tokens, uncut, of the inputs at these positions.
     """
-    lengths = [len(ids) for ids in encoded["input_ids"]]
     full = [number for number, length in enumerate(lengths) if length >= max_length]
-    if not full:
-        return Truncation(len(lengths))
-    long_inputs = {name: [columns[name][number] for number in full] for name in task.input_columns}
-    whole = [len(ids) for ids in task.encode_inputs(long_inputs, tokenizer, UNLIMITED)["input_ids"]]
-    longer = [length for length in whole if length > max_length]
+    longer = [length for length in whole(full) if length > max_length] if full else []
     lost = sum(longer) - max_length * len(longer)
     return Truncation(len(lengths), len(longer), lost, max(longer, default=0))

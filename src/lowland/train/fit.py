@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,13 +21,13 @@ from lowland.models.formats import answer_in_fp32, hold_base_in
 from lowland.models.load import LoadedModel, load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import quantised_with
-from lowland.tasks.base import TRAIN, VALIDATION, Split
-from lowland.tasks.truncation import Truncation, count_truncated
+from lowland.tasks.base import TRAIN, VALIDATION, Encoded, Outputs, Setup
+from lowland.tasks.truncation import Truncation
 from lowland.train.adapted import AdaptedModel
 from lowland.train.cost import Meter
 from lowland.train.job import Job
 from lowland.train.methods import noise_callbacks
-from lowland.train.paired import EncodedSplit, PairedTrainer
+from lowland.train.paired import EncodedSplit, PairedTrainer, as_float64
 
 History = list[dict[str, Any]]
 """The Trainer's log: a mapping for each entry."""
@@ -44,9 +44,8 @@ class Fitted:
     Attributes:
         job: the job.
         adapted: the trained model in memory.
-        tokenizer: tokenizer of the model.
+        setup: tokenizer, length, label names, and what was chosen on validation data.
         trainer: the Trainer that trained it, which also evaluates it.
-        max_length: number of tokens after which a text is cut off.
         history: the Trainer's log.
         validation: scores on the validation set after the last epoch, and the loss.
         parameters: counts `trainable` and `total`, and `share`.
@@ -56,9 +55,8 @@ class Fitted:
 
     job: Job
     adapted: AdaptedModel
-    tokenizer: Any
+    setup: Setup
     trainer: PairedTrainer
-    max_length: int
     history: History
     validation: dict[str, float]
     parameters: dict[str, float]
@@ -85,25 +83,29 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no
         Mistake: if the method does not fit the model.
         Diverged: if the loss is not finite.
     """
-    tokenizer = load_tokenizer(job.source.folder)
+    setup = job.setup(load_tokenizer(job.source.folder))
     with untouched_generators(), TemporaryDirectory() as scratch:
-        adapted = _adapt(job, tokenizer, remark)
-        max_length = token_limit(tokenizer, adapted.base_model.config, job.max_length)
-        train, validation = (encode(job, name, tokenizer, max_length) for name in (TRAIN, VALIDATION))
-        if sentence := (train.truncation + validation.truncation).sentence(max_length, job.max_length):
+        adapted = _adapt(job, setup, remark)
+        setup = replace(
+            setup, max_length=token_limit(setup.tokenizer, adapted.base_model.config, job.max_length)
+        )
+        train = job.task.encode(job.data.splits[TRAIN].columns, setup, "train")
+        validation = job.task.encode(job.data.splits[VALIDATION].columns, setup, "evaluate")
+        truncation = train.truncation + validation.truncation
+        if sentence := truncation.sentence(setup.max_length, job.max_length):
             remark(f"training and validation: {sentence}")
-        trainer = _trainer(job, adapted, tokenizer, train, validation, scratch, callbacks)
+        trainer = _trainer(job, adapted, setup, train, validation, scratch, callbacks)
         with Meter() as meter:
             trainer.train()
     counts = count_parameters(adapted.model)
+    last = _last_evaluation(trainer.state.log_history, job.task.scores[0])
     return Fitted(
         job=job,
         adapted=adapted,
-        tokenizer=tokenizer,
+        setup=replace(setup, chosen={name: last[name] for name in job.task.chosen_on_validation}),
         trainer=trainer,
-        max_length=max_length,
         history=trainer.state.log_history,
-        validation=_last_validation(trainer.state.log_history, job.task.scores),
+        validation={name: last[name] for name in (*job.task.scores, "loss")},
         parameters={"trainable": counts.trainable, "total": counts.total, "share": counts.share},
         cost={"train_seconds": meter.seconds, "peak_bytes": meter.peak_bytes},
         truncated={TRAIN: train.truncation, VALIDATION: validation.truncation},
@@ -127,19 +129,11 @@ def check_methods_fit(jobs: Sequence[Job]) -> None:
                 " of lowland's own: give the model as it was before, or train in a loop of your own with add_lora"
             )
         try:
-            job.method.method.adapt(job.task.outline(folder), job.settings, job.seed)
+            job.method.method.adapt(job.task.outline(folder, job.fields), job.settings, job.seed)
         except Mistake as mistake:
             problems |= dict.fromkeys(mistake.problems)
     if problems:
         raise Mistake(*problems)
-
-
-def encode(job: Job, name: str, tokenizer: Any, max_length: int) -> EncodedSplit:
-    """Encode a split of the job's data."""
-    task, split = job.task, job.data.splits[name]
-    inputs = task.encode_inputs(split.columns, tokenizer, max_length)
-    truncation = count_truncated(task, split.columns, tokenizer, inputs, max_length)
-    return EncodedSplit(inputs, task.targets(split, job.data), truncation)
 
 
 class StopOnDivergence(TrainerCallback):
@@ -152,10 +146,10 @@ class StopOnDivergence(TrainerCallback):
                 raise Diverged(f"{name} is {logs[name]} at step {state.global_step}; a smaller lr may help")
 
 
-def _adapt(job: Job, tokenizer: Any, remark: Remark) -> AdaptedModel:
+def _adapt(job: Job, setup: Setup, remark: Remark) -> AdaptedModel:
     """Load the model and apply the method, in the job's number format."""
     torch.manual_seed(stream_seed(job.seed, "head"))
-    loaded: LoadedModel = job.task.load_model(job.source.folder, job.data.label_names, tokenizer)
+    loaded: LoadedModel = job.task.load_model(job.source.folder, setup)
     for sentence in loaded.remarks:
         remark(sentence)
     adapted = job.method.method.adapt(loaded, job.settings, job.seed)
@@ -169,24 +163,23 @@ def _adapt(job: Job, tokenizer: Any, remark: Remark) -> AdaptedModel:
 def _trainer(
     job: Job,
     adapted: AdaptedModel,
-    tokenizer: Any,
-    train: EncodedSplit,
-    validation: EncodedSplit,
+    setup: Setup,
+    train: Encoded,
+    validation: Encoded,
     scratch: str,
     callbacks: Sequence[TrainerCallback],
 ) -> PairedTrainer:
     method, settings = job.method.method, job.settings
-    held_out = job.data.splits[VALIDATION]
     trainer = PairedTrainer(
         adapted.model,
         _arguments(job, scratch, len(train)),
-        train_dataset=train,
-        eval_dataset=validation,
-        data_collator=job.task.collator(tokenizer),
-        compute_metrics=lambda answer: _scores(job, held_out, answer.predictions),
-        preprocess_logits_for_metrics=lambda out, labels: out[0] if isinstance(out, tuple) else out,
+        train_dataset=EncodedSplit(train),
+        eval_dataset=EncodedSplit(validation),
+        data_collator=job.task.collator(setup, adapted.base_model),
+        compute_metrics=lambda answer: _scores(job, as_float64(answer.predictions), validation, setup),
         callbacks=[*noise_callbacks(method, settings, job.seed), StopOnDivergence(), *callbacks],
         order_seed=stream_seed(job.seed, "order"),
+        infer=lambda model, batch: job.task.infer(model, batch, setup),
         parameter_groups=lambda model: method.parameter_groups(model, settings),
     )
     trainer.remove_callback(PrinterCallback)
@@ -222,11 +215,15 @@ def _arguments(job: Job, scratch: str, examples: int) -> TrainingArguments:
     )
 
 
-def _scores(job: Job, split: Split, outputs: Any) -> dict[str, float]:
-    answers = job.task.decode(np.asarray(outputs, dtype=np.float64), job.data.label_names)
-    return job.task.summarise(split, answers)
+def _scores(job: Job, outputs: Outputs, encoded: Encoded, setup: Setup) -> dict[str, float]:
+    """Return the scores on the validation set, and the values that the task chooses on it."""
+    split = job.data.splits[VALIDATION]
+    chosen = job.task.choose(split, outputs, encoded, setup)
+    answers = job.task.decode(outputs, encoded, replace(setup, chosen=chosen))
+    return {**job.task.summarise(split, answers), **chosen}
 
 
-def _last_validation(history: Sequence[Mapping[str, Any]], scores: Sequence[str]) -> dict[str, float]:
-    last = [entry for entry in history if f"eval_{scores[0]}" in entry][-1]
-    return {name: last[f"eval_{name}"] for name in (*scores, "loss")}
+def _last_evaluation(history: Sequence[Mapping[str, Any]], score: str) -> dict[str, float]:
+    """Return what the last evaluation logged, by name: scores, chosen values, and the loss."""
+    last = [entry for entry in history if f"eval_{score}" in entry][-1]
+    return {name.removeprefix("eval_"): value for name, value in last.items()}

@@ -12,7 +12,7 @@ from lowland.ground.records import RECORD_VERSION
 from lowland.ground.store import key_of
 from lowland.models.formats import NumberFormat
 from lowland.models.source import ModelSource
-from lowland.tasks.base import Task, TaskData, TaskFields
+from lowland.tasks.base import Setup, Task, TaskData, TaskFields, Tokenizer
 from lowland.tasks.table import task_named
 from lowland.train.choice import MethodChoice
 from lowland.train.settings import Settings
@@ -58,6 +58,10 @@ class Job:
     def task(self) -> Task:
         """The task's object."""
         return task_named(self.fields.name)
+
+    def setup(self, tokenizer: Tokenizer) -> Setup:
+        """Return what encoding and decoding depend on, before anything is chosen on validation data."""
+        return Setup(self.fields, tokenizer, self.max_length, self.data.label_names)
 
     @property
     def settings(self) -> Settings:

@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from lowland.tasks.truncation import Truncation
+from lowland.tasks.base import Encoded, Outputs
 from lowland.train.adapted import ParameterGroups
+
+Infer = Callable[[Any, Mapping[str, Any]], tuple[torch.Tensor | None, dict[str, torch.Tensor]]]
+"""Runs a model on a batch: the mean loss if the batch has labels, and outputs row by row."""
 
 
 class EncodedSplit(Dataset[dict[str, Any]]):
-    """A split as token ids with targets; the collator pads, batch by batch.
+    """Encoded examples as torch's data set; the collator pads, batch by batch."""
 
-    Args:
-        inputs: `input_ids`, `attention_mask` and the like, each a list for each example.
-        targets: targets, one for each example.
-        truncation: how many examples are longer than the model reads.
-    """
-
-    def __init__(
-        self, inputs: Mapping[str, Sequence[list[int]]], targets: Sequence[Any], truncation: Truncation
-    ) -> None:
-        self.inputs, self.targets, self.truncation = inputs, targets, truncation
+    def __init__(self, encoded: Encoded) -> None:
+        self.encoded = encoded
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.encoded)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {
-            **{name: values[index] for name, values in self.inputs.items()},
-            "labels": self.targets[index],
-        }
-
-    @property
-    def lengths(self) -> list[int]:
-        """Number of tokens of each example."""
-        return [len(ids) for ids in self.inputs["input_ids"]]
+        return self.encoded[index]
 
 
 class PairedTrainer(Trainer):
@@ -51,6 +37,7 @@ class PairedTrainer(Trainer):
     Args:
         *args: arguments of `Trainer`.
         order_seed: seed of the order of the data.
+        infer: function that runs the model on a batch: the loss if there are labels, and outputs row by row.
         parameter_groups: function that returns AdamW's parameter groups for a model, or None for the Trainer's own.
         **kwargs: keyword arguments of `Trainer`.
     """
@@ -59,11 +46,13 @@ class PairedTrainer(Trainer):
         self,
         *args: Any,
         order_seed: int,
+        infer: Infer,
         parameter_groups: Callable[[Any], ParameterGroups | None],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.order = torch.Generator().manual_seed(order_seed)
+        self.infer = infer
         self.parameter_groups = parameter_groups
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -75,15 +64,33 @@ class PairedTrainer(Trainer):
             self.optimizer = optimizer_class(groups, **options)
         return super().create_optimizer(model)
 
-    def outputs(self, encoded: EncodedSplit) -> npt.NDArray[np.float64]:
-        """Return the model's outputs for a split, in its order; no score is computed."""
+    def outputs(self, encoded: Encoded) -> Outputs:
+        """Return the model's outputs for encoded examples, in their order; no score is computed."""
         metrics, self.compute_metrics = self.compute_metrics, None
         try:
-            return np.asarray(self.predict(encoded).predictions, dtype=np.float64)
+            predictions: Any = self.predict(EncodedSplit(encoded)).predictions
         finally:
             self.compute_metrics = metrics
+        return as_float64(predictions)
+
+    def prediction_step(
+        self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Return loss, outputs and a placeholder for the targets, which the scores take from the split."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, outputs = self.infer(model, inputs)
+        outputs = {name: tensor.detach() for name, tensor in outputs.items()}
+        placeholder = torch.zeros(len(next(iter(outputs.values()))), device=self.args.device)
+        return None if loss is None else loss.detach().mean(), outputs, placeholder
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         assert isinstance(self.train_dataset, EncodedSplit)
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthGroupedSampler(batch, lengths=self.train_dataset.lengths, generator=self.order)
+        lengths = self.train_dataset.encoded.lengths
+        return LengthGroupedSampler(batch, lengths=lengths, generator=self.order)
+
+
+def as_float64(outputs: Mapping[str, Any]) -> Outputs:
+    """Return a model's outputs as arrays in float64."""
+    return {name: np.asarray(values, dtype=np.float64) for name, values in outputs.items()}

@@ -6,16 +6,14 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import untouched_generators
-from lowland.tasks.base import TRAIN
+from lowland.tasks.base import TRAIN, Encoded, Outputs
 from lowland.tasks.truncation import Truncation
-from lowland.train.fit import Diverged, Fitted, encode
+from lowland.train.fit import Diverged, Fitted
 from lowland.train.job import Job
-from lowland.train.paired import EncodedSplit
 
 
 @dataclass(frozen=True)
@@ -54,18 +52,19 @@ def test(fitted: Fitted, remark: Remark = no_remark) -> Evaluation:  # noqa: PT0
     job, started = fitted.job, time.perf_counter()
     with untouched_generators():
         encoded = {
-            name: encode(job, name, fitted.tokenizer, fitted.max_length) for name in job.data.test_sets
+            name: job.task.encode(job.data.splits[name].columns, fitted.setup, "evaluate")
+            for name in job.data.test_sets
         }
         outputs = {name: _outputs(fitted, split) for name, split in encoded.items()}
     seconds = time.perf_counter() - started
     scores, tables = {}, []
     for name, output in outputs.items():
         split = job.data.splits[name]
-        table = job.task.predictions(name, split, output, job.data.label_names)
+        table = job.task.predictions(name, split, job.task.decode(output, encoded[name], fitted.setup))
         scores[name] = job.task.summarise(split, table)
         tables.append(table)
         for sentence in (
-            encoded[name].truncation.sentence(fitted.max_length, job.max_length),
+            encoded[name].truncation.sentence(fitted.setup.max_length, job.max_length),
             *job.task.remarks(split, table),
         ):
             if sentence:
@@ -94,9 +93,9 @@ def _baseline(job: Job) -> dict[str, dict[str, dict[str, float]]]:
     return scores
 
 
-def _outputs(fitted: Fitted, encoded: EncodedSplit) -> npt.NDArray[np.float64]:
-    """Return the model's outputs for a split: logits (n, labels) for classification."""
+def _outputs(fitted: Fitted, encoded: Encoded) -> Outputs:
+    """Return the model's outputs for encoded examples."""
     outputs = fitted.trainer.outputs(encoded)
-    if not np.isfinite(outputs).all():
+    if not all(np.isfinite(values).all() for values in outputs.values()):
         raise Diverged("the trained model's outputs are NaN or infinite; a smaller lr may help")
     return outputs

@@ -46,7 +46,8 @@ def input_batches(
 ) -> Iterator[Batch]:
     """Yield inputs as padded batches of token ids: those of the base's task, or texts for a language model."""
     if base.task is not None:
-        yield from batches(base.task, columns, base.tokenizer, max_length, size)
+        setup = base.setup(max_length)
+        yield from batches(base.task, base.task.encode(columns, setup, "predict"), setup, size)
         return
     texts = columns[TEXT]
     for start in range(0, len(texts), size):

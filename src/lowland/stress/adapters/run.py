@@ -106,8 +106,8 @@ def answer(predictor: Predictor, inputs: pd.DataFrame, report: Callable[[int], N
         report: called with the number of answers so far.
     """
     columns = {str(name): list(inputs[name]) for name in inputs}
-    encoded = predictor.task.encode_inputs(columns, predictor.tokenizer, predictor.max_length)
-    order = np.argsort([len(ids) for ids in encoded["input_ids"]], kind="stable")
+    encoded = predictor.encode(columns)
+    order = np.argsort(np.bincount(encoded.examples, weights=encoded.lengths), kind="stable")
     batches = np.array_split(order, math.ceil(len(order) / BATCH))
     answers = np.empty(len(inputs), dtype=object)
     done = 0
@@ -212,7 +212,7 @@ def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress) -
     """Return one run's predictions; after the first batches, report how long this run and the others will take."""
     predictor = load(run.folder)
     columns = {str(name): list(inputs[name]) for name in inputs}
-    if sentence := predictor.truncation(columns).sentence(predictor.max_length):
+    if sentence := predictor.encode(columns).truncation.sentence(predictor.setup.max_length):
         progress.remark(sentence)
     started, enough = time.perf_counter(), min(SAMPLE, len(inputs))
     done_before = 0
