@@ -75,7 +75,7 @@ class Generation(Task):
             loss, outputs = answer.loss, _likelihood(*self.shifted(answer.logits, batch["labels"]))
         plain = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
         written = generate(plain, prompt, setup.tokenizer, _fields(setup).max_new_tokens)
-        return loss, {"tokens": self.continuation(written, prompt), **outputs}
+        return loss, {"tokens": written, **outputs}
 
     def prompt_of(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return what to generate from; take it out of the batch if it is not what the forward pass reads."""
@@ -84,10 +84,6 @@ class Generation(Task):
     def shifted(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (n, tokens, vocabulary), and the token (n, tokens) that each is for."""
         return logits, labels
-
-    def continuation(self, written: Tensor, prompt: Mapping[str, Tensor]) -> Tensor:
-        """Return the new tokens of what the model has generated."""
-        return written
 
     def decode(self, outputs: Outputs, encoded: Any, setup: Setup) -> pd.DataFrame:
         """Turn tokens into `predicted`, with `nll` and `count` if the targets were known."""

@@ -13,7 +13,8 @@ import pandas as pd
 from pydantic import AfterValidator
 
 from lowland.ground.asked import Text, Truth
-from lowland.models.language import load_language_model, outline_language_model
+from lowland.ground.mistakes import Mistake
+from lowland.models.language import keeps_examples_apart, load_language_model, outline_language_model
 from lowland.models.load import LoadedModel
 from lowland.tasks.base import Batch, Encoded, Purpose, Setup, Split, TaskData, TaskFields
 from lowland.tasks.decoder_batches import DecoderCollator, packed
@@ -73,8 +74,18 @@ class Instruction(Generation):
         return make_splits(table, source, fields, roles=roles)
 
     def load_model(self, folder: Path, setup: Setup) -> LoadedModel:
-        """Load a decoder with its language-model head."""
-        return load_language_model(folder, "CAUSAL_LM")
+        """Load a decoder with its language-model head.
+
+        Raises:
+            Mistake: if the folder holds none, or the rows should hold several examples and it does not separate them.
+        """
+        loaded = load_language_model(folder, "CAUSAL_LM")
+        if _fields(setup).packing and not keeps_examples_apart(loaded.model):
+            raise Mistake(
+                f"packing is asked for, and the examples of a row would see each other in {folder}: a"
+                f" {type(loaded.model).__name__} does not separate them by their positions; leave packing out"
+            )
+        return loaded
 
     def outline(self, folder: Path, fields: TaskFields) -> LoadedModel:
         """Build a decoder on the meta device, without weights."""
@@ -124,10 +135,6 @@ class Instruction(Generation):
     def shifted(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of each position and the token that follows."""
         return logits[:, :-1], labels[:, 1:]
-
-    def continuation(self, written: Tensor, prompt: Mapping[str, Tensor]) -> Tensor:
-        """Return the tokens after the prompt."""
-        return written[:, prompt["input_ids"].shape[1] :]
 
 
 class ShortAnswers(Instruction):
