@@ -70,7 +70,13 @@ def _build(family: str, changes: dict[str, Any]) -> Any:
         layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": WINDOW}
         return Gemma3ForCausalLM(Gemma3TextConfig(**{**ROTARY, "head_dim": 8, **layers, **changes}))
     if family == "gpt2":
-        sizes = {"vocab_size": len(VOCABULARY), "n_positions": POSITIONS, "n_embd": 32, "n_layer": 2, "n_head": 4}
+        sizes = {
+            "vocab_size": len(VOCABULARY),
+            "n_positions": POSITIONS,
+            "n_embd": 32,
+            "n_layer": 2,
+            "n_head": 4,
+        }
         return GPT2LMHeadModel(GPT2Config(**{**sizes, **NUMBERS, **changes}))
     if family == "opt":
         sizes = {"ffn_dim": 64, "word_embed_proj_dim": 32, "hidden_size": 32, "num_hidden_layers": 2}

@@ -32,7 +32,9 @@ def rows_of(sizes: list[tuple[int, int]]) -> dict[str, list[list[int]]]:
 
 
 def as_rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [{name: values[row] for name, values in columns.items()} for row in range(len(columns["input_ids"]))]
+    return [
+        {name: values[row] for name, values in columns.items()} for row in range(len(columns["input_ids"]))
+    ]
 
 
 def likelihoods(model: Any, rows: dict[str, list[list[int]]]) -> list[Tensor]:
@@ -131,7 +133,11 @@ def test_without_a_model_a_batch_has_the_logits_of_all_tokens() -> None:
 
 def test_rows_are_padded_at_the_left() -> None:
     model = language_model("llama")
-    rows = {"input_ids": [[7, 8], [4, 5, 6]], "labels": [[IGNORED, 8], [IGNORED, IGNORED, 6]], "prompt_ids": [[7], [4, 5]]}
+    rows = {
+        "input_ids": [[7, 8], [4, 5, 6]],
+        "labels": [[IGNORED, 8], [IGNORED, IGNORED, 6]],
+        "prompt_ids": [[7], [4, 5]],
+    }
     batch = DecoderCollator(PAD, model)(as_rows(rows))
     assert {name: value if isinstance(value, int) else value.tolist() for name, value in batch.items()} == {
         "input_ids": [[PAD, 7, 8], [4, 5, 6]],
@@ -156,7 +162,9 @@ def test_examples_in_one_row_are_worth_what_they_are_alone(family: str) -> None:
     assert batch["input_ids"].shape[0] > 1
     answer = model(**batch)
     losses = cross_entropy(answer.logits[:, :-1].transpose(1, 2), batch["labels"][:, 1:], reduction="none")
-    torch.testing.assert_close(losses[losses != 0].sort().values, torch.cat(alone).sort().values, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        losses[losses != 0].sort().values, torch.cat(alone).sort().values, atol=1e-5, rtol=1e-5
+    )
     torch.testing.assert_close(answer.loss, torch.cat(alone).mean(), atol=1e-5, rtol=1e-5)
     assert_same_gradients(gradients(model, answer.loss), expected)
 
@@ -171,7 +179,9 @@ def test_the_logits_of_a_packed_row_are_those_of_its_examples_alone(family: str)
         batch = DecoderCollator(PAD, model)(as_rows(columns))
         logits = model(**batch).logits[0].split([sum(sizes) for sizes in EXAMPLES])
         for row, values in zip(rows["input_ids"], logits, strict=True):
-            torch.testing.assert_close(values, model(input_ids=torch.tensor([row])).logits[0], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                values, model(input_ids=torch.tensor([row])).logits[0], atol=1e-5, rtol=1e-4
+            )
 
 
 def test_a_family_that_would_look_across_examples_does() -> None:
@@ -208,7 +218,10 @@ def test_packing_loses_no_example_keeps_their_order_and_makes_no_row_too_long(
 
 
 def test_an_example_goes_into_the_first_row_that_has_room() -> None:
-    rows = {"input_ids": [[1] * 6, [2] * 6, [3] * 4, [4] * 3, [5]], "labels": [[0] * 6, [0] * 6, [0] * 4, [0] * 3, [0]]}
+    rows = {
+        "input_ids": [[1] * 6, [2] * 6, [3] * 4, [4] * 3, [5]],
+        "labels": [[0] * 6, [0] * 6, [0] * 4, [0] * 3, [0]],
+    }
     columns, first = packed(rows, 10)
     assert [sorted(set(ids)) for ids in columns["input_ids"]] == [[1, 3], [2, 4, 5]]
     assert first.tolist() == [0, 1]

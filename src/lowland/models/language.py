@@ -67,8 +67,9 @@ def load_language_model(folder: Path, kind: str) -> LoadedModel:
             f"the weights in {folder} lack what a model for {kind} needs: {first_names(missing)}; name the folder of"
             f" {WORDS[kind]}"
         )
+    # A first forward pass may repack quantised weights, for good: these are not asked.
     if kind != "CAUSAL_LM" or getattr(model, "is_quantized", False):
-        return LoadedModel(model, train_head=False)  # a first forward pass may repack quantised weights, for good
+        return LoadedModel(model, train_head=False)
     if sees_later_tokens(model):
         raise Mistake(
             f"{folder} holds an encoder, whose tokens see those that follow; this task needs {WORDS[kind]}"
