@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
@@ -46,11 +47,17 @@ DECODERS = ("llama", "gemma3", "gpt2", "qwen2")
 """Decoders that keep packed examples apart."""
 
 
-def characters(*merges: tuple[str, str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of characters, and of merged pairs of them."""
+def characters(*merges: tuple[str, str], around: str = "$A") -> PreTrainedTokenizerFast:
+    """A tokenizer of characters, and of merged pairs of them.
+
+    Args:
+        *merges: pairs of characters that are one token.
+        around: the text `$A` and the special tokens around it, as "<s> $A </s>".
+    """
     vocabulary = {**VOCABULARY, **{a + b: len(VOCABULARY) + place for place, (a, b) in enumerate(merges)}}
     raw = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges), unk_token="<unk>"))
     raw.decoder = decoders.Fuse()
+    raw.post_processor = TemplateProcessing(single=around, special_tokens=[("<s>", BEGIN), ("</s>", END)])
     return PreTrainedTokenizerFast(tokenizer_object=raw, **SPECIAL)
 
 

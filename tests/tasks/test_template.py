@@ -18,7 +18,7 @@ CHAT = (
 WITHOUT_PROMPT = "{% for turn in messages %}[{{ turn.role }}] {{ turn.content }} ###\n{% endfor %}"
 """A template that writes the same whether a reply is to follow or not, and marks the end by letters."""
 THINKING = (
-    "{% for turn in messages %}<{{ turn.role }}>{% if loop.last and turn.role == 'assistant' %}<think></think>{% endif %}"
+    "{% for turn in messages %}<{{ turn.role }}>{% if loop.last %}<think></think>{% endif %}"
     "{{ turn.content }}</s>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 QUESTION = [{"role": "user", "content": "Why?"}]

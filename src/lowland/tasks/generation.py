@@ -69,10 +69,13 @@ class Generation(Task):
 
         batch = dict(batch)
         prompt = self.prompt_of(batch)
-        loss, outputs = None, {}
+        loss: Tensor | None = None
+        outputs: dict[str, Tensor] = {}
         if "labels" in batch:
-            answer = model(**batch)
-            loss, outputs = answer.loss, _likelihood(*self.shifted(answer.logits, batch["labels"]))
+            outputs = _likelihood(*self.shifted(model(**batch).logits, batch["labels"]))
+            loss = outputs["nll"].sum() / outputs["count"].sum().clamp(
+                min=1
+            )  # a batch may have no target at all
         plain = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
         written = generate(plain, prompt, setup.tokenizer, _fields(setup).max_new_tokens)
         return loss, {"tokens": written, **outputs}
@@ -109,7 +112,8 @@ class Generation(Task):
         """Return the scores of exact matches (n,) and of the targets' likelihood."""
         scores = {"exact_match": float(exact.mean())}
         if "nll" in answers:
-            scores["perplexity"] = float(np.exp(answers["nll"].sum() / answers["count"].sum()))
+            with np.errstate(over="ignore"):
+                scores["perplexity"] = float(np.exp(answers["nll"].sum() / answers["count"].sum()))
         return scores
 
     def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:
