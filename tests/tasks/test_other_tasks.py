@@ -14,6 +14,7 @@ from lowland.tasks.readers.tables import read_table
 from lowland.tasks.table import TASKS
 
 TEXT, PAIR = ("text", "label"), ("first", "second", "label")
+SOURCE, PROMPT = ("source", "target"), ("prompt", "completion")
 
 
 @pytest.mark.parametrize(
@@ -27,10 +28,30 @@ TEXT, PAIR = ("text", "label"), ("first", "second", "label")
         (["Premise", "Hypothesis"], TEXT, "--task pairs --first-column Premise --second-column Hypothesis"),
         (["text", "label"], PAIR, "single texts, read by --task classification"),
         (["sentence", "label"], PAIR, "--task classification --text-column sentence"),
-        (["messages"], TEXT, "chats, read by no task of lowland yet"),
-        (["id", "Messages"], PAIR, "chats"),
-        (["prompt", "chosen", "rejected"], TEXT, "preferences"),
-        (["instruction", "input", "output"], TEXT, "instructions with replies"),
+        (["messages"], TEXT, "chats, read by --task instruction"),
+        (["id", "Messages"], PAIR, "chats, read by --task instruction"),
+        (["Conversations"], SOURCE, "chats, read by --task instruction"),
+        (["prompt", "completion"], TEXT, "prompts with completions, read by --task instruction"),
+        (["prompt", "completion"], SOURCE, "prompts with completions, read by --task instruction"),
+        (["prompt", "chosen", "rejected"], TEXT, "preferences, read by no task of lowland yet"),
+        (["source", "target"], TEXT, "texts with the texts to write, read by --task text-to-text"),
+        (["source", "target"], PROMPT, "texts with the texts to write, read by --task text-to-text"),
+        (["text", "label"], SOURCE, "single texts, read by --task classification"),
+        (
+            ["sentence1", "sentence2"],
+            PROMPT,
+            "--task pairs --first-column sentence1 --second-column sentence2",
+        ),
+        (
+            ["Instruction", "Output"],
+            TEXT,
+            "replies, read by --task instruction --prompt-column Instruction --completion-column Output",
+        ),
+        (
+            ["instruction", "input", "output"],
+            SOURCE,
+            "inputs (which are to be written behind the instructions first), read by --task instruction",
+        ),
         (["id", "context", "question", "answers"], TEXT, "questions about a context"),
         (["gj04", "1", "", "It is so."], TEXT, "looks like a file of CoLA, read by --task cola"),
         (["gj04", "0", "*", "It are so."], PAIR, "looks like a file of CoLA, read by --task cola"),
@@ -47,6 +68,9 @@ def test_the_task_that_fits(columns: list[str], roles: tuple[str, ...], expected
         (["first", "second"], PAIR),
         (["sentence1", "sentence2"], PAIR),
         (["a", "b"], TEXT),
+        (["source", "target"], SOURCE),
+        (["instruction", "output"], PROMPT),
+        (["messages"], PROMPT),
     ],
 )
 def test_no_other_task_is_named_where_the_task_fits_or_none_is_known(

@@ -84,7 +84,7 @@ def make_splits(
     if "split" in table.columns:
         named = table["split"].str.strip()
         table, dropped = _without_leaks(
-            table.assign(split=named.str.casefold().map(SPLIT_NAMES).fillna(named)), roles.inputs
+            table.assign(split=named.str.casefold().map(SPLIT_NAMES).fillna(named)), roles.unit
         )
         remarks = [*remarks, *_leak_remarks(dropped)]
         _check_splits(table, source, (TRAIN, TEST))
@@ -253,12 +253,12 @@ def _same_example(table: pd.DataFrame, inputs: Sequence[str]) -> pd.Series:
     return key
 
 
-def _without_leaks(table: pd.DataFrame, inputs: Sequence[str]) -> tuple[pd.DataFrame, int]:
-    """Drop each row that is in a later split, too; return the table and the number of dropped rows."""
+def _without_leaks(table: pd.DataFrame, unit: Sequence[str]) -> tuple[pd.DataFrame, int]:
+    """Drop each row whose like is in a later split, too; return the table and the number of dropped rows."""
     further = sorted(set(table["split"]) - {TRAIN, VALIDATION, TEST})
     order = {name: number for number, name in enumerate((TRAIN, VALIDATION, *further, TEST))}
     rank = table["split"].map(order)
-    kept = rank == rank.groupby(_same_example(table, inputs)).transform("max")
+    kept = rank == rank.groupby(_same_example(table, unit)).transform("max")
     return table[kept], int((~kept).sum())
 
 

@@ -27,14 +27,21 @@ def _pairs(first: str, second: str) -> Kind:
     )
 
 
+REPLIES = "--task instruction --prompt-column instruction --completion-column output"
+
 KINDS = (
-    Kind(("messages",), "chats"),
-    Kind(("conversations",), "chats"),
-    Kind(("prompt", "completion"), "prompts with completions"),
+    Kind(("messages",), "chats", "--task instruction"),
+    Kind(("conversations",), "chats", "--task instruction"),
+    Kind(("prompt", "completion"), "prompts with completions", "--task instruction"),
     Kind(("prompt", "chosen", "rejected"), "preferences"),
-    Kind(("instruction", "output"), "instructions with replies"),
+    Kind(
+        ("instruction", "input", "output"),
+        "instructions with replies and inputs (which are to be written behind the instructions first)",
+        REPLIES,
+    ),
+    Kind(("instruction", "output"), "instructions with replies", REPLIES),
     Kind(("context", "question", "answers"), "questions about a context"),
-    Kind(("source", "target"), "texts with the texts to write"),
+    Kind(("source", "target"), "texts with the texts to write", "--task text-to-text"),
     _pairs("sentence1", "sentence2"),
     _pairs("premise", "hypothesis"),
     _pairs("question1", "question2"),
@@ -47,6 +54,14 @@ KINDS = (
     Kind(("text",), "single texts", "--task classification"),
 )
 """Kinds of data, by the names of columns that the field uses. The first that fits is taken."""
+
+READERS = {
+    "first": "pairs",
+    "source": "text-to-text",
+    "prompt": "instruction",
+    "text": "classification",
+}
+"""Tasks that read a user's own files, by an input column that is theirs alone."""
 
 ORIGINALS = {
     "mrpc": ("MRPC", r"Quality\t#1 ID\t#2 ID\t#1 String\t#2 String"),
@@ -82,12 +97,13 @@ def task_that_fits(columns: Collection[str], roles: Collection[str]) -> str | No
         columns: the file's columns.
         roles: what the current task reads, such as `text`, or `first` and `second`.
     """
+    current = next((task for role, task in READERS.items() if role in roles), None)
     names = {name.casefold(): name for name in columns}
     for kind in KINDS:
         if not all(column in names for column in kind.columns):
             continue
         options = kind.options
-        if options and ("--task pairs" in options) == ("first" in roles):
+        if options and options.split()[1] == current:
             return None  # the current task is the right one, and its columns have other names
         for column in kind.columns:
             options = options.replace(f"-column {column}", f"-column {names[column]}")
