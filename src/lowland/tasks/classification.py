@@ -26,6 +26,7 @@ from lowland.tasks.base import (
     TaskData,
     TaskFields,
 )
+from lowland.tasks.labels import canonical_labels
 from lowland.tasks.readers.forms import FORMS
 from lowland.tasks.readers.separator import Separator
 from lowland.tasks.readers.tables import CellMistake, read_table
@@ -162,6 +163,22 @@ class Classification(Task):
         label = Counter(train["label"]).most_common(1)[0][0]
         return "majority", pd.DataFrame({"predicted": [label] * len(split)})
 
+    def targets(
+        self, cells: Sequence[Any], columns: Mapping[str, Sequence[str]], setup: Setup
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the labels in the cells of a user's file.
+
+        Raises:
+            Mistake: if a label is none of the model's.
+        """
+        names = canonical_labels(cells)
+        if unknown := sorted(set(names) - set(setup.label_names)):
+            raise Mistake(
+                f"the label {unknown[0]!r} is none of the model's, which are {', '.join(setup.label_names)}; name"
+                " another column with --label-column, or leave it out"
+            )
+        return {"label": tuple(names)}
+
     def summarise_classes(self, split: Split, answers: pd.DataFrame) -> dict[str, dict[str, float]]:
         """Return precision, recall, F1 and the number of examples (`support`) of each label."""
         from sklearn.metrics import precision_recall_fscore_support
@@ -197,7 +214,7 @@ class Classification(Task):
                 f"task {self.name} brings its own data and takes no data file; for yours use --task classification"
             )
         if fields.data is not None and self.read is not None:
-            return _read_files(self.read, fields)
+            return read_files(self.read, fields)
         if fields.test_data is not None:
             raise Mistake("test_data is given without data; name the file to train on with --data")
         if self.fetch is None:
@@ -229,8 +246,12 @@ def read_own(path: Path, fields: OwnTableFields, texts: Mapping[str, str]) -> pd
     return read_table(path, roles, separator=fields.separator, header=not fields.no_header)
 
 
-def _read_files(read: TablesOfFiles, fields: TaskFields) -> tuple[pd.DataFrame, str]:
-    """Return the table of `data`, and of `test_data` if that is given, and their names."""
+def read_files(read: TablesOfFiles, fields: TaskFields) -> tuple[pd.DataFrame, str]:
+    """Return the table of `data`, and of `test_data` if that is given, and their names.
+
+    Raises:
+        Mistake: if both files are the same, `split_column` is given beside `test_data`, or a file cannot be read.
+    """
     assert fields.data is not None
     path = Path(fields.data)
     if fields.test_data is None:

@@ -32,7 +32,7 @@ KINDS = (
     Kind(("prompt", "completion"), "prompts with completions"),
     Kind(("prompt", "chosen", "rejected"), "preferences"),
     Kind(("instruction", "output"), "instructions with replies"),
-    Kind(("context", "question", "answers"), "questions about a context"),
+    Kind(("context", "question", "answers"), "questions about a context", "--task question-answering"),
     Kind(("source", "target"), "texts with the texts to write"),
     _pairs("sentence1", "sentence2"),
     _pairs("premise", "hypothesis"),
@@ -47,6 +47,9 @@ KINDS = (
 )
 """Kinds of data, by the names of columns that the field uses. The first that fits is taken."""
 
+READERS = {"first": "pairs", "context": "question-answering", "text": "classification"}
+"""Tasks that read a user's own files, by an input column that is theirs alone."""
+
 
 def task_that_fits(columns: Collection[str], roles: Collection[str]) -> str | None:
     """Return a sentence that names the task for a file with these columns, or None if none is recognised.
@@ -60,7 +63,8 @@ def task_that_fits(columns: Collection[str], roles: Collection[str]) -> str | No
         if not all(column in names for column in kind.columns):
             continue
         options = kind.options
-        if options and ("--task pairs" in options) == ("first" in roles):
+        current = next((task for role, task in READERS.items() if role in roles), None)
+        if options and options.split()[1] == current:
             return None  # the current task is the right one, and its columns have other names
         for column in kind.columns:
             options = options.replace(f"-column {column}", f"-column {names[column]}")
