@@ -17,9 +17,10 @@ from lowland.lora.init_methods import init_problem, lost_init
 from lowland.lora.peft_config import TASKS as CLASSES_BY_TASK
 from lowland.lora.peft_config import other_kinds, read_config, read_json
 from lowland.lora.peft_weights import WEIGHTS_FILE, plain_names
-from lowland.models.find import ModelSource, find_model
+from lowland.models.find import find_model
 from lowland.models.load import load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
+from lowland.models.source import ModelSource
 from lowland.tasks.base import Setup, Task, TaskFields
 from lowland.tasks.table import task_fields, task_named
 
@@ -246,7 +247,7 @@ def _check_same_model(folder: Path, record: RunRecord, source: ModelSource) -> N
             )
         if source.describe()[part] != record.model[part]:
             raise Mistake(
-                f"the {words} of the base model {source.name} have SHA-256 {source.describe()[part]};"
+                f"the {words} of the base model {source.title} have SHA-256 {source.describe()[part]};"
                 f" the run in {folder} was trained on {record.model[part]}"
             )
 

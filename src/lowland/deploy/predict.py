@@ -103,7 +103,7 @@ class Predictor:
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
             outputs = [
                 self.task.infer(self.model, batch, self.setup)[1]
-                for batch in batches(self.task, encoded, self.setup, batch_size)
+                for batch in batches(self.task, encoded, self.setup, batch_size, self.model)
             ]
         joined = functools.reduce(partial(nested_concat, padding_index=-100), outputs)
         as_arrays = {name: tensor.double().numpy() for name, tensor in joined.items()}
@@ -142,9 +142,9 @@ class Predictor:
         return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
-def batches(task: Task, encoded: Encoded, setup: Setup, size: int) -> Iterator[Batch]:
-    """Yield padded batches of encoded inputs, in their order."""
-    collate = task.collator(setup)
+def batches(task: Task, encoded: Encoded, setup: Setup, size: int, model: Any = None) -> Iterator[Batch]:
+    """Yield padded batches of encoded inputs, in their order, for a model if its arguments matter."""
+    collate = task.collator(setup, model)
     for start in range(0, len(encoded), size):
         yield collate([encoded[row] for row in range(start, min(start + size, len(encoded)))])
 

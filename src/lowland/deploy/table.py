@@ -1,4 +1,4 @@
-"""Prediction for a user's texts: those on the command line, or a table, whose columns are kept and can be scored."""
+"""Predictions for a user's texts: those on the command line, or a table, whose columns are kept and can be scored."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def predict(settings: PredictSettings, remark: Remark = no_remark) -> Prediction
         raw,
         {**names, "label": settings.label_column},
         header=header,
-        unchecked=() if task.has_classes else ("label",),
+        unchecked=() if task.targets_are_texts else ("label",),
     )
     table = raw.rows
     if columns.empty:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowland.ground.mistakes import Mistake
-from lowland.models.find import ModelSource, find_model
+from lowland.models.find import find_model
 from lowland.models.formats import number_format
+from lowland.models.source import ModelSource
 from lowland.study.recipe import Recipe
 from lowland.tasks.base import TaskData
 from lowland.tasks.table import load_data
@@ -30,7 +31,7 @@ def plan(recipe: Recipe) -> list[Job]:
             fields=recipe.task,
             method=method,
             seed=seed,
-            model=recipe.model,
+            model=source.name,
             revision=recipe.revision,
             max_length=recipe.max_length,
             dtype=dtype,

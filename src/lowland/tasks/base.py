@@ -186,6 +186,8 @@ class Task(ABC):
         scores: names of its scores, the primary one first; higher is better.
         chosen_on_validation: names of the values that `choose` returns.
         has_classes: whether its targets are labels of a fixed set.
+        target_column: the column with what the model should predict.
+        targets_are_texts: whether a target's cell in a file is a text or a label, and nothing else.
     """
 
     name: str
@@ -196,6 +198,8 @@ class Task(ABC):
     scores: ClassVar[tuple[str, ...]]
     chosen_on_validation: ClassVar[tuple[str, ...]] = ()
     has_classes: ClassVar[bool] = False
+    target_column: ClassVar[str] = "label"
+    targets_are_texts: ClassVar[bool] = True
 
     @property
     def columns_to_damage(self) -> tuple[str, ...]:
@@ -250,8 +254,8 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def collator(self, setup: Setup) -> Callable[[list[dict[str, Any]]], Batch]:
-        """Return the function that pads encoded rows to a batch."""
+    def collator(self, setup: Setup, model: Any = None) -> Callable[[list[dict[str, Any]]], Batch]:
+        """Return the function that pads encoded rows to a batch, for a model if its arguments matter."""
 
     def infer(self, model: Any, batch: Batch, setup: Setup) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Run a model on a batch; return the mean loss (None for a batch without labels), and outputs row by row."""
@@ -318,9 +322,7 @@ class Task(ABC):
         Raises:
             Mistake: if a cell holds no target of this task.
         """
-        raise Mistake(
-            f"task {self.name} cannot be scored against a column of a file; leave --label-column out"
-        )
+        return {self.target_column: tuple(str(cell) for cell in cells)}
 
     def predictions(self, name: str, split: Split, answers: pd.DataFrame) -> pd.DataFrame:
         """Return the table of predictions that a record keeps, a row for each example of a split.

@@ -2,68 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import Field
 
-from lowland.ground.asked import Text, Whole
-from lowland.ground.mistakes import Mistake, plural
+from lowland.ground.mistakes import Mistake
 from lowland.models.load import LoadedModel, load_span_model, load_tokenizer, outline_span_model
-from lowland.tasks.base import (
-    TRAIN,
-    Batch,
-    Encoded,
-    Outputs,
-    Purpose,
-    Setup,
-    Split,
-    Task,
-    TaskData,
-    TaskFields,
-)
-from lowland.tasks.classification import FEW, FetchedTable, read_files
-from lowland.tasks.readers.questions import read_questions
+from lowland.tasks.base import Batch, Encoded, Outputs, Purpose, Setup, Split, Task, TaskData, TaskFields
+from lowland.tasks.question_data import OwnQuestionFields, QuestionFields, read_question_file, split_questions
+from lowland.tasks.readers.files import FetchedTable, read_tables
 from lowland.tasks.readers.squad import Answers, NoAnswers, read_answers
 from lowland.tasks.span_scores import NO_ANSWER, exact_match, f1
 from lowland.tasks.spans import Candidate, best_span, best_threshold, candidate_of
-from lowland.tasks.splits import Roles, make_splits
+from lowland.tasks.truncation import Truncation
 from lowland.tasks.windows import Window, null_token, windows_of
 
+FEW = 10
+"""Number of examples below which no answer for all of them means little."""
 THRESHOLD = "no_answer_threshold"
-LEAST_TITLES = 5
-"""Number of different titles from which some can be held out."""
-
-
-class QuestionFields(TaskFields):
-    """Options of the search for answers in long contexts."""
-
-    stride: Annotated[Whole, Field(ge=0)] = 64
-    """number of tokens that two windows of one long context share"""
-    max_answer_tokens: Annotated[Whole, Field(ge=1)] = 30
-    """largest number of tokens of an answer"""
-
-
-class OwnQuestionFields(QuestionFields):
-    """A user's own file of questions about contexts."""
-
-    question_column: Text = "question"
-    """the column with the question"""
-    context_column: Text = "context"
-    """the column with the text that holds the answer"""
-    answers_column: Text = "answers"
-    """the column with the answers: texts, or texts with their places; nothing where there is no answer"""
-    title_column: Text | None = None
-    """a column with the document of each context, which stays in one split (default: title, if there is one)"""
-    split_column: Text | None = None
-    """a column that says train, validation or test; rows with another name form a further test set of that name"""
+"""Name of the threshold: an example is answered if "no answer" scores at most this much above the best span."""
 
 
 @dataclass(frozen=True)
@@ -87,46 +50,20 @@ class QuestionAnswering(Task):
     input_columns: ClassVar[tuple[str, ...]] = ("question", "context")
     damaged_columns: ClassVar[tuple[str, ...]] = (
         "question",
-    )  # in a damaged context, answers would be damaged, too
+    )  # an answer from a damaged context would be damaged
     scores: ClassVar[tuple[str, ...]] = ("f1", "exact_match", "no_answer_accuracy")
     chosen_on_validation: ClassVar[tuple[str, ...]] = (THRESHOLD,)
+    target_column: ClassVar[str] = "answers"
+    targets_are_texts: ClassVar[bool] = False
 
     def peft_task_type(self, fields: TaskFields) -> str:
         """Return PEFT's name for models that mark answers."""
         return "QUESTION_ANS"
 
     def load(self, fields: TaskFields) -> TaskData:
-        """Read questions and split them by title: all questions of a document are in one split.
-
-        Where there are fewer than `LEAST_TITLES` titles, all questions about a context are in one split.
-        """
-        table, source = self._read(fields)
-        table, remarks = _with_groups(table)
-        answerable = table["answers"] != Answers().as_text()
-        table = table.assign(category=answerable.map({True: "answerable", False: "unanswerable"}))
-        if searched := int(table["searched"].sum()):
-            remarks.append(
-                f"{plural(searched, 'question')} have answers without a place that their context holds more than once;"
-                " the first place is taken"
-            )
-        kept = [
-            name for name in ("question", "context", "answers", "group", "category", "split") if name in table
-        ]
-        roles = Roles(self.input_columns, label=None, targets=("answers",), together=("group",))
-        data = make_splits(table[kept], source, fields, roles=roles)
-        return replace(data, remarks=(*data.remarks, *remarks))
-
-    def _read(self, fields: TaskFields) -> tuple[pd.DataFrame, str]:
-        """Return the table that the fields ask for, and its source."""
-        if fields.data is not None:
-            return read_files(_read_file, fields)
-        if fields.test_data is not None:
-            raise Mistake("test_data is given without data; name the file to train on with --data")
-        if self.fetch is None:
-            raise Mistake(
-                f"task {self.name} needs a file of questions: --data FILE (SQuAD's .json, or a table)"
-            )
-        return self.fetch()
+        """Read questions, and split them by title (`split_questions`)."""
+        table, source = read_tables(read_question_file, self.fetch, fields, "question-answering")
+        return split_questions(table, source, fields)
 
     def load_model(self, folder: Path, setup: Setup) -> LoadedModel:
         """Load a model that marks answers."""
@@ -144,32 +81,42 @@ class QuestionAnswering(Task):
         The targets `start_positions` and `end_positions` are those of the most frequent accepted answer if the window
         holds it whole, else the token of "no answer". In training, an example is left out if no window has its answer.
         """
-        fields = setup.fields
-        assert isinstance(fields, QuestionFields)
-        examples, truncation = windows_of(
-            setup.tokenizer, columns["question"], columns["context"], setup.max_length, fields.stride
+        questions, contexts, fields = columns["question"], columns["context"], _fields(setup)
+        examples = windows_of(setup.tokenizer, questions, contexts, setup.max_length, fields.stride)
+        places: list[tuple[int, int] | None] = [None] * len(examples)
+        if purpose != "predict":
+            places = [Answers.from_text(cell).place for cell in columns["answers"]]
+        lost = {
+            number
+            for number, (example, place) in enumerate(zip(examples, places, strict=True))
+            if purpose == "train" and not example.hold(place)
+        }
+        cut = [example.length for number, example in enumerate(examples) if example.is_cut or number in lost]
+        truncation = Truncation(
+            len(examples), len(cut), sum(cut) - len(cut) * setup.max_length, max(cut, default=0)
         )
-        targets = [_Target() for _ in examples]
+        numbered = [
+            (number, window)
+            for number, example in enumerate(examples)
+            if number not in lost
+            for window in example.windows
+        ]
+        if not numbered:
+            raise Mistake(
+                f"no window of {setup.max_length} tokens holds an answer whole; give a larger max_length, or"
+                " shorter answers"
+            )
+        rows = {name: [window.inputs[name] for _, window in numbered] for name in numbered[0][1].inputs}
         if purpose != "predict":
-            targets = [_Target.of(Answers.from_text(cell)) for cell in columns["answers"]]
-        if purpose == "train":
-            lost = [place for place, windows in enumerate(examples) if not targets[place].is_in(windows)]
-            examples = [[] if place in set(lost) else windows for place, windows in enumerate(examples)]
-            truncation = replace(truncation, cut=truncation.cut + len(lost))
-        numbered = [(place, window) for place, windows in enumerate(examples) for window in windows]
-        rows: dict[str, list[Any]] = {name: [] for _, window in numbered[:1] for name in window.inputs}
-        for name, values in rows.items():
-            values += [window.inputs[name] for _, window in numbered]
-        if purpose != "predict":
-            places = [targets[place].positions(window) for place, window in numbered]
-            rows["start_positions"], rows["end_positions"] = map(list, zip(*places, strict=True))
+            targets = [_positions(window, places[number]) for number, window in numbered]
+            rows["start_positions"], rows["end_positions"] = map(list, zip(*targets, strict=True))
         notes: dict[str, list[Any]] = {
             "window": [window for _, window in numbered],
-            "context": [columns["context"][place] for place, _ in numbered],
+            "context": [contexts[number] for number, _ in numbered],
         }
-        return Encoded(rows, np.array([place for place, _ in numbered], dtype=np.int64), notes, truncation)
+        return Encoded(rows, np.array([number for number, _ in numbered], np.int64), notes, truncation)
 
-    def collator(self, setup: Setup) -> Callable[[list[dict[str, Any]]], Batch]:
+    def collator(self, setup: Setup, model: Any = None) -> Callable[[list[dict[str, Any]]], Batch]:
         """Pad on the right, to the longest window of the batch: places are counted from the left."""
         return partial(_pad, setup.tokenizer)
 
@@ -273,61 +220,22 @@ class OwnQuestionAnswering(QuestionAnswering):
     fields: ClassVar[type[TaskFields]] = OwnQuestionFields
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Place of the answer that a model is trained on, in characters; None for a question without an answer."""
-
-    place: tuple[int, int] | None = None
-
-    @classmethod
-    def of(cls, answers: Answers) -> _Target:
-        """Return the place of the most frequent of some accepted answers, without the spaces around it."""
-        if not answers.texts:
-            return cls()
-        (text, start), _ = Counter(zip(answers.texts, answers.starts, strict=True)).most_common(1)[0]
-        start += len(text) - len(text.lstrip())
-        return cls((start, start + len(text.strip())))
-
-    def positions(self, window: Window) -> tuple[int, int]:
-        """Return the positions of its first and last token in a window: those of "no answer" if it is not there."""
-        inside = None if self.place is None else window.positions_of(*self.place)
-        return (window.null, window.null) if inside is None else inside
-
-    def is_in(self, windows: Sequence[Window]) -> bool:
-        """Return whether a window holds it; True for a question without an answer."""
-        return self.place is None or any(window.positions_of(*self.place) for window in windows)
+def _fields(setup: Setup) -> QuestionFields:
+    assert isinstance(setup.fields, QuestionFields)
+    return setup.fields
 
 
-def _read_file(path: Path, fields: TaskFields) -> pd.DataFrame:
-    """Read a file of questions with the columns that the fields name."""
-    if not isinstance(fields, OwnQuestionFields):
-        return read_questions(path)
-    columns = {name: getattr(fields, f"{name}_column") for name in ("question", "context", "answers")}
-    return read_questions(path, columns, title=fields.title_column, split=fields.split_column)
-
-
-def _with_groups(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table with a column `group`, and remarks: the title, or a number for each context."""
-    trained = table[table["split"].str.casefold() == TRAIN] if "split" in table else table
-    titles = trained["title"].nunique()
-    if titles >= LEAST_TITLES and (table["title"] != "").all():
-        return table.assign(group=table["title"]), []
-    numbers = table.groupby("context", sort=False).ngroup() + 1
-    remarks = []
-    if titles > 1:
-        remarks = [
-            f"{plural(titles, 'title')} are too few to hold some of them out; contexts are held out instead, of"
-            " documents that are also trained on"
-        ]
-    return table.assign(group=[f"context {number}" for number in numbers]), remarks
+def _positions(window: Window, place: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the positions of an answer's first and last token in a window: those of "no answer" if it is not there."""
+    inside = None if place is None else window.positions_of(*place)
+    return (window.null, window.null) if inside is None else inside
 
 
 def _candidates(outputs: Outputs, encoded: Encoded, setup: Setup) -> list[Candidate]:
     """Return the best answer of each example."""
-    fields = setup.fields
-    assert isinstance(fields, QuestionFields)
+    most = _fields(setup).max_answer_tokens
     spans = [
-        best_span(start, end, window, fields.max_answer_tokens)
+        best_span(start, end, window, most)
         for start, end, window in zip(outputs["start"], outputs["end"], encoded.notes["window"], strict=True)
     ]
     firsts = np.flatnonzero(np.diff(encoded.examples, prepend=-1)).tolist()

@@ -7,6 +7,7 @@ from typing import Any
 from lowland.ground.mistakes import Mistake, gathering, one_of
 from lowland.tasks.base import Task, TaskData, TaskFields
 from lowland.tasks.classification import Classification, TableClassification, read_own_table
+from lowland.tasks.instruction import Instruction, ShortAnswers, packaged_facts, read_own_instructions
 from lowland.tasks.pairs import (
     MRPC_FROM_HUB,
     RTE_FROM_HUB,
@@ -25,6 +26,7 @@ from lowland.tasks.readers.originals import (
     sms_from_hub,
 )
 from lowland.tasks.readers.questions import squad_from_hub
+from lowland.tasks.text_to_text import TextToText, read_own_texts, repeated_words
 
 TASKS: dict[str, Task] = {
     task.name: task
@@ -79,6 +81,27 @@ TASKS: dict[str, Task] = {
         OwnQuestionAnswering(
             "question-answering",
             "your own questions about texts that hold the answers: --data FILE in SQuAD's form, or a table",
+        ),
+        TextToText(
+            "repeat",
+            'a toy for encoder-decoders: "repeat: hello" -> "hello hello"',
+            fetch=repeated_words,
+        ),
+        TextToText(
+            "text-to-text",
+            "your own texts for encoder-decoders: --data FILE --source-column NAME --target-column NAME",
+            read=read_own_texts,
+        ),
+        Instruction(
+            "instruction",
+            "your own prompts with completions, or chats, for decoders: --data FILE.jsonl",
+            read=read_own_instructions,
+        ),
+        ShortAnswers(
+            "short-answers",
+            "your own questions with short answers, for decoders; without --data, the retriever's facts",
+            read=read_own_instructions,
+            fetch=packaged_facts,
         ),
     )
 }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.truncation import Truncation
 
 SHORTEST = 16
 """Smallest number of tokens that a window may have."""
@@ -55,6 +54,25 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Windows of one example.
+
+    Attributes:
+        windows: the windows, from the beginning of the context to its end.
+        length: number of tokens of question and context together.
+        is_cut: whether the end of the question is in no window.
+    """
+
+    windows: list[Window]
+    length: int
+    is_cut: bool = False
+
+    def hold(self, place: tuple[int, int] | None) -> bool:
+        """Return whether one window holds all characters of a place in the context; True for no place."""
+        return place is None or any(window.positions_of(*place) for window in self.windows)
+
+
+@dataclass(frozen=True)
 class NullToken:
     """Token that stands for "no answer".
 
@@ -95,12 +113,12 @@ def null_token(tokenizer: Any) -> NullToken:
 
 def windows_of(
     tokenizer: Any, questions: Sequence[str], contexts: Sequence[str], max_length: int, stride: int
-) -> tuple[list[list[Window]], Truncation]:
-    """Tokenize questions with their contexts; return the windows of each, and how many questions were cut.
+) -> list[Windows]:
+    """Tokenize questions with their contexts; return the windows of each.
 
     A question and context of up to `max_length` tokens are one window. Of a longer context, a window holds as much as
     fits behind the question, and the next one begins `stride` tokens before its end (fewer, if that were more than half
-    of it). A question of such an input is cut if it has more than half of `max_length` tokens.
+    of it). The question of such an input is cut if it has more than half of `max_length` tokens.
 
     Raises:
         Mistake: if `max_length` is less than `SHORTEST`, or the tokenizer does not fit; see `null_token`.
@@ -110,43 +128,40 @@ def windows_of(
         raise Mistake(
             f"max_length is {max_length}; a question with a part of its context needs at least {SHORTEST} tokens"
         )
-    windows: list[list[Window]] = []
-    truncation = Truncation()
+    examples: list[Windows] = []
     for start in range(0, len(questions), CHUNK):
         chunk = slice(start, start + CHUNK)
-        more, cut = _windows_of_chunk(
-            tokenizer, null, list(questions[chunk]), list(contexts[chunk]), max_length - null.appended, stride
+        length = max_length - null.appended
+        examples += _windows_of_chunk(
+            tokenizer, null, list(questions[chunk]), list(contexts[chunk]), length, stride
         )
-        windows += more
-        truncation += cut
-    return windows, truncation
+    return examples
 
 
 def _windows_of_chunk(
     tokenizer: Any, null: NullToken, questions: list[str], contexts: list[str], length: int, stride: int
-) -> tuple[list[list[Window]], Truncation]:
+) -> list[Windows]:
     whole = tokenizer(questions, contexts, truncation=False, verbose=False)
-    windows: list[list[Window]] = [[] for _ in questions]
+    examples = []
     long: dict[int, list[int]] = {}  # by their stride
-    cut: list[int] = []
     for place, ids in enumerate(whole["input_ids"]):
+        example = Windows([], len(ids) + null.appended)
+        examples.append(example)
         if len(ids) <= length:
-            windows[place] = [_window(whole, place, null)]
+            example.windows.append(_window(whole, place, null))
             continue
-        of_question = [position for position, part in enumerate(whole.sequence_ids(place)) if part == 0]
+        parts = whole.sequence_ids(place)
+        of_question = [position for position, part in enumerate(parts) if part == 0]
         if len(of_question) > length // 2:
             last = of_question[length // 2 - 1]
             questions[place] = questions[place][: whole.encodings[place].offsets[last][1]]
-            cut.append(len(ids))
-            of_question = of_question[: length // 2]
-        added = sum(part is None for part in whole.sequence_ids(place))
-        room = length - len(of_question) - added
+            examples[place] = replace(example, is_cut=True)
+        room = length - min(len(of_question), length // 2) - parts.count(None)
         long.setdefault(min(stride, room // 2), []).append(place)
     for overlap, places in long.items():
         for place, window in _overlapping(tokenizer, null, questions, contexts, places, length, overlap):
-            windows[place].append(window)
-    lost = sum(cut) - len(cut) * length
-    return windows, Truncation(len(questions), len(cut), lost, max(cut, default=0))
+            examples[place].windows.append(window)
+    return examples
 
 
 def _overlapping(

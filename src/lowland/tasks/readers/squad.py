@@ -10,6 +10,7 @@ The form is that of Rajpurkar et al. (2016; 2018), versions 1.1 and 2.0:
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,15 @@ class Answers:
         return json.dumps(
             [{"text": text, "answer_start": start} for text, start in pairs], ensure_ascii=False
         )
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """First character of the most frequent answer without spaces, and the one behind it; None for no answer."""
+        if not self.texts:
+            return None
+        (text, start), _ = Counter(zip(self.texts, self.starts, strict=True)).most_common(1)[0]
+        start += len(text) - len(text.lstrip())
+        return start, start + len(text.strip())
 
     @classmethod
     def from_text(cls, text: str) -> Answers:
