@@ -184,21 +184,30 @@ class Task(ABC):
         name: name in recipes, records and on the command line.
         summary: one line for `lowland tasks`.
         fields: the `TaskFields` class with its data's options.
-        input_columns: the columns that the model reads; a stress test damages these.
+        input_columns: the columns that the model reads.
+        damaged_columns: those of them that a stress test damages; empty for all.
         scores: names of its scores, the primary one first; higher is better.
         chosen_on_validation: names of the values that `choose` returns.
         has_classes: whether its targets are labels of a fixed set.
         target_column: the column with what the model should predict.
+        targets_are_texts: whether a target's cell in a file is a text or a label, and nothing else.
     """
 
     name: str
     summary: str
     fields: ClassVar[type[TaskFields]] = TaskFields
     input_columns: ClassVar[tuple[str, ...]] = ("text",)
+    damaged_columns: ClassVar[tuple[str, ...]] = ()
     scores: ClassVar[tuple[str, ...]]
     chosen_on_validation: ClassVar[tuple[str, ...]] = ()
     has_classes: ClassVar[bool] = False
     target_column: ClassVar[str] = "label"
+    targets_are_texts: ClassVar[bool] = True
+
+    @property
+    def columns_to_damage(self) -> tuple[str, ...]:
+        """The input columns that a stress test damages."""
+        return self.damaged_columns or self.input_columns
 
     def input_names(self, fields: TaskFields | None = None) -> dict[str, str]:
         """Return the names that the input columns have in a user's file: by the fields, else the columns' own."""
@@ -301,6 +310,26 @@ class Task(ABC):
     def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:
         """Return sentences on suspicious predictions, such as the same prediction for every example."""
         return ()
+
+    def gold(self, split: Split) -> list[str]:
+        """Return the targets of each example as one text, for people."""
+        targets = [values for name, values in split.columns.items() if name not in self.input_columns]
+        return [" | ".join(row) for row in zip(*targets, strict=True)]
+
+    def targets(
+        self, cells: Sequence[Any], columns: Mapping[str, Sequence[str]], setup: Setup
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the columns of targets that the cells of a user's file stand for, to score predictions against.
+
+        Args:
+            cells: a target for each example, as the file has it.
+            columns: the examples' inputs.
+            setup: label names and fields.
+
+        Raises:
+            Mistake: if a cell holds no target of this task.
+        """
+        return {self.target_column: tuple(str(cell) for cell in cells)}
 
     def predictions(self, name: str, split: Split, answers: pd.DataFrame) -> pd.DataFrame:
         """Return the table of predictions that a record keeps, a row for each example of a split.

@@ -30,6 +30,7 @@ from lowland.tasks.base import (
     TaskFields,
 )
 from lowland.tasks.decoder_batches import DecoderCollator
+from lowland.tasks.labels import canonical_labels
 from lowland.tasks.readers.files import FetchedTable, TablesOfFiles, read_tables
 from lowland.tasks.readers.separator import Separator
 from lowland.tasks.readers.tables import CellMistake, read_table
@@ -192,6 +193,22 @@ class Classification(Task):
         """Answer every example with the most frequent label of the training examples."""
         label = Counter(train["label"]).most_common(1)[0][0]
         return "majority", pd.DataFrame({"predicted": [label] * len(split)})
+
+    def targets(
+        self, cells: Sequence[Any], columns: Mapping[str, Sequence[str]], setup: Setup
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the labels in the cells of a user's file.
+
+        Raises:
+            Mistake: if a label is none of the model's.
+        """
+        names = canonical_labels(cells)
+        if unknown := sorted(set(names) - set(setup.label_names)):
+            raise Mistake(
+                f"the label {unknown[0]!r} is none of the model's, which are {', '.join(setup.label_names)}; name"
+                " another column with --label-column, or leave it out"
+            )
+        return {"label": tuple(names)}
 
     def summarise_classes(self, split: Split, answers: pd.DataFrame) -> dict[str, dict[str, float]]:
         """Return precision, recall, F1 and the number of examples (`support`) of each label."""

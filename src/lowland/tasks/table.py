@@ -19,6 +19,7 @@ from lowland.tasks.pairs import (
     read_own_pairs,
     read_rte,
 )
+from lowland.tasks.question_answering import OwnQuestionAnswering, QuestionAnswering
 from lowland.tasks.readers.originals import (
     phrasebank_from_hub,
     read_embedded,
@@ -26,6 +27,7 @@ from lowland.tasks.readers.originals import (
     read_sms,
     sms_from_hub,
 )
+from lowland.tasks.readers.questions import squad_from_hub
 from lowland.tasks.sentences import (
     COLA_FROM_HUB,
     SST2_FROM_HUB,
@@ -102,6 +104,16 @@ TASKS: dict[str, Task] = {
             "pairs",
             "your own pairs: --data FILE --first-column NAME --second-column NAME --label-column NAME",
             read=read_own_pairs,
+        ),
+        QuestionAnswering(
+            "squad-v2",
+            "the part of a text that answers a question, or none (Rajpurkar et al., 2018); from the hub, or --data"
+            " dev-v2.0.json",
+            fetch=squad_from_hub,
+        ),
+        OwnQuestionAnswering(
+            "question-answering",
+            "your own questions about texts that hold the answers: --data FILE in SQuAD's form, or a table",
         ),
         TextToText(
             "repeat",

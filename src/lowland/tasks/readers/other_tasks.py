@@ -40,7 +40,7 @@ KINDS = (
         REPLIES,
     ),
     Kind(("instruction", "output"), "instructions with replies", REPLIES),
-    Kind(("context", "question", "answers"), "questions about a context"),
+    Kind(("context", "question", "answers"), "questions about a context", "--task question-answering"),
     Kind(("source", "target"), "texts with the texts to write", "--task text-to-text"),
     _pairs("sentence1", "sentence2"),
     _pairs("premise", "hypothesis"),
@@ -57,6 +57,7 @@ KINDS = (
 
 READERS = {
     "first": "pairs",
+    "context": "question-answering",
     "source": "text-to-text",
     "prompt": "instruction",
     "text": "classification",
