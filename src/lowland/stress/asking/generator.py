@@ -28,12 +28,12 @@ from lowland.tasks.template import write
 
 QUESTION = "Q: {prompt}\nA:"
 EXAMPLES = (
-    ("What do bees make?", "Honey"),
-    ("How many strings does a violin have?", "4"),
+    ("What do silkworms eat?", "Mulberry leaves"),
+    ("How many degrees does a right angle measure?", "90"),
     ("Who wrote the novel Don Quixote?", "Miguel de Cervantes"),
-    ("गाय क्या देती है?", "दूध"),
-    ("Kis mausam mein barf girti hai?", "Sardi"),
-    ("What is the opposite of hot?", "Cold"),
+    ("नींबू का स्वाद कैसा होता है?", "खट्टा"),
+    ("Chini ka swad kaisa hota hai?", "Meetha"),
+    ("In which sport is a shuttlecock used?", "Badminton"),
 )
 """Questions with answers that a base model is shown; none is near an item of the stress tests."""
 MAX_NEW_TOKENS = 24
