@@ -145,7 +145,7 @@ class CheckSettings(Asked):
     alpha: Annotated[Number, Field(gt=0)] | None = None
     """the new adapters are scaled by alpha / rank; default: that of LoRAConfig"""
     targets: Annotated[Several[Text], NotEmpty] | None = None
-    """layers to adapt: all-linear, or names or patterns; default: all-linear"""
+    """layers to adapt: all-linear, standard, extended, or names or patterns; default: all-linear"""
 
     @model_validator(mode="after")
     def _check_one_adapter(self) -> Self:

@@ -15,9 +15,9 @@ from transformers.models.auto import modeling_auto
 from lowland.ground.asked import Number, Text
 from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake
-from lowland.lora.config import ALL_LINEAR, ALPHA, LoRAConfig, check_patterns
+from lowland.lora.config import ALL_LINEAR, ALPHA, EXTENDED, STANDARD, LoRAConfig, check_patterns
 from lowland.lora.init_methods import INIT_FIELD, INIT_SETTINGS, init_problem
-from lowland.lora.peft_targets import exact_targets, matching_entries, selected_names
+from lowland.lora.peft_targets import exact_targets, matching_entries, selected_names, shortest_endings
 from lowland.lora.targets import aliased_names, is_under, saved_names
 
 CONFIG_FILE = "adapter_config.json"
@@ -105,7 +105,8 @@ def describe(
     """
     alpha = int(config.alpha) if float(config.alpha).is_integer() else config.alpha
     own_name = getattr(getattr(model, "config", None), "_name_or_path", None)
-    exact = exact_targets(model, names)
+    in_attention = set(config.targets) <= {STANDARD, EXTENDED}  # PEFT does not know these words
+    exact = shortest_endings(model, names) if in_attention else exact_targets(model, names)
     # PEFT would wrap a module that has several names under one of them only. It loads the others by their tensors.
     originals = {id(model.get_submodule(name)) for name in aliased_names(model)}
     wrapped = [name for name in config.modules_to_save if id(model.get_submodule(name)) not in originals]

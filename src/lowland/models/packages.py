@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
-from lowland.models.gguf import GgufFile, converted
+from lowland.models.gguf import converted
+from lowland.models.gguf_file import GgufFile
 from lowland.models.source import ModelSource, hash_of, source_in
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"

@@ -51,6 +51,9 @@ class TaskFields(Asked):
     """share of the different examples held out for validation, stratified by label"""
     test_share: Share = 0.2
     """share of the different examples held out for the test, stratified by label"""
+    max_train: Annotated[Whole, Field(ge=1)] | None = None
+    """number of training examples to use, drawn at random with the split seed, stratified by label;
+    default: all"""
     split_seed: Annotated[Whole, Field(ge=0)] = 0
     """seed of the splits, the same for all methods and seeds"""
 
@@ -231,6 +234,10 @@ class Task(ABC):
         Raises:
             Mistake: if the folder holds no model for this task.
         """
+
+    def with_head(self, model: Any, setup: Setup) -> Any:
+        """Return a loaded model with this task's way to answer, which its files do not say."""
+        return model
 
     @abstractmethod
     def outline(self, folder: Path, fields: TaskFields) -> LoadedModel:

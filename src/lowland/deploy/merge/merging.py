@@ -251,7 +251,8 @@ def compare(adapted: Adapted, apart: nn.Module, folder: Path, texts: ProofTexts)
 
     def load() -> Any:
         auto_class = getattr(transformers, AUTO_CLASSES[base.kind])
-        return auto_class.from_pretrained(folder, dtype="auto", device_map="cpu").eval()
+        merged = auto_class.from_pretrained(folder, dtype="auto", device_map="cpu").eval()
+        return merged if base.task is None else base.task.with_head(merged, base.setup(adapted.max_length))
 
     def difference(merged: Any) -> LogitDifference:
         inputs = input_batches(base, texts.columns, adapted.max_length)

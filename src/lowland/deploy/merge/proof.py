@@ -64,8 +64,9 @@ def input_batches(
 def logits_of(model: Any, batch: Batch, kind: str) -> Tensor:
     """Return the logits of a task's model (texts, labels), or of a language model (tokens, vocabulary) without padding.
 
-    Those of a model that marks answers are (2 texts, tokens): of all starts, then of all ends. An encoder-decoder gets
-    the text that it reads as its labels, too. `kind` is PEFT's task type.
+    A decoder that classifies by label words has logits (texts, labels), too. Those of a model that marks answers are
+    (2 texts, tokens): of all starts, then of all ends. An encoder-decoder gets the text that it reads as its labels.
+    `kind` is PEFT's task type.
     """
     if kind == QUESTION_ANS:
         answer = model(**batch)
@@ -74,8 +75,8 @@ def logits_of(model: Any, batch: Batch, kind: str) -> Tensor:
         logits: Tensor = model(**batch).logits
         return logits
     inputs = {**batch, "labels": batch["input_ids"]} if kind == SEQ_2_SEQ_LM else batch
-    of_tokens: Tensor = model(**inputs).logits[batch["attention_mask"].bool()]
-    return of_tokens
+    of_tokens: Tensor = model(**inputs).logits
+    return of_tokens if of_tokens.ndim == 2 else of_tokens[batch["attention_mask"].bool()]
 
 
 @torch.no_grad()
