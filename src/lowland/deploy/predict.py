@@ -17,7 +17,10 @@ from transformers.trainer_pt_utils import nested_concat
 
 from lowland.deploy.find import (
     DEFAULT_MAX_LENGTH,
+    QUESTION_ANS,
     SEQ_CLS,
+    TASKS_OF_KINDS,
+    Adapted,
     check_mergeable,
     check_weights,
     fields_of,
@@ -32,9 +35,12 @@ from lowland.models.formats import NumberFormat, answer_in_fp32
 from lowland.models.load import load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
-from lowland.tasks.base import Batch, Encoded, Setup, Task
+from lowland.tasks.base import Batch, Encoded, Setup, Task, TaskFields
 from lowland.tasks.readers.cells import problem_with_text
 from lowland.tasks.table import TASKS, task_fields, task_named
+
+MODEL_CLASSES = {"SequenceClassification": SEQ_CLS, "QuestionAnswering": QUESTION_ANS}
+"""PEFT's task types by the ends of the names of transformers' classes."""
 
 Columns = Mapping[str, Sequence[str]]
 """Inputs by the names of the task's input columns."""
@@ -196,11 +202,21 @@ def _of_run(folder: Path, merge: bool) -> Predictor:
     return _of_model(folder / "model", record)
 
 
-def _of_adapter(folder: Path, merge: bool) -> Predictor:
+def _adapter_and_task(folder: Path) -> tuple[Adapted, Task]:
+    """Find the adapter in a folder, and its task; raise `Mistake` if it is for none."""
     adapted = find_adapted(folder)
+    task = adapted.base.task
+    if task is None:
+        raise Mistake(
+            f"the adapter in {folder} is for {adapted.base.kind}; predictions come from one for {SEQ_CLS} or"
+            f" {QUESTION_ANS}"
+        )
+    return adapted, task
+
+
+def _of_adapter(folder: Path, merge: bool) -> Predictor:
+    adapted, task = _adapter_and_task(folder)
     base = adapted.base
-    if base.task is None:
-        raise Mistake(f"the adapter in {folder} is for {base.kind}; labels come from one for {SEQ_CLS}")
     if merge:
         check_mergeable(adapted)
     if adapted.is_lowland_lora:
@@ -209,19 +225,45 @@ def _of_adapter(folder: Path, merge: bool) -> Predictor:
     else:
         model = load_with_peft(adapted)
     chosen = None if adapted.record is None else adapted.record.chosen
-    return Predictor(base.task, model, base.setup(adapted.max_length, chosen), adapted.record)
+    return Predictor(task, model, base.setup(adapted.max_length, chosen), adapted.record)
 
 
-def merged_inputs(folder: Path) -> dict[str, str]:
-    """Return the names that a merged model's input columns have in the file that it was trained on."""
-    names = _merge_report(folder).get("input_names")
-    return dict(names) if isinstance(names, dict) else _task_of_model(folder).input_names()
+def task_in(folder: Path) -> tuple[Task, TaskFields | None, dict[str, str]]:
+    """Return the task of the model in a folder, the fields of a run, and the names of its input columns in a file.
+
+    The names are those of the file that it was trained on, if that is known.
+
+    Raises:
+        Mistake: as `load`.
+    """
+    if (folder / "record.json").is_file():
+        fields = fields_of(finished_record(folder))
+        task = task_named(fields.name)
+        return task, fields, task.input_names(fields)
+    if (folder / "config.json").is_file():
+        names = _merge_report(folder).get("input_names")
+        task = _task_of_model(folder)
+        return task, None, dict(names) if isinstance(names, dict) else task.input_names()
+    _, task = _adapter_and_task(folder)
+    return task, None, task.input_names()
 
 
 def _task_of_model(folder: Path) -> Task:
-    """Return the task that `merge_report.json` in a model's folder names; without one, classification of texts."""
+    """Return the task that `merge_report.json` in a model's folder names; without one, that of its class.
+
+    Raises:
+        Mistake: if no task is for a model of its class.
+    """
     name = _merge_report(folder).get("task")
-    return task_named(name if name in TASKS else "classification")
+    if name in TASKS:
+        return task_named(name)
+    classes = read_model_config(folder).architectures or ()
+    for ending, kind in MODEL_CLASSES.items():
+        if any(ending in name for name in classes):
+            return task_named(TASKS_OF_KINDS[kind])
+    raise Mistake(
+        f"the model in {folder} is neither a classifier of sequences nor a model that marks answers; fine-tune it first"
+    )
 
 
 def _merge_report(folder: Path) -> Mapping[str, Any]:
@@ -239,11 +281,12 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
         task, length = task_named(record.task), int(record.asked["max_length"])
         fields, labels, chosen = fields_of(record), tuple(record.data["labels"]), record.chosen
     else:
-        if not any("SequenceClassification" in name for name in config.architectures or ()):
-            raise Mistake(f"the model in {folder} is not a classifier of sequences; fine-tune it first")
-        labels = tuple(config.id2label[number] for number in sorted(config.id2label))
-        task, length, chosen = _task_of_model(folder), DEFAULT_MAX_LENGTH, {}
-        fields = task_fields(task.name)
+        task, setup = _task_of_model(folder), _merge_report(folder).get("setup") or {}
+        labels = (
+            tuple(config.id2label[number] for number in sorted(config.id2label)) if task.has_classes else ()
+        )
+        length, chosen = setup.get("max_length", DEFAULT_MAX_LENGTH), setup.get("chosen", {})
+        fields = task_fields(**{"name": task.name, **setup.get("fields", {})})
     check_readable(config, folder)
     tokenizer = load_tokenizer(folder)
     setup = Setup(fields, tokenizer, token_limit(tokenizer, config, length), labels, chosen)

@@ -42,8 +42,8 @@ class DecoderCollator:
         if self.positions:
             batch["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         if "labels" in rows[0]:
-            batch["labels"] = _left([row["labels"] for row in rows], IGNORED)
-            if self.keeps_logits:
+            batch["labels"] = self._labels([row["labels"] for row in rows])
+            if self.keeps_logits and batch["labels"].ndim == 2:
                 first = int((batch["labels"] != IGNORED).any(0).long().argmax())
                 batch["logits_to_keep"] = batch["labels"].shape[1] - max(first - 1, 0)
                 batch["labels"] = batch["labels"][:, -batch["logits_to_keep"] :]
@@ -52,16 +52,23 @@ class DecoderCollator:
             batch |= {f"prompt_{name}": values for name, values in prompts.items()}
         return batch
 
+    def _labels(self, labels: Sequence[Any]) -> Tensor:
+        """Return labels (rows,) of a classification, or those of all tokens (rows, tokens)."""
+        import torch
+
+        return torch.tensor(labels) if isinstance(labels[0], int) else _left(labels, IGNORED)
+
     def _padded(self, rows: Sequence[list[int]]) -> dict[str, Tensor]:
         return {
             "input_ids": _left(rows, self.pad),
             "attention_mask": _left([[1] * len(ids) for ids in rows], 0),
         }
 
-    def _packed(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+    def _packed(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return rows of several examples: positions that begin anew tell transformers where an example begins.
 
-        The padding at the end is an example of its own, without targets.
+        It looks for that only if there is neither an attention mask nor a cache of keys and values, which a model makes
+        unless it is told not to. The padding at the end is an example of its own, without targets.
         """
         longest = max(len(row["input_ids"]) for row in rows)
         fill = {
@@ -71,10 +78,11 @@ class DecoderCollator:
         }
         import torch
 
-        return {
+        tensors = {
             name: torch.tensor([[*row[name], *values[: longest - len(row[name])]] for row in rows])
             for name, values in fill.items()
         }
+        return {**tensors, "use_cache": False}
 
 
 def packed(
@@ -90,16 +98,18 @@ def packed(
         `input_ids`, `labels` and `position_ids` of the rows, and the first example of each row.
     """
     bins: list[list[int]] = []
-    room: list[int] = []
+    room: dict[int, int] = {}  # of the rows that have room for the shortest example, at least
     sizes = [len(ids) for ids in rows["input_ids"]]
+    shortest = min(sizes, default=0)
     for number, size in enumerate(sizes):
-        place = next((place for place, left in enumerate(room) if left >= size), None)
-        if place is None:
-            bins.append([number])
-            room.append(length - size)
-        else:
-            bins[place].append(number)
-            room[place] -= size
+        place = next((place for place, left in room.items() if left >= size), len(bins))
+        if place == len(bins):
+            bins.append([])
+            room[place] = length
+        bins[place].append(number)
+        room[place] -= size
+        if room[place] < shortest:
+            del room[place]
     joined = {
         name: [[token for number in members for token in rows[name][number]] for members in bins]
         for name in ("input_ids", "labels")

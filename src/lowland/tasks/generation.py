@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -69,13 +69,16 @@ class Generation(Task):
 
         batch = dict(batch)
         prompt = self.prompt_of(batch)
-        loss, outputs = None, {}
+        loss: Tensor | None = None
+        outputs: dict[str, Tensor] = {}
         if "labels" in batch:
-            answer = model(**batch)
-            loss, outputs = answer.loss, _likelihood(*self.shifted(answer.logits, batch["labels"]))
+            outputs = _likelihood(*self.shifted(model(**batch).logits, batch["labels"]))
+            loss = outputs["nll"].sum() / outputs["count"].sum().clamp(
+                min=1
+            )  # a batch may have no target at all
         plain = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
         written = generate(plain, prompt, setup.tokenizer, _fields(setup).max_new_tokens)
-        return loss, {"tokens": self.continuation(written, prompt), **outputs}
+        return loss, {"tokens": written, **outputs}
 
     def prompt_of(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return what to generate from; take it out of the batch if it is not what the forward pass reads."""
@@ -84,10 +87,6 @@ class Generation(Task):
     def shifted(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (n, tokens, vocabulary), and the token (n, tokens) that each is for."""
         return logits, labels
-
-    def continuation(self, written: Tensor, prompt: Mapping[str, Tensor]) -> Tensor:
-        """Return the new tokens of what the model has generated."""
-        return written
 
     def decode(self, outputs: Outputs, encoded: Any, setup: Setup) -> pd.DataFrame:
         """Turn tokens into `predicted`, with `nll` and `count` if the targets were known."""
@@ -113,7 +112,8 @@ class Generation(Task):
         """Return the scores of exact matches (n,) and of the targets' likelihood."""
         scores = {"exact_match": float(exact.mean())}
         if "nll" in answers:
-            scores["perplexity"] = float(np.exp(answers["nll"].sum() / answers["count"].sum()))
+            with np.errstate(over="ignore"):
+                scores["perplexity"] = float(np.exp(answers["nll"].sum() / answers["count"].sum()))
         return scores
 
     def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -13,9 +13,10 @@ import pandas as pd
 from pydantic import AfterValidator
 
 from lowland.ground.asked import Text, Truth
-from lowland.models.language import load_language_model, outline_language_model
+from lowland.ground.mistakes import Mistake
+from lowland.models.language import keeps_examples_apart, load_language_model, outline_language_model
 from lowland.models.load import LoadedModel
-from lowland.tasks.base import Batch, Encoded, Purpose, Setup, Split, TaskData, TaskFields
+from lowland.tasks.base import Batch, Encoded, Outputs, Purpose, Setup, Split, TaskData, TaskFields
 from lowland.tasks.decoder_batches import DecoderCollator, packed
 from lowland.tasks.generation import IGNORED, Generation, GenerationFields, check_targets, with_end
 from lowland.tasks.readers.conversations import read_conversations, turns_of
@@ -73,8 +74,18 @@ class Instruction(Generation):
         return make_splits(table, source, fields, roles=roles)
 
     def load_model(self, folder: Path, setup: Setup) -> LoadedModel:
-        """Load a decoder with its language-model head."""
-        return load_language_model(folder, "CAUSAL_LM")
+        """Load a decoder with its language-model head.
+
+        Raises:
+            Mistake: if the folder holds none, or the rows should hold several examples and it does not separate them.
+        """
+        loaded = load_language_model(folder, "CAUSAL_LM")
+        if _fields(setup).packing and not keeps_examples_apart(loaded.model):
+            raise Mistake(
+                f"packing is asked for, and the examples of a row would see each other in {folder}: a"
+                f" {type(loaded.model).__name__} does not separate them by their positions; leave packing out"
+            )
+        return loaded
 
     def outline(self, folder: Path, fields: TaskFields) -> LoadedModel:
         """Build a decoder on the meta device, without weights."""
@@ -86,7 +97,7 @@ class Instruction(Generation):
         Each completion ends with the tokenizer's end of text. To train, examples without any token of the completion
         within `max_length` are left out; to predict, the end of a long prompt is kept.
         """
-        pairs = _pairs(columns, setup, purpose)
+        pairs, notes = _pairs(columns, setup, purpose)
         length = setup.max_length
         sizes = [len(prompt) + len(completion) for prompt, completion in pairs]
         truncation = count_truncated(
@@ -95,20 +106,22 @@ class Instruction(Generation):
         examples = np.arange(len(pairs))
         if purpose == "predict":
             rows: dict[str, list[Any]] = {"input_ids": [prompt[-length:] for prompt, _ in pairs]}
-            return Encoded(rows, examples, truncation=truncation)
+            return Encoded(rows, examples, notes, truncation)
         rows = {
             "input_ids": [(prompt + completion)[:length] for prompt, completion in pairs],
             "labels": [([IGNORED] * len(prompt) + completion)[:length] for prompt, completion in pairs],
         }
         without = [number for number, (prompt, _) in enumerate(pairs) if len(prompt) >= length]
         check_targets(len(without), len(pairs), "completion", length)
+        truncation = replace(truncation, without_target=len(without))
         if purpose == "evaluate":
             rows["prompt_ids"] = [prompt[-length:] for prompt, _ in pairs]
-            return Encoded(rows, examples, truncation=truncation)
+            return Encoded(rows, examples, notes, truncation)
         kept = np.setdiff1d(examples, without)
         rows = {name: [values[number] for number in kept] for name, values in rows.items()}
         if _fields(setup).packing:
-            rows, kept = packed(rows, length)
+            rows, places = packed(rows, length)
+            kept = kept[places]
         return Encoded(rows, kept, truncation=truncation)
 
     def collator(self, setup: Setup, model: Any = None) -> Callable[[list[dict[str, Any]]], Batch]:
@@ -125,9 +138,13 @@ class Instruction(Generation):
         """Return the logits of each position and the token that follows."""
         return logits[:, :-1], labels[:, 1:]
 
-    def continuation(self, written: Tensor, prompt: Mapping[str, Tensor]) -> Tensor:
-        """Return the tokens after the prompt."""
-        return written[:, prompt["input_ids"].shape[1] :]
+    def decode(self, outputs: Outputs, encoded: Encoded, setup: Setup) -> pd.DataFrame:
+        """Turn tokens into `predicted`, without what the template puts behind a completion."""
+        answers = super().decode(outputs, encoded, setup)
+        pairs = zip(answers["predicted"], encoded.notes["behind"], strict=True)
+        return answers.assign(
+            predicted=[text.split(behind)[0].strip() if behind else text for text, behind in pairs]
+        )
 
 
 class ShortAnswers(Instruction):
@@ -180,8 +197,10 @@ Tokens = tuple[list[int], list[int]]
 """Tokens of a prompt, and of its completion."""
 
 
-def _pairs(columns: Mapping[str, Sequence[str]], setup: Setup, purpose: Purpose) -> list[Tokens]:
-    """Return the tokens of each prompt and of its completion; without completions to predict."""
+def _pairs(
+    columns: Mapping[str, Sequence[str]], setup: Setup, purpose: Purpose
+) -> tuple[list[Tokens], dict[str, list[str]]]:
+    """Return the tokens of each prompt and of its completion (none to predict), and notes for decoding."""
     prompts = columns["prompt"]
     histories = columns.get("history", [""] * len(prompts))
     template, tokenizer = _fields(setup).template, setup.tokenizer
@@ -190,16 +209,18 @@ def _pairs(columns: Mapping[str, Sequence[str]], setup: Setup, purpose: Purpose)
         write(turns_of(history, prompt), completion, template, tokenizer)
         for history, prompt, completion in zip(histories, prompts, completions, strict=True)
     ]
+    notes = {"behind": [text.behind for text in texts]}
     special = not texts[0].is_whole if texts else True
-    before = _tokens([text.prompt for text in texts], tokenizer, special)
+    start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    before = [ids or [start] for ids in _tokens([text.prompt for text in texts], tokenizer, special)]
     if purpose == "predict":
-        return [(prompt, []) for prompt in before]
+        return [(prompt, []) for prompt in before], notes
     whole = _tokens([text.prompt + text.completion for text in texts], tokenizer, special)
     pairs = zip(texts, before, whole, strict=True)
     return [
         (prompt, with_end(_completion(text, prompt, ids, tokenizer), tokenizer))
         for text, prompt, ids in pairs
-    ]
+    ], notes
 
 
 def _completion(text: Written, prompt: list[int], whole: list[int], tokenizer: Any) -> list[int]:

@@ -19,12 +19,14 @@ class Truncation:
         cut: number of those that were cut.
         tokens_lost: number of tokens that were cut from all of them.
         longest: number of tokens of the longest input, uncut; 0 if none was cut.
+        without_target: number of those of which nothing of the target is left, so that they teach nothing.
     """
 
     inputs: int = 0
     cut: int = 0
     tokens_lost: int = 0
     longest: int = 0
+    without_target: int = 0
 
     def __add__(self, other: Truncation) -> Truncation:
         return Truncation(
@@ -32,6 +34,7 @@ class Truncation:
             self.cut + other.cut,
             self.tokens_lost + other.tokens_lost,
             max(self.longest, other.longest),
+            self.without_target + other.without_target,
         )
 
     def describe(self) -> dict[str, int]:
@@ -39,20 +42,21 @@ class Truncation:
         return asdict(self)
 
     def sentence(self, max_length: int, requested: int | None = None) -> str | None:
-        """Return a sentence if more than `WORTH_SAYING` of the inputs were cut.
+        """Return a sentence if more than `WORTH_SAYING` of the inputs were cut, or one has lost its whole target.
 
         Args:
             max_length: number of tokens after which an input was cut.
             requested: number of tokens that the user asked for; larger if the model reads no more.
         """
-        if self.cut <= WORTH_SAYING * self.inputs:
+        if self.cut <= WORTH_SAYING * self.inputs and not self.without_target:
             return None
         advice = "A larger max_length reads more of them"
         if requested is not None and requested > max_length:
             advice = f"The model reads no more, whatever max_length is ({requested})"
+        nothing = f", {self.without_target:,} of them before the target" if self.without_target else ""
         return (
             f"{self.cut:,} of {self.inputs:,} inputs ({self.cut / self.inputs:.0%}) are longer than {max_length} tokens"
-            f" and were cut; the longest has {self.longest:,}. {advice}"
+            f" and were cut{nothing}; the longest has {self.longest:,}. {advice}"
         )
 
 

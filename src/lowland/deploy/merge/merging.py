@@ -30,8 +30,10 @@ from lowland.deploy.merge.report import MergeReport
 from lowland.deploy.predict import Columns
 from lowland.deploy.settings import TOLERANCES, MergeSettings
 from lowland.deploy.table import chosen_names
+from lowland.ground.asked import plain
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
+from lowland.ground.records import RunRecord
 from lowland.ground.store import Store
 from lowland.lora import merge_lora
 from lowland.models.quantised import (
@@ -148,6 +150,7 @@ def _report(
         task_type=adapted.base.kind,
         task=None if adapted.record is None else adapted.record.task,
         input_names=None if adapted.record is None else _usual_names(adapted),
+        setup=None if adapted.record is None else _setup(adapted, adapted.record),
         dtype=settings.dtype,
         precision=settings.precision,
         tolerance=_default_tolerance(apart, settings) if tolerance is None else tolerance,
@@ -157,6 +160,12 @@ def _report(
         effect=comparison.effect,
         layers=comparison.layers,
     )
+
+
+def _setup(adapted: Adapted, record: RunRecord) -> dict[str, Any]:
+    """Return what reading and decoding depend on as plain values, without the paths of the run's data."""
+    fields = plain(fields_of(record).replace(data=None, test_data=None))
+    return {"fields": fields, "max_length": adapted.max_length, "chosen": dict(record.chosen)}
 
 
 @contextmanager
@@ -242,7 +251,8 @@ def compare(adapted: Adapted, apart: nn.Module, folder: Path, texts: ProofTexts)
 
     def load() -> Any:
         auto_class = getattr(transformers, AUTO_CLASSES[base.kind])
-        return auto_class.from_pretrained(folder, dtype="auto", device_map="cpu").eval()
+        merged = auto_class.from_pretrained(folder, dtype="auto", device_map="cpu").eval()
+        return merged if base.task is None else base.task.with_head(merged, base.setup(adapted.max_length))
 
     def difference(merged: Any) -> LogitDifference:
         inputs = input_batches(base, texts.columns, adapted.max_length)

@@ -245,7 +245,8 @@ def _score_line(run: TrainedRun, rows: pd.DataFrame) -> str:
     """Return a line with a run's scores, and a warning if its clean predictions differ from its record."""
     clean, share = rows["condition"] == CLEAN, share_of_other_answers(run, rows)
     beware = f"; BEWARE: {share:.1%} of its clean answers are not those of its record" if share else ""
-    scores = f"accuracy {rows[clean]['score'].mean():.3f} clean, {rows[~clean]['score'].mean():.3f} corrupted"
+    name = task_named(run.record.task).scores[0]
+    scores = f"{name} {rows[clean]['score'].mean():.3f} clean, {rows[~clean]['score'].mean():.3f} corrupted"
     return f"{run}: {scores}{beware}"
 
 

@@ -45,11 +45,13 @@ class Examples:
         about: columns `split`, `item` (the example's number), `group`, `topic` and `label` (its targets, for people).
         inputs: the task's input columns.
         targets: the task's other columns.
+        damaged: the input columns that are damaged; None for all.
     """
 
     about: pd.DataFrame
     inputs: pd.DataFrame
     targets: pd.DataFrame
+    damaged: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.about)
@@ -60,8 +62,8 @@ class Requests:
     """Examples under all conditions and mitigations, in the order in which they are stored; aligned.
 
     Attributes:
-        about: the columns of `Examples.about` and of `Condition`, then mitigation, prompt (the inputs, for people) and
-            edits.
+        about: the columns of `Examples.about` and of `Condition`, then mitigation, prompt (the inputs that are damaged,
+            for people) and edits.
         inputs: the task's input columns, damaged and prepared.
         targets: the task's other columns.
     """
@@ -109,20 +111,19 @@ def examples_of(data: TaskData, task: Task, limit: int | None = None, seed: int 
         split = data.splits[name]
         chosen = np.sort(stream(seed, "stress", "limit", name).permutation(len(split))[:limit])
         columns = pd.DataFrame({column: list(values) for column, values in split.columns.items()})
-        targets = columns[[column for column in columns if column not in task.input_columns]]
         about = pd.DataFrame(
             {
                 "split": name,
                 "item": split.examples,
                 "group": list(split.groups),
                 "topic": list(split.categories),
-                "label": targets.astype(str).agg(BETWEEN.join, axis=1),
+                "label": task.gold(split),
             }
         )
         parts.append((about.iloc[chosen], columns.iloc[chosen]))
     about, columns = (pd.concat(list(tables), ignore_index=True) for tables in zip(*parts, strict=True))
     inputs = list(task.input_columns)
-    return Examples(about, columns[inputs], columns.drop(columns=inputs))
+    return Examples(about, columns[inputs], columns.drop(columns=inputs), task.columns_to_damage)
 
 
 def damaged_requests(
@@ -132,7 +133,9 @@ def damaged_requests(
     about: list[dict[str, Any]] = []
     inputs: list[dict[str, str]] = []
     places: list[int] = []
-    originals = examples.inputs.to_dict("records")
+    names = list(examples.inputs) if examples.damaged is None else list(examples.damaged)
+    whole = examples.inputs.to_dict("records")
+    originals = examples.inputs[names].to_dict("records")
     for place, row in enumerate(examples.about.to_dict("records")):
         for condition in conditions:
             damaged, edits = _damaged(originals[place], row, condition, seed)
@@ -149,7 +152,7 @@ def damaged_requests(
                         "edits": edits,
                     }
                 )
-                inputs.append(texts)
+                inputs.append({**{str(name): text for name, text in whole[place].items()}, **texts})
                 places.append(place)
     targets = examples.targets.iloc[places].reset_index(drop=True)
     return Requests(pd.DataFrame(about), pd.DataFrame(inputs), targets)

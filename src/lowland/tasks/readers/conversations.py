@@ -1,4 +1,4 @@
-"""Reader of instructions: chats (`messages`), `prompt` and `completion`, or two columns of other names."""
+"""Reader of instructions: chats (`messages` or `conversations`), or two columns of texts or of lists of messages."""
 
 from __future__ import annotations
 
@@ -7,17 +7,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake, plural
-from lowland.tasks.readers.cells import problem_with_text
+from lowland.tasks.readers.cells import problem_with_label, problem_with_text
 from lowland.tasks.readers.forms import RawTable, read_form
 from lowland.tasks.readers.tables import read_table
 
-MESSAGES = "messages"
+CHATS = ("messages", "conversations")
+"""Names of the columns that hold chats."""
 ROLES = ("system", "developer", "user", "assistant", "tool")
+OTHER_NAMES = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+}
+"""Roles by the names that files of `from` and `value` give them, in place of `role` and `content`."""
 Turn = dict[str, str]
 """A message of a chat, as `{"role": "user", "content": "…"}`."""
+Chat = tuple[Any, int]
+"""The turns of a chat (or what a cell holds in their place), and how many of the first ones are not to be learned."""
 
 
 def read_conversations(
@@ -31,7 +43,8 @@ def read_conversations(
 ) -> pd.DataFrame:
     """Read prompts with completions, in any form.
 
-    A chat with k turns of the assistant is k examples, each with the turns before it, and they form a group.
+    A chat with k turns of the assistant is k examples, each with the turns before it. They form a group, together with
+    those of chats that begin alike. Of a chat that is cut into prompt and completion, only the latter is learned.
 
     Args:
         path: the file.
@@ -49,9 +62,10 @@ def read_conversations(
         Mistake: if the file cannot be read, a column is missing, or a chat has no turn of the assistant.
     """
     table = read_form(path, separator=separator, header=header)
-    if MESSAGES in table.rows.columns and prompt not in table.rows.columns:
-        chats = list(table.rows[MESSAGES])
-    elif prompt in table.rows.columns and any(isinstance(cell, list) for cell in table.rows[prompt]):
+    columns = table.rows.columns
+    if prompt not in columns and (named := [name for name in CHATS if name in columns]):
+        chats = [(_turns(cell), 0) for cell in table.rows[named[0]]]
+    elif prompt in columns and any(_is_list(cell) for cell in table.rows[prompt]):
         chats = _joined(table, prompt, completion)
     else:
         roles = {"prompt": prompt, "completion": completion, "split": split}
@@ -65,34 +79,49 @@ def turns_of(history: str, prompt: str) -> list[Turn]:
     return [*earlier, {"role": "user", "content": prompt}]
 
 
-def _joined(table: RawTable, prompt: str, completion: str) -> list[Any]:
+def _joined(table: RawTable, prompt: str, completion: str) -> list[Chat]:
     """Return chats that are cut into a list of messages to read and a list to write."""
     if completion not in table.rows.columns:
         raise Mistake(f"{table.path} has no column {completion!r}; name it with --completion-column")
-    pairs = zip(table.rows[prompt], table.rows[completion], strict=True)
-    return [[*first, *second] if _are_lists(first, second) else None for first, second in pairs]
+    pairs = zip(map(_turns, table.rows[prompt]), map(_turns, table.rows[completion]), strict=True)
+    return [
+        ([*first, *second], len(first)) if _is_list(first) and _is_list(second) else (None, 0)
+        for first, second in pairs
+    ]
 
 
-def _are_lists(*cells: Any) -> bool:
-    return all(isinstance(cell, list) for cell in cells)
+def _is_list(cell: Any) -> bool:
+    return isinstance(cell, list | np.ndarray)  # parquet files have arrays
 
 
-def _examples(table: RawTable, chats: Sequence[Any], split: str | None) -> pd.DataFrame:
+def _turns(cell: Any) -> Any:
+    """Return a cell's messages with `role` and `content`; a cell that holds no list of messages as it is."""
+    if not _is_list(cell):
+        return cell
+    return [
+        {"role": OTHER_NAMES.get(turn["from"], turn["from"]), "content": turn["value"]}
+        if isinstance(turn, Mapping) and {"from", "value"} <= set(turn) and isinstance(turn["from"], str)
+        else turn
+        for turn in cell
+    ]
+
+
+def _examples(table: RawTable, chats: Sequence[Chat], split: str | None) -> pd.DataFrame:
     """Return an example for each turn of the assistant."""
     if split is not None and split not in table.rows.columns:
         raise Mistake(f"{table.path} has no column {split!r}; name another with --split-column")
     rows: list[dict[str, str]] = []
     problems: dict[str, list[int]] = {}
-    for number, chat in enumerate(chats):
-        if problem := _problem_with_chat(chat):
+    splits = [None] * len(chats) if split is None else list(table.rows[split])
+    for number, ((chat, known), named) in enumerate(zip(chats, splits, strict=True)):
+        problem = _problem_with_chat(chat, known)
+        if split is not None and not problem and (of_split := problem_with_label(named)):
+            problem = f"has a split that {of_split}"
+        if problem:
             problems.setdefault(problem, []).append(number)
             continue
-        shared = {"group": json.dumps(chat[0], ensure_ascii=False, sort_keys=True)}
-        if chat[0]["role"] == "system":
-            shared["group"] += json.dumps(chat[1], ensure_ascii=False, sort_keys=True)
-        if split is not None:
-            shared["split"] = str(table.rows[split].iloc[number])
-        rows += [{**example, **shared} for example in _turns_to_learn(chat)]
+        shared = {"group": _opening(chat)} | ({} if split is None else {"split": str(named)})
+        rows += [{**example, **shared} for example in _turns_to_learn(chat, known)]
     if problems:
         raise Mistake(
             *(
@@ -104,11 +133,21 @@ def _examples(table: RawTable, chats: Sequence[Any], split: str | None) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def _turns_to_learn(chat: Sequence[Turn]) -> list[dict[str, str]]:
-    """Return history, prompt and completion of each turn of the assistant that follows one of the user."""
+def _opening(chat: Sequence[Turn]) -> str:
+    """Return what a chat begins with, up to the first turn of the user; chats that share it are alike."""
+    first = [turn["role"] for turn in chat].index("user")
+    turns = [{"role": turn["role"], "content": turn["content"]} for turn in chat[: first + 1]]
+    return json.dumps(turns, ensure_ascii=False)
+
+
+def _turns_to_learn(chat: Sequence[Turn], known: int) -> list[dict[str, str]]:
+    """Return history, prompt and completion of each turn of the assistant that follows one of the user.
+
+    The first `known` turns are not to be learned.
+    """
     examples = []
     for place, turn in enumerate(chat):
-        if turn["role"] != "assistant" or place == 0 or chat[place - 1]["role"] != "user":
+        if place < max(known, 1) or turn["role"] != "assistant" or chat[place - 1]["role"] != "user":
             continue
         earlier = [{"role": each["role"], "content": each["content"]} for each in chat[: place - 1]]
         examples.append(
@@ -121,7 +160,7 @@ def _turns_to_learn(chat: Sequence[Turn]) -> list[dict[str, str]]:
     return examples
 
 
-def _problem_with_chat(chat: Any) -> str | None:
+def _problem_with_chat(chat: Any, known: int) -> str | None:
     """Return what is wrong with a chat, as the end of the sentence "the chat …"; None if it can be used."""
     if not isinstance(chat, list) or not chat:
         return 'is no list of messages; it must be as [{"role": "user", "content": "…"}, …]'
@@ -132,6 +171,6 @@ def _problem_with_chat(chat: Any) -> str | None:
     problems = [(turn["role"], problem_with_text(turn["content"])) for turn in chat]
     if wrong := [(role, problem) for role, problem in problems if problem]:
         return f"has a message of the {wrong[0][0]} that {wrong[0][1]}"
-    if not _turns_to_learn(chat):
+    if not _turns_to_learn(chat, known):
         return "has no turn of the assistant after one of the user, so there is nothing to learn; remove it"
     return None
