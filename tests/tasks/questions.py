@@ -29,7 +29,10 @@ def tiny_tokenizer(**changes: Any) -> PreTrainedTokenizerFast:
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    return PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=64, **{**special, **changes})
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, model_max_length=64, model_input_names=names, **{**special, **changes}
+    )
 
 
 def save_tiny_model(folder: Path, seed: int = 0) -> Path:

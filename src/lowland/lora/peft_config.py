@@ -21,8 +21,8 @@ from lowland.lora.peft_targets import exact_targets, matching_entries, selected_
 from lowland.lora.targets import aliased_names, is_under, saved_names
 
 CONFIG_FILE = "adapter_config.json"
-HEADS = {"SEQ_CLS": ("classifier", "score"), "QUESTION_ANS": ("qa_outputs",)}
-"""Modules that PEFT adds to `modules_to_save` of a model, by task type."""
+HEADS_OF_CLASSIFIERS = ("classifier", "score")
+"""Modules that PEFT adds to `modules_to_save` of a model with task type SEQ_CLS."""
 TASKS = {
     "SEQ_CLS": modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     "CAUSAL_LM": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -229,10 +229,13 @@ def other_kinds(peft_config: Mapping[str, Any]) -> list[str]:
 def _task_type(model: nn.Module, config: LoRAConfig) -> str | None:
     """Return PEFT's task type for the model, or None.
 
-    For the types in `HEADS`, PEFT reads the model's heads from the adapter's file. So the result is None if they are
-    not saved.
+    For SEQ_CLS, PEFT reads the model's heads from the adapter's file. So the result is None if they are not saved. For
+    question answering it is None, too: PEFT's class for QUESTION_ANS (0.21) does not pass token types on to the model.
     """
     kind = type(model).__name__
     task = next((task for task, known in TASKS.items() if kind in known.values()), None)
-    heads = saved_names(model, HEADS.get(task or "", ()))
-    return task if all(is_under(head, config.modules_to_save) for head in heads) else None
+    if task == "QUESTION_ANS":
+        return None
+    heads = saved_names(model, HEADS_OF_CLASSIFIERS)
+    complete = all(is_under(head, config.modules_to_save) for head in heads)
+    return task if complete or task != "SEQ_CLS" else None

@@ -20,7 +20,9 @@ LEAST_TITLES = 5
 """Number of different titles from which some can be held out."""
 KEPT = (*COLUMNS, "group", "category", "split")
 """Columns of a table of questions that its splits are made from."""
-ROLES = Roles(("question", "context"), label=None, targets=("answers",), together=("group",))
+COPIES = ("question", "context")
+"""Columns by which rows of a file's own splits are copies; its splits may share a document."""
+ROLES = Roles(("question", "context"), label=None, targets=("answers",), together=("group",), copies=COPIES)
 
 
 class QuestionFields(TaskFields):
@@ -69,29 +71,45 @@ def split_questions(table: pd.DataFrame, source: str, fields: TaskFields) -> Tas
     Raises:
         Mistake: if the questions cannot be split.
     """
-    table, remarks = _with_groups(table)
+    by_title = _has_titles(table)
     answerable = table["answers"] != Answers().as_text()
-    table = table.assign(category=answerable.map({True: "answerable", False: "unanswerable"}))
-    if searched := int(table["searched"].sum()):
-        remarks.append(
-            f"{plural(searched, 'question')} have answers without a place that their context holds more than once; the"
-            " first place is taken"
-        )
+    table = table.assign(
+        group=table["title"] if by_title else _numbered_contexts(table),
+        category=answerable.map({True: "answerable", False: "unanswerable"}),
+    )
     data = make_splits(table[[name for name in KEPT if name in table]], source, fields, roles=ROLES)
-    return replace(data, remarks=(*data.remarks, *remarks))
+    sentences = [*([] if by_title else _sentences_on_titles(table)), *_sentences_on_places(table)]
+    return replace(data, remarks=(*data.remarks, *sentences))
 
 
-def _with_groups(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table with a column `group`, and remarks: the title, or a number for each context."""
+def _has_titles(table: pd.DataFrame) -> bool:
+    """Return whether all questions have a title, and those to train on enough different ones to hold some out."""
     trained = table[table["split"].str.casefold() == TRAIN] if "split" in table else table
-    titles = trained["title"].nunique()
-    if titles >= LEAST_TITLES and (table["title"] != "").all():
-        return table.assign(group=table["title"]), []
-    numbers = table.groupby("context", sort=False).ngroup() + 1
-    remarks = []
-    if titles > 1:
-        remarks = [
-            f"{plural(titles, 'title')} are too few to hold some of them out; contexts are held out instead, of"
-            " documents that are also trained on"
-        ]
-    return table.assign(group=[f"context {number}" for number in numbers]), remarks
+    return bool((table["title"] != "").all()) and trained["title"].nunique() >= LEAST_TITLES
+
+
+def _numbered_contexts(table: pd.DataFrame) -> list[str]:
+    """Return a name for the context of each question."""
+    return [f"context {number}" for number in table.groupby("context", sort=False).ngroup() + 1]
+
+
+def _sentences_on_titles(table: pd.DataFrame) -> list[str]:
+    """Return a sentence if there are titles, but too few; none if there is one only, or none."""
+    titles = table["title"].nunique()
+    if titles < 2:
+        return []
+    return [
+        f"{plural(titles, 'title')} are too few to hold some of them out; contexts are held out instead, of documents"
+        " that are also trained on"
+    ]
+
+
+def _sentences_on_places(table: pd.DataFrame) -> list[str]:
+    """Return a sentence if the places of answers are ambiguous."""
+    searched = int(table["searched"].sum())
+    if not searched:
+        return []
+    return [
+        f"the answers of {plural(searched, 'question')} have no places, and their context holds one of them more than"
+        " once; the first place is taken"
+    ]

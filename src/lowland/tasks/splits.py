@@ -32,12 +32,14 @@ class Roles:
         label: the column with the label, by which splits are stratified; None for a task without classes.
         targets: further columns, which the model should predict.
         together: columns whose equal values must be in one split; None for `inputs`.
+        copies: columns whose equal values may not be in two of the table's own splits; None for those of `together`.
     """
 
     inputs: Sequence[str] = ("text",)
     label: str | None = "label"
     targets: Sequence[str] = ()
     together: Sequence[str] | None = None
+    copies: Sequence[str] | None = None
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -84,7 +86,8 @@ def make_splits(
     if "split" in table.columns:
         named = table["split"].str.strip()
         table, dropped = _without_leaks(
-            table.assign(split=named.str.casefold().map(SPLIT_NAMES).fillna(named)), roles.unit
+            table.assign(split=named.str.casefold().map(SPLIT_NAMES).fillna(named)),
+            roles.unit if roles.copies is None else roles.copies,
         )
         remarks = [*remarks, *_leak_remarks(dropped)]
         _check_splits(table, source, (TRAIN, TEST))

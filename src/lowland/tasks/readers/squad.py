@@ -79,15 +79,15 @@ def squad_rows(path: Path, text: str) -> list[dict[str, Any]] | None:
     A row has `id`, `title`, `context`, `question`, `answers` and `is_impossible`, as far as the file has them.
 
     Raises:
-        Mistake: if a part of the file is missing, with its place.
+        Mistake: if the file is not JSON, holds no questions, or a part is missing, with its place.
     """
     if MARK not in text or not text.lstrip().startswith("{"):
         return None
     try:
         content = parse_json(text)
-    except NotJSON:
-        return None  # perhaps one object a line
-    except Mistake as error:
+    except (NotJSON, Mistake) as error:
+        if isinstance(error, NotJSON) and error.reason == "Extra data":
+            return None  # one object a line
         raise Mistake(f"{path} cannot be read as JSON ({error})") from None
     if not isinstance(content, dict) or not isinstance(content.get("data"), list):
         return None
@@ -113,6 +113,8 @@ def squad_rows(path: Path, text: str) -> list[dict[str, Any]] | None:
                         if name in question
                     }
                 )
+    if not rows:
+        raise Mistake(f"{path} holds no questions")
     return rows
 
 
