@@ -36,7 +36,7 @@ EXAMPLES = (
     ("In which sport is a shuttlecock used?", "Badminton"),
 )
 """Questions with answers that a base model is shown; none is near an item of the stress tests."""
-MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS = 16
 """Largest number of tokens of a reply; the answers are short, and a reply ends with its line."""
 
 
