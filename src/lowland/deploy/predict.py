@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +17,7 @@ from peft import PeftModel
 from transformers.trainer_pt_utils import nested_concat
 
 from lowland.deploy.find import (
+    CLASSIFIERS,
     DEFAULT_MAX_LENGTH,
     SEQ_CLS,
     check_mergeable,
@@ -23,17 +25,17 @@ from lowland.deploy.find import (
     fields_of,
     find_adapted,
     finished_record,
+    kind_of_model,
 )
 from lowland.deploy.load import load_adapted, load_with_peft
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.records import RunRecord
 from lowland.lora import merge_lora
 from lowland.models.formats import NumberFormat, answer_in_fp32
-from lowland.models.load import load_tokenizer, read_model_config
+from lowland.models.load import read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.tasks.base import Batch, Encoded, Setup, Task
-from lowland.tasks.readers.cells import problem_with_text
 from lowland.tasks.table import TASKS, task_fields, task_named
 
 Columns = Mapping[str, Sequence[str]]
@@ -92,7 +94,7 @@ class Predictor:
             Mistake: if there is no input.
         """
         if not len(columns[self.task.input_columns[0]]):
-            raise Mistake("there is no text to predict a label for; give at least one")
+            raise Mistake(f"there is no {self.task.reads} to predict a label for; give at least one")
         encoded = self.encode(columns)
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
             outputs = [
@@ -128,8 +130,8 @@ class Predictor:
         problems = [
             f"input {number}: the {name} {problem}"
             for number, row in enumerate(rows, start=1)
-            for name, text in zip(names, row, strict=True)
-            if (problem := problem_with_text(text)) is not None
+            for name, value in zip(names, row, strict=True)
+            if (problem := self.task.input_problem(value)) is not None
         ]
         if problems:
             raise Mistake(*problems)
@@ -219,9 +221,11 @@ def merged_inputs(folder: Path) -> dict[str, str]:
 
 
 def _task_of_model(folder: Path) -> Task:
-    """Return the task that `merge_report.json` in a model's folder names; without one, classification of texts."""
-    name = _merge_report(folder).get("task")
-    return task_named(name if name in TASKS else "classification")
+    """Return the task that `merge_report.json` in a model's folder names; without one, that of its classifier."""
+    if (name := _merge_report(folder).get("task")) in TASKS:
+        return task_named(name)
+    kind = kind_of_model(folder) if (folder / "config.json").is_file() else SEQ_CLS
+    return task_named(CLASSIFIERS.get(kind, "classification"))
 
 
 def _merge_report(folder: Path) -> Mapping[str, Any]:
@@ -239,14 +243,14 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
         task, length = task_named(record.task), int(record.asked["max_length"])
         fields, labels, chosen = fields_of(record), tuple(record.data["labels"]), record.chosen
     else:
-        if not any("SequenceClassification" in name for name in config.architectures or ()):
+        if not any(re.search("(Sequence|Image)Classification", name) for name in config.architectures or ()):
             raise Mistake(f"the model in {folder} is not a classifier of sequences; fine-tune it first")
         labels = tuple(config.id2label[number] for number in sorted(config.id2label))
         task, length, chosen = _task_of_model(folder), DEFAULT_MAX_LENGTH, {}
         fields = task_fields(task.name)
     check_readable(config, folder)
-    tokenizer = load_tokenizer(folder)
-    setup = Setup(fields, tokenizer, token_limit(tokenizer, config, length), labels, chosen)
+    reader = task.load_reader(folder)
+    setup = Setup(fields, reader, token_limit(reader, config, length), labels, chosen)
     loaded = task.load_model(folder, setup)
     model = compute_in_float32(loaded.model)
     if loaded.fresh_modules:

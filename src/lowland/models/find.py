@@ -23,7 +23,9 @@ TOKENIZER_FILES = (
     "added_tokens",
     "spiece",
     "sentencepiece",
+    "preprocessor_config",
 )
+"""Beginnings of the names of files of a tokenizer, or of an image processor."""
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin")
 
 
@@ -37,7 +39,7 @@ class ModelSource:
         origin: "folder", "hub", or the package that it came from.
         revision: commit on the hub, if it came from there.
         sha256: hash of its weights; several files are hashed in the order of their names.
-        files_sha256: hash of its config and tokenizer.
+        files_sha256: hash of its config, and of its tokenizer or image processor.
     """
 
     name: str
@@ -128,7 +130,10 @@ def _weights_hash(folder: Path) -> str:
 
 
 def _files_hash(folder: Path) -> str:
-    """Return SHA-256 of a model's config and tokenizer: of the files' names and contents, sorted by name."""
+    """Return SHA-256 of a model's config, and of its tokenizer or image processor.
+
+    The files' names and contents are hashed, sorted by name.
+    """
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.name == "config.json" or path.name.startswith(TOKENIZER_FILES):

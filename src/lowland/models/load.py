@@ -54,6 +54,11 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, ImportError) as error:
+        if (folder / "preprocessor_config.json").is_file():
+            raise Mistake(
+                f"the model in {folder} reads images, not texts; train it with --task image-classification, or give a"
+                " model of texts"
+            ) from None
         raise Mistake(f"{folder} holds no tokenizer that can be read ({reason_of(error)})") from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -72,16 +77,33 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
     Raises:
         Mistake: if the folder holds no model that can classify sequences, or its weights do not fit its config.
     """
+    loaded = load_with_head("AutoModelForSequenceClassification", "classify sequences", folder, label_names)
+    remark = settle_padding(loaded.model, tokenizer)
+    return replace(loaded, remarks=(*loaded.remarks, *([remark] if remark else [])))
+
+
+def load_with_head(auto_class: str, ability: str, folder: Path, label_names: Sequence[str]) -> LoadedModel:
+    """Load a model with a head that has one output for each label; see `load_classifier`.
+
+    Args:
+        auto_class: class of transformers that loads the model.
+        ability: what the model can do, for errors, such as "classify sequences".
+        folder: folder with the model.
+        label_names: the labels, in the order of the outputs.
+
+    Raises:
+        Mistake: if the folder holds no such model, or its weights do not fit its config.
+    """
     import torch
+    import transformers
     from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
 
     from lowland.lora import find_head
 
     names = read_model_config(folder).id2label
     try:
         with _without_load_report():
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
+            model, loading = getattr(transformers, auto_class).from_pretrained(
                 folder,
                 num_labels=len(label_names),
                 id2label=dict(enumerate(label_names)),
@@ -92,13 +114,12 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
                 output_loading_info=True,
             )
     except (OSError, ValueError, SafetensorError) as error:
-        raise Mistake(f"{folder} holds no model that can classify sequences ({reason_of(error)})") from None
+        raise Mistake(f"{folder} holds no model that can {ability} ({reason_of(error)})") from None
     loaded = _with_fresh_modules(model, loading, folder)
     layer = output_layer(model, find_head(model))
     if layer is not None and f"{layer}.weight" not in loading["missing_keys"]:
         loaded = _match_head(loaded, layer, names, label_names)
-    remark = settle_padding(model, tokenizer)
-    return replace(loaded, remarks=(*loaded.remarks, *([remark] if remark else [])))
+    return loaded
 
 
 def outline_classifier(folder: Path) -> LoadedModel:
@@ -107,15 +128,24 @@ def outline_classifier(folder: Path) -> LoadedModel:
     Raises:
         Mistake: if the folder holds no model that can classify sequences.
     """
+    return outline_with_head("AutoModelForSequenceClassification", "classify sequences", folder)
+
+
+def outline_with_head(auto_class: str, ability: str, folder: Path) -> LoadedModel:
+    """Build a folder's model on the meta device; see `load_with_head`.
+
+    Raises:
+        Mistake: if the folder holds no such model.
+    """
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    import transformers
 
     try:
         with torch.device("meta"):
-            config = AutoConfig.from_pretrained(folder)
-            return LoadedModel(AutoModelForSequenceClassification.from_config(config))
+            config = transformers.AutoConfig.from_pretrained(folder)
+            return LoadedModel(getattr(transformers, auto_class).from_config(config))
     except (OSError, ValueError) as error:
-        raise Mistake(f"{folder} holds no model that can classify sequences ({reason_of(error)})") from None
+        raise Mistake(f"{folder} holds no model that can {ability} ({reason_of(error)})") from None
 
 
 def read_model_config(folder: Path) -> Any:

@@ -121,9 +121,13 @@ class Classification(Task):
 
         truncation = count_truncated([len(ids) for ids in rows["input_ids"]], setup.max_length, whole)
         if purpose != "predict":
-            index = {name: number for number, name in enumerate(setup.label_names)}
-            rows["labels"] = [index[label] for label in columns["label"]]
+            rows["labels"] = self.label_ids(columns, setup)
         return Encoded(rows, np.arange(len(texts[0])), truncation=truncation)
+
+    def label_ids(self, columns: Mapping[str, Sequence[str]], setup: Setup) -> list[int]:
+        """Return the index into `label_names` of each label."""
+        index = {name: number for number, name in enumerate(setup.label_names)}
+        return [index[label] for label in columns["label"]]
 
     def collator(self, setup: Setup) -> Callable[[list[dict[str, Any]]], Batch]:
         """Pad to the longest text of the batch."""

@@ -7,6 +7,7 @@ from typing import Any
 from lowland.ground.mistakes import Mistake, gathering, one_of
 from lowland.tasks.base import Task, TaskData, TaskFields
 from lowland.tasks.classification import Classification, TableClassification, read_own_table
+from lowland.tasks.images import ImageClassification
 from lowland.tasks.pairs import (
     MRPC_FROM_HUB,
     RTE_FROM_HUB,
@@ -67,6 +68,10 @@ TASKS: dict[str, Task] = {
             "pairs",
             "your own pairs: --data FILE --first-column NAME --second-column NAME --label-column NAME",
             read=read_own_pairs,
+        ),
+        ImageClassification(
+            "image-classification",
+            "your own images: --data FOLDER, with a folder for each class; for models such as ViT and CLIP",
         ),
     )
 }

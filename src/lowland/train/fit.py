@@ -18,7 +18,7 @@ from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import stream_seed, untouched_generators
 from lowland.lora import count_parameters
 from lowland.models.formats import answer_in_fp32, hold_base_in
-from lowland.models.load import LoadedModel, load_tokenizer, read_model_config
+from lowland.models.load import LoadedModel, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import quantised_with
 from lowland.tasks.base import TRAIN, VALIDATION, Encoded, Outputs, Setup
@@ -44,7 +44,7 @@ class Fitted:
     Attributes:
         job: the job.
         adapted: the trained model in memory.
-        setup: tokenizer, length, label names, and what was chosen on validation data.
+        setup: tokenizer or image processor, length, label names, and what was chosen on validation data.
         trainer: the Trainer that trained it, which also evaluates it.
         history: the Trainer's log.
         validation: scores on the validation set after the last epoch, and the loss.
@@ -83,7 +83,7 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no
         Mistake: if the method does not fit the model.
         Diverged: if the loss is not finite.
     """
-    setup = job.setup(load_tokenizer(job.source.folder))
+    setup = job.setup(job.task.load_reader(job.source.folder))
     with untouched_generators(), TemporaryDirectory() as scratch:
         adapted = _adapt(job, setup, remark)
         setup = replace(
@@ -122,7 +122,7 @@ def check_methods_fit(jobs: Sequence[Job]) -> None:
     problems: dict[str, None] = {}
     for job in {(job.method.label, job.source.folder): job for job in jobs}.values():
         folder = job.source.folder
-        load_tokenizer(folder)
+        job.task.load_reader(folder)
         if quantised_with(read_model_config(folder)):
             raise Mistake(
                 f"the weights in {folder} are quantised; Hugging Face's Trainer cannot train such a model with adapters"
