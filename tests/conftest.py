@@ -29,7 +29,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lowland.models.find import ModelSource, find_model
+from lowland.models.find import find_model
+from lowland.models.source import ModelSource
 from lowland.study.recipe import Recipe
 from lowland.tasks.base import TaskData
 from lowland.tasks.table import load_data, task_fields

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lowland.models.find import ModelSource
+from lowland.models.source import ModelSource
 from lowland.tasks import table
 from lowland.tasks.base import TaskData
 from lowland.text import corruptions

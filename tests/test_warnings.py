@@ -27,8 +27,8 @@ from transformers import (
 import lowland as package
 from lowland import flat
 from lowland.ground.records import StressRecord
-from lowland.models.find import ModelSource
 from lowland.models.load import load_classifier, load_tokenizer
+from lowland.models.source import ModelSource
 from lowland.report.stress_record import completeness
 from lowland.report.study import summary
 from lowland.stress.questions.questionnaire import MessyQuestionnaire, MultilingualQuestionnaire

@@ -16,7 +16,7 @@ from lowland.deploy import checkup, subject
 from lowland.deploy.checkup import CHECKS, FAIL, NOTE, check_model
 from lowland.deploy.settings import CheckSettings
 from lowland.lora import lora_layers, remove_lora
-from lowland.models.find import DEFAULT_MODEL
+from lowland.models.packages import DEFAULT_MODEL
 from tests.deploy.merge.test_merging import base_folder, peft_adapter
 from tests.models.test_quantised import quantised
 

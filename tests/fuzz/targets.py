@@ -21,20 +21,20 @@ from hypothesis import strategies as st
 
 from lowland.evidence.readers.runs import finished
 from lowland.ground.record_files import read_predictions, read_rows, read_stress_record
+from lowland.items.fact import facts
+from lowland.items.messy import messy_items
+from lowland.items.multilingual import multilingual_items
 from lowland.lora import load_adapter
 from lowland.models.load import load_classifier, load_tokenizer
+from lowland.replies.answers import match
 from lowland.report.study import summary
 from lowland.stress.asking.prices import read_prices
-from lowland.stress.questions.items.fact import facts
-from lowland.stress.questions.items.messy import messy_items
-from lowland.stress.questions.items.multilingual import multilingual_items
-from lowland.stress.replies.answers import match
 from lowland.tasks.table import load_data, task_fields
 from tests.fuzz.watched import lowland, unharmed
 from tests.strategies import ALIASES, VALUES, mutated
 
 REPOSITORY = Path(__file__).parents[2]
-ITEMS = Path(str(resources.files("lowland.stress.questions.items")))
+ITEMS = Path(str(resources.files("lowland.items")))
 REPLIES = REPOSITORY / "tests" / "stress" / "replies" / "labelled_replies.jsonl"
 RECIPE = b"""task: {name: classification, data: a.csv, text_column: review}
 methods: [full, lora, {lora: {rank: 4, rank_pattern: {query: 8}, label: small}}, neftune+flat-lora]

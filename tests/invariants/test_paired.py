@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from transformers import TrainerCallback
 
-from lowland.models.find import ModelSource
+from lowland.models.source import ModelSource
 from lowland.tasks.base import TaskData
 from lowland.train.methods import METHODS
 from tests.train.runs import Run, run

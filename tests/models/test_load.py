@@ -13,9 +13,10 @@ from transformers import BertModel
 
 from lowland import LoRAConfig, add_lora, load_adapter, save_adapter
 from lowland.ground.mistakes import Mistake
-from lowland.models.find import DEFAULT_MODEL, PACKAGED_SHA256, find_model
+from lowland.models.find import find_model
 from lowland.models.formats import answer_in_fp32, hold_base_in, number_format
 from lowland.models.load import LoadedModel, load_classifier, load_tokenizer
+from lowland.models.packages import DEFAULT_MODEL, PACKAGED_SHA256
 from lowland.study.recipe import Recipe
 from tests.conftest import bert_config
 from tests.train.runs import adapt

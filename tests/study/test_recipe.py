@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.store import key_of
-from lowland.models.find import ModelSource
+from lowland.models.source import ModelSource
 from lowland.study.recipe import Recipe, task_field_names
 from lowland.tasks.base import Split, TaskData, TaskFields
 from lowland.tasks.table import task_fields
@@ -37,7 +37,7 @@ SPLIT = Split({"text": ("a",), "label": ("b",)}, np.arange(1), ("0",), ("",))
 DATA = TaskData(
     "classification", "a.csv", {"train": SPLIT, "validation": SPLIT, "test": SPLIT}, "0" * 64, ("b",)
 )
-SOURCE = ModelSource("m", Path("m"), "folder", None, "1" * 64, "2" * 64)
+SOURCE = ModelSource("m", Path("m"), "folder", None, "1" * 64, "2" * 64, title="m")
 
 
 def problems(**values: Any) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ import pandas as pd
 from torch import nn
 from transformers import TrainerCallback
 
-from lowland.models.find import ModelSource
 from lowland.models.load import LoadedModel
+from lowland.models.source import ModelSource
 from lowland.tasks.base import TaskData
 from lowland.train.adapted import AdaptedModel
 from lowland.train.choice import MethodChoice

@@ -18,8 +18,10 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertModel, T5Config, T5ForSequenceClassification, TrainerCallback
 
 from lowland.ground.mistakes import Mistake
-from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
+from lowland.models.find import find_model
 from lowland.models.load import load_classifier, load_tokenizer
+from lowland.models.packages import DEFAULT_MODEL
+from lowland.models.source import ModelSource
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_job

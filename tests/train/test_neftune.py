@@ -15,7 +15,7 @@ from transformers.integrations.neftune import activate_neftune
 from lowland import LoRAConfig, add_lora
 from lowland.ground.rng import stream_seed
 from lowland.lora.embedding import LoRAEmbedding
-from lowland.models.find import ModelSource
+from lowland.models.source import ModelSource
 from lowland.tasks.base import TaskData
 from lowland.train.fit import fit
 from lowland.train.neftune import NEFTune, input_embeddings

@@ -20,8 +20,8 @@ from transformers import (
 
 from lowland.ground.mistakes import Mistake
 from lowland.lora import LoRAConfig, add_lora, load_adapter, lora_layers
-from lowland.models.find import ModelSource
 from lowland.models.load import LoadedModel, outline_classifier
+from lowland.models.source import ModelSource
 from lowland.tasks.base import TaskData
 from lowland.train.adapted import AdaptedModel
 from lowland.train.fit import check_methods_fit

@@ -17,18 +17,17 @@ from lowland.lora.init_methods import init_problem, lost_init
 from lowland.lora.peft_config import TASKS as CLASSES_BY_TASK
 from lowland.lora.peft_config import other_kinds, read_config, read_json
 from lowland.lora.peft_weights import WEIGHTS_FILE, plain_names
-from lowland.models.find import ModelSource, find_model
+from lowland.models.find import find_model
 from lowland.models.images import reads_images
 from lowland.models.load import load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
+from lowland.models.source import ModelSource
 from lowland.tasks.base import Setup, Task, TaskFields
 from lowland.tasks.table import task_fields, task_named
 
 SEQ_CLS, CAUSAL_LM, SEQ_2_SEQ_LM = "SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM"
 IMAGE_CLS = "IMAGE_CLS"
 """Lowland's name for classifiers of images, for which PEFT has no task type."""
-CLASSIFIERS = {SEQ_CLS: "classification", IMAGE_CLS: "image-classification"}
-"""Task types of classifiers, and the task for each if no record names it."""
 
 AUTO_CLASSES: Mapping[str, str] = {
     SEQ_CLS: "AutoModelForSequenceClassification",
@@ -37,6 +36,9 @@ AUTO_CLASSES: Mapping[str, str] = {
     IMAGE_CLS: "AutoModelForImageClassification",
 }
 """Task types that can be read and merged, and the class of transformers that loads each."""
+
+TASKS_OF_KINDS: Mapping[str, str] = {SEQ_CLS: "classification", IMAGE_CLS: "image-classification"}
+"""Tasks for models of a task type, if no record names the task."""
 
 CLASSIFIER_HEADS = {"score", "classifier", "classification_head"}
 """Names of the heads of transformers' sequence classifiers."""
@@ -124,15 +126,16 @@ def find_base(model: str) -> Base:
     """
     source = find_model(model)
     kind = kind_of_model(source.folder)
-    label_names = _label_names(source.folder, None) if kind in CLASSIFIERS else ()
     task = task_of_kind(kind)
+    label_names = _label_names(source.folder, None) if task is not None and task.has_classes else ()
     reader = load_reader(task, source.folder)
     return Base(source, kind, label_names, reader, task, default_fields(task))
 
 
 def task_of_kind(kind: str) -> Task | None:
     """Return the task for models of a task type if no record names it; None for language models."""
-    return task_named(CLASSIFIERS[kind]) if kind in CLASSIFIERS else None
+    name = TASKS_OF_KINDS.get(kind)
+    return None if name is None else task_named(name)
 
 
 def load_reader(task: Task | None, folder: Path) -> Any:
@@ -178,7 +181,7 @@ def check_mergeable(adapted: Adapted) -> None:
     """
     if adapted.is_lowland_lora:
         return
-    served = "; `lowland predict` without --merge can use it" if adapted.base.kind in CLASSIFIERS else ""
+    served = "; `lowland predict` without --merge can use it" if adapted.base.task is not None else ""
     if lost_init(read_json(adapted.folder)):
         served = ""
     try:
@@ -249,7 +252,7 @@ def _check_same_model(folder: Path, record: RunRecord, source: ModelSource) -> N
             )
         if source.describe()[part] != record.model[part]:
             raise Mistake(
-                f"the {words} of the base model {source.name} have SHA-256 {source.describe()[part]};"
+                f"the {words} of the base model {source.title} have SHA-256 {source.describe()[part]};"
                 f" the run in {folder} was trained on {record.model[part]}"
             )
 
@@ -262,8 +265,8 @@ def _of_adapter(folder: Path, model: str | None) -> Adapted:
     source = find_model(name, None if model else config.get("revision"))
     own = (folder / "tokenizer_config.json").is_file()
     kind = _kind_of_adapter(folder, config, source.folder)
-    label_names = _label_names(source.folder, folder) if kind in CLASSIFIERS else ()
     task = task_of_kind(kind)
+    label_names = _label_names(source.folder, folder) if task is not None and task.has_classes else ()
     reader = load_reader(task, folder if own else source.folder)
     base = Base(source, kind, label_names, reader, task, default_fields(task), folder if own else None)
     return Adapted(base, folder, _limit(base, DEFAULT_MAX_LENGTH), _is_lowland_lora(config))

@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import transformers
-from safetensors import SafetensorError
 
-from lowland.deploy.find import AUTO_CLASSES, DEFAULT_MAX_LENGTH, Adapted, Base
+from lowland.deploy.find import DEFAULT_MAX_LENGTH, Adapted, Base
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.rng import stream_seed, untouched_generators
 from lowland.lora import load_adapter
@@ -20,7 +18,8 @@ from lowland.lora.peft_config import read_json
 from lowland.lora.peft_weights import PREFIX, WEIGHTS_FILE
 from lowland.lora.targets import is_under
 from lowland.lora.vocabulary import resize_to_saved
-from lowland.models.load import LoadedModel, first_names, read_model_config
+from lowland.models.language import load_language_model
+from lowland.models.load import LoadedModel, read_model_config
 from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.train.peft_methods import quiet_peft
 
@@ -41,7 +40,7 @@ def load_base(base: Base, *, seed: int = 0) -> LoadedModel:
     with untouched_generators():
         torch.manual_seed(stream_seed(seed, "head"))
         if base.task is None:
-            loaded = LoadedModel(_load_language_model(base))
+            loaded = load_language_model(folder, base.kind)
         else:
             loaded = base.task.load_model(folder, base.setup(DEFAULT_MAX_LENGTH))
         if base.resized_by is not None:
@@ -126,7 +125,7 @@ def load_with_peft(adapted: Adapted) -> Any:
 def _check_nothing_random(adapted: Adapted, random_modules: Iterable[str]) -> None:
     if names := sorted(random_modules):
         raise Mistake(
-            f"neither the adapter in {adapted.folder} nor the base model {adapted.base.source.name} contains weights"
+            f"neither the adapter in {adapted.folder} nor the base model {adapted.base.source.title} contains weights"
             f" for {', '.join(names)}, so predictions would be random; save the adapter with {', '.join(names)} in"
             " modules_to_save, or set base_model_name_or_path in its adapter_config.json to a model that contains them"
         )
@@ -135,17 +134,3 @@ def _check_nothing_random(adapted: Adapted, random_modules: Iterable[str]) -> No
 def _weights(model: Any, name: str) -> set[str]:
     """Return the full names of a module's own parameters."""
     return {f"{name}.{key}" for key, _ in model.get_submodule(name).named_parameters(recurse=False)}
-
-
-def _load_language_model(base: Base) -> Any:
-    auto_class = getattr(transformers, AUTO_CLASSES[base.kind])
-    folder = base.source.folder
-    try:
-        model, loading = auto_class.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise Mistake(f"{folder} holds no model for {base.kind} ({reason_of(error)})") from None
-    if missing := sorted(loading["missing_keys"]):
-        raise Mistake(
-            f"the weights in {folder} lack what a model for {base.kind} needs: {first_names(missing)}"
-        )
-    return model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,15 +16,15 @@ from peft import PeftModel
 from transformers.trainer_pt_utils import nested_concat
 
 from lowland.deploy.find import (
-    CLASSIFIERS,
     DEFAULT_MAX_LENGTH,
+    IMAGE_CLS,
     SEQ_CLS,
+    TASKS_OF_KINDS,
     check_mergeable,
     check_weights,
     fields_of,
     find_adapted,
     finished_record,
-    kind_of_model,
 )
 from lowland.deploy.load import load_adapted, load_with_peft
 from lowland.ground.mistakes import Mistake, plural
@@ -38,7 +37,10 @@ from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.tasks.base import Batch, Encoded, Setup, Task
 from lowland.tasks.table import TASKS, task_fields, task_named
 
-Columns = Mapping[str, Sequence[str]]
+MODEL_CLASSES = {"SequenceClassification": SEQ_CLS, "ImageClassification": IMAGE_CLS}
+"""Task types by the ends of the names of transformers' classes."""
+
+Columns = Mapping[str, Sequence[Any]]
 """Inputs by the names of the task's input columns."""
 
 
@@ -99,7 +101,7 @@ class Predictor:
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
             outputs = [
                 self.task.infer(self.model, batch, self.setup)[1]
-                for batch in batches(self.task, encoded, self.setup, batch_size)
+                for batch in batches(self.task, encoded, self.setup, batch_size, self.model)
             ]
         joined = functools.reduce(partial(nested_concat, padding_index=-100), outputs)
         as_arrays = {name: tensor.double().numpy() for name, tensor in joined.items()}
@@ -138,9 +140,9 @@ class Predictor:
         return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
-def batches(task: Task, encoded: Encoded, setup: Setup, size: int) -> Iterator[Batch]:
-    """Yield padded batches of encoded inputs, in their order."""
-    collate = task.collator(setup)
+def batches(task: Task, encoded: Encoded, setup: Setup, size: int, model: Any = None) -> Iterator[Batch]:
+    """Yield padded batches of encoded inputs, in their order, for a model if its arguments matter."""
+    collate = task.collator(setup, model)
     for start in range(0, len(encoded), size):
         yield collate([encoded[row] for row in range(start, min(start + size, len(encoded)))])
 
@@ -221,11 +223,24 @@ def merged_inputs(folder: Path) -> dict[str, str]:
 
 
 def _task_of_model(folder: Path) -> Task:
-    """Return the task that `merge_report.json` in a model's folder names; without one, that of its classifier."""
+    """Return the task that `merge_report.json` in a model's folder names; without one, that of the model's class.
+
+    It is classification of texts for a folder that holds no model.
+
+    Raises:
+        Mistake: if no task is for a model of its class.
+    """
     if (name := _merge_report(folder).get("task")) in TASKS:
         return task_named(name)
-    kind = kind_of_model(folder) if (folder / "config.json").is_file() else SEQ_CLS
-    return task_named(CLASSIFIERS.get(kind, "classification"))
+    if not (folder / "config.json").is_file():
+        return task_named(TASKS_OF_KINDS[SEQ_CLS])
+    classes = read_model_config(folder).architectures or ()
+    for ending, kind in MODEL_CLASSES.items():
+        if any(ending in name for name in classes):
+            return task_named(TASKS_OF_KINDS[kind])
+    raise Mistake(
+        f"the model in {folder} is neither a classifier of sequences nor of images; fine-tune it first"
+    )
 
 
 def _merge_report(folder: Path) -> Mapping[str, Any]:
@@ -243,8 +258,6 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
         task, length = task_named(record.task), int(record.asked["max_length"])
         fields, labels, chosen = fields_of(record), tuple(record.data["labels"]), record.chosen
     else:
-        if not any(re.search("(Sequence|Image)Classification", name) for name in config.architectures or ()):
-            raise Mistake(f"the model in {folder} is not a classifier of sequences; fine-tune it first")
         labels = tuple(config.id2label[number] for number in sorted(config.id2label))
         task, length, chosen = _task_of_model(folder), DEFAULT_MAX_LENGTH, {}
         fields = task_fields(task.name)

@@ -18,8 +18,8 @@ from lowland.deploy.merge.proof import fingerprints, input_batches, logits_of, s
 from lowland.deploy.settings import CheckSettings
 from lowland.lora import LoRAConfig, add_lora, lora_layers
 from lowland.lora.inject import config_of
-from lowland.models.find import DEFAULT_MODEL
 from lowland.models.load import LoadedModel
+from lowland.models.packages import DEFAULT_MODEL
 from lowland.models.positions import token_limit
 from lowland.tasks.base import Batch
 

@@ -1,4 +1,4 @@
-"""Prediction for a user's texts: those on the command line, or a table, whose columns are kept and can be scored."""
+"""Predictions for a user's texts: those on the command line, or a table, whose columns are kept and can be scored."""
 
 from __future__ import annotations
 
@@ -163,12 +163,13 @@ def _scores(
     Raises:
         Mistake: if a label is none of the model's.
     """
-    names = canonical_labels(labels)
-    if unknown := sorted(set(names) - set(predictor.setup.label_names)):
+    task = predictor.task
+    names = canonical_labels(labels) if task.has_classes else [str(target) for target in labels]
+    if task.has_classes and (unknown := sorted(set(names) - set(predictor.setup.label_names))):
         raise Mistake(
             f"the label {unknown[0]!r} is none of the model's, which are {', '.join(predictor.setup.label_names)}; name"
             " another column with --label-column, or leave it out"
         )
-    columns = {**{name: tuple(texts) for name, texts in inputs.items()}, "label": tuple(names)}
+    columns = {**{name: tuple(texts) for name, texts in inputs.items()}, task.target_column: tuple(names)}
     empty = ("",) * len(names)
-    return predictor.task.summarise(Split(columns, np.arange(len(names)), empty, empty), answers)
+    return task.summarise(Split(columns, np.arange(len(names)), empty, empty), answers)

@@ -16,6 +16,7 @@ A stress test's folder holds
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,12 @@ ROW_COLUMNS = (
 """
 
 
+def title_of(model: Mapping[str, Any]) -> str:
+    """Return what a person should read for the model of a record: its title, if it has one, else its name."""
+    title = model.get("title")
+    return title if isinstance(title, str) else str(model.get("name", "unknown model"))
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """Record of one training run.
@@ -68,7 +75,7 @@ class RunRecord:
         data: source, SHA-256, sizes of the splits, and what else the task says of its data; `truncated`: by split, the
             number of examples that are longer than the model reads, and by how much.
         model: `name`, `origin`, `revision`, `sha256` of its weights, `files_sha256` of its config and tokenizer, and
-            `class`.
+            `class`; for a dequantised model also its `title`, and the `terms` of its use.
         parameters: `trainable`, `total`, `share`.
         scores: for each test set its scores by name, the primary score first.
         validation: scores on the validation set after the last epoch.
@@ -139,7 +146,7 @@ class StressRecord:
             languages of the user's own also `accepts` and `profiles`, by which all languages are recognised.
         model: `name`, `requested` (settings), `sent` (settings as found in a request; empty if the provider does not
             show it), `dropped` (settings that were requested but not sent), `described` (what the model says of itself,
-            if it does). For fine-tuned runs instead `name` and `sha256` of the base model, and `runs`.
+            if it does). For fine-tuned runs instead `name`, `title` and `sha256` of the base model, and `runs`.
         counts: number of rows `expected`, `scored` and `failed`.
         code: lowland's version and a hash of its source.
         environment: versions, system.

@@ -102,7 +102,7 @@ class Store:
         partial.mkdir(parents=True)
         try:
             yield partial
-            _sync(partial)
+            flush_files(partial)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -172,7 +172,7 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
-def _sync(folder: Path) -> None:
+def flush_files(folder: Path) -> None:
     """Flush a folder's files to the disk."""
     for path in folder.rglob("*"):
         if path.is_file():

@@ -43,10 +43,13 @@ def hold_base_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """
     from torch import nn
 
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for module in model.modules():
-        if isinstance(module, nn.Embedding) or "Norm" in type(module).__name__:
+        if "Norm" in type(module).__name__:
             continue
         for parameter in module.parameters(recurse=False):
+            if id(parameter) in embeddings:  # also where a head shares the weight
+                continue
             if not parameter.requires_grad and parameter.is_floating_point():
                 parameter.data = parameter.data.to(dtype)
     return model

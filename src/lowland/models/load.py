@@ -23,12 +23,14 @@ class LoadedModel:
         fresh_head: names of the head's modules with weights that are not in the checkpoint.
         fresh_backbone: names of such modules outside the head: a pooler, for instance.
         remarks: sentences on what a user should know about the model.
+        train_head: whether methods with adapters train the head in full: a classifier's, not a language model's.
     """
 
     model: Any
     fresh_head: tuple[str, ...] = ()
     fresh_backbone: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    train_head: bool = True
 
     @property
     def fresh_modules(self) -> tuple[str, ...]:
@@ -40,7 +42,7 @@ class LoadedModel:
         """Names of the modules that are trained in full with adapters: the head, and those that the backbone lacked."""
         from lowland.lora import find_head
 
-        return [*find_head(self.model), *self.fresh_backbone]
+        return [*(find_head(self.model) if self.train_head else ()), *self.fresh_backbone]
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -12,7 +12,7 @@ from lowland.evidence.readers.stress_rows import split_rows
 from lowland.evidence.stress import StressEvidence, stress_evidence
 from lowland.ground.mistakes import plural
 from lowland.ground.record_files import read_rows, read_stress_record
-from lowland.ground.records import StressRecord
+from lowland.ground.records import StressRecord, title_of
 from lowland.report.blocks import Block, Bullets, Paragraph, Section
 from lowland.report.markdown import render
 from lowland.report.stress_adapters import adapter_blocks
@@ -77,7 +77,7 @@ def folder_section(folder: Path) -> Section:
     record, rows = read_stress_record(folder), read_rows(folder)
     asked = record.asked.get("questionnaire") or record.asked
     kind = rows["eval"].iloc[0] if len(rows) else asked.get("eval", "unknown stress test")
-    return Section(f"{kind}: {record.model.get('name', 'unknown model')}", tuple(report_blocks(rows, record)))
+    return Section(f"{kind}: {title_of(record.model)}", tuple(report_blocks(rows, record)))
 
 
 def summary_blocks(rows: pd.DataFrame, record: StressRecord) -> list[Block]:

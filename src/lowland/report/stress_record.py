@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lowland.ground.mistakes import plural
-from lowland.ground.records import StressRecord
+from lowland.ground.records import StressRecord, title_of
 from lowland.report.blocks import Bullets, Paragraph
 
 
@@ -43,7 +43,7 @@ def settings(record: StressRecord) -> Bullets:
     left_out = ("eval", "model", "runs", "questionnaire", *(record.model.get("requested") or {}))
     asked = {**(record.asked.get("questionnaire") or {}), **record.asked}
     asked = {name: value for name, value in asked.items() if name not in left_out}
-    lines = [f"model: {record.model.get('name', 'unknown')}"]
+    lines = [f"model: {title_of(record.model)}"]
     if described := record.model.get("described"):
         lines.append(f"described: {_flat(described)}")
     lines += [f"{name}: {_flat(value)}" for name, value in asked.items() if value not in (None, {}, [])]

@@ -12,7 +12,7 @@ from lowland.evidence.core.wording import score_name
 from lowland.evidence.readers.runs import finished
 from lowland.evidence.study import MethodScores, by_method, compare_with_reference, reference_of
 from lowland.ground.mistakes import plural
-from lowland.ground.records import RunRecord
+from lowland.ground.records import RunRecord, title_of
 from lowland.report.blocks import Block, Bullets, Paragraph, Table
 from lowland.report.markdown import render
 
@@ -138,7 +138,7 @@ def _heading(records: Sequence[RunRecord]) -> str:
     seeds = plural(len({record.seed for record in records}), "seed")
     spread = "" if seeds == "1 seed" else "; mean ± standard deviation over seeds"
     return (
-        f"{first.task}, {first.model['name']}: {first.data['sizes']['test']} test examples, {seeds}{spread}"
+        f"{first.task}, {title_of(first.model)}: {first.data['sizes']['test']} test examples, {seeds}{spread}"
     )
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowland.ground.mistakes import Mistake
-from lowland.models.find import ModelSource, find_model
+from lowland.models.find import find_model
 from lowland.models.formats import number_format
+from lowland.models.source import ModelSource
 from lowland.study.recipe import Recipe
 from lowland.tasks.base import TaskData
-from lowland.tasks.table import load_data
+from lowland.tasks.table import load_data, task_named
 from lowland.train.job import Job
 
 
@@ -30,7 +31,7 @@ def plan(recipe: Recipe) -> list[Job]:
             fields=recipe.task,
             method=method,
             seed=seed,
-            model=recipe.model,
+            model=source.name,
             revision=recipe.revision,
             max_length=recipe.max_length,
             dtype=dtype,
@@ -67,4 +68,5 @@ def _with_missing_files(recipe: Recipe, problems: Sequence[str]) -> list[str]:
     paths = [path for path in (recipe.task.data, recipe.task.test_data) if path is not None]
     missing = [path for path in paths if not Path(path).exists()]
     others = [problem for problem in problems if not any(path in problem.split() for path in missing)]
-    return [*(f"the data file {path} does not exist; name a file" for path in missing), *others]
+    kind = "folder" if task_named(recipe.task.name).reads == "image" else "file"
+    return [*(f"the data {kind} {path} does not exist; name a {kind}" for path in missing), *others]

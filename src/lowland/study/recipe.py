@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, Val
 from lowland.ground.asked import NotEmpty, Seed, Text, Truth, Whole, plain
 from lowland.ground.mistakes import Mistake
 from lowland.ground.sentences import problems_with_each
-from lowland.models.find import DEFAULT_MODEL
+from lowland.models.packages import DEFAULT_MODEL
 from lowland.study.overrides import (
     MethodsWithOverrides,
     older_settings,

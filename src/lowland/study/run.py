@@ -62,9 +62,11 @@ def run_jobs(
     """
     progress = progress or Progress()
     data, source = jobs[0].data, jobs[0].source
-    progress.say(f"task {data.task}, model {jobs[0].model}")
+    progress.say(f"task {data.task}, model {source.title}")
     origin = f"model from: {source.origin} ({source.sha256[:12]})"
     progress.say(f"data: {_sizes(data)}; {origin}; number format: {jobs[0].dtype}")
+    if source.terms is not None:
+        progress.say(f"terms of the model: {source.terms}")
     for remark in data.remarks:
         progress.remark(remark)
     check_methods_fit(jobs)

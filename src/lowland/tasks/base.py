@@ -188,6 +188,7 @@ class Task(ABC):
         scores: names of its scores, the primary one first; higher is better.
         chosen_on_validation: names of the values that `choose` returns.
         has_classes: whether its targets are labels of a fixed set.
+        target_column: the column with what the model should predict.
     """
 
     name: str
@@ -198,6 +199,7 @@ class Task(ABC):
     scores: ClassVar[tuple[str, ...]]
     chosen_on_validation: ClassVar[tuple[str, ...]] = ()
     has_classes: ClassVar[bool] = False
+    target_column: ClassVar[str] = "label"
 
     def input_names(self, fields: TaskFields | None = None) -> dict[str, str]:
         """Return the names that the input columns have in a user's file: by the fields, else the columns' own."""
@@ -263,8 +265,8 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def collator(self, setup: Setup) -> Callable[[list[dict[str, Any]]], Batch]:
-        """Return the function that pads encoded rows to a batch."""
+    def collator(self, setup: Setup, model: Any = None) -> Callable[[list[dict[str, Any]]], Batch]:
+        """Return the function that pads encoded rows to a batch, for a model if its arguments matter."""
 
     def infer(self, model: Any, batch: Batch, setup: Setup) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Run a model on a batch; return the mean loss (None for a batch without labels), and outputs row by row."""

@@ -26,7 +26,7 @@ from lowland.tasks.base import (
     TaskData,
     TaskFields,
 )
-from lowland.tasks.readers.forms import FORMS
+from lowland.tasks.readers.files import FetchedTable, TablesOfFiles, read_tables
 from lowland.tasks.readers.separator import Separator
 from lowland.tasks.readers.tables import CellMistake, read_table
 from lowland.tasks.splits import Roles, make_splits
@@ -34,9 +34,6 @@ from lowland.tasks.truncation import count_truncated
 
 FEW = 10
 """Number of examples below which equal predictions for all of them mean little."""
-
-TablesOfFiles = Callable[[Path, TaskFields], pd.DataFrame]
-FetchedTable = Callable[[], tuple[pd.DataFrame, str]]
 
 
 class OwnTableFields(TaskFields):
@@ -78,6 +75,7 @@ class Classification(Task):
 
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "weighted_f1")
     has_classes: ClassVar[bool] = True
+    own_task: ClassVar[str] = "classification"
 
     def peft_task_type(self, fields: TaskFields) -> str:
         """Return PEFT's name for classifiers of sequences."""
@@ -129,7 +127,7 @@ class Classification(Task):
         index = {name: number for number, name in enumerate(setup.label_names)}
         return [index[label] for label in columns["label"]]
 
-    def collator(self, setup: Setup) -> Callable[[list[dict[str, Any]]], Batch]:
+    def collator(self, setup: Setup, model: Any = None) -> Callable[[list[dict[str, Any]]], Batch]:
         """Pad to the longest text of the batch."""
         from transformers import DataCollatorWithPadding
 
@@ -196,17 +194,7 @@ class Classification(Task):
         Raises:
             Mistake: if the fields do not go together, or a file cannot be read.
         """
-        if self.read is None and not fields.data == fields.test_data is None:
-            raise Mistake(
-                f"task {self.name} brings its own data and takes no data file; for yours use --task classification"
-            )
-        if fields.data is not None and self.read is not None:
-            return _read_files(self.read, fields)
-        if fields.test_data is not None:
-            raise Mistake("test_data is given without data; name the file to train on with --data")
-        if self.fetch is None:
-            raise Mistake(f"task {self.name} needs a file: --data FILE ({', '.join(FORMS)})")
-        return self.fetch()
+        return read_tables(self.read, self.fetch, fields, self.own_task)
 
 
 class TableClassification(Classification):
@@ -231,20 +219,3 @@ def read_own(path: Path, fields: OwnTableFields, texts: Mapping[str, str]) -> pd
     """
     roles = {**texts, "label": fields.label_column, "split": fields.split_column}
     return read_table(path, roles, separator=fields.separator, header=not fields.no_header)
-
-
-def _read_files(read: TablesOfFiles, fields: TaskFields) -> tuple[pd.DataFrame, str]:
-    """Return the table of `data`, and of `test_data` if that is given, and their names."""
-    assert fields.data is not None
-    path = Path(fields.data)
-    if fields.test_data is None:
-        return read(path, fields), path.name
-    if getattr(fields, "split_column", None) is not None:
-        raise Mistake("test_data and split_column both say what the test set is; give one of them")
-    test_path = Path(fields.test_data)
-    if path.exists() and test_path.exists() and path.samefile(test_path):
-        raise Mistake(
-            f"data and test_data are the same file, {path}; leave test_data out, and a test set is held out"
-        )
-    parts = [read(path, fields).assign(split="train"), read(test_path, fields).assign(split="test")]
-    return pd.concat(parts, ignore_index=True), f"{path.name} + {test_path.name}"

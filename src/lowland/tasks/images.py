@@ -79,7 +79,7 @@ class ImageClassification(Classification):
             rows["labels"] = self.label_ids(columns, setup)
         return Encoded(rows, np.arange(len(rows["image"])))
 
-    def collator(self, setup: Setup) -> Callable[[list[dict[str, Any]]], Batch]:
+    def collator(self, setup: Setup, model: Any = None) -> Callable[[list[dict[str, Any]]], Batch]:
         """Read the images of a batch, and turn them into pixel values."""
         return ImageCollator(setup.tokenizer)
 

@@ -8,6 +8,7 @@ from lowland.ground.mistakes import Mistake, gathering, one_of
 from lowland.tasks.base import Task, TaskData, TaskFields
 from lowland.tasks.classification import Classification, TableClassification, read_own_table
 from lowland.tasks.images import ImageClassification
+from lowland.tasks.instruction import Instruction, ShortAnswers, packaged_facts, read_own_instructions
 from lowland.tasks.pairs import (
     MRPC_FROM_HUB,
     RTE_FROM_HUB,
@@ -24,6 +25,7 @@ from lowland.tasks.readers.originals import (
     read_sms,
     sms_from_hub,
 )
+from lowland.tasks.text_to_text import TextToText, read_own_texts, repeated_words
 
 TASKS: dict[str, Task] = {
     task.name: task
@@ -68,6 +70,27 @@ TASKS: dict[str, Task] = {
             "pairs",
             "your own pairs: --data FILE --first-column NAME --second-column NAME --label-column NAME",
             read=read_own_pairs,
+        ),
+        TextToText(
+            "repeat",
+            'a toy for encoder-decoders: "repeat: hello" -> "hello hello"',
+            fetch=repeated_words,
+        ),
+        TextToText(
+            "text-to-text",
+            "your own texts for encoder-decoders: --data FILE --source-column NAME --target-column NAME",
+            read=read_own_texts,
+        ),
+        Instruction(
+            "instruction",
+            "your own prompts with completions, or chats, for decoders: --data FILE.jsonl",
+            read=read_own_instructions,
+        ),
+        ShortAnswers(
+            "short-answers",
+            "your own questions with short answers, for decoders; without --data, the retriever's facts",
+            read=read_own_instructions,
+            fetch=packaged_facts,
         ),
         ImageClassification(
             "image-classification",

@@ -175,7 +175,7 @@ def _trainer(
         _arguments(job, scratch, len(train)),
         train_dataset=EncodedSplit(train),
         eval_dataset=EncodedSplit(validation),
-        data_collator=job.task.collator(setup),
+        data_collator=job.task.collator(setup, adapted.base_model),
         compute_metrics=lambda answer: _scores(job, as_float64(answer.predictions), validation, setup),
         callbacks=[*noise_callbacks(method, settings, job.seed), StopOnDivergence(), *callbacks],
         order_seed=stream_seed(job.seed, "order"),

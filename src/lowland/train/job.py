@@ -10,8 +10,8 @@ import lowland
 from lowland.ground.asked import plain
 from lowland.ground.records import RECORD_VERSION
 from lowland.ground.store import key_of
-from lowland.models.find import ModelSource
 from lowland.models.formats import NumberFormat
+from lowland.models.source import ModelSource
 from lowland.tasks.base import Setup, Task, TaskData, TaskFields, Tokenizer
 from lowland.tasks.table import task_named
 from lowland.train.choice import MethodChoice
@@ -29,7 +29,8 @@ class Job:
         fields: fields of the task, as requested.
         method: method with its settings.
         seed: seed of the run.
-        model: name or folder of the base model, as requested.
+        model: name, folder or file under which the base model is found again; as requested, except where a package
+            stands in for a model of the hub.
         revision: revision of a model on the hub, as requested.
         max_length: number of tokens after which a text is cut off.
         dtype: number format of training, test and `lowland predict`. Weights are saved in fp32.

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowland.ground.mistakes import Mistake
+from lowland.items import Item
 from lowland.stress.asking import budget
 from lowland.stress.asking.budget import (
     Budget,
@@ -23,7 +24,6 @@ from lowland.stress.asking.budget import (
 )
 from lowland.stress.asking.prices import Price, price_of, read_prices
 from lowland.stress.asking.run import run_stress
-from lowland.stress.questions.items import Item
 from lowland.stress.questions.questionnaire import Question
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import KEY, request_to

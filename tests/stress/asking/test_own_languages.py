@@ -14,8 +14,8 @@ import lowland.stress.asking.inspect_entry  # noqa: F401 - registers the tasks
 from lowland.cli.main import main
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_rows, read_stress_record
+from lowland.items import ITEMS_FOLDER
 from lowland.stress.asking.settings import AskingSettings, run_key
-from lowland.stress.questions.items import ITEMS_FOLDER
 from lowland.stress.questions.questionnaire import MultilingualQuestionnaire
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import INSPECTS, own_machine  # noqa: F401 - a fixture

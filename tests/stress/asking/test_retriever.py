@@ -11,11 +11,13 @@ import pytest
 import torch
 
 from lowland.ground.mistakes import Mistake
-from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
+from lowland.items import Fact, messy_items
+from lowland.models.find import find_model
+from lowland.models.packages import DEFAULT_MODEL
+from lowland.models.source import ModelSource
+from lowland.replies.answers import match
 from lowland.stress.asking import retriever as room
 from lowland.stress.asking.retriever import UNKNOWN, Retriever
-from lowland.stress.questions.items import Fact, messy_items
-from lowland.stress.replies.answers import match
 
 TEXTS = [
     "Paris",
@@ -219,7 +221,7 @@ def test_facts_find_themselves(packed: Retriever) -> None:
 
 @pytest.fixture
 def api(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> Any:
-    from lowland.stress.asking.retriever_api import LowlandAPI
+    from lowland.stress.asking.provider import LowlandAPI
 
     monkeypatch.setattr(room, "load_retriever", lambda: retriever)
     return LowlandAPI("retriever")
@@ -301,7 +303,7 @@ def test_a_question_that_fails_or_is_cancelled_does_not_block_others(
 
 
 def test_another_name_or_argument_is_a_mistake(api: Any) -> None:
-    from lowland.stress.asking.retriever_api import LowlandAPI
+    from lowland.stress.asking.provider import LowlandAPI
 
     with pytest.raises(Mistake, match="did you mean 'retriever'"):
         LowlandAPI("retreiver")
@@ -313,7 +315,7 @@ def test_inspect_prints_the_whole_mistake(monkeypatch: pytest.MonkeyPatch) -> No
     from rich.text import Text
 
     from lowland.stress.asking.inspect_internals import PrerequisiteError
-    from lowland.stress.asking.retriever_api import LowlandAPI
+    from lowland.stress.asking.provider import LowlandAPI
 
     def no_model() -> Retriever:
         raise Mistake("no model; pip install 'lowland[demo]'")

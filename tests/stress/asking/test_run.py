@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from lowland import items as items_module
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.record_files import read_rows, read_stress_record
 from lowland.ground.records import ROW_COLUMNS
 from lowland.stress.asking.run import run_stress
 from lowland.stress.asking.settings import AskingSettings, run_key
-from lowland.stress.questions import items as items_module
 from lowland.stress.questions.questionnaire import MessyQuestionnaire, MultilingualQuestionnaire
 from tests.stress.asking.messages_api import MessagesAPI, text_of
 from tests.stress.asking.support import CAPITALS, INSPECTS, KEY, own_machine, request_to

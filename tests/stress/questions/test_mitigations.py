@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lowland.ground.mistakes import Mistake
-from lowland.stress.questions.items import facts, languages, messy_items, multilingual_items
+from lowland.items import facts, languages, messy_items, multilingual_items
 from lowland.stress.questions.mitigations import MITIGATIONS, prepared, system_prompt
 from lowland.text.corruptions import corrupt
 

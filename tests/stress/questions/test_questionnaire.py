@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lowland import items as items_module
 from lowland.ground.mistakes import Mistake
-from lowland.stress.questions import items as items_module
 from lowland.stress.questions.mitigations import prepared, system_prompt
 from lowland.stress.questions.questionnaire import (
     MessyQuestionnaire,

@@ -118,7 +118,7 @@ def merge(settings: MergeSettings, *, progress: Progress | None = None) -> Merge
     adapted = find_adapted(settings.run, settings.model)
     check_mergeable(adapted)
     texts = proof_texts(adapted, settings)
-    progress.say(f"loading {adapted.base.source.name} and its adapter")
+    progress.say(f"loading {adapted.base.source.title} and its adapter")
     apart = load_adapted(adapted)
     with (
         _parents(out),

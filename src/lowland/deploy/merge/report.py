@@ -15,6 +15,7 @@ import transformers
 import lowland
 from lowland.deploy.merge.proof import LayerError, LogitDifference
 from lowland.ground.mistakes import plural
+from lowland.ground.records import title_of
 from lowland.models.load import first_names
 from lowland.models.quantised import NF4
 
@@ -171,7 +172,7 @@ class MergeReport:
             for kind in ("of_weight", "of_update")
         )
         rows = {
-            "merged": f"{len(self.layers)} layers of {self.base['name']}, summed in {self.precision},"
+            "merged": f"{len(self.layers)} layers of {title_of(self.base)}, summed in {self.precision},"
             f" stored in {self.dtype}",
             "compared on": f"{self.texts['number']} {self.texts['kind']}: {self.texts['origin']}",
             "largest difference of a logit": f"{self.logits.largest:.2g}; tolerance {self.tolerance:g}",

@@ -264,6 +264,7 @@ def _record(
         for run, table in zip(test.runs, rows, strict=True)
     ]
     model = test.runs[0].record.model
+    named: dict[str, Any] = {key: model[key] for key in ("name", "title", "sha256") if key in model}
     count = sum(map(len, rows))
     return StressRecord(
         key=test.key,
@@ -274,7 +275,7 @@ def _record(
             "sha256": test.data.sha256,
             "count": rows[0]["item"].nunique(),
         },
-        model={"name": model["name"], "sha256": model["sha256"], "runs": runs},
+        model={**named, "runs": runs},
         counts={"expected": count, "scored": count, "failed": 0},
         code=code(),
         environment=environment(test.runs[0].record.environment.get("dtype", "fp32")),

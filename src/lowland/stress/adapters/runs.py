@@ -9,7 +9,7 @@ from typing import Any
 
 from lowland.deploy.find import finished_record
 from lowland.ground.mistakes import Mistake
-from lowland.ground.records import RunRecord
+from lowland.ground.records import RunRecord, title_of
 from lowland.tasks.base import TaskData
 from lowland.tasks.table import load_data, task_fields, task_named
 
@@ -87,7 +87,7 @@ def _differences(runs: Sequence[TrainedRun]) -> list[str]:
     traits: Mapping[str, Callable[[RunRecord], str]] = {
         "task": lambda record: record.task,
         "data": lambda record: str(record.data["sha256"])[:12],
-        "base model": lambda record: f"{record.model['name']} ({record.model['sha256'][:12]})",
+        "base model": lambda record: f"{title_of(record.model)} ({record.model['sha256'][:12]})",
     }
     for trait, value_of in traits.items():
         folders = {value_of(run.record): run.folder for run in runs}

@@ -14,11 +14,11 @@ from inspect_ai.event import ModelEvent
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log, read_eval_log_sample
 
 from lowland.ground.records import ROW_COLUMNS
+from lowland.replies.language import profiles_of
+from lowland.replies.taxonomy import category_of_messy, category_of_multilingual
 from lowland.stress.asking.budget import Stopped
 from lowland.stress.asking.evals import has_no_reply
 from lowland.stress.questions.questionnaire import Question, Questionnaire
-from lowland.stress.replies.language import profiles_of
-from lowland.stress.replies.taxonomy import category_of_messy, category_of_multilingual
 
 HEAVY = {"events", "attachments", "store", "timelines"}
 """Parts of a sample that no row needs."""

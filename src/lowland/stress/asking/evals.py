@@ -27,11 +27,14 @@ from inspect_ai.scorer import Score, Scorer, Target, accuracy, scorer, stderr
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from lowland.ground.mistakes import Mistake
+from lowland.items import Language
+from lowland.replies.answers import match
+from lowland.replies.language import keeps, language_of, profiles_of
+from lowland.replies.unsure import is_unsure
 from lowland.stress.asking.budget import Budget, tokens_of
 from lowland.stress.asking.inspect_internals import PrerequisiteError, active_model
 from lowland.stress.asking.repetitions import counting_repetitions
 from lowland.stress.asking.settings import MAX_FAILED, USUAL, AskingSettings
-from lowland.stress.questions.items import Language
 from lowland.stress.questions.order import mixed
 from lowland.stress.questions.questionnaire import (
     MessyQuestionnaire,
@@ -40,9 +43,6 @@ from lowland.stress.questions.questionnaire import (
     Questionnaire,
     content_sha256,
 )
-from lowland.stress.replies.answers import match
-from lowland.stress.replies.language import keeps, language_of, profiles_of
-from lowland.stress.replies.unsure import is_unsure
 
 REFUSED = {
     401: "the provider does not accept the key (401); set the right one in the environment",

@@ -14,11 +14,13 @@ import torch
 from torch.nn.functional import normalize
 
 from lowland.ground.mistakes import Mistake, reason_of
-from lowland.models.find import DEFAULT_MODEL, ModelSource, find_model
+from lowland.items import Fact, content_hash, facts
+from lowland.models.find import find_model
 from lowland.models.load import load_tokenizer
+from lowland.models.packages import DEFAULT_MODEL
 from lowland.models.positions import token_limit
+from lowland.models.source import ModelSource
 from lowland.stress.asking.settings import RETRIEVER
-from lowland.stress.questions.items import Fact, content_hash, facts
 
 UNKNOWN = "I do not know."
 MIN_SIMILARITY = 0.5

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from lowland.ground.asked import Asked, Seed, Whole
 from lowland.ground.mistakes import Mistake
-from lowland.stress.questions.items import (
+from lowland.items import (
     Item,
     Language,
     language_files,

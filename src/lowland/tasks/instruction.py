@@ -1,0 +1,223 @@
+"""Instructions: a decoder reads a prompt and writes the completion. The loss is that of the completions' tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import AfterValidator
+
+from lowland.ground.asked import Text, Truth
+from lowland.models.language import load_language_model, outline_language_model
+from lowland.models.load import LoadedModel
+from lowland.tasks.base import Batch, Encoded, Purpose, Setup, Split, TaskData, TaskFields
+from lowland.tasks.decoder_batches import DecoderCollator, packed
+from lowland.tasks.generation import IGNORED, Generation, GenerationFields, check_targets, with_end
+from lowland.tasks.readers.conversations import read_conversations, turns_of
+from lowland.tasks.readers.files import FetchedTable, TablesOfFiles, read_tables
+from lowland.tasks.splits import Roles, make_splits
+from lowland.tasks.template import Written, check_template, write
+from lowland.tasks.truncation import count_truncated
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class InstructionFields(GenerationFields):
+    """A user's own prompts and completions, or chats."""
+
+    prompt_column: Text = "prompt"
+    """the column with the prompt; a file with a column `messages` is read as chats"""
+    completion_column: Text = "completion"
+    """the column with the completion"""
+    template: Annotated[Text, AfterValidator(check_template)] | None = None
+    """how a prompt is written: a text with {prompt}, or a chat template in Jinja; default: the tokenizer's chat
+    template, or the prompt as it is if the tokenizer has none"""
+    packing: Truth = False
+    """train on rows that hold several examples, which do not see each other"""
+
+
+@dataclass(frozen=True)
+class Instruction(Generation):
+    """Prompts with completions, by decoders such as Gemma, Llama and GPT-2.
+
+    Args:
+        name: name of the data set.
+        summary: one line for `lowland tasks`.
+        read: function that reads a file into a table with the columns `history`, `prompt` and `completion`; None if it
+            takes no file.
+        fetch: function that returns the table and its source if no file is named; None if a file is needed.
+    """
+
+    read: TablesOfFiles | None = None
+    fetch: FetchedTable | None = None
+
+    fields: ClassVar[type[TaskFields]] = InstructionFields
+    input_columns: ClassVar[tuple[str, ...]] = ("prompt",)
+    target_column: ClassVar[str] = "completion"
+
+    def peft_task_type(self, fields: TaskFields) -> str:
+        """Return PEFT's name for decoders."""
+        return "CAUSAL_LM"
+
+    def load(self, fields: TaskFields) -> TaskData:
+        """Read a table and split it; the turns of a chat, and copies of a prompt, stay in one split."""
+        table, source = read_tables(self.read, self.fetch, fields, "instruction")
+        together = ("group",) if "group" in table.columns else None
+        roles = Roles(("prompt",), label=None, targets=("history", "completion"), together=together)
+        return make_splits(table, source, fields, roles=roles)
+
+    def load_model(self, folder: Path, setup: Setup) -> LoadedModel:
+        """Load a decoder with its language-model head."""
+        return load_language_model(folder, "CAUSAL_LM")
+
+    def outline(self, folder: Path, fields: TaskFields) -> LoadedModel:
+        """Build a decoder on the meta device, without weights."""
+        return outline_language_model(folder, "CAUSAL_LM")
+
+    def encode(self, columns: Mapping[str, Sequence[str]], setup: Setup, purpose: Purpose) -> Encoded:
+        """Tokenize prompts and completions.
+
+        Each completion ends with the tokenizer's end of text. To train, examples without any token of the completion
+        within `max_length` are left out; to predict, the end of a long prompt is kept.
+        """
+        pairs = _pairs(columns, setup, purpose)
+        length = setup.max_length
+        sizes = [len(prompt) + len(completion) for prompt, completion in pairs]
+        truncation = count_truncated(
+            [min(size, length) for size in sizes], length, lambda places: [sizes[place] for place in places]
+        )
+        examples = np.arange(len(pairs))
+        if purpose == "predict":
+            rows: dict[str, list[Any]] = {"input_ids": [prompt[-length:] for prompt, _ in pairs]}
+            return Encoded(rows, examples, truncation=truncation)
+        rows = {
+            "input_ids": [(prompt + completion)[:length] for prompt, completion in pairs],
+            "labels": [([IGNORED] * len(prompt) + completion)[:length] for prompt, completion in pairs],
+        }
+        without = [number for number, (prompt, _) in enumerate(pairs) if len(prompt) >= length]
+        check_targets(len(without), len(pairs), "completion", length)
+        if purpose == "evaluate":
+            rows["prompt_ids"] = [prompt[-length:] for prompt, _ in pairs]
+            return Encoded(rows, examples, truncation=truncation)
+        kept = np.setdiff1d(examples, without)
+        rows = {name: [values[number] for number in kept] for name, values in rows.items()}
+        if _fields(setup).packing:
+            rows, kept = packed(rows, length)
+        return Encoded(rows, kept, truncation=truncation)
+
+    def collator(self, setup: Setup, model: Any = None) -> Callable[[list[dict[str, Any]]], Batch]:
+        """Pad at the left, so that all completions end in the last column."""
+        return DecoderCollator(setup.tokenizer.pad_token_id, model)
+
+    def prompt_of(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the prompts to generate from."""
+        if "labels" not in batch:
+            return super().prompt_of(batch)
+        return {name: batch.pop(f"prompt_{name}") for name in ("input_ids", "attention_mask")}
+
+    def shifted(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of each position and the token that follows."""
+        return logits[:, :-1], labels[:, 1:]
+
+    def continuation(self, written: Tensor, prompt: Mapping[str, Tensor]) -> Tensor:
+        """Return the tokens after the prompt."""
+        return written[:, prompt["input_ids"].shape[1] :]
+
+
+class ShortAnswers(Instruction):
+    """Questions with short answers, scored by the matcher of the stress tests.
+
+    It forgives differences in writing, but not another answer; see `lowland.replies.answers`.
+    """
+
+    scores: ClassVar[tuple[str, ...]] = ("accuracy", "exact_match", "perplexity")
+
+    def score_examples(self, split: Split, answers: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Return 1 for a reply that gives the answer, else 0."""
+        from lowland.replies.answers import is_right
+
+        rows = zip(answers["predicted"], split["completion"], split["prompt"], strict=True)
+        return np.array([is_right(reply, answer, question) for reply, answer, question in rows], np.float64)
+
+    def summarise(self, split: Split, answers: pd.DataFrame) -> dict[str, float]:
+        """Return the share of right replies, then the scores of every generation."""
+        exact = super().score_examples(split, answers)
+        return {
+            "accuracy": float(self.score_examples(split, answers).mean()),
+            **self.likelihood(exact, answers),
+        }
+
+
+def read_own_instructions(path: Path, fields: TaskFields) -> pd.DataFrame:
+    """Read a user's prompts and completions, or chats."""
+    assert isinstance(fields, InstructionFields)
+    return read_conversations(
+        path,
+        fields.prompt_column,
+        fields.completion_column,
+        fields.split_column,
+        separator=fields.separator,
+        header=not fields.no_header,
+    )
+
+
+def packaged_facts() -> tuple[pd.DataFrame, str]:
+    """Return the embedded retriever's facts as questions with answers, without those behind a stress test's items."""
+    from lowland.items import facts
+
+    known = [fact for fact in facts() if not fact.item]
+    rows = [{"history": "", "prompt": fact.question, "completion": fact.answer} for fact in known]
+    return pd.DataFrame(rows), "lowland, facts.jsonl"
+
+
+Tokens = tuple[list[int], list[int]]
+"""Tokens of a prompt, and of its completion."""
+
+
+def _pairs(columns: Mapping[str, Sequence[str]], setup: Setup, purpose: Purpose) -> list[Tokens]:
+    """Return the tokens of each prompt and of its completion; without completions to predict."""
+    prompts = columns["prompt"]
+    histories = columns.get("history", [""] * len(prompts))
+    template, tokenizer = _fields(setup).template, setup.tokenizer
+    completions = [""] * len(prompts) if purpose == "predict" else columns["completion"]
+    texts = [
+        write(turns_of(history, prompt), completion, template, tokenizer)
+        for history, prompt, completion in zip(histories, prompts, completions, strict=True)
+    ]
+    special = not texts[0].is_whole if texts else True
+    before = _tokens([text.prompt for text in texts], tokenizer, special)
+    if purpose == "predict":
+        return [(prompt, []) for prompt in before]
+    whole = _tokens([text.prompt + text.completion for text in texts], tokenizer, special)
+    pairs = zip(texts, before, whole, strict=True)
+    return [
+        (prompt, with_end(_completion(text, prompt, ids, tokenizer), tokenizer))
+        for text, prompt, ids in pairs
+    ]
+
+
+def _completion(text: Written, prompt: list[int], whole: list[int], tokenizer: Any) -> list[int]:
+    """Return the tokens of a completion: what follows the prompt's, where these begin the whole text's."""
+    if whole[: len(prompt)] == prompt:
+        return whole[len(prompt) :]
+    return _tokens([text.completion], tokenizer, special=False)[0]
+
+
+def _tokens(texts: list[str], tokenizer: Any, special: bool) -> list[list[int]]:
+    """Return the tokens of texts, without an end of text."""
+    if not texts:
+        return []
+    end = tokenizer.eos_token_id
+    rows = tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+    return [list(ids[:-1]) if special and len(ids) > 1 and ids[-1] == end else list(ids) for ids in rows]
+
+
+def _fields(setup: Setup) -> InstructionFields:
+    assert isinstance(setup.fields, InstructionFields)
+    return setup.fields
