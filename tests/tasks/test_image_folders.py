@@ -251,6 +251,20 @@ def test_a_file_that_is_cut_off_is_seen_before_training(tmp_path: Path, form: st
     assert str(image_problem(str(path))).startswith(f"{path} cannot be read (")
 
 
+def test_a_name_that_is_not_utf8_is_one_sentence(shapes: Path) -> None:
+    broken = os.fsencode(shapes / "disc") + b"/x\xff.png"
+    shutil.copy(shapes / "disc" / "000.png", broken)
+    assert problem_of(shapes) == f"the name of the file {broken!r} is not UTF-8; rename it"
+
+
+def test_an_image_of_too_many_pixels_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)  # above it Pillow warns, above its double it refuses
+    assert image_problem(str(tmp_path / "a.png")) is None
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    assert "600 pixels" in str(image_problem(str(tmp_path / "a.png")))
+
+
 def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, shapes: Path, vit: Path) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert 'pip install "lowland[images]"' in problem_of(shapes)

@@ -22,6 +22,12 @@ from tests.images import draw_folder
 TASK = "image-classification"
 
 
+@pytest.fixture
+def lowland_run(lowland: Callable[..., tuple]) -> Callable[..., tuple]:
+    """The command line; `lowland` is the name of the package here."""
+    return lowland
+
+
 def load(folder: Path) -> TaskData:
     return load_data(task_fields(TASK, data=str(folder)))
 
