@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -18,7 +19,7 @@ from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import stream_seed, untouched_generators
 from lowland.lora import count_parameters
 from lowland.models.formats import answer_in_fp32, hold_base_in
-from lowland.models.load import LoadedModel, read_model_config
+from lowland.models.load import LoadedModel, first_names, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import quantised_with
 from lowland.tasks.base import TRAIN, VALIDATION, Encoded, Outputs, Setup
@@ -129,11 +130,29 @@ def check_methods_fit(jobs: Sequence[Job]) -> None:
                 " of lowland's own: give the model as it was before, or train in a loop of your own with add_lora"
             )
         try:
-            job.method.method.adapt(job.task.outline(folder, job.fields), job.settings, job.seed)
+            outline = job.task.outline(folder, job.fields)
+            problems |= dict.fromkeys(_unfit(job, outline.model))
+            job.method.method.adapt(outline, job.settings, job.seed)
         except Mistake as mistake:
             problems |= dict.fromkeys(mistake.problems)
     if problems:
         raise Mistake(*problems)
+
+
+def _unfit(job: Job, model: torch.nn.Module) -> list[str]:
+    """Return sentences on what keeps a method from working on this kind of model."""
+    method, problems = job.method.method, []
+    if "neftune" in method.perturb and job.task.reads != "text":
+        problems.append(
+            f"neftune adds noise to the embeddings of tokens; {job.fields.name} reads {job.task.reads}s"
+        )
+    norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
+    if method.has_adapter and norms:
+        problems.append(
+            f"{type(model).__name__} has batch norms ({first_names(norms)}), whose statistics change in training and"
+            " are not part of an adapter; train it by full, or take a model without them"
+        )
+    return problems
 
 
 class StopOnDivergence(TrainerCallback):

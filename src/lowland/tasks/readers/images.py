@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import pandas as pd
 from lowland.ground.mistakes import Mistake, plural, reason_of
 from lowland.models.images import check_pillow
 from lowland.tasks.base import TEST, TRAIN
+from lowland.tasks.readers.cells import SURROGATE
 from lowland.tasks.splits import SPLIT_NAMES
 
 if TYPE_CHECKING:
@@ -225,10 +227,16 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def _files_in(folder: Path) -> Iterable[Path]:
-    """Return the files in a folder and in the folders in it, sorted by their paths in it."""
+    """Return the files in a folder and in the folders in it, sorted by their paths in it.
+
+    Raises:
+        Mistake: if the path of a file is not UTF-8.
+    """
     paths = (path for path in folder.rglob("*") if path.is_file())
     inner = {path: path.relative_to(folder) for path in paths}
     shown = [path for path, part in inner.items() if not any(_is_hidden(Path(name)) for name in part.parts)]
+    if broken := [path for path in shown if SURROGATE.search(str(path))]:
+        raise Mistake(f"the name of the file {os.fsencode(broken[0])!r} is not UTF-8; rename it")
     return sorted(shown, key=lambda path: inner[path].as_posix())
 
 
