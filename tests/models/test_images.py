@@ -106,6 +106,13 @@ def test_a_missing_image_processor_is_one_sentence(tmp_path: Path, vit: Path) ->
     assert len(caught.value.problems) == 1
 
 
+def test_a_model_of_gray_images_is_refused(tmp_path: Path, vit: Path) -> None:
+    ViTForImageClassification(ViTConfig(**VISION, num_channels=1)).save_pretrained(tmp_path / "gray")
+    shutil.copy(vit / "preprocessor_config.json", tmp_path / "gray")
+    with pytest.raises(Mistake, match="takes 1 channel of an image; images are read in red, green and blue"):
+        load_image_processor(tmp_path / "gray")
+
+
 def test_the_image_processor_is_part_of_the_models_hash(tmp_path: Path, vit: Path) -> None:
     shutil.copytree(vit, tmp_path / "model")
     path = tmp_path / "model" / "preprocessor_config.json"

@@ -87,7 +87,8 @@ def test_a_study_runs_from_the_command_line(
     code, out, err = lowland_run("stress", "adapter", str(flat))
     assert code == 2
     assert err.splitlines() == [
-        f"lowland: stress adapter damages texts, and the runs are of {TASK}, which reads images"
+        f"lowland: stress adapter damages texts, and the runs are of {TASK}, which reads images;"
+        " give runs of a task of texts"
     ]
 
 

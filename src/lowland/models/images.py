@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lowland.ground.mistakes import Mistake, reason_of
+from lowland.ground.mistakes import Mistake, plural, reason_of
 from lowland.models.load import LoadedModel, load_with_head, outline_with_head, read_model_config
 
 AUTO_CLASS = "AutoModelForImageClassification"
 ABILITY = "classify images"
+RGB = 3
+"""Number of channels of the images that are read."""
 
 
 def reads_images(config: Any) -> bool:
@@ -39,7 +41,7 @@ def load_image_processor(folder: Path) -> Any:
     """Load the image processor of a model's folder. It computes with Pillow and NumPy, with torchvision or without.
 
     Raises:
-        Mistake: if the folder's model reads no images, or the folder holds no image processor.
+        Mistake: if the folder's model does not classify RGB images, or the folder holds no image processor.
     """
     check_pillow()
     from transformers import AutoImageProcessor
@@ -49,6 +51,11 @@ def load_image_processor(folder: Path) -> Any:
         raise Mistake(
             f"{folder} holds a model of type {config.model_type}, which does not classify images; give one that does"
             " with --model, such as google/vit-base-patch16-224-in21k or openai/clip-vit-base-patch32"
+        )
+    if (channels := getattr(getattr(config, "vision_config", config), "num_channels", RGB)) != RGB:
+        raise Mistake(
+            f"the model in {folder} takes {plural(channels, 'channel')} of an image; images are read in red,"
+            " green and blue, so give a model of 3 channels"
         )
     try:
         return AutoImageProcessor.from_pretrained(folder, backend="pil")

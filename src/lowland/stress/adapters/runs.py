@@ -45,7 +45,8 @@ def read_runs(folders: Sequence[Path]) -> list[TrainedRun]:
     task = task_named(runs[0].record.task) if runs else None
     if task is not None and task.reads != "text":
         problems = [
-            f"stress adapter damages texts, and the runs are of {task.name}, which reads {task.reads}s"
+            f"stress adapter damages texts, and the runs are of {task.name}, which reads {task.reads}s;"
+            " give runs of a task of texts"
         ]
     if problems:
         raise Mistake(*problems)
