@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def question_table(table: RawTable, columns: Mapping[str, str | None], title: st
         picked = pick_columns(table, {**columns, TITLE: title}, unchecked=("answers", TITLE))
     except CellMistake as mistake:
         problems = mistake.problems
-    answers, further = answers_of(table, str(columns["answers"]), str(columns["context"]))
+    answers, further = _answers_in(table, str(columns["answers"]), str(columns["context"]))
     if problems or further:
         raise Mistake(*problems, *further)
     titles = picked[TITLE] if title is not None else [None] * len(picked)
@@ -63,27 +64,39 @@ def question_table(table: RawTable, columns: Mapping[str, str | None], title: st
     )
 
 
-def answers_of(table: RawTable, column: str, context: str) -> tuple[list[Answers], list[str]]:
-    """Return the answers in a column, and a sentence for each kind of problem.
+def _answers_in(table: RawTable, column: str, context: str) -> tuple[list[Answers], list[str]]:
+    """Return the answers in a column of a file, and its problems; cells with a mistake in the context are left out."""
+    rows = [row for row, text in enumerate(table.rows[context]) if isinstance(text, str)]
+    flags = table.rows[IMPOSSIBLE] if IMPOSSIBLE in table.rows else [None] * len(table.rows)
+    cells, texts, impossible = (list(values) for values in (table.rows[column], table.rows[context], flags))
+    return answers_of(
+        [cells[row] for row in rows],
+        [texts[row] for row in rows],
+        [_flag(impossible[row]) for row in rows],
+        [f"{table.path}, {table.place(row)}" for row in rows],
+    )
+
+
+def answers_of(
+    cells: Sequence[Any], contexts: Sequence[str], impossible: Sequence[bool | None], places: Sequence[str]
+) -> tuple[list[Answers], list[str]]:
+    """Return the answers in cells, and a sentence for each kind of problem.
 
     Args:
-        table: cells of a file.
-        column: name of the column with the answers.
-        context: name of the column with the contexts.
+        cells: n cells; see `read_answers`.
+        contexts: the context of each.
+        impossible: whether the file says that there is no answer; None if it does not say.
+        places: the place of each cell, for the sentences.
     """
-    cells, contexts = table.rows[column], table.rows[context]
-    flags = table.rows.get(IMPOSSIBLE, pd.Series([None] * len(cells), dtype=object))
     answers: list[Answers] = []
     first: dict[str, str] = {}
-    counts: dict[str, int] = {}
-    for row, (cell, text, impossible) in enumerate(zip(cells, contexts, flags, strict=True)):
-        if not isinstance(text, str):
-            continue  # a mistake of its own
+    counts: Counter[str] = Counter()
+    for cell, context, none, place in zip(cells, contexts, impossible, places, strict=True):
         try:
-            answers.append(read_answers(cell, text, _flag(impossible)))
+            answers.append(read_answers(cell, context, none))
         except NoAnswers as error:
-            first.setdefault(error.kind, f"{table.path}, {table.place(row)}: {error.detail}")
-            counts[error.kind] = counts.get(error.kind, 0) + 1
+            first.setdefault(error.kind, f"{place}: {error.detail}")
+            counts[error.kind] += 1
     return answers, [f"{sentence} ({counts[kind]} of the kind)" for kind, sentence in first.items()]
 
 
