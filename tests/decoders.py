@@ -34,8 +34,8 @@ def letter_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def decoder(shape: str) -> Any:
-    """A decoder of 2 layers, 32 wide, of one of `SHAPES`, with the same weights each time."""
+def decoder(shape: str, window: int = 64) -> Any:
+    """A decoder of 2 layers, 32 wide, of one of `SHAPES`, with the same weights each time; Gemma's window slides."""
     ids = {"pad_token_id": PAD, "eos_token_id": END, "bos_token_id": BEGIN, "vocab_size": VOCABULARY}
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     with torch.random.fork_rng():
@@ -49,7 +49,7 @@ def decoder(shape: str) -> Any:
                 num_key_value_heads=1,
                 head_dim=8,
                 max_position_embeddings=256,
-                sliding_window=64,
+                sliding_window=window,
             )
             return Gemma3ForCausalLM(config).eval()
         config = LlamaConfig(**sizes, **ids, num_key_value_heads=2, max_position_embeddings=256)

@@ -137,7 +137,7 @@ class CheckSettings(Asked):
     """Model to check LoRA on, with new adapters or with a trained one."""
 
     model: Text | None = None
-    """a model of the Hugging Face hub, or a folder; default: that of `train`, or the adapter's own"""
+    """a model of the hub, a folder, a .gguf file, or gemma-3-270m; default: that of `train`, or the adapter's own"""
     adapter: RunFolder | None = None
     """folder of a trained adapter, or of a run, to check instead of a new adapter"""
     rank: Annotated[Whole, Field(ge=1)] | None = None

@@ -35,7 +35,7 @@ def number_format(dtype: Literal["auto", "fp32", "bf16"]) -> NumberFormat:
 
 
 def hold_base_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Cast frozen parameters to `dtype` in place, except those of norms and embeddings.
+    """Cast frozen parameters to `dtype` in place, except those of norms, embeddings and heads that compute in fp32.
 
     In bf16 this halves their memory and saves a cast at each step. Autocast rounds them in the same way at each step,
     so results are bit for bit the same. Trained parameters, norms and embeddings keep their dtype, so that the sums
@@ -45,7 +45,7 @@ def hold_base_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for module in model.modules():
-        if "Norm" in type(module).__name__:
+        if "Norm" in type(module).__name__ or isinstance(module, _InFloat32):
             continue
         for parameter in module.parameters(recurse=False):
             if id(parameter) in embeddings:  # also where a head shares the weight

@@ -48,6 +48,11 @@ def packaged_minilm() -> ModelSource:
     return source
 
 
+def is_gemma_installed() -> bool:
+    """Return whether the packages with Gemma 3 270M are here."""
+    return _folder_of(GEMMA_PARTS[0][0]) is not None
+
+
 def packaged_gemma(progress: Progress) -> ModelSource:
     """Return Gemma 3 270M, dequantised from the copy in four packages; it is converted at the first use.
 

@@ -131,7 +131,7 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Setup:
-    """What encoding, decoding and the model's head depend on besides the examples.
+    """Conditions of encoding, decoding and the model's head: all that they depend on besides the examples.
 
     Attributes:
         fields: the task's fields, as requested.

@@ -44,7 +44,7 @@ FEW = 10
 
 
 class ClassificationFields(TaskFields):
-    """How a classification's model answers."""
+    """Data and head of a classification."""
 
     head: Literal["classifier", "verbalizer"] = "classifier"
     """classifier: a new output layer, on a decoder's last token; verbalizer: a decoder's own logits for the words that

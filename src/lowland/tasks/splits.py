@@ -25,7 +25,7 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class Roles:
-    """What the columns of a table of examples mean.
+    """Meaning of the columns of a table of examples.
 
     Attributes:
         inputs: columns that the model reads; examples with equal inputs are copies of each other.

@@ -24,7 +24,7 @@ from lowland.tasks.truncation import Truncation, count_truncated
 
 ROLES = Roles(inputs=("source",), label=None, targets=("target",))
 REPEATED = 400
-"""Number of words of the toy task."""
+"""Largest number of words of the toy task."""
 
 
 class TextToTextFields(GenerationFields):
@@ -83,7 +83,14 @@ class TextToText(Generation):
         """Pad sources and targets to the longest of the batch."""
         from transformers import DataCollatorForSeq2Seq
 
-        return DataCollatorForSeq2Seq(setup.tokenizer)
+        pad = DataCollatorForSeq2Seq(setup.tokenizer)
+
+        def collate(rows: list[dict[str, Any]]) -> Batch:
+            return {
+                name: values for name, values in pad(rows).items() if values is not None
+            }  # as labels may be
+
+        return collate
 
 
 def _cut(texts: list[str], setup: Setup) -> tuple[dict[str, list[list[int]]], Truncation]:

@@ -28,15 +28,15 @@ from lowland.tasks.template import write
 
 QUESTION = "Q: {prompt}\nA:"
 EXAMPLES = (
-    ("What do bees make?", "Honey"),
-    ("How many days does a week have?", "7"),
+    ("What do silkworms eat?", "Mulberry leaves"),
+    ("How many degrees does a right angle measure?", "90"),
     ("Who wrote the novel Don Quixote?", "Miguel de Cervantes"),
-    ("गाय क्या देती है?", "दूध"),
-    ("Kis mausam mein barf girti hai?", "Sardi"),
-    ("What is the opposite of hot?", "Cold"),
+    ("नींबू का स्वाद कैसा होता है?", "खट्टा"),
+    ("Chini ka swad kaisa hota hai?", "Meetha"),
+    ("In which sport is a shuttlecock used?", "Badminton"),
 )
 """Questions with answers that a base model is shown; none is near an item of the stress tests."""
-MAX_NEW_TOKENS = 24
+MAX_NEW_TOKENS = 16
 """Largest number of tokens of a reply; the answers are short, and a reply ends with its line."""
 
 
@@ -96,11 +96,13 @@ class Generator:
         shared, cache = self._shared_part(system)
         rows = [self._tokens(self._question(text, system), first=not len(shared)) for text in texts]
         longest = max(map(len, rows))
+        if len(rows) > 1 and not self._fits_window(len(shared) + longest):
+            return [self._answer([text], system)[0] for text in texts]
         pad = self.tokenizer.pad_token_id
         ids = torch.tensor([[*shared, *[pad] * (longest - len(row)), *row] for row in rows])
         mask = torch.tensor([[1] * len(shared) + [0] * (longest - len(row)) + [1] * len(row) for row in rows])
         options: dict[str, Any] = {}
-        if cache is not None:
+        if cache is not None and self._fits_window(ids.shape[1]):
             options["past_key_values"] = _repeated(cache, len(rows))
         written = self.model.generate(
             input_ids=ids,
@@ -116,6 +118,14 @@ class Generator:
             Reply(self._first_line(new), len(shared) + len(row), int((new != pad).sum()))
             for new, row in zip(written, rows, strict=True)
         ]
+
+    def _fits_window(self, tokens: int) -> bool:
+        """Return whether texts of so many tokens, with their replies, are within a sliding window's reach.
+
+        Beyond it, padding and a cache would push tokens out of the window.
+        """
+        window = getattr(self.model.config.get_text_config(decoder=True), "sliding_window", None)
+        return window is None or tokens + MAX_NEW_TOKENS <= window
 
     def _first_line(self, tokens: Tensor) -> str:
         text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)

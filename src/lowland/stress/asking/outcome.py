@@ -139,6 +139,9 @@ def _model(settings: AskingSettings, answers: Answers) -> dict[str, Any]:
     model["dropped"] = [name for name in dict.fromkeys(names) if name not in sent] if sent else None
     if answers.description is not None:
         model["described"] = answers.description
+        if title := answers.description.get("title"):
+            method, seed, _ = settings.trained or ("", "", "")
+            model["title"] = f"{title}, trained: {method}, seed {seed}" if method else title
     return model
 
 

@@ -13,9 +13,10 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from rich.markup import escape
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.names import nearest
 from lowland.stress.asking.inspect_internals import PrerequisiteError
 from lowland.stress.asking.replying import Prompt, Reply, Replying
-from lowland.stress.asking.settings import RETRIEVER, USUAL_OF_LOWLAND
+from lowland.stress.asking.settings import GEMMA, PROVIDER, RETRIEVER, USUAL_OF_LOWLAND
 
 if TYPE_CHECKING:
     from lowland.stress.asking.retriever import Retriever
@@ -155,4 +156,9 @@ def _load(name: str, arguments: dict[str, Any]) -> Replying:
     from lowland.stress.asking.generator import load_generator  # imports torch
 
     adapter = arguments.get("adapter")
-    return load_generator(name, None if adapter is None else Path(adapter))
+    try:
+        return load_generator(name, None if adapter is None else Path(adapter))
+    except Mistake as mistake:
+        meant = nearest(name, [model.partition("/")[2] for model in (RETRIEVER, GEMMA)])
+        hint = f"; did you mean '{PROVIDER}/{meant}'?" if meant not in (None, name) else ""
+        raise Mistake(*(f"{problem}{hint}" for problem in mistake.problems)) from None

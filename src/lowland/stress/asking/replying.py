@@ -1,4 +1,4 @@
-"""What a model of the provider `lowland` gets and gives: prompts and replies."""
+"""Prompts and replies of the provider `lowland`."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from lowland.ground.record_files import read_record
 from lowland.ground.records import STRESS_RECORD_VERSION
 from lowland.ground.store import key_of
 from lowland.items import content_hash, facts
+from lowland.models.packages import is_gemma_installed
 from lowland.stress.asking.prices import Price, price_of, read_prices
 from lowland.stress.questions.questionnaire import Question, Questionnaire, content_sha256
 
@@ -219,6 +220,20 @@ class AskingSettings(Asked):
     def _usual(self) -> _Usual:
         """The values of `epochs` and `max_connections` if they are None."""
         return USUAL_OF_LOWLAND if self.provider == PROVIDER else USUAL
+
+
+def language_model_here() -> str:
+    """Return the language model that needs no network: Gemma where its package is installed, else the retriever."""
+    return GEMMA if is_gemma_installed() else RETRIEVER
+
+
+class MultilingualAskingSettings(AskingSettings):
+    """Settings for questioning a model in several languages: by default a language model, where there is one."""
+
+    model: Annotated[Text, AfterValidator(_provider_and_name)] = Field(
+        default_factory=language_model_here,
+        description=f"the model, as provider/name in Inspect's notation; {GEMMA} needs the extra lowland[gemma]",
+    )
 
 
 def run_key(questionnaire: Questionnaire, questions: Sequence[Question], settings: AskingSettings) -> str:
