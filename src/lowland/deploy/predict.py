@@ -238,7 +238,7 @@ def task_in(folder: Path) -> tuple[Task, TaskFields | None, dict[str, str]]:
     The names are those of the file that it was trained on, if that is known.
 
     Raises:
-        Mistake: as `load`.
+        Mistake: if the folder holds a model or an adapter that is for no task, or a run that failed.
     """
     if (folder / "record.json").is_file():
         fields = fields_of(finished_record(folder))
@@ -248,8 +248,10 @@ def task_in(folder: Path) -> tuple[Task, TaskFields | None, dict[str, str]]:
         names = _merge_report(folder).get("input_names")
         task = _task_of_model(folder)
         return task, None, dict(names) if isinstance(names, dict) else task.input_names()
-    _, task = _adapter_and_task(folder)
-    return task, None, task.input_names()
+    task = task_named("classification")
+    if (folder / "adapter_config.json").is_file():
+        _, task = _adapter_and_task(folder)
+    return task, None, task.input_names()  # `load` refuses a folder that holds none of these
 
 
 def _task_of_model(folder: Path) -> Task:

@@ -42,7 +42,9 @@ def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
         blocks += [Paragraph("Drop from clean, in points:"), _drop_table(evidence)]
     if full and evidence.accuracy:
         blocks += [
-            Paragraph(f"Accuracy minus {evidence.reference}'s, paired by seed and text:"),
+            Paragraph(
+                f"{evidence.score_name.capitalize()} minus {evidence.reference}'s, paired by seed and text:"
+            ),
             _difference_table(evidence.accuracy),
             Paragraph(
                 f"Less lost from clean than {evidence.reference} (above 0: the method holds up better):"
@@ -107,9 +109,14 @@ def _equal_words(difference: AdapterDifference, evidence: AdapterEvidence) -> st
 
 def _heading(evidence: AdapterEvidence) -> Paragraph:
     groups = "" if evidence.groups == evidence.examples else f" in {evidence.groups} groups"
+    several = len(evidence.seeds) > 1
+    spread = (
+        "mean ± standard deviation over seeds, in per cent"
+        if several
+        else f"{evidence.score_name} in per cent"
+    )
     return Paragraph(
-        f"{evidence.examples} test texts{groups}, {plural(len(evidence.seeds), 'seed')};"
-        f" {'mean ± standard deviation over seeds, in per cent' if len(evidence.seeds) > 1 else 'accuracy in per cent'}"
+        f"{evidence.examples} test texts{groups}, {plural(len(evidence.seeds), 'seed')}; {spread}"
     )
 
 
