@@ -11,7 +11,7 @@ from lowland.ground.store import write_whole
 
 
 def predict(settings: PredictSettings) -> int:
-    """Predict labels for texts with a run, an adapter or a complete model."""
+    """Predict labels for texts, or write texts, with a run, an adapter or a complete model."""
     quiet_libraries()
     from lowland.deploy.table import predict as predict_texts
     from lowland.ground.progress import Progress
@@ -20,7 +20,7 @@ def predict(settings: PredictSettings) -> int:
     if predictions.scores is not None:
         scores = ", ".join(f"{name} {value:.4f}" for name, value in predictions.scores.items())
         print(f"{len(predictions.table)} rows: {scores}", file=sys.stderr)
-    text = predictions.table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    text = predictions.as_text(settings.out)
     if settings.out is None:
         print(text, end="")
     else:

@@ -167,7 +167,7 @@ def check_mergeable(adapted: Adapted) -> None:
     """
     if adapted.is_lowland_lora:
         return
-    served = "; `lowland predict` without --merge can use it" if adapted.base.kind == SEQ_CLS else ""
+    served = "; `lowland predict` without --merge can use it" if adapted.base.task is not None else ""
     if lost_init(read_json(adapted.folder)):
         served = ""
     try:

@@ -17,7 +17,6 @@ from transformers.trainer_pt_utils import nested_concat
 
 from lowland.deploy.find import (
     DEFAULT_MAX_LENGTH,
-    SEQ_CLS,
     check_mergeable,
     check_weights,
     fields_of,
@@ -32,7 +31,7 @@ from lowland.models.formats import NumberFormat, answer_in_fp32
 from lowland.models.load import load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
-from lowland.tasks.base import Batch, Encoded, Setup, Task
+from lowland.tasks.base import Batch, Encoded, Setup, Task, TaskFields
 from lowland.tasks.readers.cells import problem_with_text
 from lowland.tasks.table import TASKS, task_fields, task_named
 
@@ -200,7 +199,9 @@ def _of_adapter(folder: Path, merge: bool) -> Predictor:
     adapted = find_adapted(folder)
     base = adapted.base
     if base.task is None:
-        raise Mistake(f"the adapter in {folder} is for {base.kind}; labels come from one for {SEQ_CLS}")
+        raise Mistake(
+            f"the adapter in {folder} is for {base.kind}, and no record says what it writes; name the folder of its run"
+        )
     if merge:
         check_mergeable(adapted)
     if adapted.is_lowland_lora:
@@ -218,10 +219,27 @@ def merged_inputs(folder: Path) -> dict[str, str]:
     return dict(names) if isinstance(names, dict) else _task_of_model(folder).input_names()
 
 
+def merged_fields(folder: Path) -> TaskFields:
+    """Return the task fields of the run that a merged model comes from; the defaults if they are not known.
+
+    Raises:
+        Mistake: if `merge_report.json` holds fields that the task does not have.
+    """
+    fields = _merged_setup(folder).get("fields")
+    values = fields if isinstance(fields, dict) else {}
+    return task_fields(**{**values, "name": _task_of_model(folder).name})
+
+
 def _task_of_model(folder: Path) -> Task:
     """Return the task that `merge_report.json` in a model's folder names; without one, classification of texts."""
     name = _merge_report(folder).get("task")
     return task_named(name if name in TASKS else "classification")
+
+
+def _merged_setup(folder: Path) -> Mapping[str, Any]:
+    """Return what `merge_report.json` says of how a merged model's run reads and decodes; empty if it does not."""
+    setup = _merge_report(folder).get("setup")
+    return setup if isinstance(setup, dict) else {}
 
 
 def _merge_report(folder: Path) -> Mapping[str, Any]:
@@ -239,11 +257,14 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
         task, length = task_named(record.task), int(record.asked["max_length"])
         fields, labels, chosen = fields_of(record), tuple(record.data["labels"]), record.chosen
     else:
-        if not any("SequenceClassification" in name for name in config.architectures or ()):
+        task, merged = _task_of_model(folder), _merged_setup(folder)
+        is_classifier = any("SequenceClassification" in name for name in config.architectures or ())
+        if task.has_classes and not is_classifier:
             raise Mistake(f"the model in {folder} is not a classifier of sequences; fine-tune it first")
-        labels = tuple(config.id2label[number] for number in sorted(config.id2label))
-        task, length, chosen = _task_of_model(folder), DEFAULT_MAX_LENGTH, {}
-        fields = task_fields(task.name)
+        names = config.id2label if task.has_classes else {}
+        labels = tuple(names[number] for number in sorted(names))
+        length, chosen = int(merged.get("max_length", DEFAULT_MAX_LENGTH)), dict(merged.get("chosen", {}))
+        fields = merged_fields(folder)
     check_readable(config, folder)
     tokenizer = load_tokenizer(folder)
     setup = Setup(fields, tokenizer, token_limit(tokenizer, config, length), labels, chosen)

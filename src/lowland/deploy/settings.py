@@ -50,13 +50,13 @@ class PredictSettings(Asked):
     text_column: ColumnNames | None = None
     """its column of texts, or columns for a task that reads several; default: those that the run was trained on"""
     label_column: Text | None = None
-    """its column of labels; the scores of the predictions against them are printed"""
+    """its column of labels, or of texts that should be written; the scores of the predictions are printed"""
     separator: Separator | None = None
     """separator of the fields of a .csv file; default: as in training, or recognised from the first line"""
     no_header: Truth = False
     """the file's first line contains data; its columns are named 1, 2, 3 and so on"""
     out: OutputFile | None = None
-    """write a CSV file instead of printing one"""
+    """write a file instead of printing: CSV, or JSON lines if its name ends in .jsonl"""
     replace_out: Truth = Field(False, json_schema_extra={"option": "replace"})
     """replace the file of --out if it exists"""
     merge: Truth = False
@@ -81,9 +81,10 @@ class PredictSettings(Asked):
         """Return why the predictions cannot be written to `out`: it must not cost the user a file."""
         if self.out is None:
             return []
-        if self.out.suffix.casefold() not in ("", ".csv", ".txt"):
+        if self.out.suffix.casefold() not in ("", ".csv", ".txt", ".jsonl"):
+            names = (self.out.with_suffix(ending).name for ending in (".csv", ".jsonl"))
             return [
-                f"out is {self.out}, and predictions are written as CSV; name it {self.out.with_suffix('.csv').name}"
+                f"out is {self.out}, and predictions are written as CSV or JSON lines; name it {' or '.join(names)}"
             ]
         if not self.out.exists():
             return []

@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lowland.deploy.find import Base, find_adapted, find_base
 from lowland.deploy.load import load_base, put_adapter
-from lowland.deploy.merge.proof import TEXT, fingerprints, input_batches, logits_of
+from lowland.deploy.merge.proof import LANGUAGE_MODELS, TEXT, fingerprints, input_batches, logits_of
 from lowland.deploy.settings import CheckSettings
 from lowland.lora import LoRAConfig, add_lora, lora_layers
 from lowland.lora.inject import config_of
@@ -125,13 +125,12 @@ def load_model_under_test(settings: CheckSettings, scratch: Path) -> ModelUnderT
     if adapted:
         put_adapter(loaded, adapted)
     else:
-        add_lora(plain, _lora_config(base, loaded, settings))
+        add_lora(plain, _lora_config(loaded, settings))
     return subject
 
 
-def _lora_config(base: Base, loaded: LoadedModel, settings: CheckSettings) -> LoRAConfig:
-    trained = loaded.trained_whole if base.task is not None else []
-    return LoRAConfig(**settings.lora_options, modules_to_save=tuple(trained))
+def _lora_config(loaded: LoadedModel, settings: CheckSettings) -> LoRAConfig:
+    return LoRAConfig(**settings.lora_options, modules_to_save=tuple(loaded.trained_whole))
 
 
 def _batch(base: Base, model: Any) -> Batch:
@@ -140,13 +139,13 @@ def _batch(base: Base, model: Any) -> Batch:
     chosen = list(texts[:: len(texts) // TEXTS][:TEXTS])
     names = (TEXT,) if base.task is None else base.task.input_columns
     length = token_limit(base.tokenizer, model.config, TOKENS)
-    (batch,) = input_batches(base, dict.fromkeys(names, chosen), length, TEXTS)
+    (batch,) = input_batches(base, dict.fromkeys(names, chosen), length, model, TEXTS)
     return batch
 
 
 def _labels(base: Base, batch: Batch) -> Tensor:
     """Return labels in turn for a classifier; for a language model the tokens themselves, without padding."""
-    if base.task is not None:
+    if base.kind not in LANGUAGE_MODELS:
         return torch.arange(TEXTS) % len(base.label_names)
     tokens: Tensor = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
     return tokens

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lowland.deploy.find import fields_of, finished_record
-from lowland.deploy.predict import Predictor, load, merged_inputs
+from lowland.deploy.predict import Predictor, load, merged_fields, merged_inputs
 from lowland.deploy.settings import PredictSettings
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.progress import Remark, no_remark
@@ -33,6 +33,12 @@ class Predictions:
     table: pd.DataFrame
     scores: Mapping[str, float] | None = None
 
+    def as_text(self, file: Path | None = None) -> str:
+        """Return the table as CSV; for a file whose name ends in .jsonl, a JSON object a line."""
+        if file is None or file.suffix.casefold() != ".jsonl":
+            return self.table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+        return self.table.to_json(orient="records", lines=True, force_ascii=False, date_format="iso")
+
 
 def predict(settings: PredictSettings, remark: Remark = no_remark) -> Predictions:
     """Predict labels for the texts that the settings name.
@@ -46,8 +52,8 @@ def predict(settings: PredictSettings, remark: Remark = no_remark) -> Prediction
     """
     if settings.data is None:
         return Predictions(_predict_texts(settings, remark))
-    fields = _fields(settings.run)
-    names = chosen_names(_input_names(settings.run, fields), settings.text_column)
+    fields, usual_names = _of_model(settings.run)
+    names = chosen_names(usual_names, settings.text_column)
     separator = settings.separator or getattr(fields, "separator", None)
     header = not (settings.no_header or getattr(fields, "no_header", False))
     roles = {**names, "label": settings.label_column}
@@ -100,14 +106,15 @@ def _remark_on_length(predictor: Predictor, columns: Mapping[str, Sequence[str]]
         remark(sentence)
 
 
-def _fields(folder: Path) -> TaskFields | None:
-    """Return the task fields of a run's request; None for a folder without a record."""
-    return fields_of(finished_record(folder)) if (folder / "record.json").is_file() else None
+def _of_model(folder: Path) -> tuple[TaskFields | None, dict[str, str]]:
+    """Return the task fields of the run that a model comes from, and the names of the input columns in its file.
 
-
-def _input_names(folder: Path, fields: TaskFields | None) -> dict[str, str]:
-    """Return the names that the input columns have in the file that a model was trained on."""
-    return merged_inputs(folder) if fields is None else task_named(fields.name).input_names(fields)
+    The fields are None for a folder with only an adapter.
+    """
+    if (folder / "record.json").is_file():
+        fields = fields_of(finished_record(folder))
+        return fields, task_named(fields.name).input_names(fields)
+    return (merged_fields(folder) if (folder / "config.json").is_file() else None), merged_inputs(folder)
 
 
 def _scores(

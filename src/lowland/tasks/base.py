@@ -182,20 +182,25 @@ class Task(ABC):
         summary: one line for `lowland tasks`.
         fields: the `TaskFields` class with its data's options.
         input_columns: the columns that the model reads; a stress test damages these.
+        context_columns: further columns that it reads where they are known, as the earlier turns of a chat; a user need
+            not give them, and a stress test leaves them as they are.
         scores: names of its scores, the primary one first; higher is better.
         chosen_on_validation: names of the values that `choose` returns.
         has_classes: whether its targets are labels of a fixed set.
         target_column: the column with what the model should predict.
+        mean_score: what the mean of `score_examples` is called.
     """
 
     name: str
     summary: str
     fields: ClassVar[type[TaskFields]] = TaskFields
     input_columns: ClassVar[tuple[str, ...]] = ("text",)
+    context_columns: ClassVar[tuple[str, ...]] = ()
     scores: ClassVar[tuple[str, ...]]
     chosen_on_validation: ClassVar[tuple[str, ...]] = ()
     has_classes: ClassVar[bool] = False
     target_column: ClassVar[str] = "label"
+    mean_score: ClassVar[str] = "accuracy"
 
     def input_names(self, fields: TaskFields | None = None) -> dict[str, str]:
         """Return the names that the input columns have in a user's file: by the fields, else the columns' own."""
@@ -236,7 +241,7 @@ class Task(ABC):
         """Turn examples into token ids and masks, without padding, and with `labels` unless the purpose is "predict".
 
         Args:
-            columns: the task's columns; for "predict" only `input_columns`.
+            columns: the task's columns; for "predict" only `input_columns`, and perhaps `context_columns`.
             setup: tokenizer, length and fields.
             purpose: what the examples are encoded for.
 
@@ -307,5 +312,6 @@ class Task(ABC):
             "category": list(split.categories),
             "score": self.score_examples(split, answers),
         }
-        targets = {name: list(split[name]) for name in split.columns if name not in self.input_columns}
+        read = (*self.input_columns, *self.context_columns)
+        targets = {name: list(split[name]) for name in split.columns if name not in read}
         return pd.DataFrame({**columns, **targets, **{str(name): answers[name] for name in answers}})

@@ -30,8 +30,10 @@ from lowland.deploy.merge.report import MergeReport
 from lowland.deploy.predict import Columns
 from lowland.deploy.settings import TOLERANCES, MergeSettings
 from lowland.deploy.table import chosen_names
+from lowland.ground.asked import plain
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
+from lowland.ground.records import RunRecord
 from lowland.ground.store import Store
 from lowland.lora import merge_lora
 from lowland.models.quantised import (
@@ -43,10 +45,11 @@ from lowland.models.quantised import (
     quantised_with,
     rounds_inputs,
 )
-from lowland.tasks.base import VALIDATION
+from lowland.tasks.base import VALIDATION, TaskData
 from lowland.tasks.readers.originals import read_embedded
 from lowland.tasks.readers.tables import read_columns
-from lowland.tasks.table import load_data
+from lowland.tasks.table import load_data, task_named
+from lowland.train.job import PATH_FIELDS
 
 DTYPES: Mapping[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -148,6 +151,7 @@ def _report(
         task_type=adapted.base.kind,
         task=None if adapted.record is None else adapted.record.task,
         input_names=None if adapted.record is None else _usual_names(adapted),
+        setup=None if adapted.record is None else _setup_of(adapted, adapted.record),
         dtype=settings.dtype,
         precision=settings.precision,
         tolerance=_default_tolerance(apart, settings) if tolerance is None else tolerance,
@@ -157,6 +161,13 @@ def _report(
         effect=comparison.effect,
         layers=comparison.layers,
     )
+
+
+def _setup_of(adapted: Adapted, record: RunRecord) -> dict[str, Any]:
+    """Return what reading and decoding depend on, as plain values; the paths of the data are left out."""
+    fields = plain(fields_of(record))
+    kept = {name: value for name, value in fields.items() if name not in PATH_FIELDS}
+    return {"fields": kept, "max_length": adapted.max_length, "chosen": dict(record.chosen)}
 
 
 @contextmanager
@@ -195,7 +206,7 @@ def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
         try:
             data = load_data(fields)
             if data.sha256 == record.data["sha256"]:
-                own = {name: data.splits[VALIDATION][name] for name in names}
+                own = {name: data.splits[VALIDATION][name] for name in (*names, *_context(data))}
                 return ProofTexts(_spread(own, MAX_TEXTS), f"validation texts of the run's task {data.task}")
             instead = "the data of the run's task has changed since"
         except Mistake as mistake:
@@ -203,6 +214,12 @@ def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
     table, origin = read_embedded("financial_demo.csv")
     embedded = dict.fromkeys(names, tuple(table["text"]))
     return ProofTexts(_spread(embedded, EMBEDDED_TEXTS), origin, instead)
+
+
+def _context(data: TaskData) -> tuple[str, ...]:
+    """Return the names of the columns beside its input columns that the run's task reads in its data."""
+    known = data.splits[VALIDATION].columns
+    return tuple(name for name in task_named(data.task).context_columns if name in known)
 
 
 def _usual_names(adapted: Adapted) -> dict[str, str]:
@@ -245,7 +262,7 @@ def compare(adapted: Adapted, apart: nn.Module, folder: Path, texts: ProofTexts)
         return auto_class.from_pretrained(folder, dtype="auto", device_map="cpu").eval()
 
     def difference(merged: Any) -> LogitDifference:
-        inputs = input_batches(base, texts.columns, adapted.max_length)
+        inputs = input_batches(base, texts.columns, adapted.max_length, apart)
         return logit_difference(apart, merged, inputs, base.kind)
 
     effect = difference(without_branches(apart))

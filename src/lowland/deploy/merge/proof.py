@@ -42,12 +42,12 @@ class LogitDifference:
 
 
 def input_batches(
-    base: Base, columns: Mapping[str, Sequence[str]], max_length: int, size: int = 8
+    base: Base, columns: Mapping[str, Sequence[str]], max_length: int, model: Any, size: int = 8
 ) -> Iterator[Batch]:
-    """Yield inputs as padded batches of token ids: those of the base's task, or texts for a language model."""
+    """Yield inputs as padded batches for a model: those of the base's task, or texts for a language model."""
     if base.task is not None:
         setup = base.setup(max_length)
-        yield from batches(base.task, base.task.encode(columns, setup, "predict"), setup, size)
+        yield from batches(base.task, base.task.encode(columns, setup, "predict"), setup, size, model)
         return
     texts = columns[TEXT]
     for start in range(0, len(texts), size):

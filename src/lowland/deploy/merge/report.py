@@ -35,6 +35,8 @@ class MergeReport:
         task_type: PEFT's name of the kind of task.
         task: lowland's task; None if no record names it. `lowland predict` reads it from the file.
         input_names: names of the task's input columns in the file that the run was trained on; None without a record.
+        setup: the run's `fields` (without paths), `max_length` and `chosen`, by which `lowland predict` reads inputs
+            and decodes outputs as the run did; None without a record.
         dtype: number format of the merged model: fp32, fp16, bf16 or nf4.
         precision: data type of the sum W + s·BA.
         tolerance: largest difference of a logit that passes.
@@ -54,6 +56,7 @@ class MergeReport:
     task_type: str
     task: str | None
     input_names: Mapping[str, str] | None
+    setup: Mapping[str, Any] | None
     dtype: str
     precision: str
     tolerance: float
