@@ -139,7 +139,7 @@ def _batch(base: Base, model: Any) -> Batch:
     chosen = list(texts[:: len(texts) // TEXTS][:TEXTS])
     names = (TEXT,) if base.task is None else base.task.input_columns
     length = token_limit(base.tokenizer, model.config, TOKENS)
-    (batch,) = input_batches(base, dict.fromkeys(names, chosen), length, model, TEXTS)
+    (batch,) = input_batches(base, dict.fromkeys(names, chosen), length, TEXTS, model)
     return batch
 
 

@@ -262,7 +262,7 @@ def compare(adapted: Adapted, apart: nn.Module, folder: Path, texts: ProofTexts)
         return auto_class.from_pretrained(folder, dtype="auto", device_map="cpu").eval()
 
     def difference(merged: Any) -> LogitDifference:
-        inputs = input_batches(base, texts.columns, adapted.max_length, apart)
+        inputs = input_batches(base, texts.columns, adapted.max_length, model=apart)
         return logit_difference(apart, merged, inputs, base.kind)
 
     effect = difference(without_branches(apart))

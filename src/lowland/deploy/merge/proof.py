@@ -42,7 +42,7 @@ class LogitDifference:
 
 
 def input_batches(
-    base: Base, columns: Mapping[str, Sequence[str]], max_length: int, model: Any, size: int = 8
+    base: Base, columns: Mapping[str, Sequence[str]], max_length: int, size: int = 8, model: Any = None
 ) -> Iterator[Batch]:
     """Yield inputs as padded batches for a model: those of the base's task, or texts for a language model."""
     if base.task is not None:
