@@ -1,13 +1,14 @@
-# make demo   install into .venv, then run the main job on the embedded data set
-# make test   install what the tests need into .venv, then run them
-# make fuzz   change real files at random for 5 minutes, and see each read or refused
-# make check  style, types, the house rules and the first lines of docstrings
+# make demo      install into .venv, then run the main job on the embedded data set
+# make test      install what the tests need into .venv, then run them
+# make fuzz      change real files at random for 5 minutes, and see each read or refused
+# make notebook  write examples/lora_from_scratch.ipynb anew, from the script
+# make check     style, types, the house rules and the first lines of docstrings
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check slow-test fuzz clean
+.PHONY: demo test notebook check slow-test fuzz clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -34,6 +35,9 @@ slow-test: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m pytest -m fuzz -s
+
+notebook: $(VENV)/.dev
+	$(BIN)/python tools/notebook.py examples/lora_from_scratch.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -21,6 +21,9 @@ __all__ = ["own_machine"]
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
+MODELS = ("bert-base-uncased", "gemma-3-270m", "model.gguf")
+"""Models in its commands, for which a tiny one stands in."""
+
 
 def blocks(kind: str) -> list[str]:
     return re.findall(rf"```{kind}\n(.*?)```", README, flags=re.DOTALL)
@@ -64,7 +67,7 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
     verbs = {"compare", "train", "predict", "merge", "check", "tasks", "methods", "stress"}
     assert {command[0] for command in commands} == verbs
     for command in commands:
-        arguments = [str(tiny_model) if word == "bert-base-uncased" else word for word in command]
+        arguments = [str(tiny_model) if word in MODELS else word for word in command]
         if command[0] in ("predict", "merge"):
             arguments = [str(flat_run()) if word.startswith("runs/") else word for word in command]
         if command[0] in ("compare", "train"):

@@ -7,6 +7,7 @@ tests/tasks/test_silence.py.
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from lowland.stress.questions.questionnaire import MessyQuestionnaire, Multiling
 from lowland.study.recipe import Recipe
 from lowland.tasks.base import Setup, TaskData, TaskFields
 from lowland.tasks.splits import make_splits
-from lowland.tasks.table import task_fields, task_named
+from lowland.tasks.table import load_data, task_fields, task_named
 from lowland.train.fit import fit
 from lowland.train.test import test as answer_test_sets
 from tests.conftest import bert_config, job_of, table_of
@@ -43,6 +44,7 @@ from tests.evidence.test_study import leave_run
 from tests.flat.conftest import ours, peft_lora, rows
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import INSPECTS, own_machine
+from tests.tasks.questions import question_rows, write_squad
 
 __all__ = ["own_machine"]
 SOURCE = Path(package.__file__).parent
@@ -59,6 +61,14 @@ LINES: dict[tuple[str, str], str] = {
     ("tasks/classification.py", "def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:"): (
         "the same answer"
     ),
+    (
+        "tasks/question_answering.py",
+        "def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:",
+    ): "no answers",
+    (
+        "tasks/question_data.py",
+        "return replace(data, remarks=(*data.remarks, *sentences))",
+    ): "few titles, several places",
     ("models/load.py", "remark = settle_padding(model, tokenizer)"): "padding",
     (
         "models/load.py",
@@ -207,6 +217,30 @@ def same_answer(faulty: bool, tools: Tools) -> list[str]:
     return list(task.remarks(split, task.decode({"logits": logits}, encoded, setup)))
 
 
+def no_answers(faulty: bool, tools: Tools) -> list[str]:
+    path = write_squad(tools.folder / "questions.json")
+    split = load_data(task_fields("squad-v2", data=str(path))).splits["test"]
+    answers = pd.DataFrame({"predicted": [""] * len(split)})
+    if not faulty:
+        answers.loc[0, "predicted"] = "Anna"
+    return list(task_named("squad-v2").remarks(split, answers))
+
+
+def few_titles(faulty: bool, tools: Tools) -> list[str]:
+    path = write_squad(tools.folder / "questions.json", question_rows(titles=4 if faulty else 5, each=20))
+    return list(load_data(task_fields("squad-v2", data=str(path))).remarks)
+
+
+def several_places(faulty: bool, tools: Tools) -> list[str]:
+    rows = question_rows()
+    for row in rows:
+        row["answers"]["answer_start"] = []
+    rows[0]["context"] += " Anna ." if faulty else ""
+    path = tools.folder / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return list(load_data(task_fields("squad-v2", data=str(path))).remarks)
+
+
 def heads(faulty: bool, tools: Tools) -> list[str]:
     model = BertForSequenceClassification(bert_config(num_labels=2))
     model.config.id2label = {0: "up" if faulty else "good", 1: "down" if faulty else "bad"}
@@ -322,6 +356,9 @@ CASES: dict[str, Case] = {
     "long texts to predict": Case("are longer than 40 tokens and were cut", predicted),
     "long texts in a stress test": Case("are longer than 40 tokens and were cut", stressed),
     "the same answer": Case("the prediction for every example is 'good'", same_answer),
+    "no answers": Case("no question is answered: the model has not learned to find answers", no_answers),
+    "few titles": Case("4 titles are too few to hold some of them out", few_titles),
+    "several places": Case("the answers of 1 question have no places", several_places),
     "padding": Case("a text's logits depend on its padding", padding),
     "another head": Case("a classifier of up, down, and the data's labels are bad, good", heads),
     "overrides": Case("overrides is an older form", overrides),

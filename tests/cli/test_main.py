@@ -609,7 +609,8 @@ def test_only_our_own_messages_are_printed(tmp_path: Path, tiny_model: Path) -> 
     process = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (
         process.stderr
-        == f"lowland: the model in {tiny_model} is not a classifier of sequences; fine-tune it first\n"
+        == f"lowland: the model in {tiny_model} is neither a classifier of sequences nor a model that marks answers;"
+        " fine-tune it first\n"
     )
 
 

@@ -134,7 +134,7 @@ def test_a_merged_model_writes_as_its_run(
     assert report["task"] == study.toy.name
     assert report["setup"]["max_length"] == 64
     assert report["setup"]["fields"].items() >= {**study.toy.fields, "max_new_tokens": 8}.items()
-    assert not {"data", "test_data"} & report["setup"]["fields"].keys()
+    assert report["setup"]["fields"]["data"] is None  # the folder may be given to others
     assert report["effect"]["largest"] > 2 * report["logits"]["largest"]
     texts, predictions = examples_of(study, method)
     assert list(lowland.load(merged).predict(texts)["predicted"]) == list(predictions["predicted"])
@@ -173,7 +173,7 @@ def test_a_merge_report_without_the_runs_setup_is_read_with_defaults(study: Stud
         assert predictor.task.name == study.toy.name
         assert predictor.setup.fields == type(predictor.setup.fields)(name=study.toy.name)
     path.write_text(json.dumps({**report, "task": None}))
-    with pytest.raises(Mistake, match="is not a classifier of sequences; fine-tune it first"):
+    with pytest.raises(Mistake, match="fine-tune it first"):
         lowland.load(tmp_path / "merged")
 
 

@@ -46,6 +46,24 @@ class FullyShardedDataParallel(nn.Module):
         self._fsdp_wrapped_module = module
 
 
+class Block(nn.Module):
+    """A block of an image model: convolutions, and attention under the names of diffusers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.proj_in = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+        self.attn1 = nn.ModuleDict({name: nn.Linear(4, 4) for name in ("to_q", "to_v")})
+        self.attn1["to_out"] = nn.ModuleList([nn.Linear(4, 4), nn.Dropout(0.0)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.proj_in(self.conv1(x)).flatten(2).mT  # (batch, pixels, channels)
+        return self.attn1["to_out"][0](torch.tanh(self.attn1["to_q"](y)) * self.attn1["to_v"](y))
+
+
+def blocks(*targets: str) -> nn.Module:
+    return get_peft_model(nn.Sequential(Block()), LoraConfig(r=2, target_modules=list(targets))).train()
+
+
 class Pictures(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +123,7 @@ def replace_forward(module: Any) -> None:
 NONE = r"has no LoRA layers to perturb; adapt it first, with add_lora\(model, config\)"
 HOOKS = "up cannot get noise: its base layer has hooks"
 OFFLOADED = "up cannot get noise: its weight is offloaded; load the whole model to one device"
-UNKNOWN = r"up cannot get noise: noise on peft\.tuners\.{} is not supported; name other layers with layers"
+UNKNOWN = r"up( and .*)? cannot get noise: noise on peft\.tuners\.{} is not supported; adapt linear layers with LoRA$"
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "no adapters": (net, NONE),
     "unloaded": (lambda: peft_lora().merge_and_unload(), NONE),
@@ -147,6 +165,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "AdaLoRA": (adalora, UNKNOWN.format(r"adalora\.layer\.SVDLinear")),
     "Conv2d": (of_pictures, UNKNOWN.format(r"lora\.layer\.Conv2d")),
+    "Conv2d and linear layers": (
+        lambda: blocks("conv1", "to_q"),
+        r"0\.conv1 cannot get noise: noise on .*Conv2d is not .*; leave it without noise with layers=\['to_q'\],",
+    ),
     "parameters": (of_parameters, UNKNOWN.format(r"lora\.layer\.ParamWrapper")),
     "adapted twice": (twice_adapted, "up cannot get noise: it is adapted twice; merge the first"),
     "DoRA and another": (two_with_dora, "DoRA with several active adapters is not supported; activate one"),
@@ -243,6 +265,31 @@ def test_all_problems_are_named_at_once() -> None:
             merge_lora(with_base(lambda base: base.register_forward_hook(print))()), FlatConfig(), 0
         )
     assert len(caught.value.problems) == 3
+
+
+def test_convolutions_among_linear_layers_are_refused_with_the_way_to_leave_them_out() -> None:
+    """No noise on some of the adapted layers alone, unless it is asked for."""
+    model = blocks("to_q", "to_v", "to_out.0", "conv1", "proj_in")
+    with pytest.raises(Mistake) as caught:
+        flat.arm(model, total_steps=3)
+    (problem,) = caught.value.problems
+    assert problem == (
+        "base_model.model.0.conv1 and 1 further layer (those that end with 'conv1', 'proj_in') cannot get noise:"
+        " noise on peft.tuners.lora.layer.Conv2d is not supported; leave them without noise with"
+        " layers=['to_q', 'to_v', 'to_out.0'], which names the others, or do not adapt them"
+    )
+    assert not any(isinstance(module, Perturbed) for module in model.modules())
+    with flat.arm(model, layers=["to_q", "to_v", "to_out.0"], total_steps=3) as noise:  # the advice works
+        assert [name.partition("attn1.")[2] for name in noise.layers] == ["to_q", "to_v", "to_out.0"]
+
+
+def test_a_convolution_that_is_adapted_later_is_refused_at_the_next_step() -> None:
+    model: Any = blocks("to_q")
+    with flat.arm(model, schedule="constant") as noise:
+        noise.begin_step(0)
+        model.add_adapter("more", LoraConfig(r=2, target_modules=["conv1"]))
+        with pytest.raises(Mistake, match="conv1 was adapted after the model was armed, and gets no noise"):
+            noise.begin_step(1)
 
 
 def test_layers_that_are_left_out_need_not_be_supported() -> None:

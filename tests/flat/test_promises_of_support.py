@@ -148,6 +148,18 @@ def test_adapted_embeddings(bert: nn.Module, tokens: Tensor) -> None:
         assert torch.equal(model[0](tokens), words)
 
 
+def test_the_attention_of_diffusers(tmp_path: Path) -> None:
+    """| the attention of diffusers' UNet and DiT, adapted by `unet.add_adapter`, `get_peft_model` or `add_lora` | as in
+    any other model, by `flat.arm` or the callback |"""
+    from tests.flat import test_diffusion as in_diffusion
+
+    for kind, way in in_diffusion.WAYS:
+        in_diffusion.test_every_adapted_layer_computes_with_the_perturbed_weight(kind, way)
+    in_diffusion.test_the_callback_trains_them_and_leaves_the_base_as_it_was(
+        tmp_path, "DiT", "get_peft_model"
+    )
+
+
 @pytest.mark.filterwarnings("ignore")  # from the packages that quantise
 @pytest.mark.parametrize("form", ["nf4", "8bit", "torchao int8", "torchao int4"])
 @pytest.mark.parametrize("build", test_bases.BUILDS.values(), ids=list(test_bases.BUILDS))
@@ -303,11 +315,11 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "PEFT's other tuners and variants": (
         "LoHa",
         "AdaLoRA",
-        "Conv2d",
         "parameters",
         "MiCA",
         "another variant",
     ),
+    "adapted convolutions (`conv1` or `proj_in` of a UNet)": ("Conv2d", "Conv2d and linear layers"),
     "DoRA with several active adapters": ("DoRA and another",),
     "a layer that is adapted twice or whose adapter is merged": ("adapted twice", "merged", "merged by PEFT"),
     "a layer whose `forward` was replaced": ("replaced forward", "replaced forward, PEFT"),
@@ -349,6 +361,12 @@ def test_refused_by_name(case: str, group_of_one: None) -> None:
     build, sentence = MORE.get(case) or test_checks.REFUSED[case]
     with pytest.raises(Mistake, match=sentence):
         flat.arm(build(), total_steps=3)
+
+
+def test_layers_without_noise_are_named_with_the_way_to_leave_them_out() -> None:
+    """If only some of the adapted layers cannot get noise, as convolutions beside linear layers, no layer is armed; the
+    error names them, and the `layers=[…]` that leaves them without noise."""
+    test_checks.test_convolutions_among_linear_layers_are_refused_with_the_way_to_leave_them_out()
 
 
 def test_an_untested_peft_gives_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

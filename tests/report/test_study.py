@@ -12,7 +12,9 @@ import lowland
 from lowland.evidence.readers.runs import finished
 from lowland.evidence.study import compare_with_reference
 from lowland.ground.record_files import read_record
+from lowland.report.closing import closing_lines
 from lowland.report.study import summary
+from lowland.study.progress import outcome_of
 from tests.evidence.test_study import SCORES, leave_run, record_of
 
 NUMBER = r"(\d+\.\d+|\d+)"
@@ -167,3 +169,29 @@ def test_scores_of_labels_and_of_the_majority_stand_in_the_tables(tmp_path):
     assert set(scores[-1][1:4]) == {"0.1250"}
     assert [row[0] for row in classes[1:]] == labels[:12]  # the worst ones
     assert classes[1][:2] == ["label 00", "7"]
+
+
+def test_a_primary_score_below_zero_is_written_with_its_sign(tmp_path):
+    """The Matthews correlation is in [-1, 1]; the sentences stay with accuracy, whose mean the examples give."""
+    matthews = {"lora": (-0.25, -0.125), "full": (-0.5, 0.25)}
+    folders = [
+        leave_run(
+            tmp_path,
+            method,
+            seed,
+            scores={"test": {"matthews_correlation": value, **record_of(method, seed).scores["test"]}},
+            baseline={"majority": {"test": {"matthews_correlation": 0.0, **dict.fromkeys(SCORES, 0.5)}}},
+            validation={"matthews_correlation": value},
+        )
+        for method, values in matthews.items()
+        for seed, value in enumerate(values)
+    ]
+    text = summary(folders)
+    header, *rows = tables(text)[0]
+    assert header[:3] == ["method", "matthews correlation", "accuracy"]
+    assert [row[1] for row in rows] == ["-0.1875 ± 0.0884", "-0.1250 ± 0.5303", "0.0000"]
+    assert " in accuracy " in text
+    where, following = closing_lines(folders)
+    assert where.endswith("; the highest mean matthews correlation is -0.1250, of full")
+    assert "matthews correlation -0.250 on 40 test examples" in outcome_of(read_record(folders[0]))
+    assert following  # the runs kept no weights

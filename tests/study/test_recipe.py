@@ -21,7 +21,8 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.store import key_of
 from lowland.models.source import ModelSource
 from lowland.study.recipe import Recipe, task_field_names
-from lowland.tasks.base import Split, TaskData, TaskFields
+from lowland.tasks.base import Split, TaskData
+from lowland.tasks.classification import ClassificationFields
 from lowland.tasks.table import task_fields
 from lowland.train.job import Job
 from lowland.train.methods import METHODS, method_named
@@ -535,7 +536,7 @@ def test_a_task_is_a_name_or_a_mapping_or_has_its_fields_beside_it():
     assert recipe == Recipe(task=task_fields("classification", **fields))
     assert recipe == Recipe(task=task_fields("classification", data="a.csv"), text_column="t")
     assert recipe == Recipe(task={"name": "classification", "data": "a.csv"}, text_column="t", data="a.csv")
-    assert type(Recipe().task) is TaskFields
+    assert type(Recipe().task) is ClassificationFields
 
 
 @pytest.mark.parametrize(
@@ -605,7 +606,7 @@ def test_a_job_has_only_the_settings_that_its_method_uses():
         assert (planned.method.name, request["seed"], request["model"]) == (label, 7, recipe.model)
         assert request["task"]["name"] == recipe.task.name
         assert set(request["method"]) == {"name", "label", *TRAINING, *method_named(label).options}
-        assert set(request["task"]) == set(TaskFields.model_fields)
+        assert set(request["task"]) == set(ClassificationFields.model_fields)
         assert (request["dtype"], request["compile"]) == ("fp32", recipe.compile)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from lowland import Mistake
-from lowland.tasks.readers.other_tasks import KINDS, task_that_fits
+from lowland.tasks.readers.other_tasks import KINDS, ORIGINALS, hint_at_original, task_that_fits
 from lowland.tasks.readers.tables import read_table
 from lowland.tasks.table import TASKS
 
@@ -52,6 +53,8 @@ SOURCE, PROMPT = ("source", "target"), ("prompt", "completion")
             "inputs (which are to be written behind the instructions first), read by --task instruction",
         ),
         (["id", "context", "question", "answers"], TEXT, "questions about a context"),
+        (["gj04", "1", "", "It is so."], TEXT, "looks like a file of CoLA, read by --task cola"),
+        (["gj04", "0", "*", "It are so."], PAIR, "looks like a file of CoLA, read by --task cola"),
     ],
 )
 def test_the_task_that_fits(columns: list[str], roles: tuple[str, ...], expected: str) -> None:
@@ -78,7 +81,30 @@ def test_no_other_task_is_named_where_the_task_fits_or_none_is_known(
 
 def test_the_tasks_that_are_named_exist() -> None:
     named = {kind.options.split()[1] for kind in KINDS if kind.options}
-    assert named <= TASKS.keys()
+    assert named | ORIGINALS.keys() <= TASKS.keys()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("task", "file"),
+    [
+        ("mrpc", "glue/mrpc/msr_paraphrase_test.txt"),
+        ("rte", "glue/rte/dev.tsv"),
+        ("sst2", "glue/sst2/dev.tsv"),
+        ("sms-spam", "sms_spam/SMSSpamCollection"),
+        ("financial-phrasebank", "financial_phrasebank/Sentences_50Agree.txt"),
+    ],
+)
+def test_the_original_files_are_recognised(shared_data: Callable[[str], Path], task: str, file: str) -> None:
+    line = shared_data(file).read_text("latin-1" if "phrasebank" in file else "utf-8").partition("\n")[0]
+    assert hint_at_original(line).endswith(f", read by --task {task}")
+
+
+@pytest.mark.parametrize(
+    "line", ["", "text,label", "a\tb", "gj04\t1\tno mark\tIt is so.", "me@home", "hamlet\tspam"]
+)
+def test_other_lines_are_not_recognised(line: str) -> None:
+    assert hint_at_original(line) == ""
 
 
 def test_the_hint_stands_behind_the_missing_column(tmp_path: Path) -> None:

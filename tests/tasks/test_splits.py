@@ -174,6 +174,81 @@ def test_the_index_of_the_table_does_not_matter():
     assert same(split(table.set_axis(np.arange(len(table))[::-1] * 3)), split(table))
 
 
+# A part of the training examples
+
+
+@given(
+    sizes=st.lists(st.integers(6, 60), min_size=2, max_size=5),
+    share=st.floats(0.05, 1),
+    seed=st.integers(0, 2**40),
+)
+@settings(max_examples=25)
+def test_max_train_keeps_the_shares_of_the_labels_and_all_other_splits(sizes, share, seed):
+    table = classes(**{"abcde"[i]: size for i, size in enumerate(sizes)})
+    whole = split(table, split_seed=seed)
+    available = len(whole.splits["train"])
+    number = max(len(sizes), round(share * available))
+    data = split(table, split_seed=seed, max_train=number)
+    assert len(data.splits["train"]) == number
+    assert set(data.splits["train"].examples) <= set(whole.splits["train"].examples)
+    assert_true_to(data, table)
+    for name in ("validation", "test"):
+        assert data.splits[name].columns == whole.splits[name].columns
+        assert data.splits[name].groups == whole.splits[name].groups
+    before, after = count_labels(whole.splits["train"]), count_labels(data.splits["train"])
+    assert data.label_names == tuple(sorted(after))
+    for label, count in before.items():
+        assert after[label] == pytest.approx(count * number / available, abs=1) or after[label] == 1
+    assert (data.sha256 == whole.sha256) == (number == available)
+
+
+def test_max_train_is_drawn_with_the_split_seed_from_the_whole_table():
+    """The splits are the table's own, so that the seed draws nothing else."""
+    table = classes(a=200, b=200)
+    table["split"] = ["train", "train", "dev", "test"] * 100
+    drawn = [set(split(table, max_train=20, split_seed=seed).splits["train"].examples) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(drawn[0] & drawn[2]) < 8  # of 20; 2 by chance
+    first = [row for start in (0, 200) for row in sorted(drawn[0]) if start <= row < start + 20]
+    assert len(first) < 8  # not the first rows of each label
+
+
+def test_a_smaller_max_train_is_part_of_a_larger_one():
+    table = classes(a=200, b=100)
+    small, large = (set(split(table, max_train=n).splits["train"].examples) for n in (30, 90))
+    assert small < large
+
+
+def test_a_rare_label_keeps_an_example():
+    table = classes(a=500, b=500, c=6)
+    assert count_labels(split(table, max_train=10).splits["train"])["c"] == 1
+
+
+def test_max_train_leaves_the_tables_own_splits_as_they_are():
+    table = classes(a=40, b=40)
+    table["split"] = ["train", "train", "dev", "test"] * 20
+    data = split(table, max_train=8)
+    assert {name: len(part) for name, part in data.splits.items()} == {
+        "train": 8,
+        "validation": 20,
+        "test": 20,
+    }
+
+
+def test_a_max_train_below_the_number_of_labels_is_refused_and_one_above_the_examples_is_said():
+    table = classes(a=20, b=20, c=20)
+    (problem,) = problems(table, max_train=2)
+    assert problem == (
+        "max_train is 2, and the training examples have 3 labels; each needs an example, so give at least 3"
+    )
+    train = len(split(table).splits["train"])
+    assert split(table, max_train=train).remarks == ()
+    (remark,) = split(table, max_train=1000).remarks
+    assert remark == f"max_train is 1,000, and there are {train} training examples, which are all used"
+    with pytest.raises(Mistake, match="max_train is 0; it must be at least 1"):
+        split(table, max_train=0)
+
+
 # Duplicates
 
 

@@ -11,7 +11,7 @@ from lowland.ground.store import write_whole
 
 
 def predict(settings: PredictSettings) -> int:
-    """Predict labels for texts, or write texts, with a run, an adapter or a complete model."""
+    """Predict labels or answers for texts with a run, an adapter or a complete model."""
     quiet_libraries()
     from lowland.deploy.table import predict as predict_texts
     from lowland.ground.progress import Progress

@@ -15,7 +15,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.records import StressRecord
 from lowland.ground.store import expand_runs, write_whole
 from lowland.stress.adapters.settings import AdapterStressSettings
-from lowland.stress.asking.settings import AskingSettings
+from lowland.stress.asking.settings import AskingSettings, MultilingualAskingSettings
 from lowland.stress.questions.questionnaire import (
     MessyQuestionnaire,
     MultilingualQuestionnaire,
@@ -106,7 +106,7 @@ def messy(questionnaire: MessyQuestionnaire, settings: AskingSettings, report: R
 
 
 def multilingual(
-    questionnaire: MultilingualQuestionnaire, settings: AskingSettings, report: ReportFile
+    questionnaire: MultilingualQuestionnaire, settings: MultilingualAskingSettings, report: ReportFile
 ) -> int:
     """Ask the same short questions in English, Hindi, Hinglish and code-switched."""
     return _ask(questionnaire, settings, report)
@@ -216,7 +216,7 @@ def _rows(folders: tuple[Path, ...]) -> pd.DataFrame:
 
 
 MESSY = command(messy, MessyQuestionnaire, AskingSettings, ReportFile)
-MULTILINGUAL = command(multilingual, MultilingualQuestionnaire, AskingSettings, ReportFile)
+MULTILINGUAL = command(multilingual, MultilingualQuestionnaire, MultilingualAskingSettings, ReportFile)
 ADAPTER = command(adapter, AdapterStressSettings, ReportFile, positional="runs")
 REPORT = command(report, ReportSettings, positional="runs")
 SHEET = command(sheet, SheetSettings, positional="runs")

@@ -25,16 +25,24 @@ from lowland.tasks.base import Setup, Task, TaskFields
 from lowland.tasks.table import task_fields, task_named
 
 SEQ_CLS, CAUSAL_LM, SEQ_2_SEQ_LM = "SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM"
+QUESTION_ANS = "QUESTION_ANS"
 
 AUTO_CLASSES: Mapping[str, str] = {
     SEQ_CLS: "AutoModelForSequenceClassification",
     CAUSAL_LM: "AutoModelForCausalLM",
     SEQ_2_SEQ_LM: "AutoModelForSeq2SeqLM",
+    QUESTION_ANS: "AutoModelForQuestionAnswering",
 }
 """PEFT's task types that can be read and merged, and the class of transformers that loads each."""
 
+TASKS_OF_KINDS: Mapping[str, str] = {SEQ_CLS: "classification", QUESTION_ANS: "question-answering"}
+"""Tasks for models of one of PEFT's task types, if no record names the task."""
+
 CLASSIFIER_HEADS = {"score", "classifier", "classification_head"}
 """Names of the heads of transformers' sequence classifiers."""
+
+SPAN_HEADS = {"qa_outputs"}
+"""Names of the heads of transformers' models that mark answers in a context."""
 
 OUTPUT_LAYERS = ("score.weight", "classifier.weight", "out_proj.weight")
 """Names of the last layers of these heads; each has a row for each label."""
@@ -126,7 +134,8 @@ def find_base(model: str) -> Base:
 
 def task_of_kind(kind: str) -> Task | None:
     """Return the task for models of one of PEFT's task types if no record names it; None for language models."""
-    return task_named("classification") if kind == SEQ_CLS else None
+    name = TASKS_OF_KINDS.get(kind)
+    return None if name is None else task_named(name)
 
 
 def default_fields(task: Task | None) -> TaskFields | None:
@@ -267,6 +276,8 @@ def _kind_of_adapter(folder: Path, config: Mapping[str, Any], base: Path) -> str
     task = config.get("task_type")
     if task is None:
         saved = {str(name).rpartition(".")[2] for name in config.get("modules_to_save") or ()}
+        if saved & SPAN_HEADS:
+            return QUESTION_ANS
         return SEQ_CLS if saved & CLASSIFIER_HEADS else _kind_of_base(base)
     if task not in AUTO_CLASSES:
         raise Mistake(

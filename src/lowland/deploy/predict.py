@@ -17,6 +17,10 @@ from transformers.trainer_pt_utils import nested_concat
 
 from lowland.deploy.find import (
     DEFAULT_MAX_LENGTH,
+    QUESTION_ANS,
+    SEQ_CLS,
+    TASKS_OF_KINDS,
+    Adapted,
     check_mergeable,
     check_weights,
     fields_of,
@@ -34,6 +38,9 @@ from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.tasks.base import Batch, Encoded, Setup, Task, TaskFields
 from lowland.tasks.readers.cells import problem_with_text
 from lowland.tasks.table import TASKS, task_fields, task_named
+
+MODEL_CLASSES = {"SequenceClassification": SEQ_CLS, "QuestionAnswering": QUESTION_ANS}
+"""PEFT's task types by the ends of the names of transformers' classes."""
 
 Columns = Mapping[str, Sequence[str]]
 """Inputs by the names of the task's input columns."""
@@ -195,13 +202,21 @@ def _of_run(folder: Path, merge: bool) -> Predictor:
     return _of_model(folder / "model", record)
 
 
-def _of_adapter(folder: Path, merge: bool) -> Predictor:
+def _adapter_and_task(folder: Path) -> tuple[Adapted, Task]:
+    """Find the adapter in a folder, and its task; raise `Mistake` if it is for none."""
     adapted = find_adapted(folder)
-    base = adapted.base
-    if base.task is None:
+    task = adapted.base.task
+    if task is None:
         raise Mistake(
-            f"the adapter in {folder} is for {base.kind}, and no record says what it writes; name the folder of its run"
+            f"the adapter in {folder} is for {adapted.base.kind}, and no record says what it writes; name the folder of"
+            f" its run (adapters for {SEQ_CLS} and {QUESTION_ANS} need none)"
         )
+    return adapted, task
+
+
+def _of_adapter(folder: Path, merge: bool) -> Predictor:
+    adapted, task = _adapter_and_task(folder)
+    base = adapted.base
     if merge:
         check_mergeable(adapted)
     if adapted.is_lowland_lora:
@@ -210,16 +225,30 @@ def _of_adapter(folder: Path, merge: bool) -> Predictor:
     else:
         model = load_with_peft(adapted)
     chosen = None if adapted.record is None else adapted.record.chosen
-    return Predictor(base.task, model, base.setup(adapted.max_length, chosen), adapted.record)
+    return Predictor(task, model, base.setup(adapted.max_length, chosen), adapted.record)
 
 
-def merged_inputs(folder: Path) -> dict[str, str]:
-    """Return the names that a merged model's input columns have in the file that it was trained on."""
-    names = _merge_report(folder).get("input_names")
-    return dict(names) if isinstance(names, dict) else _task_of_model(folder).input_names()
+def task_in(folder: Path) -> tuple[Task, TaskFields | None, dict[str, str]]:
+    """Return the task of the model in a folder, the fields of a run, and the names of its input columns in a file.
+
+    The names are those of the file that it was trained on, if that is known.
+
+    Raises:
+        Mistake: as `load`.
+    """
+    if (folder / "record.json").is_file():
+        fields = fields_of(finished_record(folder))
+        task = task_named(fields.name)
+        return task, fields, task.input_names(fields)
+    if (folder / "config.json").is_file():
+        names = _merge_report(folder).get("input_names")
+        task, fields = _task_of_model(folder), _merged_fields(folder)
+        return task, fields, dict(names) if isinstance(names, dict) else task.input_names(fields)
+    _, task = _adapter_and_task(folder)
+    return task, None, task.input_names()
 
 
-def merged_fields(folder: Path) -> TaskFields:
+def _merged_fields(folder: Path) -> TaskFields:
     """Return the task fields of the run that a merged model comes from; the defaults if they are not known.
 
     Raises:
@@ -231,9 +260,21 @@ def merged_fields(folder: Path) -> TaskFields:
 
 
 def _task_of_model(folder: Path) -> Task:
-    """Return the task that `merge_report.json` in a model's folder names; without one, classification of texts."""
+    """Return the task that `merge_report.json` in a model's folder names; without one, that of its class.
+
+    Raises:
+        Mistake: if no task is for a model of its class.
+    """
     name = _merge_report(folder).get("task")
-    return task_named(name if name in TASKS else "classification")
+    if name in TASKS:
+        return task_named(name)
+    classes = read_model_config(folder).architectures or ()
+    for ending, kind in MODEL_CLASSES.items():
+        if any(ending in name for name in classes):
+            return task_named(TASKS_OF_KINDS[kind])
+    raise Mistake(
+        f"the model in {folder} is neither a classifier of sequences nor a model that marks answers; fine-tune it first"
+    )
 
 
 def _merged_setup(folder: Path) -> Mapping[str, Any]:
@@ -257,14 +298,10 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
         task, length = task_named(record.task), int(record.asked["max_length"])
         fields, labels, chosen = fields_of(record), tuple(record.data["labels"]), record.chosen
     else:
-        task, merged = _task_of_model(folder), _merged_setup(folder)
-        is_classifier = any("SequenceClassification" in name for name in config.architectures or ())
-        if task.has_classes and not is_classifier:
-            raise Mistake(f"the model in {folder} is not a classifier of sequences; fine-tune it first")
+        task, merged, fields = _task_of_model(folder), _merged_setup(folder), _merged_fields(folder)
         names = config.id2label if task.has_classes else {}
-        labels = tuple(names[number] for number in sorted(names))
-        length, chosen = int(merged.get("max_length", DEFAULT_MAX_LENGTH)), dict(merged.get("chosen", {}))
-        fields = merged_fields(folder)
+        labels = tuple(merged.get("labels", [names[number] for number in sorted(names)]))
+        length, chosen = merged.get("max_length", DEFAULT_MAX_LENGTH), merged.get("chosen", {})
     check_readable(config, folder)
     tokenizer = load_tokenizer(folder)
     setup = Setup(fields, tokenizer, token_limit(tokenizer, config, length), labels, chosen)

@@ -35,6 +35,8 @@ def _one_run(folder: Path) -> Path:
 
 RunFolder = Annotated[Path, AfterValidator(_one_run)]
 """Folder of one run, of an adapter or of a model."""
+JSON_LINES = ".jsonl"
+"""Ending of a file with one JSON object a line."""
 ColumnNames = Annotated[Several[Text], NotEmpty]
 
 
@@ -44,19 +46,20 @@ class PredictSettings(Asked):
     run: RunFolder
     """folder of a run, of an adapter, or of a complete model"""
     text: Annotated[Several[Text], NotEmpty] | None = None
-    """texts to predict labels for, two for each pair of sentences; write --text=-5% if a text begins with a dash"""
+    """texts to predict labels for, two for each pair of sentences, or a question and its context; write --text=-5% if a
+    text begins with a dash"""
     data: Path | None = None
     """a file of texts: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not; its columns are kept"""
     text_column: ColumnNames | None = None
     """its column of texts, or columns for a task that reads several; default: those that the run was trained on"""
     label_column: Text | None = None
-    """its column of labels, or of texts that should be written; the scores of the predictions are printed"""
+    """its column of labels or answers; the scores of the predictions against them are printed"""
     separator: Separator | None = None
     """separator of the fields of a .csv file; default: as in training, or recognised from the first line"""
     no_header: Truth = False
     """the file's first line contains data; its columns are named 1, 2, 3 and so on"""
     out: OutputFile | None = None
-    """write a file instead of printing: CSV, or JSON lines if its name ends in .jsonl"""
+    """write a CSV file, or a .jsonl file, instead of printing CSV"""
     replace_out: Truth = Field(False, json_schema_extra={"option": "replace"})
     """replace the file of --out if it exists"""
     merge: Truth = False
@@ -81,10 +84,10 @@ class PredictSettings(Asked):
         """Return why the predictions cannot be written to `out`: it must not cost the user a file."""
         if self.out is None:
             return []
-        if self.out.suffix.casefold() not in ("", ".csv", ".txt", ".jsonl"):
-            names = (self.out.with_suffix(ending).name for ending in (".csv", ".jsonl"))
+        if self.out.suffix.casefold() not in ("", ".csv", ".txt", JSON_LINES):
             return [
-                f"out is {self.out}, and predictions are written as CSV or JSON lines; name it {' or '.join(names)}"
+                f"out is {self.out}, and predictions are written as CSV or JSON lines; name it"
+                f" {self.out.with_suffix('.csv').name} or {self.out.with_suffix(JSON_LINES).name}"
             ]
         if not self.out.exists():
             return []
@@ -134,7 +137,7 @@ class CheckSettings(Asked):
     """Model to check LoRA on, with new adapters or with a trained one."""
 
     model: Text | None = None
-    """a model of the Hugging Face hub, or a folder; default: that of `train`, or the adapter's own"""
+    """a model of the hub, a folder, a .gguf file, or gemma-3-270m; default: that of `train`, or the adapter's own"""
     adapter: RunFolder | None = None
     """folder of a trained adapter, or of a run, to check instead of a new adapter"""
     rank: Annotated[Whole, Field(ge=1)] | None = None
@@ -142,7 +145,7 @@ class CheckSettings(Asked):
     alpha: Annotated[Number, Field(gt=0)] | None = None
     """the new adapters are scaled by alpha / rank; default: that of LoRAConfig"""
     targets: Annotated[Several[Text], NotEmpty] | None = None
-    """layers to adapt: all-linear, or names or patterns; default: all-linear"""
+    """layers to adapt: all-linear, standard, extended, or names or patterns; default: all-linear"""
 
     @model_validator(mode="after")
     def _check_one_adapter(self) -> Self:

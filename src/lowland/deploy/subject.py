@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from lowland.deploy.find import Base, find_adapted, find_base
+from lowland.deploy.find import QUESTION_ANS, SEQ_CLS, Base, find_adapted, find_base
 from lowland.deploy.load import load_base, put_adapter
-from lowland.deploy.merge.proof import LANGUAGE_MODELS, TEXT, fingerprints, input_batches, logits_of
+from lowland.deploy.merge.proof import TEXT, fingerprints, input_batches, logits_of
 from lowland.deploy.settings import CheckSettings
 from lowland.lora import LoRAConfig, add_lora, lora_layers
 from lowland.lora.inject import config_of
@@ -38,7 +38,7 @@ class ModelUnderTest:
         model: base model with the adapter.
         linear: number of linear layers of the base model.
         batch: token ids of a few texts.
-        labels: the targets of these texts in training.
+        targets: the targets of these texts in training, by name.
         before: the base model's logits.
         frozen: SHA-256 of the base model's parameters, by name.
         scratch: folder to write into.
@@ -49,7 +49,7 @@ class ModelUnderTest:
     model: Any
     linear: int
     batch: Batch
-    labels: Tensor
+    targets: Batch
     before: Tensor
     frozen: Mapping[str, str]
     scratch: Path
@@ -62,7 +62,7 @@ class ModelUnderTest:
     def backward(self) -> float:
         """Return the loss on the batch, in evaluation mode; leave its gradients in the parameters."""
         self.model.zero_grad()
-        loss: Tensor = self.model(**self.batch, labels=self.labels).loss
+        loss: Tensor = self.model(**self.batch, **self.targets).loss
         loss.backward()
         return float(loss.detach())
 
@@ -116,7 +116,7 @@ def load_model_under_test(settings: CheckSettings, scratch: Path) -> ModelUnderT
         model=plain,
         linear=sum(isinstance(module, nn.Linear | Conv1D) for module in plain.modules()),
         batch=batch,
-        labels=_labels(base, batch),
+        targets=_targets(base, batch),
         before=torch.empty(0),
         frozen=fingerprints({_base_name(name): value for name, value in plain.named_parameters()}),
         scratch=scratch,
@@ -134,21 +134,21 @@ def _lora_config(loaded: LoadedModel, settings: CheckSettings) -> LoRAConfig:
 
 
 def _batch(base: Base, model: Any) -> Batch:
-    """Return token ids of a few embedded texts."""
+    """Return token ids of a few embedded texts; a task of several inputs gets each text for all of them."""
     texts = read_embedded("financial_demo.csv")[0]["text"]
     chosen = list(texts[:: len(texts) // TEXTS][:TEXTS])
     names = (TEXT,) if base.task is None else base.task.input_columns
     length = token_limit(base.tokenizer, model.config, TOKENS)
-    (batch,) = input_batches(base, dict.fromkeys(names, chosen), length, TEXTS, model)
-    return batch
+    return next(input_batches(base, dict.fromkeys(names, chosen), length, TEXTS, model))
 
 
-def _labels(base: Base, batch: Batch) -> Tensor:
-    """Return labels in turn for a classifier; for a language model the tokens themselves, without padding."""
-    if base.kind not in LANGUAGE_MODELS:
-        return torch.arange(TEXTS) % len(base.label_names)
-    tokens: Tensor = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
-    return tokens
+def _targets(base: Base, batch: Batch) -> Batch:
+    """Return targets by name: labels in turn, or places of answers; for a language model the tokens without padding."""
+    if base.kind == QUESTION_ANS:
+        return dict.fromkeys(("start_positions", "end_positions"), torch.arange(len(batch["input_ids"])))
+    if base.kind == SEQ_CLS or (base.task is not None and base.task.has_classes):
+        return {"labels": torch.arange(TEXTS) % len(base.label_names)}
+    return {"labels": batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)}
 
 
 def _base_name(name: str) -> str:

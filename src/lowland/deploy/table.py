@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lowland.deploy.find import fields_of, finished_record
-from lowland.deploy.predict import Predictor, load, merged_fields, merged_inputs
-from lowland.deploy.settings import PredictSettings
+from lowland.deploy.predict import Predictor, load, task_in
+from lowland.deploy.settings import JSON_LINES, PredictSettings
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.progress import Remark, no_remark
-from lowland.tasks.base import Split, TaskFields
-from lowland.tasks.labels import canonical_labels
+from lowland.tasks.base import Split
 from lowland.tasks.readers.forms import read_form
-from lowland.tasks.readers.tables import read_table
-from lowland.tasks.table import task_named
+from lowland.tasks.readers.tables import pick_columns
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,11 @@ class Predictions:
     table: pd.DataFrame
     scores: Mapping[str, float] | None = None
 
-    def as_text(self, file: Path | None = None) -> str:
-        """Return the table as CSV; for a file whose name ends in .jsonl, a JSON object a line."""
-        if file is None or file.suffix.casefold() != ".jsonl":
-            return self.table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
-        return self.table.to_json(orient="records", lines=True, force_ascii=False, date_format="iso")
+    def as_text(self, path: Path | None = None) -> str:
+        """Return the content of a file with the table: JSON lines if its name ends in .jsonl, else CSV."""
+        if path is not None and path.suffix.casefold() == JSON_LINES:
+            return self.table.to_json(orient="records", lines=True, force_ascii=False, double_precision=4)
+        return self.table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
 
 
 def predict(settings: PredictSettings, remark: Remark = no_remark) -> Predictions:
@@ -52,13 +50,18 @@ def predict(settings: PredictSettings, remark: Remark = no_remark) -> Prediction
     """
     if settings.data is None:
         return Predictions(_predict_texts(settings, remark))
-    fields, usual_names = _of_model(settings.run)
+    task, fields, usual_names = task_in(settings.run)
     names = chosen_names(usual_names, settings.text_column)
     separator = settings.separator or getattr(fields, "separator", None)
     header = not (settings.no_header or getattr(fields, "no_header", False))
-    roles = {**names, "label": settings.label_column}
-    columns = read_table(settings.data, roles, separator=separator, header=header)
-    table = read_form(settings.data, separator=separator, header=header).rows
+    raw = read_form(settings.data, separator=separator, header=header)
+    columns = pick_columns(
+        raw,
+        {**names, "label": settings.label_column},
+        header=header,
+        unchecked=() if task.targets_are_texts else ("label",),
+    )
+    table = raw.rows
     if columns.empty:
         raise Mistake(f"{settings.data} holds no rows")
     predictor = load(settings.run, merge=settings.merge)
@@ -69,7 +72,9 @@ def predict(settings: PredictSettings, remark: Remark = no_remark) -> Prediction
         raise Mistake(
             f"{settings.data} has a column {clash[0]!r} already, as the predictions have; rename it"
         )
-    scores = None if settings.label_column is None else _scores(predictor, inputs, columns["label"], answers)
+    scores = None
+    if settings.label_column is not None:
+        scores = _scores(predictor, inputs, list(raw.rows[settings.label_column]), answers)
     return Predictions(pd.concat([table.reset_index(drop=True), answers], axis=1), scores)
 
 
@@ -106,32 +111,15 @@ def _remark_on_length(predictor: Predictor, columns: Mapping[str, Sequence[str]]
         remark(sentence)
 
 
-def _of_model(folder: Path) -> tuple[TaskFields | None, dict[str, str]]:
-    """Return the task fields of the run that a model comes from, and the names of the input columns in its file.
-
-    The fields are None for a folder with only an adapter.
-    """
-    if (folder / "record.json").is_file():
-        fields = fields_of(finished_record(folder))
-        return fields, task_named(fields.name).input_names(fields)
-    return (merged_fields(folder) if (folder / "config.json").is_file() else None), merged_inputs(folder)
-
-
 def _scores(
-    predictor: Predictor, inputs: Mapping[str, list[str]], labels: pd.Series, answers: pd.DataFrame
+    predictor: Predictor, inputs: Mapping[str, list[str]], cells: Sequence[Any], answers: pd.DataFrame
 ) -> dict[str, float]:
-    """Return the task's scores of predictions against labels.
+    """Return the task's scores of predictions against the targets in a column of the file.
 
     Raises:
-        Mistake: if a label is none of the model's.
+        Mistake: if a cell holds no target of the task.
     """
-    task = predictor.task
-    names = canonical_labels(labels) if task.has_classes else [str(target) for target in labels]
-    if task.has_classes and (unknown := sorted(set(names) - set(predictor.setup.label_names))):
-        raise Mistake(
-            f"the label {unknown[0]!r} is none of the model's, which are {', '.join(predictor.setup.label_names)}; name"
-            " another column with --label-column, or leave it out"
-        )
-    columns = {**{name: tuple(texts) for name, texts in inputs.items()}, task.target_column: tuple(names)}
-    empty = ("",) * len(names)
-    return task.summarise(Split(columns, np.arange(len(names)), empty, empty), answers)
+    targets = predictor.task.targets(cells, inputs, predictor.setup)
+    columns = {**{name: tuple(texts) for name, texts in inputs.items()}, **targets}
+    empty = ("",) * len(cells)
+    return predictor.task.summarise(Split(columns, np.arange(len(cells)), empty, empty), answers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from packaging.version import Version
@@ -15,12 +15,15 @@ from lowland.flat.config import FlatConfig
 from lowland.flat.layers import PERTURBED_CLASSES, class_name
 from lowland.flat.linear import base_of
 from lowland.flat.perturbed import Perturbed
-from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.mistakes import Mistake, one_of, plural
 from lowland.lora.bases import adaptation_problem, forward_is_replaced, shape_of
+from lowland.lora.peft_targets import shortest_endings
 from lowland.lora.targets import matches_target
 
 PEFT_TESTED = ("0.18", "0.22")
 """Tested versions of PEFT: from the first to before the second."""
+SHOWN = 8
+"""Number of ends of layers' names that an error lists."""
 WITHOUT_NOISE = {
     "lowland.lora.embedding.LoRAEmbedding",
     "peft.tuners.lora.layer.Embedding",
@@ -79,8 +82,9 @@ def check_can_be_armed(model: nn.Module, config: FlatConfig, total_steps: int | 
             "the adapters are merged; unmerge them first (unmerge_lora(model), model.unmerge_adapter())"
         )
     problems += _parallelism_problems(model)
+    problems += _unsupported_problems(model, layers)
     for name, layer in layers.items():
-        if reason := reason_without_noise(model, name, layer):
+        if _class_of(layer) in PERTURBED_CLASSES and (reason := reason_without_noise(model, name, layer)):
             problems.append(f"{name} cannot get noise: {reason}")
             break  # the other layers are usually alike: one sentence is enough
     if config.noise != "token":
@@ -92,6 +96,35 @@ def check_can_be_armed(model: nn.Module, config: FlatConfig, total_steps: int | 
         raise Mistake(*problems)
     if any(_class_of(layer).startswith("peft.") for layer in layers.values()):
         _warn_of_untested_peft()
+
+
+def _unsupported_problems(model: nn.Module, layers: Mapping[str, nn.Module]) -> list[str]:
+    """Return a sentence on the layers of classes without noise, such as convolutions, and how to leave them out."""
+    unsupported = [name for name, layer in layers.items() if _class_of(layer) not in PERTURBED_CLASSES]
+    if not unsupported:
+        return []
+    kinds = " and ".join(sorted({_class_of(layers[name]) for name in unsupported}))
+    rest = [name for name in layers if name not in unsupported]
+    which = unsupported[0]
+    if further := len(unsupported) - 1:
+        which += (
+            f" and {plural(further, 'further layer')} (those that end with {_endings(model, unsupported)})"
+        )
+    them = "them" if further else "it"
+    advice = "adapt linear layers with LoRA"
+    if rest:
+        advice = (
+            f"leave {them} without noise with layers=[{_endings(model, rest)}], which names the others, or do not adapt"
+            f" {them}"
+        )
+    return [f"{which} cannot get noise: noise on {kinds} is not supported; {advice}"]
+
+
+def _endings(model: nn.Module, names: Sequence[str]) -> str:
+    """Return the shortest ends of layers' names in quotes, as many as are shown."""
+    endings = shortest_endings(model, names)
+    endings = (endings,) if isinstance(endings, str) else endings
+    return ", ".join(map(repr, endings[:SHOWN])) + (", …" if len(endings) > SHOWN else "")
 
 
 def _adapted(model: nn.Module) -> dict[str, nn.Module]:
@@ -115,7 +148,7 @@ def _class_of(layer: nn.Module) -> str:
 def reason_without_noise(model: nn.Module, name: str, layer: nn.Module) -> str | None:
     """Return the reason why a layer cannot get noise, or None."""
     if (name_of_class := _class_of(layer)) not in PERTURBED_CLASSES:
-        return f"noise on {name_of_class} is not supported; name other layers with layers=..., or use LoRA"
+        return f"noise on {name_of_class} is not supported; name other layers with layers=[...]"
     base: Any = base_of(layer)
     weight = base.weight
     if hasattr(getattr(layer, "base_layer", None), "base_layer"):

@@ -27,6 +27,7 @@ SYNONYMS: tuple[tuple[str, ...], ...] = (
     ("rho", "sigma", "noise_strength"),
     ("neftune_alpha", "neftune_noise_alpha"),
     ("max_length", "max_seq_length", "max_seq_len", "max_len", "seq_length", "seq_len", "cutoff_len"),
+    ("max_train", "max_train_samples", "max_train_examples", "train_size", "n_train"),
     ("model", "model_name", "model_name_or_path", "model_id", "base_model"),
     ("dtype", "torch_dtype", "number_format"),
     ("compile", "torch_compile"),

@@ -18,6 +18,11 @@ T = TypeVar("T")
 
 ALL_LINEAR = "all-linear"
 """Target that stands for every linear layer except those of the output head."""
+STANDARD = "standard"
+"""Target that stands for the projections of queries and values in attention layers (Hu et al., 2021, section 7.1)."""
+EXTENDED = "extended"
+"""Target that stands for all projections in attention layers."""
+NAMED_SETS = (ALL_LINEAR, STANDARD, EXTENDED)
 
 RANK = 8
 ALPHA = 16.0
@@ -82,9 +87,10 @@ class LoRAConfig(Asked):
     dropout: Dropout = DROPOUT
     """Probability of setting an entry of the branch's input to zero during training."""
     targets: Targets = TARGETS
-    """Layers to adapt: "all-linear" (every linear layer except those of the output head), or one or more names or
-    regular expressions. A layer is adapted if its name is the entry, ends with "." and the entry, or is matched whole
-    by it. Embeddings are adapted only if they are named."""
+    """Layers to adapt: "all-linear" (every linear layer except those of the output head), "standard" (queries and
+    values of attention layers), "extended" (all projections of attention layers), or one or more names or regular
+    expressions. A layer is adapted if its name is the entry, ends with "." and the entry, or is matched whole by it.
+    Embeddings are adapted only if they are named."""
     rslora: Truth = False
     """Scale the branch by alpha / sqrt(r) instead (rsLoRA)."""
     modules_to_save: Several[Text] = ()

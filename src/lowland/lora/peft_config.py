@@ -15,9 +15,9 @@ from transformers.models.auto import modeling_auto
 from lowland.ground.asked import Number, Text
 from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake
-from lowland.lora.config import ALL_LINEAR, ALPHA, LoRAConfig, check_patterns
+from lowland.lora.config import ALL_LINEAR, ALPHA, EXTENDED, STANDARD, LoRAConfig, check_patterns
 from lowland.lora.init_methods import INIT_FIELD, INIT_SETTINGS, init_problem
-from lowland.lora.peft_targets import exact_targets, matching_entries, selected_names
+from lowland.lora.peft_targets import exact_targets, matching_entries, selected_names, shortest_endings
 from lowland.lora.targets import aliased_names, is_under, saved_names
 
 CONFIG_FILE = "adapter_config.json"
@@ -27,6 +27,7 @@ TASKS = {
     "SEQ_CLS": modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     "CAUSAL_LM": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     "SEQ_2_SEQ_LM": modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    "QUESTION_ANS": modeling_auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES,
 }
 """PEFT's task types, and the model classes of transformers that belong to each."""
 READ_FIELDS = (
@@ -104,7 +105,8 @@ def describe(
     """
     alpha = int(config.alpha) if float(config.alpha).is_integer() else config.alpha
     own_name = getattr(getattr(model, "config", None), "_name_or_path", None)
-    exact = exact_targets(model, names)
+    in_attention = set(config.targets) <= {STANDARD, EXTENDED}  # PEFT does not know these words
+    exact = shortest_endings(model, names) if in_attention else exact_targets(model, names)
     # PEFT would wrap a module that has several names under one of them only. It loads the others by their tensors.
     originals = {id(model.get_submodule(name)) for name in aliased_names(model)}
     wrapped = [name for name in config.modules_to_save if id(model.get_submodule(name)) not in originals]
@@ -227,10 +229,13 @@ def other_kinds(peft_config: Mapping[str, Any]) -> list[str]:
 def _task_type(model: nn.Module, config: LoRAConfig) -> str | None:
     """Return PEFT's task type for the model, or None.
 
-    For SEQ_CLS, PEFT reads the model's heads from the adapter's file. So the result is None if they are not saved.
+    For SEQ_CLS, PEFT reads the model's heads from the adapter's file. So the result is None if they are not saved. For
+    question answering it is None, too: PEFT's class for QUESTION_ANS (0.21) does not pass token types on to the model.
     """
     kind = type(model).__name__
     task = next((task for task, known in TASKS.items() if kind in known.values()), None)
+    if task == "QUESTION_ANS":
+        return None
     heads = saved_names(model, HEADS_OF_CLASSIFIERS)
     complete = all(is_under(head, config.modules_to_save) for head in heads)
     return task if complete or task != "SEQ_CLS" else None

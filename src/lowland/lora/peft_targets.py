@@ -24,6 +24,25 @@ def exact_targets(model: nn.Module, names: Sequence[str]) -> tuple[str, ...] | s
     return tuple(names)
 
 
+def shortest_endings(model: nn.Module, names: Sequence[str]) -> tuple[str, ...] | str:
+    """Return the shortest ends of these layers' names that select no other module: query and value, for instance.
+
+    They say more to a reader than all names. Where a name is the end of another's, see `exact_targets`.
+    """
+    chosen, every = set(names), [name for name, _ in model.named_modules()]
+    endings: dict[str, None] = {}
+    for name in names:
+        parts = name.split(".")
+        for length in range(1, len(parts) + 1):
+            ending = ".".join(parts[-length:])
+            if ending in endings or all(other in chosen for other in every if _matches(other, [ending])):
+                endings[ending] = None
+                break
+        else:
+            return exact_targets(model, names)
+    return tuple(endings)
+
+
 def selected_names(model: nn.Module, peft_config: Mapping[str, Any], entries: Sequence[str]) -> list[str]:
     """Return the names of the layers that PEFT would adapt.
 

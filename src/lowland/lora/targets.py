@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lowland.ground.mistakes import Mistake, one_of
+from lowland.lora.attention import attention_names
 from lowland.lora.bases import (
     Adaptable,
     adaptation_problem,
@@ -17,7 +18,7 @@ from lowland.lora.bases import (
     is_repacked,
     shape_of,
 )
-from lowland.lora.config import ALL_LINEAR, LoRAConfig, pattern_matches
+from lowland.lora.config import ALL_LINEAR, EXTENDED, NAMED_SETS, LoRAConfig, pattern_matches
 
 HEAD_NAMES = ("lm_head", "head", "score", "classifier", "classification_head", "qa_outputs")
 """Usual names of output heads, for models that are not Hugging Face's."""
@@ -73,15 +74,21 @@ def target_names(model: nn.Module, config: LoRAConfig) -> list[str]:
     layers = {name: layer for name, layer in adaptable_layers(model).items() if not is_under(name, saved)}
     if not layers:
         raise Mistake(f"{type(model).__name__} has no linear layer to adapt")
-    if config.targets == (ALL_LINEAR,):
+    matched = {target: _names_of(model, layers, target) for target in config.targets}
+    endings = sorted({name.rsplit(".", 1)[-1] for name in layers})
+    if unmatched := [target for target, names in matched.items() if not names]:
+        raise Mistake(*(one_of("target module", target, [*NAMED_SETS, *endings]) for target in unmatched))
+    chosen = set().union(*matched.values())
+    return [name for name in layers if name in chosen]
+
+
+def _names_of(model: nn.Module, layers: Mapping[str, Adaptable], target: str) -> Collection[str]:
+    """Return the names of the layers that one target stands for."""
+    if target == ALL_LINEAR:
         return _all_linear(model, layers)
-    unmatched = [
-        target for target in config.targets if not any(matches_target(name, target) for name in layers)
-    ]
-    if unmatched:
-        endings = sorted({name.rsplit(".", 1)[-1] for name in layers})
-        raise Mistake(*(one_of("target module", target, [ALL_LINEAR, *endings]) for target in unmatched))
-    return [name for name in layers if any(matches_target(name, target) for target in config.targets)]
+    if target in NAMED_SETS:
+        return _attention(model, layers, target)
+    return [name for name in layers if matches_target(name, target)]
 
 
 def saved_names(model: nn.Module, entries: Sequence[str]) -> tuple[str, ...]:
@@ -174,6 +181,19 @@ def _all_linear(model: nn.Module, layers: Mapping[str, Adaptable]) -> list[str]:
     names = [name for name in linear if not is_under(name, head)]
     if not names:
         raise Mistake(f"all linear layers of {type(model).__name__} belong to its output head; name targets")
+    return names
+
+
+def _attention(model: nn.Module, layers: Mapping[str, Adaptable], target: str) -> Collection[str]:
+    """Return the names of the attention's projections that "standard" or "extended" stands for."""
+    linear = _all_linear(model, layers)
+    names = attention_names(model, linear, all_of_them=target == EXTENDED)
+    if not names:
+        endings = sorted({name.rsplit(".", 1)[-1] for name in linear})
+        raise Mistake(
+            f"targets is {target!r}, and no attention layer of {type(model).__name__} is known by the names of its"
+            f" projections; its linear layers end with {', '.join(endings)}: name some of them, or use {ALL_LINEAR}"
+        )
     return names
 
 

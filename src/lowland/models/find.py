@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
-from lowland.models.gguf import SUFFIX, GgufFile, converted
+from lowland.models.gguf import converted
+from lowland.models.gguf_file import SUFFIX, GgufFile
 from lowland.models.hub import hub_reachable, reason_of_hub
 from lowland.models.packages import DEFAULT_MODEL, GEMMA, GEMMA_ON_HUB, packaged_gemma, packaged_minilm
 from lowland.models.source import ModelSource, hash_of, source_in

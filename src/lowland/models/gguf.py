@@ -6,15 +6,13 @@ was quantised from, so the model has a title that says so.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
-import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,64 +20,17 @@ from typing import Any
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.progress import Progress
 from lowland.models.cache import cache_folder, made_once
+from lowland.models.gguf_file import GgufFile, Header, read_header
 from lowland.models.load import first_names
 from lowland.models.source import DEQUANTISED_FROM, ModelSource, files_hash, weights_hash
 
-SUFFIX = ".gguf"
-UNNAMED = "an unnamed quantisation"
-UNQUANTISED = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-"""File types that are stored as they are, with their dtype; quantised ones are stored in bfloat16."""
+REPORT_SECONDS = 10.0
+"""Seconds between two lines that say that a stage goes on."""
 LOCAL_KEYS = {
     "config.json": ("_model_name_or_path", "_name_or_path", "transformers_version"),
     "tokenizer_config.json": ("is_local", "local_files_only", "name_or_path"),
 }
 """Entries that depend on the machine or on the library's version; without them, equal models have equal hashes."""
-
-
-@dataclass(frozen=True)
-class GgufFile:
-    """GGUF file.
-
-    Attributes:
-        name: name or file under which the model can be found again.
-        sha256: hash of the whole file.
-        origin: where it came from, for the record.
-        label: beginning of the title: "LABEL, dequantised from Q4_K_M".
-        terms: terms of use that a person should know before the first use.
-    """
-
-    name: str
-    sha256: str
-    origin: str
-    label: str
-    terms: str | None = None
-
-
-@dataclass(frozen=True)
-class Header:
-    """Header of a GGUF file.
-
-    Attributes:
-        architecture: llama.cpp's name of the architecture.
-        file_type: llama.cpp's name of the quantisation, such as Q4_K_M.
-        size: bytes of the whole file.
-    """
-
-    architecture: str
-    file_type: str
-    size: int
-
-    @property
-    def dtype(self) -> str:
-        """Name of the dtype that the weights are stored in after conversion."""
-        return UNQUANTISED.get(self.file_type, "bfloat16")
-
-    @property
-    def needed_bytes(self) -> int:
-        """Bytes that a conversion needs on the disk, at most: for the file joined from parts, and the weights."""
-        bits = re.search(r"Q(\d)", self.file_type)  # per weight; some layers have more
-        growth = 16 / (int(bits[1]) if bits else 4)
-        return round(self.size * (1 + (1 if self.file_type in UNQUANTISED else growth)))
 
 
 def converted(file: GgufFile, locate: Callable[[], Sequence[Path]], progress: Progress) -> ModelSource:
@@ -99,10 +50,10 @@ def converted(file: GgufFile, locate: Callable[[], Sequence[Path]], progress: Pr
         if file.terms is not None:
             progress.say(f"{file.label} may be used under these terms: {file.terms}")
         parts = locate()
-        header = _read_header(file, parts)
+        header = read_header(file, parts)
 
         def make(partial: Path) -> None:
-            progress.say(f"converting {_title(file, header.file_type)}, once, into {folder}")
+            progress.say(f"converting {file.title(header.file_type)}, once, into {folder}")
             _convert(file, parts, header, partial, progress)
 
         made_once(folder.name, make, _is_intact, size=header.needed_bytes, progress=progress)
@@ -114,13 +65,9 @@ def converted(file: GgufFile, locate: Callable[[], Sequence[Path]], progress: Pr
         revision=None,
         sha256=made["weights_sha256"],
         files_sha256=made["files_sha256"],
-        title=_title(file, made["file_type"]),
+        title=file.title(made["file_type"]),
         terms=file.terms,
     )
-
-
-def _title(file: GgufFile, file_type: str) -> str:
-    return f"{file.label}, {'converted' if file_type in UNQUANTISED else 'dequantised'} from {file_type}"
 
 
 def _is_intact(folder: Path) -> bool:
@@ -131,42 +78,6 @@ def _is_intact(folder: Path) -> bool:
         return isinstance(made["file_type"], str) and hashes == (weights_hash(folder), files_hash(folder))
     except (OSError, ValueError, LookupError, TypeError):  # Mistake is a ValueError
         return False
-
-
-def _read_header(file: GgufFile, parts: Sequence[Path]) -> Header:
-    """Read the header, without the weights.
-
-    Raises:
-        Mistake: if it cannot be read, or the package `gguf` is missing.
-    """
-    if importlib.util.find_spec("gguf") is None:
-        raise Mistake(f"{file.name} needs the package gguf; pip install 'lowland[gemma]'")
-    from transformers.integrations.gguf.reader import read_gguf_metadata
-
-    first = str(parts[0])
-    try:
-        metadata, _ = read_gguf_metadata(first)
-    except Exception as error:  # a damaged or foreign file makes the reader raise errors of many kinds
-        reason = reason_of(error).replace(first, "it")
-        raise Mistake(f"{file.name} is no GGUF file, or damaged ({reason}); download it again") from None
-    if metadata.get("split.count", 1) > 1:
-        raise Mistake(
-            f"{file.name} is one of {metadata['split.count']} files of a model; join them with llama.cpp's"
-            " `llama-gguf-split --merge`, and name the joined file"
-        )
-    return Header(
-        architecture=str(metadata["general.architecture"]),
-        file_type=_name_of_type(metadata.get("general.file_type")),
-        size=sum(part.stat().st_size for part in parts),
-    )
-
-
-def _name_of_type(number: Any) -> str:
-    from gguf import LlamaFileType
-
-    if number not in set(LlamaFileType) - {LlamaFileType.GUESSED}:
-        return UNNAMED
-    return LlamaFileType(number).name.removeprefix("MOSTLY_").removeprefix("ALL_")
 
 
 def _convert(file: GgufFile, parts: Sequence[Path], header: Header, folder: Path, progress: Progress) -> None:
@@ -180,7 +91,7 @@ def _convert(file: GgufFile, parts: Sequence[Path], header: Header, folder: Path
     with _stage("reading the weights", progress):
         model = _load_model(file, header, whole)
     with _stage("reading the tokenizer", progress):
-        tokenizer = _load_tokenizer(file, whole)
+        tokenizer = _load_tokenizer(file, whole, model.get_input_embeddings().num_embeddings)
     with _stage("writing the converted model", progress):
         _save(model, folder)
         tokenizer.save_pretrained(folder)
@@ -192,11 +103,25 @@ def _convert(file: GgufFile, parts: Sequence[Path], header: Header, folder: Path
 
 @contextmanager
 def _stage(words: str, progress: Progress) -> Iterator[None]:
-    """Say when a stage begins and how long it took; bars of transformers, which cannot be turned off, are hidden."""
+    """Say when a stage begins, from time to time that it goes on, and how long it took.
+
+    transformers is silent for most of that time. Its bars, which cannot be turned off, are hidden.
+    """
     progress.say(f"  {words} …")
-    started = time.perf_counter()
-    with redirect_stderr(io.StringIO()):
-        yield
+    started, ended = time.perf_counter(), threading.Event()
+
+    def report() -> None:
+        while not ended.wait(REPORT_SECONDS):
+            progress.say(f"  {words}: {time.perf_counter() - started:.0f} s so far")
+
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        ended.set()
+        reporter.join()
     progress.say(f"  {words}: {time.perf_counter() - started:.0f} s")
 
 
@@ -229,21 +154,39 @@ def _load_model(file: GgufFile, header: Header, whole: Path) -> Any:
             output_loading_info=True,
         )
     except Exception as error:  # transformers raises errors of many kinds
+        _check_undamaged(file, whole)
         raise Mistake(_unreadable(file, header, reason_of(error))) from None
     if missing := sorted(loading["missing_keys"]):
         raise Mistake(_unreadable(file, header, f"it lacks {first_names(missing)}"))
     return model
 
 
-def _load_tokenizer(file: GgufFile, whole: Path) -> Any:
+def _load_tokenizer(file: GgufFile, whole: Path, rows: int) -> Any:
+    """Read the tokenizer, which may not have more tokens than the model has rows of embeddings."""
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(whole.parent, gguf_file=whole.name)
+        tokenizer: Any = AutoTokenizer.from_pretrained(whole.parent, gguf_file=whole.name)
+        reason = f"it has {len(tokenizer)} tokens, and the model has embeddings for {rows}"
+    except Exception as error:
+        tokenizer, reason = None, reason_of(error)
+    if tokenizer is None or len(tokenizer) > rows:
+        raise Mistake(
+            f"transformers cannot read the tokenizer in {file.name} ({reason}); give a folder that holds the model"
+        )
+    return tokenizer
+
+
+def _check_undamaged(file: GgufFile, whole: Path) -> None:
+    """Check that the package `gguf` can read all of a file that transformers could not read."""
+    from gguf import GGUFReader
+
+    try:
+        GGUFReader(whole)
     except Exception as error:
         raise Mistake(
-            f"transformers cannot read the tokenizer in {file.name} ({reason_of(error)}); give a folder that holds"
-            " the model"
+            f"{file.name} is damaged, or newer than the installed package gguf ({reason_of(error)}); download it again,"
+            " or upgrade gguf"
         ) from None
 
 
@@ -273,7 +216,7 @@ def _remove_local_keys(folder: Path) -> None:
 
 def _describe(file: GgufFile, header: Header, folder: Path) -> dict[str, Any]:
     return {
-        "title": _title(file, header.file_type),
+        "title": file.title(header.file_type),
         "terms": file.terms,
         "gguf_sha256": file.sha256,
         "file_type": header.file_type,

@@ -187,23 +187,28 @@ def generate(model: Any, prompt: Mapping[str, Tensor], tokenizer: Any, max_new_t
 
 def _continued(model: Any, prompt: Mapping[str, Tensor], tokenizer: Any, max_new_tokens: int) -> Tensor:
     """Return what transformers generates after prompts (n, tokens), greedily."""
-    ends = model.generation_config.eos_token_id
-    ends = {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None}
     tokens: Tensor = model.generate(
         **prompt,
         **GREEDY,
         max_new_tokens=max_new_tokens,
         max_length=None,
         pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=sorted(ends) or None,
+        eos_token_id=end_tokens(model, tokenizer) or None,
     )
     before = 1 if model.config.is_encoder_decoder else prompt["input_ids"].shape[1]
     return tokens[:, before:]
 
 
+def end_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Return the tokens that end a text: the tokenizer's, and those of the model's generation config."""
+    ends = model.generation_config.eos_token_id
+    return sorted({*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id} - {None})
+
+
 def takes(model: Any, argument: str) -> bool:
-    """Return whether a model's forward pass has an argument of this name."""
-    return argument in inspect.signature(model.forward).parameters
+    """Return whether the forward pass of a model's class, or of a class that it extends, has an argument."""
+    forwards = [vars(each)["forward"] for each in type(model).__mro__ if "forward" in vars(each)]
+    return any(argument in inspect.signature(forward).parameters for forward in forwards)
 
 
 def _check_architecture(folder: Path, kind: str) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.models.heads import draw_again, order_rows, output_layer, redrawn_sentence, rows_of_labels
-from lowland.models.padding import settle_padding
+from lowland.models.padding import align_padding, settle_padding
+
+CLASSIFY, MARK_ANSWERS = "classify sequences", "mark answers in a context"
+"""What models are loaded for, as the ends of sentences."""
 
 
 @dataclass(frozen=True)
@@ -74,27 +77,18 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
     Raises:
         Mistake: if the folder holds no model that can classify sequences, or its weights do not fit its config.
     """
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification
-
     from lowland.lora import find_head
 
     names = read_model_config(folder).id2label
-    try:
-        with _without_load_report():
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                num_labels=len(label_names),
-                id2label=dict(enumerate(label_names)),
-                label2id={name: number for number, name in enumerate(label_names)},
-                problem_type="single_label_classification",
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise Mistake(f"{folder} holds no model that can classify sequences ({reason_of(error)})") from None
+    model, loading = _load(
+        folder,
+        "AutoModelForSequenceClassification",
+        CLASSIFY,
+        num_labels=len(label_names),
+        id2label=dict(enumerate(label_names)),
+        label2id={name: number for number, name in enumerate(label_names)},
+        problem_type="single_label_classification",
+    )
     loaded = _with_fresh_modules(model, loading, folder)
     layer = output_layer(model, find_head(model))
     if layer is not None and f"{layer}.weight" not in loading["missing_keys"]:
@@ -109,15 +103,85 @@ def outline_classifier(folder: Path) -> LoadedModel:
     Raises:
         Mistake: if the folder holds no model that can classify sequences.
     """
+    return _outline(folder, "AutoModelForSequenceClassification", CLASSIFY)
+
+
+def load_span_model(folder: Path, tokenizer: Any) -> LoadedModel:
+    """Load a model with two outputs for each token, the logits of an answer's start and end, in float32.
+
+    Weights that the checkpoint lacks are drawn from torch's global generator.
+
+    Raises:
+        Mistake: if the folder holds no model that can do so, or its weights do not fit its config.
+    """
+    _check_span_model(folder)
+    model, loading = _load(folder, "AutoModelForQuestionAnswering", MARK_ANSWERS, num_labels=2)
+    align_padding(model, tokenizer)
+    return _with_fresh_modules(model, loading, folder)
+
+
+def outline_span_model(folder: Path) -> LoadedModel:
+    """Build a folder's model for spans on the meta device, without loading weights.
+
+    Raises:
+        Mistake: if the folder holds no such model.
+    """
+    _check_span_model(folder)
+    return _outline(folder, "AutoModelForQuestionAnswering", MARK_ANSWERS, num_labels=2)
+
+
+def _check_span_model(folder: Path) -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
+
+    kind = read_model_config(folder).model_type
+    if kind not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
+        raise Mistake(
+            f"{folder} holds a {kind} model, which transformers cannot give a head that marks answers in a context; use"
+            " an encoder, such as BERT, or an encoder-decoder, such as T5"
+        )
+
+
+def _load(folder: Path, auto_class: str, purpose: str, **changes: Any) -> tuple[Any, Mapping[str, Any]]:
+    """Load a model by one of transformers' auto classes; return it with the names of the weights that it lacked.
+
+    Args:
+        folder: folder of the model.
+        auto_class: name of the class.
+        purpose: what the model is for, as the end of "no model that can …".
+        **changes: changes to its config.
+
+    Raises:
+        Mistake: if the folder holds no such model.
+    """
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    import transformers
+    from safetensors import SafetensorError
+
+    try:
+        with _without_load_report():
+            model, loading = getattr(transformers, auto_class).from_pretrained(
+                folder,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **changes,
+            )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise Mistake(f"{folder} holds no model that can {purpose} ({reason_of(error)})") from None
+    return model, loading
+
+
+def _outline(folder: Path, auto_class: str, purpose: str, **changes: Any) -> LoadedModel:
+    """Build a model on the meta device; see `_load`."""
+    import torch
+    import transformers
 
     try:
         with torch.device("meta"):
-            config = AutoConfig.from_pretrained(folder)
-            return LoadedModel(AutoModelForSequenceClassification.from_config(config))
+            config = transformers.AutoConfig.from_pretrained(folder, **changes)
+            return LoadedModel(getattr(transformers, auto_class).from_config(config))
     except (OSError, ValueError) as error:
-        raise Mistake(f"{folder} holds no model that can classify sequences ({reason_of(error)})") from None
+        raise Mistake(f"{folder} holds no model that can {purpose} ({reason_of(error)})") from None
 
 
 def read_model_config(folder: Path) -> Any:

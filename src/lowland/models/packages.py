@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
-from lowland.models.gguf import GgufFile, converted
+from lowland.models.gguf import converted
+from lowland.models.gguf_file import GgufFile
 from lowland.models.source import ModelSource, hash_of, source_in
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -45,6 +46,11 @@ def packaged_minilm() -> ModelSource:
             " install it again, or give a folder with --model"
         )
     return source
+
+
+def is_gemma_installed() -> bool:
+    """Return whether the packages with Gemma 3 270M are here."""
+    return _folder_of(GEMMA_PARTS[0][0]) is not None
 
 
 def packaged_gemma(progress: Progress) -> ModelSource:

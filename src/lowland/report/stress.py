@@ -27,6 +27,7 @@ from lowland.report.stress_tables import (
     reference_table,
     worst_table,
 )
+from lowland.report.stress_trained import trained_sections
 from lowland.report.wording import MISSING, cell_name, p_value, points
 
 RETRIEVER = "lowland/retriever"
@@ -63,13 +64,16 @@ def stress_markdown(rows: pd.DataFrame, record: StressRecord) -> str:
 def stress_folders(folders: Sequence[Path]) -> str:
     """Return one Markdown document with the full report of several runs, each under a heading of the first level.
 
+    If models with the training of several methods were asked the same questions, a comparison of the methods follows.
+
     Args:
         folders: folders of stress tests, each with `record.json` and `rows.parquet`.
 
     Raises:
         Mistake: if a folder holds no stress test that can be read.
     """
-    return render([folder_section(folder) for folder in folders], level=1) + "\n"
+    tests = [(read_stress_record(folder), read_rows(folder)) for folder in folders]
+    return render([*map(folder_section, folders), *trained_sections(tests)], level=1) + "\n"
 
 
 def folder_section(folder: Path) -> Section:

@@ -147,7 +147,7 @@ class Recipe(Settings):
     task: Annotated[SerializeAsAny[TaskFields], BeforeValidator(_read_task)] = task_fields("financial-demo")
     """the task; `lowland tasks` lists them"""
     model: Text = DEFAULT_MODEL
-    """a model of the Hugging Face hub, or a folder"""
+    """a model of the Hugging Face hub, a folder, a .gguf file, or gemma-3-270m (from the extra gemma)"""
     revision: Text | None = None
     """revision of a model of the hub"""
     methods: Annotated[tuple[MethodChoice, ...], BeforeValidator(_read_methods), NotEmpty] = Field(

@@ -51,6 +51,9 @@ class TaskFields(Asked):
     """share of the different examples held out for validation, stratified by label"""
     test_share: Share = 0.2
     """share of the different examples held out for the test, stratified by label"""
+    max_train: Annotated[Whole, Field(ge=1)] | None = None
+    """number of training examples to use, drawn at random with the split seed, stratified by label;
+    default: all"""
     split_seed: Annotated[Whole, Field(ge=0)] = 0
     """seed of the splits, the same for all methods and seeds"""
 
@@ -128,7 +131,7 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Setup:
-    """What encoding, decoding and the model's head depend on besides the examples.
+    """Conditions of encoding, decoding and the model's head: all that they depend on besides the examples.
 
     Attributes:
         fields: the task's fields, as requested.
@@ -181,7 +184,8 @@ class Task(ABC):
         name: name in recipes, records and on the command line.
         summary: one line for `lowland tasks`.
         fields: the `TaskFields` class with its data's options.
-        input_columns: the columns that the model reads; a stress test damages these.
+        input_columns: the columns that the model reads.
+        damaged_columns: those of them that a stress test damages; empty for all.
         context_columns: further columns that it reads where they are known, as the earlier turns of a chat; a user need
             not give them, and a stress test leaves them as they are.
         scores: names of its scores, the primary one first; higher is better.
@@ -189,18 +193,31 @@ class Task(ABC):
         has_classes: whether its targets are labels of a fixed set.
         target_column: the column with what the model should predict.
         mean_score: what the mean of `score_examples` is called.
+        targets_are_texts: whether a target's cell in a file is a text or a label, and nothing else.
     """
 
     name: str
     summary: str
     fields: ClassVar[type[TaskFields]] = TaskFields
     input_columns: ClassVar[tuple[str, ...]] = ("text",)
+    damaged_columns: ClassVar[tuple[str, ...]] = ()
     context_columns: ClassVar[tuple[str, ...]] = ()
     scores: ClassVar[tuple[str, ...]]
     chosen_on_validation: ClassVar[tuple[str, ...]] = ()
     has_classes: ClassVar[bool] = False
     target_column: ClassVar[str] = "label"
     mean_score: ClassVar[str] = "accuracy"
+    targets_are_texts: ClassVar[bool] = True
+
+    @property
+    def columns_to_read(self) -> tuple[str, ...]:
+        """All columns that the model reads where they are known."""
+        return (*self.input_columns, *self.context_columns)
+
+    @property
+    def columns_to_damage(self) -> tuple[str, ...]:
+        """The input columns that a stress test damages."""
+        return self.damaged_columns or self.input_columns
 
     def input_names(self, fields: TaskFields | None = None) -> dict[str, str]:
         """Return the names that the input columns have in a user's file: by the fields, else the columns' own."""
@@ -227,6 +244,10 @@ class Task(ABC):
         Raises:
             Mistake: if the folder holds no model for this task.
         """
+
+    def with_head(self, model: Any, setup: Setup) -> Any:
+        """Return a loaded model with this task's way to answer, which its files do not say."""
+        return model
 
     @abstractmethod
     def outline(self, folder: Path, fields: TaskFields) -> LoadedModel:
@@ -300,6 +321,26 @@ class Task(ABC):
         """Return sentences on suspicious predictions, such as the same prediction for every example."""
         return ()
 
+    def gold(self, split: Split) -> list[str]:
+        """Return the targets of each example as one text, for people."""
+        targets = [values for name, values in split.columns.items() if name not in self.columns_to_read]
+        return [" | ".join(row) for row in zip(*targets, strict=True)]
+
+    def targets(
+        self, cells: Sequence[Any], columns: Mapping[str, Sequence[str]], setup: Setup
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the columns of targets that the cells of a user's file stand for, to score predictions against.
+
+        Args:
+            cells: a target for each example, as the file has it.
+            columns: the examples' inputs.
+            setup: label names and fields.
+
+        Raises:
+            Mistake: if a cell holds no target of this task.
+        """
+        return {self.target_column: tuple(str(cell) for cell in cells)}
+
     def predictions(self, name: str, split: Split, answers: pd.DataFrame) -> pd.DataFrame:
         """Return the table of predictions that a record keeps, a row for each example of a split.
 
@@ -312,6 +353,5 @@ class Task(ABC):
             "category": list(split.categories),
             "score": self.score_examples(split, answers),
         }
-        read = (*self.input_columns, *self.context_columns)
-        targets = {name: list(split[name]) for name in split.columns if name not in read}
+        targets = {name: list(split[name]) for name in split.columns if name not in self.columns_to_read}
         return pd.DataFrame({**columns, **targets, **{str(name): answers[name] for name in answers}})

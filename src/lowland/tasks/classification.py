@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from lowland.ground.asked import Text, Truth
 from lowland.ground.mistakes import Mistake
+from lowland.models.language import load_language_model, outline_language_model
 from lowland.models.load import LoadedModel, load_classifier, outline_classifier
+from lowland.models.verbalizer import answer_with_words
 from lowland.tasks.base import (
     Batch,
     Encoded,
@@ -26,17 +29,39 @@ from lowland.tasks.base import (
     TaskData,
     TaskFields,
 )
+from lowland.tasks.decoder_batches import DecoderCollator
+from lowland.tasks.labels import canonical_labels
 from lowland.tasks.readers.files import FetchedTable, TablesOfFiles, read_tables
 from lowland.tasks.readers.separator import Separator
 from lowland.tasks.readers.tables import CellMistake, read_table
 from lowland.tasks.splits import Roles, make_splits
-from lowland.tasks.truncation import count_truncated
+from lowland.tasks.template import with_line_breaks
+from lowland.tasks.truncation import Truncation, count_truncated
+from lowland.tasks.verbalizer import by_words, encode_for_words, words_of
 
 FEW = 10
 """Number of examples below which equal predictions for all of them mean little."""
 
 
-class OwnTableFields(TaskFields):
+class ClassificationFields(TaskFields):
+    """Data and head of a classification."""
+
+    head: Literal["classifier", "verbalizer"] = "classifier"
+    """classifier: a new output layer, on a decoder's last token; verbalizer: a decoder's own logits for the words that
+    name the labels"""
+    template: Annotated[Text, AfterValidator(with_line_breaks)] | None = None
+    """how the verbalizer's decoder reads an example, with the input columns in braces, such as "{text} Sentiment:";
+    default: the inputs, each on a line, and "Label:" on the last"""
+
+    @field_validator("template")
+    @classmethod
+    def _needs_the_verbalizer(cls, template: str | None, info: ValidationInfo) -> str | None:
+        if template is not None and info.data.get("head") == "classifier":
+            raise Mistake("template is given, and only the verbalizer reads it; add --head verbalizer")
+        return template
+
+
+class OwnTableFields(ClassificationFields):
     """A user's own table with labels."""
 
     label_column: Text = "label"
@@ -73,13 +98,14 @@ class Classification(Task):
     read: TablesOfFiles | None = None
     fetch: FetchedTable | None = None
 
+    fields: ClassVar[type[TaskFields]] = ClassificationFields
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "weighted_f1")
     has_classes: ClassVar[bool] = True
     own_task: ClassVar[str] = "classification"
 
     def peft_task_type(self, fields: TaskFields) -> str:
-        """Return PEFT's name for classifiers of sequences."""
-        return "SEQ_CLS"
+        """Return PEFT's name for classifiers of sequences, or for decoders that classify by label words."""
+        return "CAUSAL_LM" if by_words(fields) else "SEQ_CLS"
 
     def load(self, fields: TaskFields) -> TaskData:
         """Read a table and split it, stratified by label."""
@@ -99,34 +125,42 @@ class Classification(Task):
         return ()
 
     def load_model(self, folder: Path, setup: Setup) -> LoadedModel:
-        """Load a sequence classifier with one output for each label."""
+        """Load a sequence classifier with one output for each label, or a decoder that has words for them."""
+        if by_words(setup.fields):
+            loaded = load_language_model(folder, "CAUSAL_LM")
+            return replace(loaded, model=self.with_head(loaded.model, setup))
         return load_classifier(folder, setup.label_names, setup.tokenizer)
 
+    def with_head(self, model: Any, setup: Setup) -> Any:
+        """Return a decoder that answers with label words, if the fields ask for it; else the model as it is."""
+        if not by_words(setup.fields):
+            return model
+        return answer_with_words(model, words_of(setup, self.input_columns).tokens)
+
     def outline(self, folder: Path, fields: TaskFields) -> LoadedModel:
-        """Build a sequence classifier on the meta device, without weights."""
+        """Build the model on the meta device, without weights."""
+        if by_words(fields):
+            return outline_language_model(folder, "CAUSAL_LM")
         return outline_classifier(folder)
 
     def encode(self, columns: Mapping[str, Sequence[str]], setup: Setup, purpose: Purpose) -> Encoded:
         """Tokenize the input columns together: one text, or a pair. A label (n,) is an index into `label_names`."""
         texts = [list(columns[name]) for name in self.input_columns]
-        rows = dict(setup.tokenizer(*texts, truncation=True, max_length=setup.max_length))
-
-        def whole(positions: list[int]) -> list[int]:
-            chosen = [[column[position] for position in positions] for column in texts]
-            return [
-                len(ids) for ids in setup.tokenizer(*chosen, truncation=False, verbose=False)["input_ids"]
-            ]
-
-        truncation = count_truncated([len(ids) for ids in rows["input_ids"]], setup.max_length, whole)
+        if by_words(setup.fields):
+            rows, truncation = encode_for_words(texts, self.input_columns, setup)
+        else:
+            rows, truncation = _tokens(texts, setup)
         if purpose != "predict":
             index = {name: number for number, name in enumerate(setup.label_names)}
             rows["labels"] = [index[label] for label in columns["label"]]
         return Encoded(rows, np.arange(len(texts[0])), truncation=truncation)
 
     def collator(self, setup: Setup, model: Any = None) -> Callable[[list[dict[str, Any]]], Batch]:
-        """Pad to the longest text of the batch."""
+        """Pad to the longest text of the batch; at the left for a decoder that answers with label words."""
         from transformers import DataCollatorWithPadding
 
+        if by_words(setup.fields):
+            return DecoderCollator(setup.tokenizer.pad_token_id, model)
         return DataCollatorWithPadding(setup.tokenizer)
 
     def decode(self, outputs: Outputs, encoded: Encoded, setup: Setup) -> pd.DataFrame:
@@ -160,6 +194,22 @@ class Classification(Task):
         label = Counter(train["label"]).most_common(1)[0][0]
         return "majority", pd.DataFrame({"predicted": [label] * len(split)})
 
+    def targets(
+        self, cells: Sequence[Any], columns: Mapping[str, Sequence[str]], setup: Setup
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the labels in the cells of a user's file.
+
+        Raises:
+            Mistake: if a label is none of the model's.
+        """
+        names = canonical_labels(cells)
+        if unknown := sorted(set(names) - set(setup.label_names)):
+            raise Mistake(
+                f"the label {unknown[0]!r} is none of the model's, which are {', '.join(setup.label_names)}; name"
+                " another column with --label-column, or leave it out"
+            )
+        return {"label": tuple(names)}
+
     def summarise_classes(self, split: Split, answers: pd.DataFrame) -> dict[str, dict[str, float]]:
         """Return precision, recall, F1 and the number of examples (`support`) of each label."""
         from sklearn.metrics import precision_recall_fscore_support
@@ -191,6 +241,17 @@ class Classification(Task):
             Mistake: if the fields do not go together, or a file cannot be read.
         """
         return read_tables(self.read, self.fetch, fields, self.own_task)
+
+
+def _tokens(texts: Sequence[list[str]], setup: Setup) -> tuple[dict[str, list[Any]], Truncation]:
+    """Return the tokens of texts or pairs, cut off after `max_length`, and how many were cut."""
+    rows = dict(setup.tokenizer(*texts, truncation=True, max_length=setup.max_length))
+
+    def whole(positions: list[int]) -> list[int]:
+        chosen = [[column[position] for position in positions] for column in texts]
+        return [len(ids) for ids in setup.tokenizer(*chosen, truncation=False, verbose=False)["input_ids"]]
+
+    return rows, count_truncated([len(ids) for ids in rows["input_ids"]], setup.max_length, whole)
 
 
 class TableClassification(Classification):

@@ -42,8 +42,8 @@ class DecoderCollator:
         if self.positions:
             batch["position_ids"] = (batch["attention_mask"].cumsum(-1) - 1).clamp(min=0)
         if "labels" in rows[0]:
-            batch["labels"] = _left([row["labels"] for row in rows], IGNORED)
-            if self.keeps_logits:
+            batch["labels"] = self._labels([row["labels"] for row in rows])
+            if self.keeps_logits and batch["labels"].ndim == 2:
                 first = int((batch["labels"] != IGNORED).any(0).long().argmax())
                 batch["logits_to_keep"] = batch["labels"].shape[1] - max(first - 1, 0)
                 batch["labels"] = batch["labels"][:, -batch["logits_to_keep"] :]
@@ -51,6 +51,12 @@ class DecoderCollator:
             prompts = self._padded([row["prompt_ids"] for row in rows])
             batch |= {f"prompt_{name}": values for name, values in prompts.items()}
         return batch
+
+    def _labels(self, labels: Sequence[Any]) -> Tensor:
+        """Return labels (rows,) of a classification, or those of all tokens (rows, tokens)."""
+        import torch
+
+        return torch.tensor(labels) if isinstance(labels[0], int) else _left(labels, IGNORED)
 
     def _padded(self, rows: Sequence[list[int]]) -> dict[str, Tensor]:
         return {

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 
 from lowland.ground.asked import Text
-from lowland.ground.mistakes import Mistake
-from lowland.models.hub import hub_reachable
 from lowland.tasks.base import TaskFields
-from lowland.tasks.classification import Classification, OwnTableFields, read_own
-from lowland.tasks.readers.originals import hub_errors, read_original_table
+from lowland.tasks.classification import OwnTableFields, read_own
+from lowland.tasks.folders import FolderClassification
+from lowland.tasks.readers.glue import glue_from_hub, name_labels
+from lowland.tasks.readers.originals import read_original_table
 
 
 class PairFields(OwnTableFields):
@@ -28,27 +26,10 @@ class PairFields(OwnTableFields):
 
 
 @dataclass(frozen=True)
-class Pairs(Classification):
-    """Classification of sentence pairs; `files` names a data set's training and test file in its folder."""
-
-    files: tuple[str, str] = ("", "")
+class Pairs(FolderClassification):
+    """Classification of sentence pairs."""
 
     input_columns: ClassVar[tuple[str, ...]] = ("first", "second")
-
-    def read_tables(self, fields: TaskFields) -> tuple[pd.DataFrame, str]:
-        """Return the table that the fields ask for; of a folder, the data set's two files in it.
-
-        Raises:
-            Mistake: if the fields do not go together, or a file cannot be read.
-        """
-        if fields.data is not None and any(self.files) and Path(fields.data).is_dir():
-            if fields.test_data is not None:
-                raise Mistake(
-                    f"test_data is given, but the folder {fields.data} holds the test set; leave it out"
-                )
-            train, test = (str(Path(fields.data) / name) for name in self.files)
-            fields = fields.replace(data=train, test_data=test)
-        return super().read_tables(fields)
 
 
 class TablePairs(Pairs):
@@ -71,7 +52,7 @@ def read_mrpc(path: Path, fields: object = None) -> pd.DataFrame:
     """
     columns = {"first": "#1 String", "second": "#2 String", "label": "Quality"}
     table = read_original_table(path, columns, "MRPC")
-    return _with_labels(path, table, {"0": "not_equivalent", "1": "equivalent"})
+    return name_labels(path, table, {"0": "not_equivalent", "1": "equivalent"})
 
 
 def read_rte(path: Path, fields: object = None) -> pd.DataFrame:
@@ -82,33 +63,9 @@ def read_rte(path: Path, fields: object = None) -> pd.DataFrame:
     """
     columns = {"first": "sentence1", "second": "sentence2", "label": "label"}
     table = read_original_table(path, columns, "RTE with labels (train.tsv or dev.tsv)")
-    return _with_labels(path, table, {name: name for name in ("entailment", "not_entailment")})
+    return name_labels(path, table, {name: name for name in ("entailment", "not_entailment")})
 
 
-def _with_labels(path: Path, table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    if not (unknown := table[~table["label"].isin(list(names))]).empty:
-        raise Mistake(
-            f"{path}, line {unknown.index[0] + 2}: the label is {unknown['label'].iloc[0]!r};"
-            f" it must be {' or '.join(names)}"
-        )
-    return table.assign(label=table["label"].map(names))
-
-
-def _glue(task: str, names: tuple[str, str], test: str, original: str) -> tuple[pd.DataFrame, str]:
-    """Return a task of GLUE from the hub, and its source; `test` is the split that has labels."""
-    from datasets import DownloadConfig, load_dataset  # type: ignore[attr-defined]
-
-    with hub_errors(task, "nyu-mll/glue", original):
-        offline = DownloadConfig(local_files_only=not hub_reachable())
-        parts = []
-        for split, name in (("train", "train"), (test, "test")):
-            loaded = load_dataset("nyu-mll/glue", task, split=split, download_config=offline)
-            columns = {"first": loaded["sentence1"], "second": loaded["sentence2"]}
-            labels = [names[number] for number in loaded["label"]]
-            parts.append(pd.DataFrame({**columns, "label": labels, "split": name}))
-        return pd.concat(parts, ignore_index=True), f"hub, nyu-mll/glue, {task}"
-
-
-Fetch = Callable[[], tuple[pd.DataFrame, str]]
-MRPC_FROM_HUB: Fetch = partial(_glue, "mrpc", ("not_equivalent", "equivalent"), "test", "FOLDER of MRPC")
-RTE_FROM_HUB: Fetch = partial(_glue, "rte", ("entailment", "not_entailment"), "validation", "FOLDER of RTE")
+PAIR = {"first": "sentence1", "second": "sentence2"}
+MRPC_FROM_HUB = glue_from_hub("mrpc", PAIR, ("not_equivalent", "equivalent"), "test")
+RTE_FROM_HUB = glue_from_hub("rte", PAIR, ("entailment", "not_entailment"), "validation")

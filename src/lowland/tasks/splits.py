@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake, plural
-from lowland.ground.rng import stream_seed
+from lowland.ground.rng import stream, stream_seed
 from lowland.tasks.base import TEST, TRAIN, VALIDATION, Split, TaskData, TaskFields
 from lowland.tasks.labels import canonical_labels, case_remarks, joined_remarks, label_problems, rare_problems
 
@@ -24,19 +25,21 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True)
 class Roles:
-    """What the columns of a table of examples mean.
+    """Meaning of the columns of a table of examples.
 
     Attributes:
         inputs: columns that the model reads; examples with equal inputs are copies of each other.
         label: the column with the label, by which splits are stratified; None for a task without classes.
         targets: further columns, which the model should predict.
         together: columns whose equal values must be in one split; None for `inputs`.
+        copies: columns whose equal values may not be in two of the table's own splits; None for those of `together`.
     """
 
     inputs: Sequence[str] = ("text",)
     label: str | None = "label"
     targets: Sequence[str] = ()
     together: Sequence[str] | None = None
+    copies: Sequence[str] | None = None
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -59,7 +62,8 @@ def make_splits(
     alone.
     Duplicates (equal but for case, spaces and Unicode form) never cross a split: they are held out together, and where
     the table's own splits share an example, the copy in the earlier split is dropped. The order is train, validation,
-    further test sets by name, test: a row of the test set is never dropped.
+    further test sets by name, test: a row of the test set is never dropped. Of the training rows, `max_train` are drawn
+    at last, so that validation and test sets are those of the whole data.
 
     Args:
         table: the columns that `roles` names, and optionally split, group and category.
@@ -69,8 +73,8 @@ def make_splits(
 
     Raises:
         Mistake: if the table or one of its cells is empty, there are fewer than two labels or implausibly many, a label
-            has too few examples, the shares leave too few to train on, a split is missing, or a label of another split
-            is not in train.
+            has too few examples, the shares or `max_train` leave too few to train on, a split is missing, or a label of
+            another split is not in train.
     """
     roles, dropped = roles or Roles(), 0
     remarks: list[str] = []
@@ -82,7 +86,8 @@ def make_splits(
     if "split" in table.columns:
         named = table["split"].str.strip()
         table, dropped = _without_leaks(
-            table.assign(split=named.str.casefold().map(SPLIT_NAMES).fillna(named)), roles.unit
+            table.assign(split=named.str.casefold().map(SPLIT_NAMES).fillna(named)),
+            roles.unit if roles.copies is None else roles.copies,
         )
         remarks = [*remarks, *_leak_remarks(dropped)]
         _check_splits(table, source, (TRAIN, TEST))
@@ -97,6 +102,10 @@ def make_splits(
     if "group" not in table.columns:
         same = _same_example(table, roles.unit)
         table = table.assign(group=same.groupby(same).ngroup().astype(str))
+    if fields.max_train is not None:
+        train = int((table["split"] == TRAIN).sum())
+        remarks += _surplus_remarks(fields.max_train, train)
+        table = table.drop(index=_left_out(table, fields.max_train, seed))
     return TaskData(
         task=fields.name,
         source=source,
@@ -191,6 +200,51 @@ def _hold_out(
         ) from None
     chosen = same.index[same.isin(held)]
     return table.assign(split=table["split"].where(~table.index.isin(chosen), name))
+
+
+def _left_out(table: pd.DataFrame, number: int, seed: int) -> list[int]:
+    """Return the training rows that are not among `number` drawn ones; labels keep their shares, and a row at least.
+
+    Raises:
+        Mistake: if the number is below that of the labels.
+    """
+    rows = table[table["split"] == TRAIN]
+    rows = rows if "label" in rows else rows.assign(label="")
+    counts = Counter(rows["label"])
+    if number < len(counts):
+        raise Mistake(
+            f"max_train is {number}, and the training examples have {len(counts)} labels; each needs an example,"
+            f" so give at least {len(counts)}"
+        )
+    if number >= len(rows):
+        return []
+    sizes = _divided(number, counts)
+    left: list[int] = []
+    for label, alike in rows.groupby("label"):
+        order = stream(seed, "split", "max_train", str(label)).permutation(alike.index.to_numpy())
+        left += order[sizes[str(label)] :].tolist()
+    return left
+
+
+def _divided(number: int, counts: Mapping[str, int]) -> dict[str, int]:
+    """Return each label's part of a number, by its count (largest remainder), and at least 1."""
+    share = {label: number * count / sum(counts.values()) for label, count in counts.items()}
+    sizes = {label: max(1, int(value)) for label, value in share.items()}
+    while rest := number - sum(sizes.values()):
+        step = 1 if rest > 0 else -1
+        label = max(
+            (label for label in sorted(sizes) if sizes[label] + step >= 1),
+            key=lambda label: step * (share[label] - sizes[label]),
+        )
+        sizes[label] += step
+    return sizes
+
+
+def _surplus_remarks(number: int, train: int) -> list[str]:
+    """Return a sentence if more training examples are asked for than there are."""
+    if number <= train:
+        return []
+    return [f"max_train is {number:,}, and there are {plural(train, 'training example')}, which are all used"]
 
 
 def _same_example(table: pd.DataFrame, inputs: Sequence[str]) -> pd.Series:

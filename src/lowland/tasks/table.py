@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from lowland.ground.mistakes import Mistake, gathering, one_of
+from lowland.tasks.balanced import BalancedClassification
 from lowland.tasks.base import Task, TaskData, TaskFields
 from lowland.tasks.classification import Classification, TableClassification, read_own_table
+from lowland.tasks.folders import FolderClassification, train_and_test
 from lowland.tasks.instruction import Instruction, ShortAnswers, packaged_facts, read_own_instructions
 from lowland.tasks.pairs import (
     MRPC_FROM_HUB,
@@ -17,12 +19,23 @@ from lowland.tasks.pairs import (
     read_own_pairs,
     read_rte,
 )
+from lowland.tasks.question_answering import OwnQuestionAnswering, QuestionAnswering
 from lowland.tasks.readers.originals import (
     phrasebank_from_hub,
     read_embedded,
     read_phrasebank,
     read_sms,
     sms_from_hub,
+)
+from lowland.tasks.readers.questions import squad_from_hub
+from lowland.tasks.sentences import (
+    COLA_FROM_HUB,
+    SST2_FROM_HUB,
+    Acceptability,
+    cola_files,
+    read_cola,
+    read_sst2,
+    sst2_files,
 )
 from lowland.tasks.text_to_text import TextToText, read_own_texts, repeated_words
 
@@ -46,6 +59,28 @@ TASKS: dict[str, Task] = {
             read=read_sms,
             fetch=sms_from_hub,
         ),
+        BalancedClassification(
+            "sms-spam-balanced",
+            "sms-spam with as many messages of each label, 747 and 747; from the hub, or --data SMSSpamCollection",
+            read=read_sms,
+            fetch=sms_from_hub,
+        ),
+        FolderClassification(
+            "sst2",
+            "positive or negative sentences of film reviews (Socher et al., 2013; GLUE); from the hub, or --data FOLDER"
+            " of the original files",
+            read=read_sst2,
+            fetch=SST2_FROM_HUB,
+            files=sst2_files,
+        ),
+        Acceptability(
+            "cola",
+            "grammatical or not, with the Matthews correlation (Warstadt et al., 2019; GLUE); from the hub, or --data"
+            " FOLDER of the original files",
+            read=read_cola,
+            fetch=COLA_FROM_HUB,
+            files=cola_files,
+        ),
         TableClassification(
             "classification",
             "your own texts: --data FILE --text-column NAME --label-column NAME (.csv, .jsonl, .parquet, .xlsx, …)",
@@ -56,19 +91,29 @@ TASKS: dict[str, Task] = {
             "paraphrases or not (Dolan & Brockett, 2005); from the hub, or --data FOLDER of the original files",
             read=read_mrpc,
             fetch=MRPC_FROM_HUB,
-            files=("msr_paraphrase_train.txt", "msr_paraphrase_test.txt"),
+            files=train_and_test("msr_paraphrase_train.txt", "msr_paraphrase_test.txt"),
         ),
         Pairs(
             "rte",
             "entailment or not (GLUE; Wang et al., 2019); from the hub, or --data FOLDER of the original files",
             read=read_rte,
             fetch=RTE_FROM_HUB,
-            files=("train.tsv", "dev.tsv"),
+            files=train_and_test("train.tsv", "dev.tsv"),
         ),
         TablePairs(
             "pairs",
             "your own pairs: --data FILE --first-column NAME --second-column NAME --label-column NAME",
             read=read_own_pairs,
+        ),
+        QuestionAnswering(
+            "squad-v2",
+            "the part of a text that answers a question, or none (Rajpurkar et al., 2018); from the hub, or --data"
+            " dev-v2.0.json",
+            fetch=squad_from_hub,
+        ),
+        OwnQuestionAnswering(
+            "question-answering",
+            "your own questions about texts that hold the answers: --data FILE in SQuAD's form, or a table",
         ),
         TextToText(
             "repeat",

@@ -75,6 +75,11 @@ def check_template(template: str) -> str:
             f'be a text with {PLACE} (in single braces), such as "Q: {PLACE}\\nA:", or a chat template in Jinja, which'
             " writes the list `messages`"
         )
+    return with_line_breaks(template)
+
+
+def with_line_breaks(template: str) -> str:
+    """Return a template of a command line with real line breaks for those written as \\n."""
     return template.replace("\\n", "\n")
 
 

@@ -50,7 +50,8 @@ class Settings(Asked):
     dropout: Dropout = DROPOUT
     """dropout on the adapters' input"""
     targets: Targets = TARGETS
-    """layers to adapt: all-linear, or names or patterns"""
+    """layers to adapt: all-linear, standard (queries and values in attention), extended (all of attention), or names or
+    patterns"""
     rslora: Truth = False
     """scale by alpha / sqrt(rank) instead (rsLoRA)"""
     rank_pattern: Annotated[RankPattern, AfterValidator(FixedMapping)] = FixedMapping({})

@@ -95,12 +95,12 @@ def test_sentences_speak_of_points_only_where_scores_are_shares():
     result = compare(*scores_of(shift=10.0), metric="matthews_corrcoef")
     better = dataclasses.replace(result, difference=1.25, low=0.31, high=2.19, n_examples=420, n_groups=420)
     assert better.sentence() == (
-        "flat-lora is better than lora in matthews_corrcoef by 1.25 "
+        "flat-lora is better than lora in matthews corrcoef by 1.25 "
         "(95 % interval 0.31 to 2.19, 3 seeds, 420 test examples)."
     )
     unclear = dataclasses.replace(better, difference=0.3, low=-1.2, high=1.8, detectable=2.1)
     assert unclear.sentence() == (
-        "These runs do not show a difference in matthews_corrcoef between flat-lora and lora: "
+        "These runs do not show a difference in matthews corrcoef between flat-lora and lora: "
         "+0.30 (95 % interval -1.20 to 1.80, 3 seeds, 420 test examples). A true difference "
         "of about 2.1 would be detected in 80 % of such studies; a smaller one may go undetected."
     )
@@ -117,11 +117,11 @@ def test_equal_scores_are_called_identical_scores_and_not_predictions():
 
 
 def test_names_and_numbers_are_written_as_sentences_need_them():
-    assert [score_name(name) for name in ("accuracy", "macro_f1", "f1", "pearson")] == [
+    assert [score_name(name) for name in ("accuracy", "macro_f1", "f1", "exact_match")] == [
         "accuracy",
         "macro F1",
         "F1",
-        "pearson",
+        "exact match",
     ]
     assert points([0.01, 4e-4, -1e-6]) == ["1.0000", "0.0400", "-0.0001"]
     assert quantities([1234.0, -1300.0]) == ["1234", "-1300"]

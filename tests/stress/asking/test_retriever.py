@@ -17,6 +17,8 @@ from lowland.models.packages import DEFAULT_MODEL
 from lowland.models.source import ModelSource
 from lowland.replies.answers import match
 from lowland.stress.asking import retriever as room
+from lowland.stress.asking.provider import RetrieverModel
+from lowland.stress.asking.replying import Prompt
 from lowland.stress.asking.retriever import UNKNOWN, Retriever
 
 TEXTS = [
@@ -221,7 +223,7 @@ def test_facts_find_themselves(packed: Retriever) -> None:
 
 @pytest.fixture
 def api(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> Any:
-    from lowland.stress.asking.retriever_api import LowlandAPI
+    from lowland.stress.asking.provider import LowlandAPI
 
     monkeypatch.setattr(room, "load_retriever", lambda: retriever)
     return LowlandAPI("retriever")
@@ -256,10 +258,11 @@ def test_inspect_gets_the_reply_and_its_tokens(api: Any) -> None:
 def test_questions_that_come_together_are_answered_together(
     api: Any, minilm: ModelSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api.retriever = Retriever(minilm, FACTS)
+    fresh = Retriever(minilm, FACTS)
+    api.model = RetrieverModel(fresh)
     sizes: list[int] = []
-    answer = api.retriever.answer
-    monkeypatch.setattr(api.retriever, "answer", lambda texts: sizes.append(len(texts)) or answer(texts))
+    answer = fresh.answer
+    monkeypatch.setattr(fresh, "answer", lambda texts: sizes.append(len(texts)) or answer(texts))
     questions = [fact.question for fact in FACTS] * 30
     outputs = ask(api, *questions)
     assert [output.completion for output in outputs] == [fact.answer for fact in FACTS] * 30
@@ -274,18 +277,19 @@ def test_questions_that_come_together_are_answered_together(
 def test_a_question_that_fails_or_is_cancelled_does_not_block_others(
     api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = api.retriever.answer
+    retriever = api.model.retriever
+    answer = retriever.answer
 
     def fails_once(texts: list[str]) -> Any:
-        monkeypatch.setattr(api.retriever, "answer", answer)
+        monkeypatch.setattr(retriever, "answer", answer)
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(api.retriever, "answer", fails_once)
+    monkeypatch.setattr(retriever, "answer", fails_once)
     replies: list[str] = []
 
     async def reply(text: str) -> None:
         try:
-            replies.append((await api._reply(text)).text)
+            replies.append((await api._reply(Prompt(text))).text)
         except RuntimeError as error:
             replies.append(str(error))
 
@@ -294,8 +298,8 @@ def test_a_question_that_fails_or_is_cancelled_does_not_block_others(
             for fact in FACTS:
                 group.start_soon(reply, fact.question)
         with anyio.move_on_after(0):
-            await api._reply("given up")
-        replies.append((await api._reply(FACTS[0].question)).text)
+            await api._reply(Prompt("given up"))
+        replies.append((await api._reply(Prompt(FACTS[0].question))).text)
 
     anyio.run(ask_all)
     assert sorted(replies) == sorted(["no memory", "Lima", "Au", "1969", "8", "Paris"])
@@ -303,9 +307,9 @@ def test_a_question_that_fails_or_is_cancelled_does_not_block_others(
 
 
 def test_another_name_or_argument_is_a_mistake(api: Any) -> None:
-    from lowland.stress.asking.retriever_api import LowlandAPI
+    from lowland.stress.asking.provider import LowlandAPI
 
-    with pytest.raises(Mistake, match="did you mean 'retriever'"):
+    with pytest.raises(Mistake, match="did you mean 'lowland/retriever'"):
         LowlandAPI("retreiver")
     with pytest.raises(Mistake, match="leave out device"):
         LowlandAPI("retriever", device="cuda")
@@ -315,7 +319,7 @@ def test_inspect_prints_the_whole_mistake(monkeypatch: pytest.MonkeyPatch) -> No
     from rich.text import Text
 
     from lowland.stress.asking.inspect_internals import PrerequisiteError
-    from lowland.stress.asking.retriever_api import LowlandAPI
+    from lowland.stress.asking.provider import LowlandAPI
 
     def no_model() -> Retriever:
         raise Mistake("no model; pip install 'lowland[demo]'")

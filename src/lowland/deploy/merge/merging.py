@@ -49,7 +49,6 @@ from lowland.tasks.base import VALIDATION, TaskData
 from lowland.tasks.readers.originals import read_embedded
 from lowland.tasks.readers.tables import read_columns
 from lowland.tasks.table import load_data, task_named
-from lowland.train.job import PATH_FIELDS
 
 DTYPES: Mapping[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -151,7 +150,7 @@ def _report(
         task_type=adapted.base.kind,
         task=None if adapted.record is None else adapted.record.task,
         input_names=None if adapted.record is None else _usual_names(adapted),
-        setup=None if adapted.record is None else _setup_of(adapted, adapted.record),
+        setup=None if adapted.record is None else _setup(adapted, adapted.record),
         dtype=settings.dtype,
         precision=settings.precision,
         tolerance=_default_tolerance(apart, settings) if tolerance is None else tolerance,
@@ -163,11 +162,15 @@ def _report(
     )
 
 
-def _setup_of(adapted: Adapted, record: RunRecord) -> dict[str, Any]:
-    """Return what reading and decoding depend on, as plain values; the paths of the data are left out."""
-    fields = plain(fields_of(record))
-    kept = {name: value for name, value in fields.items() if name not in PATH_FIELDS}
-    return {"fields": kept, "max_length": adapted.max_length, "chosen": dict(record.chosen)}
+def _setup(adapted: Adapted, record: RunRecord) -> dict[str, Any]:
+    """Return what reading and decoding depend on as plain values, without the paths of the run's data."""
+    fields = plain(fields_of(record).replace(data=None, test_data=None))
+    return {
+        "fields": fields,
+        "max_length": adapted.max_length,
+        "labels": list(record.data["labels"]),
+        "chosen": dict(record.chosen),
+    }
 
 
 @contextmanager
@@ -259,7 +262,8 @@ def compare(adapted: Adapted, apart: nn.Module, folder: Path, texts: ProofTexts)
 
     def load() -> Any:
         auto_class = getattr(transformers, AUTO_CLASSES[base.kind])
-        return auto_class.from_pretrained(folder, dtype="auto", device_map="cpu").eval()
+        merged = auto_class.from_pretrained(folder, dtype="auto", device_map="cpu").eval()
+        return merged if base.task is None else base.task.with_head(merged, base.setup(adapted.max_length))
 
     def difference(merged: Any) -> LogitDifference:
         inputs = input_batches(base, texts.columns, adapted.max_length, model=apart)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from lowland.deploy.find import CAUSAL_LM, SEQ_2_SEQ_LM, Base
+from lowland.deploy.find import CAUSAL_LM, QUESTION_ANS, SEQ_2_SEQ_LM, Base
 from lowland.deploy.predict import batches
 from lowland.lora import lora_layers
 from lowland.lora.bases import weight_of
@@ -29,7 +29,8 @@ class LogitDifference:
     Attributes:
         largest: the largest absolute difference of a logit.
         mean: the mean absolute difference, over all logits.
-        changed: number of predictions that differ (a text's label; for a language model, a token's successor).
+        changed: number of predictions that differ (a text's label; for a language model, a token's successor; for
+            question answering, the place of a start or an end).
         predictions: number of predictions.
         largest_logit: the largest absolute logit of the first model.
     """
@@ -63,14 +64,19 @@ def input_batches(
 def logits_of(model: Any, batch: Batch, kind: str) -> Tensor:
     """Return the logits of a task's model (texts, labels), or of a language model (tokens, vocabulary) without padding.
 
-    An encoder-decoder gets the text that it reads as its labels, too. `kind` is PEFT's task type.
+    A decoder that classifies by label words has logits (texts, labels), too. Those of a model that marks answers are
+    (2 texts, tokens): of all starts, then of all ends. An encoder-decoder gets the text that it reads as its labels.
+    `kind` is PEFT's task type.
     """
+    if kind == QUESTION_ANS:
+        answer = model(**batch)
+        return torch.cat([answer.start_logits, answer.end_logits])
     if kind not in LANGUAGE_MODELS:
         logits: Tensor = model(**batch).logits
         return logits
     inputs = {**batch, "labels": batch["input_ids"]} if kind == SEQ_2_SEQ_LM else batch
-    of_tokens: Tensor = model(**inputs).logits[batch["attention_mask"].bool()]
-    return of_tokens
+    of_tokens: Tensor = model(**inputs).logits
+    return of_tokens if of_tokens.ndim == 2 else of_tokens[batch["attention_mask"].bool()]
 
 
 @torch.no_grad()

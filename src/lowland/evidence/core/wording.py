@@ -1,14 +1,13 @@
 """Names and numbers of scores as sentences and tables write them."""
 
 import math
+import re
 from collections.abc import Sequence
 
 
 def score_name(metric: str) -> str:
-    """Return a score's name as a sentence writes it: "macro_f1" as "macro F1", other names unchanged."""
-    if metric == "f1":
-        return "F1"
-    return f"{metric.removesuffix('_f1')} F1" if metric.endswith("_f1") else metric
+    """Return a score's name as a sentence writes it: "macro_f1" as "macro F1", "exact_match" as "exact match"."""
+    return "F1" if metric == "f1" else re.sub(r" f1$", " F1", metric.replace("_", " "))
 
 
 def identical_words(

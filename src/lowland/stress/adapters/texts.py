@@ -45,12 +45,14 @@ class Examples:
         about: columns `split`, `item` (the example's number), `group`, `topic` and `label` (its targets, for people).
         inputs: the task's input columns.
         targets: the task's other columns.
+        damaged: the input columns that are damaged; None for all.
         context: further columns that the model reads, and that are not damaged; None if there are none.
     """
 
     about: pd.DataFrame
     inputs: pd.DataFrame
     targets: pd.DataFrame
+    damaged: tuple[str, ...] | None = None
     context: pd.DataFrame | None = None
 
     def __len__(self) -> int:
@@ -62,8 +64,8 @@ class Requests:
     """Examples under all conditions and mitigations, in the order in which they are stored; aligned.
 
     Attributes:
-        about: the columns of `Examples.about` and of `Condition`, then mitigation, prompt (the inputs, for people) and
-            edits.
+        about: the columns of `Examples.about` and of `Condition`, then mitigation, prompt (the inputs that are damaged,
+            for people) and edits.
         inputs: what the model reads: the task's input columns, damaged and prepared, and the columns of its context.
         examples: the task's columns, undamaged.
     """
@@ -111,22 +113,22 @@ def examples_of(data: TaskData, task: Task, limit: int | None = None, seed: int 
         split = data.splits[name]
         chosen = np.sort(stream(seed, "stress", "limit", name).permutation(len(split))[:limit])
         columns = pd.DataFrame({column: list(values) for column, values in split.columns.items()})
-        read = (*task.input_columns, *task.context_columns)
-        targets = columns[[column for column in columns if column not in read]]
         about = pd.DataFrame(
             {
                 "split": name,
                 "item": split.examples,
                 "group": list(split.groups),
                 "topic": list(split.categories),
-                "label": targets.astype(str).agg(BETWEEN.join, axis=1),
+                "label": task.gold(split),
             }
         )
         parts.append((about.iloc[chosen], columns.iloc[chosen]))
     about, columns = (pd.concat(list(tables), ignore_index=True) for tables in zip(*parts, strict=True))
     inputs, context = list(task.input_columns), [name for name in task.context_columns if name in columns]
     targets = columns.drop(columns=[*inputs, *context])
-    return Examples(about, columns[inputs], targets, columns[context] if context else None)
+    return Examples(
+        about, columns[inputs], targets, task.columns_to_damage, columns[context] if context else None
+    )
 
 
 def damaged_requests(
@@ -136,7 +138,9 @@ def damaged_requests(
     about: list[dict[str, Any]] = []
     inputs: list[dict[str, str]] = []
     places: list[int] = []
-    originals = examples.inputs.to_dict("records")
+    names = list(examples.inputs) if examples.damaged is None else list(examples.damaged)
+    whole = examples.inputs.to_dict("records")
+    originals = examples.inputs[names].to_dict("records")
     for place, row in enumerate(examples.about.to_dict("records")):
         for condition in conditions:
             damaged, edits = _damaged(originals[place], row, condition, seed)
@@ -153,7 +157,7 @@ def damaged_requests(
                         "edits": edits,
                     }
                 )
-                inputs.append(texts)
+                inputs.append({**{str(name): text for name, text in whole[place].items()}, **texts})
                 places.append(place)
     context = examples.context if examples.context is not None else pd.DataFrame(index=examples.inputs.index)
     undamaged = pd.concat([examples.inputs, context, examples.targets], axis=1)

@@ -1,6 +1,6 @@
-"""Entry point of Inspect: two tasks, and the provider of the model lowland/retriever."""
+"""Entry point of Inspect: two tasks, and the provider of lowland's own models."""
 
 from lowland.stress.asking.evals import messy, multilingual
-from lowland.stress.asking.retriever_api import LowlandAPI
+from lowland.stress.asking.provider import LowlandAPI
 
 __all__ = ["LowlandAPI", "messy", "multilingual"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.stress.asking.keys import remove_keys, remove_keys_of_replies, without_keys
-from lowland.stress.asking.settings import MAX_FAILED, AskingSettings
+from lowland.stress.asking.settings import MAX_FAILED, PROVIDER, AskingSettings
 
 if TYPE_CHECKING:
     from inspect_ai import Task
@@ -43,7 +43,7 @@ def open_model(settings: AskingSettings) -> Model:
         ) from None
     from lowland.stress.asking import inspect_entry  # noqa: F401 - registers the provider lowland
 
-    arguments = dict(settings.model_args)
+    arguments = settings.arguments
     if settings.provider in RETRYING:
         arguments.setdefault("max_retries", 0)
     if settings.extra_body and _body_is_an_argument(settings):
@@ -154,11 +154,13 @@ def _body_is_an_argument(settings: AskingSettings) -> bool:
 
 
 def _transport(settings: AskingSettings) -> dict[str, Any]:
-    return {
+    pace: dict[str, Any] = {
         "max_connections": settings.connection_count,
         "max_retries": settings.max_retries,
-        "attempt_timeout": settings.attempt_timeout,
     }
+    if settings.provider == PROVIDER:  # a batch of questions takes as long as it takes
+        return pace
+    return {**pace, "attempt_timeout": settings.attempt_timeout}
 
 
 def _generation(settings: AskingSettings) -> dict[str, Any]:

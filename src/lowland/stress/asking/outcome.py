@@ -77,7 +77,7 @@ def outcome_of(request: Request, answers: Answers) -> Outcome:
     from lowland.stress.asking.collect import rows_of
 
     settings, questions = request.settings, request.questions
-    rows = rows_of(answers.log, request.questionnaire, settings.model, questions)
+    rows = rows_of(answers.log, request.questionnaire, settings.label, questions)
     counts = {
         "expected": request.rows,
         "scored": int((rows["status"] == "scored").sum()),
@@ -135,10 +135,13 @@ def _model(settings: AskingSettings, answers: Answers) -> dict[str, Any]:
 
     sent, requested = settings_sent(answers.log), settings.generation
     names = [name for name in requested if name != "extra_body"] + list(requested.get("extra_body") or {})
-    model: dict[str, Any] = {"name": settings.model, "requested": requested, "sent": sent}
+    model: dict[str, Any] = {"name": settings.label, "requested": requested, "sent": sent}
     model["dropped"] = [name for name in dict.fromkeys(names) if name not in sent] if sent else None
     if answers.description is not None:
         model["described"] = answers.description
+        if title := answers.description.get("title"):
+            method, seed, _ = settings.trained or ("", "", "")
+            model["title"] = f"{title}, trained: {method}, seed {seed}" if method else title
     return model
 
 

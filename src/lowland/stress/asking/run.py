@@ -53,7 +53,7 @@ def run_stress(
     price = settings.read_price()
     questions = questionnaire.questions()
     request = Request(questionnaire, questions, settings, run_key(questionnaire, questions, settings))
-    name = f"{questionnaire.eval}-{_slug(settings.model)}-{request.key[:10]}"
+    name = f"{questionnaire.eval}-{_slug(settings.label)}-{request.key[:10]}"
     store = Store(settings.out)
     with store.claim(name):
         find = store.find_to_replace if settings.fresh else store.find

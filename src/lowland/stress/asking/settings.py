@@ -15,13 +15,17 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 import lowland
 from lowland.ground.asked import Asked, Number, Text, Truth, Whole, plain
 from lowland.ground.mistakes import Mistake
+from lowland.ground.record_files import read_record
 from lowland.ground.records import STRESS_RECORD_VERSION
 from lowland.ground.store import key_of
 from lowland.items import content_hash, facts
+from lowland.models.packages import is_gemma_installed
 from lowland.stress.asking.prices import Price, price_of, read_prices
 from lowland.stress.questions.questionnaire import Question, Questionnaire, content_sha256
 
-RETRIEVER = "lowland/retriever"
+PROVIDER = "lowland"
+RETRIEVER = f"{PROVIDER}/retriever"
+GEMMA = f"{PROVIDER}/gemma-3-270m"
 
 MAX_FAILED = 0.05
 """Largest share of failed rows in a finished run."""
@@ -39,12 +43,12 @@ class _Usual:
 
 
 USUAL = _Usual(epochs=3, max_connections=10)
-USUAL_OF_RETRIEVER = _Usual(epochs=1, max_connections=64)
-"""The retriever gives the same answer every time, and answers in batches."""
+USUAL_OF_LOWLAND = _Usual(epochs=1, max_connections=64)
+"""Lowland's own models give the same answer every time, and answer in batches."""
 
 
 def _usual_words(name: str) -> str:
-    return f"default: {getattr(USUAL, name)}; {RETRIEVER}: {getattr(USUAL_OF_RETRIEVER, name)}"
+    return f"default: {getattr(USUAL, name)}; models of lowland: {getattr(USUAL_OF_LOWLAND, name)}"
 
 
 def _provider_and_name(model: str) -> str:
@@ -102,6 +106,8 @@ class AskingSettings(Asked):
     """the model, as provider/name in Inspect's notation"""
     model_args: JsonObject = Field(default_factory=dict)
     """arguments of the provider, as JSON"""
+    adapter: Path | None = None
+    """a run of an instruction task whose training the model has, such as lowland/gemma-3-270m"""
     base_url: Annotated[Text, AfterValidator(_address_only)] | None = None
     """address of the provider's server"""
     epochs: Annotated[Whole, Field(ge=1)] | None = Field(
@@ -142,6 +148,41 @@ class AskingSettings(Asked):
             raise Mistake("max_cost needs a table of prices; add --prices FILE")
         return max_cost
 
+    @field_validator("adapter")
+    @classmethod
+    def _needs_a_model_here(cls, adapter: Path | None, info: ValidationInfo) -> Path | None:
+        model = info.data.get("model", GEMMA)
+        if adapter is not None and (model == RETRIEVER or not model.startswith(f"{PROVIDER}/")):
+            raise Mistake(
+                f"adapter is given, and {model} cannot have one; name a decoder, as --model {GEMMA}"
+            )
+        return adapter
+
+    @property
+    def trained(self) -> tuple[str, str, str] | None:
+        """Label of the method, seed and key of the run in `adapter`; None without one.
+
+        Raises:
+            Mistake: if the folder holds no record of a run.
+        """
+        if self.adapter is None:
+            return None
+        record = read_record(self.adapter)
+        return record.method, str(record.seed), record.key
+
+    @property
+    def label(self) -> str:
+        """Name of the model in rows and reports, with the method and seed of the run in `adapter`."""
+        if self.trained is None:
+            return self.model
+        method, seed, _ = self.trained
+        return f"{self.model} {method}-s{seed}"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the provider."""
+        return dict(self.model_args) | ({"adapter": str(self.adapter)} if self.adapter else {})
+
     @property
     def epoch_count(self) -> int:
         """Number of times that each question is asked: `epochs`, or the usual number for the model."""
@@ -178,7 +219,21 @@ class AskingSettings(Asked):
     @property
     def _usual(self) -> _Usual:
         """The values of `epochs` and `max_connections` if they are None."""
-        return USUAL_OF_RETRIEVER if self.model == RETRIEVER else USUAL
+        return USUAL_OF_LOWLAND if self.provider == PROVIDER else USUAL
+
+
+def language_model_here() -> str:
+    """Return the language model that needs no network: Gemma where its package is installed, else the retriever."""
+    return GEMMA if is_gemma_installed() else RETRIEVER
+
+
+class MultilingualAskingSettings(AskingSettings):
+    """Settings for questioning a model in several languages: by default a language model, where there is one."""
+
+    model: Annotated[Text, AfterValidator(_provider_and_name)] = Field(
+        default_factory=language_model_here,
+        description=f"the model, as provider/name in Inspect's notation; {GEMMA} needs the extra lowland[gemma]",
+    )
 
 
 def run_key(questionnaire: Questionnaire, questions: Sequence[Question], settings: AskingSettings) -> str:
@@ -191,7 +246,8 @@ def run_key(questionnaire: Questionnaire, questions: Sequence[Question], setting
             "eval": questionnaire.eval,
             "questions": content_sha256(questions),
             "model": [settings.model, settings.base_url, dict(settings.model_args)],
-            "facts": content_hash(facts()) if settings.provider == "lowland" else None,
+            "facts": content_hash(facts()) if settings.provider == PROVIDER else None,
+            "trained": settings.trained,
             "settings": [settings.epoch_count, settings.generation],
             "lowland": lowland.__version__,
             "record": STRESS_RECORD_VERSION,
@@ -224,5 +280,6 @@ NOT_RECORDED = frozenset({"yes", "fresh", "out", "prices"})
 def request_of(questionnaire: Questionnaire, settings: AskingSettings) -> dict[str, Any]:
     """Return the request as plain values, for the record's section `asked`."""
     values = {name: value for name, value in plain(settings).items() if name not in NOT_RECORDED}
+    values["trained"] = settings.trained
     values |= {"epochs": settings.epoch_count, "max_connections": settings.connection_count}
     return {**values, "questionnaire": {"eval": questionnaire.eval, **plain(questionnaire)}}

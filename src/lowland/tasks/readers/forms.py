@@ -1,4 +1,4 @@
-"""Forms of tables: .csv, .tsv, .jsonl, .json, .parquet and .xlsx, as they are or compressed, to rows of cells."""
+"""Forms of tables: .csv, .tsv, .jsonl, .json (and SQuAD's), .parquet and .xlsx, compressed or not, as rows of cells."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.tasks.readers.cells import SURROGATE
 from lowland.tasks.readers.compressed import COMPRESSED
+from lowland.tasks.readers.squad import squad_rows
 
 FORMS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -42,7 +43,7 @@ class RawTable:
 
     path: Path
     rows: pd.DataFrame
-    unit: Literal["line", "row"]
+    unit: Literal["line", "row", "question"]
     numbers: list[int]
     separator: str = ""
 
@@ -69,6 +70,8 @@ def read_form(path: Path, *, separator: str | None = None, header: bool = True) 
         return _read_xlsx(path, header)
     text = read_text(path, "utf-8-sig")
     if form in (".jsonl", ".json"):
+        if (questions := squad_rows(path, text)) is not None:
+            return RawTable(path, _table_of(path, questions), "question", list(range(1, len(questions) + 1)))
         return _read_array(path, text) if text.lstrip().startswith("[") else _read_json_lines(path, text)
     return _read_separated(path, text, "\t" if form == ".tsv" else separator, header)
 

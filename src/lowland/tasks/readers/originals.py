@@ -14,6 +14,7 @@ import pandas as pd
 from lowland.ground.mistakes import Mistake
 from lowland.models.hub import hub_reachable, reason_of_hub
 from lowland.tasks.readers.forms import read_text
+from lowland.tasks.readers.other_tasks import hint_at_original
 
 
 def read_phrasebank(path: Path, fields: object = None) -> pd.DataFrame:
@@ -26,7 +27,7 @@ def read_phrasebank(path: Path, fields: object = None) -> pd.DataFrame:
         if not mark or label not in ("positive", "neutral", "negative"):
             raise Mistake(
                 f"{path}, line {number}: expected 'sentence@label' with positive, neutral or negative,"
-                f" got {line.strip()[:60]!r}"
+                f" got {line.strip()[:60]!r}{hint_at_original(line)}"
             )
         rows.append((text.strip(), label))
     return pd.DataFrame(rows, columns=["text", "label"])
@@ -42,6 +43,7 @@ def read_sms(path: Path, fields: object = None) -> pd.DataFrame:
         if not tab or label not in ("ham", "spam"):
             raise Mistake(
                 f"{path}, line {number}: expected 'ham' or 'spam', a tab and a text, got {line[:60]!r}"
+                f"{hint_at_original(line)}"
             )
         rows.append((text.strip(), label))
     return pd.DataFrame(rows, columns=["text", "label"])
@@ -63,7 +65,7 @@ def read_original_table(path: Path, columns: Mapping[str, str], data_set: str) -
     if missing := [name for name in columns.values() if name not in rows[0]]:
         raise Mistake(
             f"{path} is not a file of {data_set}: it lacks the columns {', '.join(missing)};"
-            f" its first line is {chr(9).join(rows[0])[:60]!r}"
+            f" its first line is {chr(9).join(rows[0])[:60]!r}{hint_at_original(chr(9).join(rows[0]))}"
         )
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(rows[0]):

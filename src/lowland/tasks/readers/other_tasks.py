@@ -1,7 +1,8 @@
-"""Hints to another task, for a file whose columns are not those that the task reads."""
+"""Hints to another task, for a file that is not one of the task's own."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -39,7 +40,7 @@ KINDS = (
         REPLIES,
     ),
     Kind(("instruction", "output"), "instructions with replies", REPLIES),
-    Kind(("context", "question", "answers"), "questions about a context"),
+    Kind(("context", "question", "answers"), "questions about a context", "--task question-answering"),
     Kind(("source", "target"), "texts with the texts to write", "--task text-to-text"),
     _pairs("sentence1", "sentence2"),
     _pairs("premise", "hypothesis"),
@@ -56,11 +57,38 @@ KINDS = (
 
 READERS = {
     "first": "pairs",
+    "context": "question-answering",
     "source": "text-to-text",
     "prompt": "instruction",
     "text": "classification",
 }
 """Tasks that read a user's own files, by an input column that is theirs alone."""
+
+ORIGINALS = {
+    "mrpc": ("MRPC", r"Quality\t#1 ID\t#2 ID\t#1 String\t#2 String"),
+    "rte": ("RTE", r"index\tsentence1\tsentence2\tlabel"),
+    "sst2": ("SST-2", r"sentence\tlabel"),
+    "cola": ("CoLA", r"[^\t]+\t[01]\t[*?#%]*\t[^\t]+"),
+    "sms-spam": ("the SMS Spam Collection", r"(ham|spam)\t.*"),
+    "financial-phrasebank": ("Financial PhraseBank", r".*@(positive|neutral|negative)"),
+}
+"""Name of each data set whose original files a task reads, and the pattern of their first line."""
+
+
+def hint_at_original(line: str) -> str:
+    """Return the end of a sentence that names the data set of a file's first line; "" if none is recognised.
+
+    Example:
+        >>> hint_at_original("sentence\\tlabel")
+        '; it looks like a file of SST-2, read by --task sst2'
+    """
+    line = line.strip("\ufeff\r\n ")
+    for task, (name, pattern) in ORIGINALS.items():
+        if re.fullmatch(pattern, line):
+            return f"; it looks like a file of {name}, read by --task {task}"
+    if re.match(r"(index|id)\tsentence", line):
+        return "; it looks like a test file of GLUE, which has no labels"
+    return ""
 
 
 def task_that_fits(columns: Collection[str], roles: Collection[str]) -> str | None:
@@ -82,4 +110,4 @@ def task_that_fits(columns: Collection[str], roles: Collection[str]) -> str | No
             options = options.replace(f"-column {column}", f"-column {names[column]}")
         reader = options or "no task of lowland yet (lowland tasks lists them)"
         return f"its columns are those of {kind.what}, read by {reader}"
-    return None
+    return hint_at_original("\t".join(columns)).removeprefix("; ") or None

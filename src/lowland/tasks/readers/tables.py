@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -43,12 +43,34 @@ def read_table(
         Mistake: if the file cannot be read, a column is missing, or two are the same.
         CellMistake: if cells hold neither text nor labels; a sentence for each kind of problem.
     """
+    return pick_columns(read_form(path, separator=separator, header=header), roles, header=header)
+
+
+def pick_columns(
+    table: RawTable,
+    roles: Mapping[str, str | None],
+    *,
+    header: bool = True,
+    unchecked: Collection[str] = (),
+) -> pd.DataFrame:
+    """Return some columns of a user's table; see `read_table`.
+
+    Args:
+        table: the file's cells.
+        roles: as for `read_table`.
+        header: as for `read_table`.
+        unchecked: columns of the result whose cells the caller checks.
+
+    Raises:
+        Mistake: if a column is missing, or two are the same.
+        CellMistake: as `read_table`.
+    """
     named = {role: name for role, name in roles.items() if name is not None}
-    table = read_form(path, separator=separator, header=header)
     if problems := _column_problems(table, named, header):
         raise Mistake(*problems)
     columns = pd.DataFrame({role: table.rows[name] for role, name in named.items()})
-    problems, wrong_rows = _cell_problems(table, named)
+    checked = {role: name for role, name in named.items() if role not in unchecked}
+    problems, wrong_rows = _cell_problems(table, checked)
     if problems:
         raise CellMistake(*problems, rest=columns.drop(index=sorted(wrong_rows)).reset_index(drop=True))
     return columns
