@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 
@@ -35,6 +36,7 @@ from lowland.study.recipe import Recipe
 from lowland.tasks.base import TaskData
 from lowland.tasks.table import load_data, task_fields
 from lowland.train.job import Job
+from tests import generation_runs
 
 torch.set_num_threads(1)  # the models here are tiny
 settings.register_profile("lowland", derandomize=True, deadline=None)  # the same examples in every run
@@ -186,6 +188,16 @@ def fast_collection() -> None:
     """Exempt living objects from garbage collection: statsmodels collects at each correction."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A run that has learned one of the toys of `generation_runs`; each is trained once."""
+    return functools.cache(
+        lambda name: generation_runs.first_run(
+            generation_runs.TOYS[name], tmp_path_factory.mktemp(f"first-{name}")
+        )
+    )
 
 
 @pytest.fixture

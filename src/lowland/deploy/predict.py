@@ -212,8 +212,8 @@ def _adapter_and_task(folder: Path) -> tuple[Adapted, Task]:
     task = adapted.base.task
     if task is None:
         raise Mistake(
-            f"the adapter in {folder} is for {adapted.base.kind}; predictions come from one for {SEQ_CLS} or"
-            f" {QUESTION_ANS}"
+            f"the adapter in {folder} is for {adapted.base.kind}, and no record says what it writes; name the folder of"
+            f" its run (adapters for {SEQ_CLS} and {QUESTION_ANS} need none)"
         )
     return adapted, task
 
@@ -246,12 +246,23 @@ def task_in(folder: Path) -> tuple[Task, TaskFields | None, dict[str, str]]:
         return task, fields, task.input_names(fields)
     if (folder / "config.json").is_file():
         names = _merge_report(folder).get("input_names")
-        task = _task_of_model(folder)
-        return task, None, dict(names) if isinstance(names, dict) else task.input_names()
+        task, fields = _task_of_model(folder), _merged_fields(folder)
+        return task, fields, dict(names) if isinstance(names, dict) else task.input_names(fields)
     task = task_named("classification")
     if (folder / "adapter_config.json").is_file():
         _, task = _adapter_and_task(folder)
     return task, None, task.input_names()  # `load` refuses a folder that holds none of these
+
+
+def _merged_fields(folder: Path) -> TaskFields:
+    """Return the task fields of the run that a merged model comes from; the defaults if they are not known.
+
+    Raises:
+        Mistake: if `merge_report.json` holds fields that the task does not have.
+    """
+    fields = _merged_setup(folder).get("fields")
+    values = fields if isinstance(fields, dict) else {}
+    return task_fields(**{**values, "name": _task_of_model(folder).name})
 
 
 def _task_of_model(folder: Path) -> Task:
@@ -276,6 +287,12 @@ def _task_of_model(folder: Path) -> Task:
     )
 
 
+def _merged_setup(folder: Path) -> Mapping[str, Any]:
+    """Return what `merge_report.json` says of how a merged model's run reads and decodes; empty if it does not."""
+    setup = _merge_report(folder).get("setup")
+    return setup if isinstance(setup, dict) else {}
+
+
 def _merge_report(folder: Path) -> Mapping[str, Any]:
     """Return the content of `merge_report.json` in a merged model's folder; empty without one."""
     try:
@@ -291,12 +308,10 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
         task, length = task_named(record.task), int(record.asked["max_length"])
         fields, labels, chosen = fields_of(record), tuple(record.data["labels"]), record.chosen
     else:
-        task, setup = _task_of_model(folder), _merge_report(folder).get("setup") or {}
-        labels = (
-            tuple(config.id2label[number] for number in sorted(config.id2label)) if task.has_classes else ()
-        )
-        length, chosen = setup.get("max_length", DEFAULT_MAX_LENGTH), setup.get("chosen", {})
-        fields = task_fields(**{"name": task.name, **setup.get("fields", {})})
+        task, merged, fields = _task_of_model(folder), _merged_setup(folder), _merged_fields(folder)
+        names = config.id2label if task.has_classes else {}
+        labels = tuple(merged.get("labels", [names[number] for number in sorted(names)]))
+        length, chosen = merged.get("max_length", DEFAULT_MAX_LENGTH), merged.get("chosen", {})
     check_readable(config, folder)
     reader = task.load_reader(folder)
     setup = Setup(fields, reader, token_limit(reader, config, length), labels, chosen)

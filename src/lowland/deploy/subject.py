@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from lowland.deploy.find import QUESTION_ANS, Base, find_adapted, find_base
+from lowland.deploy.find import QUESTION_ANS, SEQ_CLS, Base, find_adapted, find_base
 from lowland.deploy.load import load_base, put_adapter
 from lowland.deploy.merge.proof import fingerprints, input_batches, logits_of, sample_inputs
 from lowland.deploy.settings import CheckSettings
@@ -124,13 +124,12 @@ def load_model_under_test(settings: CheckSettings, scratch: Path) -> ModelUnderT
     if adapted:
         put_adapter(loaded, adapted)
     else:
-        add_lora(plain, _lora_config(base, loaded, settings))
+        add_lora(plain, _lora_config(loaded, settings))
     return subject
 
 
-def _lora_config(base: Base, loaded: LoadedModel, settings: CheckSettings) -> LoRAConfig:
-    trained = loaded.trained_whole if base.task is not None else []
-    return LoRAConfig(**settings.lora_options, modules_to_save=tuple(trained))
+def _lora_config(loaded: LoadedModel, settings: CheckSettings) -> LoRAConfig:
+    return LoRAConfig(**settings.lora_options, modules_to_save=tuple(loaded.trained_whole))
 
 
 def _batch(base: Base, model: Any) -> Batch:
@@ -138,14 +137,14 @@ def _batch(base: Base, model: Any) -> Batch:
     columns, _ = sample_inputs(base)
     few = {name: list(inputs[:: len(inputs) // TEXTS][:TEXTS]) for name, inputs in columns.items()}
     length = token_limit(base.tokenizer, model.config, TOKENS)
-    return next(input_batches(base, few, length, TEXTS))
+    return next(input_batches(base, few, length, TEXTS, model))
 
 
 def _targets(base: Base, batch: Batch) -> Batch:
     """Return targets by name: labels in turn, or places of answers; for a language model the tokens without padding."""
     if base.kind == QUESTION_ANS:
         return dict.fromkeys(("start_positions", "end_positions"), torch.arange(len(batch["input_ids"])))
-    if base.task is not None:
+    if base.kind == SEQ_CLS or (base.task is not None and base.task.has_classes):
         return {"labels": torch.arange(TEXTS) % len(base.label_names)}
     return {"labels": batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)}
 

@@ -189,10 +189,13 @@ class Task(ABC):
         input_columns: the columns that the model reads.
         damaged_columns: those of them that a stress test damages; empty for all.
         reads: what the values in these columns are, for sentences: "text" or "image".
+        context_columns: further columns that it reads where they are known, as the earlier turns of a chat; a user need
+            not give them, and a stress test leaves them as they are.
         scores: names of its scores, the primary one first; higher is better.
         chosen_on_validation: names of the values that `choose` returns.
         has_classes: whether its targets are labels of a fixed set.
         target_column: the column with what the model should predict.
+        mean_score: what the mean of `score_examples` is called.
         targets_are_texts: whether a target's cell in a file is a text or a label, and nothing else.
     """
 
@@ -202,11 +205,18 @@ class Task(ABC):
     input_columns: ClassVar[tuple[str, ...]] = ("text",)
     damaged_columns: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "text"
+    context_columns: ClassVar[tuple[str, ...]] = ()
     scores: ClassVar[tuple[str, ...]]
     chosen_on_validation: ClassVar[tuple[str, ...]] = ()
     has_classes: ClassVar[bool] = False
     target_column: ClassVar[str] = "label"
+    mean_score: ClassVar[str] = "accuracy"
     targets_are_texts: ClassVar[bool] = True
+
+    @property
+    def columns_to_read(self) -> tuple[str, ...]:
+        """All columns that the model reads where they are known."""
+        return (*self.input_columns, *self.context_columns)
 
     @property
     def columns_to_damage(self) -> tuple[str, ...]:
@@ -272,7 +282,7 @@ class Task(ABC):
         """Turn examples into token ids and masks, without padding, and with `labels` unless the purpose is "predict".
 
         Args:
-            columns: the task's columns; for "predict" only `input_columns`.
+            columns: the task's columns; for "predict" only `input_columns`, and perhaps `context_columns`.
             setup: tokenizer, length and fields.
             purpose: what the examples are encoded for.
 
@@ -333,7 +343,7 @@ class Task(ABC):
 
     def gold(self, split: Split) -> list[str]:
         """Return the targets of each example as one text, for people."""
-        targets = [values for name, values in split.columns.items() if name not in self.input_columns]
+        targets = [values for name, values in split.columns.items() if name not in self.columns_to_read]
         return [" | ".join(row) for row in zip(*targets, strict=True)]
 
     def targets(
@@ -363,5 +373,5 @@ class Task(ABC):
             "category": list(split.categories),
             "score": self.score_examples(split, answers),
         }
-        targets = {name: list(split[name]) for name in split.columns if name not in self.input_columns}
+        targets = {name: list(split[name]) for name in split.columns if name not in self.columns_to_read}
         return pd.DataFrame({**columns, **targets, **{str(name): answers[name] for name in answers}})

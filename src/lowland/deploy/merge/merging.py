@@ -47,10 +47,10 @@ from lowland.models.quantised import (
     quantised_with,
     rounds_inputs,
 )
-from lowland.tasks.base import VALIDATION
+from lowland.tasks.base import VALIDATION, TaskData
 from lowland.tasks.readers.images import check_images, images_in
 from lowland.tasks.readers.tables import read_columns
-from lowland.tasks.table import load_data
+from lowland.tasks.table import load_data, task_named
 
 DTYPES: Mapping[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -172,7 +172,12 @@ def _report(
 def _setup(adapted: Adapted, record: RunRecord) -> dict[str, Any]:
     """Return what reading and decoding depend on as plain values, without the paths of the run's data."""
     fields = plain(fields_of(record).replace(data=None, test_data=None))
-    return {"fields": fields, "max_length": adapted.max_length, "chosen": dict(record.chosen)}
+    return {
+        "fields": fields,
+        "max_length": adapted.max_length,
+        "labels": list(record.data["labels"]),
+        "chosen": dict(record.chosen),
+    }
 
 
 @contextmanager
@@ -215,7 +220,7 @@ def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
         try:
             data = load_data(fields)
             if data.sha256 == record.data["sha256"]:
-                own = {name: data.splits[VALIDATION][name] for name in names}
+                own = {name: data.splits[VALIDATION][name] for name in (*names, *_context(data))}
                 return ProofTexts(
                     _spread(own, MAX_TEXTS), f"validation {noun}s of the run's task {data.task}"
                 )
@@ -231,6 +236,12 @@ def _images(folder: Path) -> list[str]:
     paths = [str(path) for path in images_in(folder)]
     check_images(paths, str(folder))
     return paths
+
+
+def _context(data: TaskData) -> tuple[str, ...]:
+    """Return the names of the columns beside its input columns that the run's task reads in its data."""
+    known = data.splits[VALIDATION].columns
+    return tuple(name for name in task_named(data.task).context_columns if name in known)
 
 
 def _usual_names(adapted: Adapted) -> dict[str, str]:
@@ -274,7 +285,7 @@ def compare(adapted: Adapted, apart: nn.Module, folder: Path, texts: ProofTexts)
         return merged if base.task is None else base.task.with_head(merged, base.setup(adapted.max_length))
 
     def difference(merged: Any) -> LogitDifference:
-        inputs = input_batches(base, texts.columns, adapted.max_length)
+        inputs = input_batches(base, texts.columns, adapted.max_length, model=apart)
         return logit_difference(apart, merged, inputs, base.kind)
 
     effect = difference(without_branches(apart))

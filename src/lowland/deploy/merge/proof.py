@@ -58,12 +58,12 @@ def sample_inputs(base: Base) -> tuple[Mapping[str, Sequence[Any]], str]:
 
 
 def input_batches(
-    base: Base, columns: Mapping[str, Sequence[Any]], max_length: int, size: int = 8
+    base: Base, columns: Mapping[str, Sequence[Any]], max_length: int, size: int = 8, model: Any = None
 ) -> Iterator[Batch]:
-    """Yield inputs as padded batches of token ids: those of the base's task, or texts for a language model."""
+    """Yield inputs as padded batches for a model: those of the base's task, or texts for a language model."""
     if base.task is not None:
         setup = base.setup(max_length)
-        yield from batches(base.task, base.task.encode(columns, setup, "predict"), setup, size)
+        yield from batches(base.task, base.task.encode(columns, setup, "predict"), setup, size, model)
         return
     texts = columns[TEXT]
     for start in range(0, len(texts), size):
