@@ -132,7 +132,7 @@ def test_nf4_is_warned_of_and_its_folder_serves(lowland: Run, tmp_path: Path, ti
     assert "computed with bitsandbytes, too" in stdout
     served, apart = load_predictor(tmp_path / "merged"), load_predictor(adapter)
     assert served.predict(ASKED)["predicted"].notna().all()
-    batch = served.tokenizer(ASKED, padding=True, return_tensors="pt")
+    batch = served.setup.tokenizer(ASKED, padding=True, return_tensors="pt")
     with torch.no_grad():
         expected = load("SEQ_CLS", tmp_path / "merged")(**batch).logits
         assert torch.equal(served.model(**batch).logits, expected)
