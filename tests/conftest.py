@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 
@@ -35,6 +36,7 @@ from lowland.study.recipe import Recipe
 from lowland.tasks.base import TaskData
 from lowland.tasks.table import load_data, task_fields
 from lowland.train.job import Job
+from tests import generation_runs
 
 torch.set_num_threads(1)  # the models here are tiny
 settings.register_profile("lowland", derandomize=True, deadline=None)  # the same examples in every run
@@ -94,6 +96,30 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         BertModel(bert_config(), add_pooling_layer=True).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    """A folder with 30 images of each of two shapes."""
+    from tests.images import draw_folder
+
+    return draw_folder(tmp_path / "shapes")
+
+
+@pytest.fixture(scope="session")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny ViT and its image processor."""
+    from tests.images import save_vit
+
+    return save_vit(tmp_path_factory.mktemp("model") / "vit")
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny CLIP, both towers, and its image processor."""
+    from tests.images import save_clip
+
+    return save_clip(tmp_path_factory.mktemp("model") / "clip")
 
 
 def table_of(copies: int = 12) -> pd.DataFrame:
@@ -162,6 +188,16 @@ def fast_collection() -> None:
     """Exempt living objects from garbage collection: statsmodels collects at each correction."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A run that has learned one of the toys of `generation_runs`; each is trained once."""
+    return functools.cache(
+        lambda name: generation_runs.first_run(
+            generation_runs.TOYS[name], tmp_path_factory.mktemp(f"first-{name}")
+        )
+    )
 
 
 @pytest.fixture

@@ -96,6 +96,22 @@ def test_an_adapter_that_does_nothing_is_noted(tmp_path: Path, tiny_model: Path)
     )
 
 
+@pytest.mark.parametrize(
+    ("largest", "gap", "verdict"),
+    [
+        (0.5, 0.9e-4, "ok"),
+        (0.5, 1.1e-4, FAIL),
+        (70.0, 6e-3, "ok"),
+        (70.0, 8e-3, FAIL),
+        (70.0, float("nan"), FAIL),
+    ],
+)
+def test_tolerances_grow_with_logits_above_one(largest: float, gap: float, verdict: str) -> None:
+    logits = torch.tensor([largest, 0.1, -largest / 2], dtype=torch.float64)
+    assert checkup._within(logits + gap, logits, 1e-4)[0] == verdict
+    assert checkup._within(logits, logits * float("inf"), 1e-4)[0] == FAIL
+
+
 def adapterless(genuine: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args, **options: remove_lora(genuine(*args, **options))
 

@@ -107,7 +107,8 @@ def test_a_folder_of_that_name_comes_first(fake: Path, tiny_model: Path, tmp_pat
 def test_parts_that_are_not_genuine_are_refused(fake: Path, tmp_path: Path) -> None:
     package, name = GEMMA_PARTS[2]
     path = fake / package / "data" / name
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(Mistake, match=r"has SHA-256 \w{64}, not the genuine \w{64}; install it again"):
         find_model("gemma-3-270m")
     assert visible(tmp_path) == []

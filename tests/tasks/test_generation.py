@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import unicodedata
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,15 @@ from lowland.ground.record_files import read_predictions, read_record
 from lowland.ground.records import RunRecord
 from lowland.lora import lora_layers
 from lowland.models.find import find_model
-from lowland.study.recipe import Recipe
-from lowland.study.run import run_study
 from lowland.tasks.base import Setup, Split
 from lowland.tasks.generation import check_targets, with_end, written_alike
 from lowland.tasks.table import TASKS, load_data, task_fields
 from lowland.train.fit import fit
 from tests.conftest import job_of
+from tests.generation_runs import TOYS, trained
 from tests.language_models import END, characters, language_model, save
 
 TASK = TASKS["text-to-text"]
-LETTERS = "abcdefgh"
 
 
 def split_of(*targets: str) -> Split:
@@ -120,86 +119,57 @@ def test_tokens_of_batches_of_different_lengths_are_decoded() -> None:
 # Learning
 
 
-def toy(task: str, folder: Path) -> dict[str, Any]:
-    """A file of texts in which a letter is to be written twice."""
-    inner = [a + b for a in LETTERS for b in LETTERS[:6]]
-    if task == "text-to-text":
-        rows = [
-            {"source": f"{letter}{word}", "target": letter * 2} for word in inner for letter in LETTERS[:4]
-        ]
-    else:
-        rows = [
-            {"prompt": f"{word} {letter}", "completion": letter * 2}
-            for word in inner
-            for letter in LETTERS[:4]
-        ]
-    path = folder / "toy.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {"name": task, "data": str(path), "max_new_tokens": 4, "validation_share": 0.05, "test_share": 0.1}
-
-
-def run_of(model: Path, task: dict[str, Any], folder: Path, method: Any, **changes: Any) -> Path:
-    values = {"seeds": [1], "dtype": "fp32", "out": str(folder / "runs"), "batch_size": 16, **changes}
-    (run,) = run_study(Recipe(task=task, model=str(model), methods=[method], **values))
-    record = read_record(run)
-    assert record.status == "finished", record.failure
-    return run
-
-
-@pytest.mark.parametrize(
-    ("task", "family", "packing", "epochs", "lr"),
-    [
-        ("text-to-text", "t5", False, 30, 0.005),
-        ("instruction", "llama", False, 4, 0.01),
-        ("instruction", "llama", True, 4, 0.01),
-        ("instruction", "gemma3", True, 4, 0.01),
-    ],
-)
-def test_a_model_learns_to_write_the_answers_exactly(
-    task: str, family: str, packing: bool, epochs: int, lr: float, tmp_path: Path
-) -> None:
-    fields = toy(task, tmp_path) | ({"packing": True} if packing else {})
-    changes = {"epochs": epochs, "batch_size": 16 if task == "text-to-text" else 4}
-    if packing:
-        changes |= {"max_length": 24, "batch_size": 2}
-    run = run_of(
-        save(language_model(family), tmp_path / "model"), fields, tmp_path, {"full": {"lr": lr}}, **changes
-    )
+def check_learned(run: Path, tokens: int) -> None:
+    """Check that a run writes the answers exactly, and that its scores are those of its predictions."""
     record, predictions = read_record(run), read_predictions(run)
     assert record.scores["test"]["exact_match"] > 0.9  # a quarter would be right by chance
     assert record.scores["test"]["perplexity"] < 1.5
     assert predictions["score"].mean() == record.scores["test"]["exact_match"]
     perplexity = np.exp(predictions["nll"].sum() / predictions["count"].sum())
     assert record.scores["test"]["perplexity"] == pytest.approx(perplexity)
-    assert (predictions["count"] == (3 if task == "text-to-text" else 4)).all()  # with space and end
+    assert (predictions["count"] == tokens).all()
     assert list(record.validation) == ["exact_match", "perplexity", "loss"]
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("source", 3), ("prompt", 4)])  # with the space and the end
+def test_a_model_learns_to_write_the_answers_exactly(
+    name: str, tokens: int, first_run: Callable[[str], Path]
+) -> None:
+    check_learned(first_run(name), tokens)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_a_model_learns_from_packed_rows(family: str, tmp_path: Path) -> None:
+    toy = TOYS["prompt"]
+    packed = replace(toy, fields={**toy.fields, "packing": True})
+    model = save(language_model(family), tmp_path / "model")
+    changes = {"epochs": 4, "batch_size": 2, "max_length": 45}
+    (run,) = trained(packed, tmp_path, model, [{"full": {"lr": 0.01}}], **changes)
+    check_learned(run, 4)
 
 
 # Invariants
 
 
+TOY = TOYS["prompt"]
+
+
 @pytest.fixture(scope="module")
-def untrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A Llama with random weights, and a toy task."""
-    root = tmp_path_factory.mktemp("untrained")
-    return save(language_model("llama"), root / "model"), toy("instruction", root)
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama with random weights."""
+    return save(language_model("llama"), tmp_path_factory.mktemp("random"))
 
 
 def comparable(record: RunRecord) -> dict[str, Any]:
-    values = {
-        name: getattr(record, name)
-        for name in ("key", "asked", "data", "model", "scores", "validation", "files")
-    }
-    values["asked"] = {**record.asked, "out": None}
-    return values
+    """What does not depend on time and place."""
+    names = ("key", "data", "model", "scores", "validation", "files", "parameters", "remarks")
+    return {name: getattr(record, name) for name in names}
 
 
-def test_the_same_seed_gives_the_same_record(untrained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    model, task = untrained
-    runs = [
-        run_of(model, task, tmp_path / name, "flat-lora", seeds=[seed], epochs=1, rank=2, lr=0.01)
-        for name, seed in (("first", 1), ("second", 1), ("third", 2))
-    ]
+def test_the_same_seed_gives_the_same_record(model: Path, tmp_path: Path) -> None:
+    runs = []
+    for name, seed in (("first", 1), ("second", 1), ("third", 2)):
+        runs += trained(TOY, tmp_path / name, model, ["flat-lora"], seeds=[seed], epochs=1, rank=2, lr=0.01)
     first, second, third = (comparable(read_record(run)) for run in runs)
     assert first == second
     assert first["files"] != third["files"]
@@ -207,38 +177,32 @@ def test_the_same_seed_gives_the_same_record(untrained: tuple[Path, dict[str, An
 
 
 @pytest.mark.parametrize("packing", [False, True])
-def test_without_noise_flat_lora_is_lora_to_the_bit(
-    untrained: tuple[Path, dict[str, Any]], tmp_path: Path, packing: bool
-) -> None:
-    model, task = untrained
-    shared = {"epochs": 1, "rank": 2, "lr": 0.01, "max_length": 40, "packing": packing}
-    learned = {}
-    for name, own in (("lora", {}), ("flat-lora", {"rho": 0.0}), ("noisy", {"rho": 0.2})):
-        method = "flat-lora" if name == "noisy" else name
-        learned[name] = adapter_of(method, own, model, task, shared)
-    assert learned["lora"].keys() == learned["flat-lora"].keys()
-    assert all(torch.equal(value, learned["flat-lora"][name]) for name, value in learned["lora"].items())
-    assert not all(torch.equal(value, learned["noisy"][name]) for name, value in learned["lora"].items())
+def test_without_noise_flat_lora_is_lora_to_the_bit(model: Path, tmp_path: Path, packing: bool) -> None:
+    fields = {**TOY.write(tmp_path), "packing": packing}
+    data, source = load_data(task_fields(**fields)), find_model(str(model))
 
+    def learned(method: str, **own: float) -> dict[str, Tensor]:
+        job = job_of(method, data, source, own=own, task=fields, epochs=1, rank=2, lr=0.01, max_length=64)
+        layers = lora_layers(fit(job).adapted.model)
+        return {
+            f"{name}.{part}": getattr(layer, part) for name, layer in layers for part in ("lora_A", "lora_B")
+        }
 
-def adapter_of(
-    method: str, own: dict[str, Any], model: Path, task: dict[str, Any], shared: dict[str, Any]
-) -> dict[str, Tensor]:
-    """A and B of each layer after training."""
-    values = dict(shared)
-    fields = {**task, "packing": values.pop("packing")}
-    data = load_data(task_fields(**fields))
-    fitted = fit(job_of(method, data, find_model(str(model)), own=own, task=fields, **values))
-    layers = lora_layers(fitted.adapted.model)
-    return {f"{name}.{part}": getattr(layer, part) for name, layer in layers for part in ("lora_A", "lora_B")}
+    lora, without, noisy = learned("lora"), learned("flat-lora", rho=0.0), learned("flat-lora", rho=0.2)
+    assert lora.keys() == without.keys()
+    assert all(torch.equal(value, without[name]) for name, value in lora.items())
+    assert not any(torch.equal(value, noisy[name]) for name, value in lora.items())
 
 
 @pytest.mark.parametrize("method", ["lora", "flat-lora", "full"])
-def test_a_run_in_bf16(untrained: tuple[Path, dict[str, Any]], tmp_path: Path, method: str) -> None:
-    model, task = untrained
+def test_a_run_in_bf16(model: Path, tmp_path: Path, method: str) -> None:
     adapter = {} if method == "full" else {"rank": 2}
-    run = run_of(model, task, tmp_path, {method: {"lr": 0.01}}, dtype="bf16", epochs=1, **adapter)
-    plain = run_of(model, task, tmp_path, {method: {"lr": 0.01}}, epochs=1, **adapter)
-    scores, expected = (read_record(each).scores["test"] for each in (run, plain))
+    records = []
+    for dtype in ("fp32", "bf16"):
+        (run,) = trained(
+            TOY, tmp_path / dtype, model, [{method: {"lr": 0.01}}], dtype=dtype, epochs=1, **adapter
+        )
+        records.append(read_record(run))
+    expected, scores = (record.scores["test"] for record in records)
     assert scores["perplexity"] == pytest.approx(expected["perplexity"], rel=0.05)
     assert scores != expected

@@ -91,9 +91,11 @@ def test_a_run_learns_answers_and_merges(
     assert [line.split(",")[1] for line in out.splitlines()[1:]] == ["good", "bad"], err
     code, out, err = lowland("merge", str(run), "--out", str(tmp_path / "merged"))
     assert code == 0, err
-    merged, apart = load(run, merge=True), load(run)
-    rows: list[Any] = [predictor.predict(["the firm rises"])["p_good"][0] for predictor in (merged, apart)]
-    assert rows[0] == pytest.approx(rows[1], abs=1e-5)
+    predictors = (load(run), load(run, merge=True), load(tmp_path / "merged"))
+    rows: list[Any] = [predictor.predict(["the firm rises"])["p_good"][0] for predictor in predictors]
+    assert rows == pytest.approx([rows[0]] * 3, abs=1e-5)
+    code, out, err = lowland("check", "--adapter", str(run))
+    assert code == 0, out
 
 
 def test_a_model_without_a_decoder_is_named(lowland: Callable[..., tuple[int, str, str]]) -> None:

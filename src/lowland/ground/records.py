@@ -143,7 +143,8 @@ class StressRecord:
             there, but too many failed to draw conclusions. Asking again resumes an incomplete or failed test.
         failure: what went wrong, in a sentence.
         items: source of the items, `sha256` of everything that is sent and of the accepted answers, `count`; with
-            languages of the user's own also `accepts` and `profiles`, by which all languages are recognised.
+            languages of the user's own also `accepts` and `profiles`, by which all languages are recognised. For
+            fine-tuned runs also `score`, what the mean score is called.
         model: `name`, `requested` (settings), `sent` (settings as found in a request; empty if the provider does not
             show it), `dropped` (settings that were requested but not sent), `described` (what the model says of itself,
             if it does). For fine-tuned runs instead `name`, `title` and `sha256` of the base model, and `runs`.

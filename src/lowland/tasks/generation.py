@@ -58,6 +58,7 @@ class Generation(Task):
 
     fields: ClassVar[type[TaskFields]] = GenerationFields
     scores: ClassVar[tuple[str, ...]] = ("exact_match", "perplexity")
+    mean_score: ClassVar[str] = "exact match"
 
     def infer(self, model: Any, batch: Batch, setup: Setup) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Return the mean loss, and row by row: `tokens` that the model generates, `nll` and `count` of the target.

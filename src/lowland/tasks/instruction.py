@@ -60,6 +60,7 @@ class Instruction(Generation):
 
     fields: ClassVar[type[TaskFields]] = InstructionFields
     input_columns: ClassVar[tuple[str, ...]] = ("prompt",)
+    context_columns: ClassVar[tuple[str, ...]] = ("history",)
     target_column: ClassVar[str] = "completion"
 
     def peft_task_type(self, fields: TaskFields) -> str:
@@ -154,6 +155,7 @@ class ShortAnswers(Instruction):
     """
 
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "exact_match", "perplexity")
+    mean_score: ClassVar[str] = "accuracy"
 
     def score_examples(self, split: Split, answers: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return 1 for a reply that gives the answer, else 0."""

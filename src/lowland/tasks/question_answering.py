@@ -54,6 +54,7 @@ class QuestionAnswering(Task):
     scores: ClassVar[tuple[str, ...]] = ("f1", "exact_match", "no_answer_accuracy")
     chosen_on_validation: ClassVar[tuple[str, ...]] = (THRESHOLD,)
     target_column: ClassVar[str] = "answers"
+    mean_score: ClassVar[str] = "F1"
     targets_are_texts: ClassVar[bool] = False
 
     def peft_task_type(self, fields: TaskFields) -> str:

@@ -39,6 +39,7 @@ def report(**changes: Any) -> MergeReport:
         "base": {"name": "b", "rounds_inputs": False, "quantised": None},
         "task_type": "SEQ_CLS",
         "input_names": None,
+        "setup": None,
         "task": None,
         "dtype": "bf16",
         "precision": "float32",

@@ -102,7 +102,7 @@ def answer(predictor: Predictor, inputs: pd.DataFrame, report: Callable[[int], N
 
     Args:
         predictor: the trained model.
-        inputs: the task's input columns, n rows.
+        inputs: what the model reads, column by column, n rows.
         report: called with the number of answers so far.
     """
     columns = {str(name): list(inputs[name]) for name in inputs}
@@ -245,9 +245,9 @@ def _score_line(run: TrainedRun, rows: pd.DataFrame) -> str:
     """Return a line with a run's scores, and a warning if its clean predictions differ from its record."""
     clean, share = rows["condition"] == CLEAN, share_of_other_answers(run, rows)
     beware = f"; BEWARE: {share:.1%} of its clean answers are not those of its record" if share else ""
-    name = task_named(run.record.task).scores[0]
-    scores = f"{name} {rows[clean]['score'].mean():.3f} clean, {rows[~clean]['score'].mean():.3f} corrupted"
-    return f"{run}: {scores}{beware}"
+    undamaged, damaged = (part["score"].mean() for part in (rows[clean], rows[~clean]))
+    name = task_named(run.record.task).mean_score
+    return f"{run}: {name} {undamaged:.3f} clean, {damaged:.3f} corrupted{beware}"
 
 
 def _record(
@@ -275,6 +275,7 @@ def _record(
             "source": test.data.source,
             "sha256": test.data.sha256,
             "count": rows[0]["item"].nunique(),
+            "score": test.task.mean_score,
         },
         model={**named, "runs": runs},
         counts={"expected": count, "scored": count, "failed": 0},

@@ -46,12 +46,14 @@ class Examples:
         inputs: the task's input columns.
         targets: the task's other columns.
         damaged: the input columns that are damaged; None for all.
+        context: further columns that the model reads, and that are not damaged; None if there are none.
     """
 
     about: pd.DataFrame
     inputs: pd.DataFrame
     targets: pd.DataFrame
     damaged: tuple[str, ...] | None = None
+    context: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.about)
@@ -64,17 +66,17 @@ class Requests:
     Attributes:
         about: the columns of `Examples.about` and of `Condition`, then mitigation, prompt (the inputs that are damaged,
             for people) and edits.
-        inputs: the task's input columns, damaged and prepared.
-        targets: the task's other columns.
+        inputs: what the model reads: the task's input columns, damaged and prepared, and the columns of its context.
+        examples: the task's columns, undamaged.
     """
 
     about: pd.DataFrame
     inputs: pd.DataFrame
-    targets: pd.DataFrame
+    examples: pd.DataFrame
 
     def as_split(self) -> Split:
-        """Return the requests as examples of the task, with the undamaged targets."""
-        columns = {str(name): tuple(values) for name, values in {**self.inputs, **self.targets}.items()}
+        """Return the requests as examples of the task, undamaged, to score replies to them."""
+        columns = {str(name): tuple(values) for name, values in self.examples.items()}
         about = self.about
         return Split(columns, about["item"].to_numpy(), tuple(about["group"]), tuple(about["topic"]))
 
@@ -122,8 +124,11 @@ def examples_of(data: TaskData, task: Task, limit: int | None = None, seed: int 
         )
         parts.append((about.iloc[chosen], columns.iloc[chosen]))
     about, columns = (pd.concat(list(tables), ignore_index=True) for tables in zip(*parts, strict=True))
-    inputs = list(task.input_columns)
-    return Examples(about, columns[inputs], columns.drop(columns=inputs), task.columns_to_damage)
+    inputs, context = list(task.input_columns), [name for name in task.context_columns if name in columns]
+    targets = columns.drop(columns=[*inputs, *context])
+    return Examples(
+        about, columns[inputs], targets, task.columns_to_damage, columns[context] if context else None
+    )
 
 
 def damaged_requests(
@@ -154,8 +159,10 @@ def damaged_requests(
                 )
                 inputs.append({**{str(name): text for name, text in whole[place].items()}, **texts})
                 places.append(place)
-    targets = examples.targets.iloc[places].reset_index(drop=True)
-    return Requests(pd.DataFrame(about), pd.DataFrame(inputs), targets)
+    context = examples.context if examples.context is not None else pd.DataFrame(index=examples.inputs.index)
+    undamaged = pd.concat([examples.inputs, context, examples.targets], axis=1)
+    read = pd.concat([pd.DataFrame(inputs), context.iloc[places].reset_index(drop=True)], axis=1)
+    return Requests(pd.DataFrame(about), read, undamaged.iloc[places].reset_index(drop=True))
 
 
 def _damaged(
