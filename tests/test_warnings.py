@@ -23,6 +23,7 @@ from transformers import (
     BartForCausalLM,
     BertForSequenceClassification,
     FNetConfig,
+    FNetForQuestionAnswering,
     FNetForSequenceClassification,
 )
 
@@ -30,7 +31,7 @@ import lowland as package
 from lowland import flat
 from lowland.ground.records import StressRecord
 from lowland.models.language import load_language_model
-from lowland.models.load import load_classifier, load_tokenizer
+from lowland.models.load import load_classifier, load_span_model, load_tokenizer
 from lowland.models.source import ModelSource
 from lowland.report.stress_record import completeness
 from lowland.report.study import summary
@@ -90,6 +91,10 @@ LINES: dict[tuple[str, str], str] = {
         "return replace(data, remarks=(*data.remarks, *sentences))",
     ): "few titles, several places",
     ("models/load.py", "remark = settle_padding(loaded.model, tokenizer)"): "padding",
+    (
+        "models/load.py",
+        "return loaded if sentence is None else replace(loaded, remarks=(*loaded.remarks, sentence))",
+    ): "padding of spans",
     (
         "models/load.py",
         "return replace(loaded, remarks=(*loaded.remarks, *([remark] if remark else [])))",
@@ -313,6 +318,16 @@ def padding(faulty: bool, tools: Tools) -> list[str]:
     return list(load_classifier(folder, ["bad", "good"], tokenizer).remarks)
 
 
+def spans(faulty: bool, tools: Tools) -> list[str]:
+    folder, tokenizer = tools.folder / "reader", load_tokenizer(tools.source.folder)
+    if not faulty:
+        return list(load_span_model(tools.source.folder, tokenizer).remarks)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 32}
+    FNetForQuestionAnswering(FNetConfig(vocab_size=64, **sizes)).save_pretrained(folder)
+    tokenizer.model_input_names = ["input_ids"]
+    return list(load_span_model(folder, tokenizer).remarks)
+
+
 def trained_run(tools: Tools) -> str:
     code, _, err = tools.command("train", "--seed", "1")
     assert code == 0, err
@@ -408,6 +423,7 @@ CASES: dict[str, Case] = {
     "few titles": Case("4 titles are too few to hold some of them out", few_titles),
     "several places": Case("the answers of 1 question have no places", several_places),
     "padding": Case("a text's logits depend on its padding", padding),
+    "padding of spans": Case("a text's logits depend on its padding in a FNetForQuestionAnswering", spans),
     "another head": Case("a classifier of up, down, and the data's labels are bad, good", heads),
     "overrides": Case("overrides is an older form", overrides),
     "much noise": Case("rho is 1.01: the noise on each layer's output is larger", much_noise),
