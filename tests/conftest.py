@@ -98,6 +98,30 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    """A folder with 30 images of each of two shapes."""
+    from tests.images import draw_folder
+
+    return draw_folder(tmp_path / "shapes")
+
+
+@pytest.fixture(scope="session")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny ViT and its image processor."""
+    from tests.images import save_vit
+
+    return save_vit(tmp_path_factory.mktemp("model") / "vit")
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny CLIP, both towers, and its image processor."""
+    from tests.images import save_clip
+
+    return save_clip(tmp_path_factory.mktemp("model") / "clip")
+
+
 def table_of(copies: int = 12) -> pd.DataFrame:
     """Texts with two labels that a tiny model can learn, each text once."""
     rows = [

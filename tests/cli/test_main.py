@@ -591,7 +591,7 @@ def test_predict_reports_its_mistakes(lowland: Run, tmp_path: Path, texts: Path)
     for options, message in (
         ([str(tmp_path), "--text", "a"], "neither a run"),
         ([str(tmp_path)], "give texts with --text"),
-        ([str(tmp_path), "--text", "a", "--data", str(texts)], "one of the two"),
+        ([str(tmp_path), "--text", "a", "--data", str(texts)], "one of these"),
         ([str(tmp_path), "--data", str(texts), "--text-column", "words"], "unknown text column 'words'"),
     ):
         code, out, err = lowland("predict", *options)
@@ -609,8 +609,8 @@ def test_only_our_own_messages_are_printed(tmp_path: Path, tiny_model: Path) -> 
     process = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (
         process.stderr
-        == f"lowland: the model in {tiny_model} is neither a classifier of sequences nor a model that marks answers;"
-        " fine-tune it first\n"
+        == f"lowland: the model in {tiny_model} is neither a classifier of texts or images nor a model that marks"
+        " answers; fine-tune it first\n"
     )
 
 

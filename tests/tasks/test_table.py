@@ -48,7 +48,7 @@ def test_the_tasks_are_those_of_the_issue():
     assert set(TASKS) == {
         "financial-demo", "financial-phrasebank", "sms-spam", "sms-spam-balanced", "classification", "sst2", "cola",
         "mrpc", "rte", "pairs", "squad-v2", "question-answering", "repeat", "text-to-text", "instruction",
-        "short-answers",
+        "short-answers", "image-classification",
     }  # fmt: skip
     assert Recipe().task.name in TASKS
     assert all(task.summary and "\n" not in task.summary for task in TASKS.values())

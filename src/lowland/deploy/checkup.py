@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from lowland.deploy.load import load_base
-from lowland.deploy.merge.proof import fingerprints
+from lowland.deploy.merge.proof import fingerprints, noun_of
 from lowland.deploy.settings import CheckSettings
 from lowland.deploy.subject import LEARNING_RATE, TEXTS, ModelUnderTest, load_model_under_test
 from lowland.ground.mistakes import reason_of
@@ -129,7 +129,7 @@ def check_learning(subject: ModelUnderTest) -> CheckResult:
             optimizer.step()
             losses.append(subject.backward())
     figures = f"{losses[0]:.4f} -> {losses[-1]:.4f} in {STEPS} steps of AdamW (lr {LEARNING_RATE:g})"
-    return (OK if losses[-1] < losses[0] else FAIL), f"{figures} on {TEXTS} texts"
+    return (OK if losses[-1] < losses[0] else FAIL), f"{figures} on {TEXTS} {noun_of(subject.base)}s"
 
 
 def check_merging(subject: ModelUnderTest) -> CheckResult:

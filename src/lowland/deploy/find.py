@@ -18,6 +18,7 @@ from lowland.lora.peft_config import TASKS as CLASSES_BY_TASK
 from lowland.lora.peft_config import other_kinds, read_config, read_json
 from lowland.lora.peft_weights import WEIGHTS_FILE, plain_names
 from lowland.models.find import find_model
+from lowland.models.images import reads_images
 from lowland.models.load import load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.source import ModelSource
@@ -26,17 +27,24 @@ from lowland.tasks.table import task_fields, task_named
 
 SEQ_CLS, CAUSAL_LM, SEQ_2_SEQ_LM = "SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM"
 QUESTION_ANS = "QUESTION_ANS"
+IMAGE_CLS = "IMAGE_CLS"
+"""Lowland's name for classifiers of images, for which PEFT has no task type."""
 
 AUTO_CLASSES: Mapping[str, str] = {
     SEQ_CLS: "AutoModelForSequenceClassification",
     CAUSAL_LM: "AutoModelForCausalLM",
     SEQ_2_SEQ_LM: "AutoModelForSeq2SeqLM",
     QUESTION_ANS: "AutoModelForQuestionAnswering",
+    IMAGE_CLS: "AutoModelForImageClassification",
 }
-"""PEFT's task types that can be read and merged, and the class of transformers that loads each."""
+"""Task types that can be read and merged, and the class of transformers that loads each."""
 
-TASKS_OF_KINDS: Mapping[str, str] = {SEQ_CLS: "classification", QUESTION_ANS: "question-answering"}
-"""Tasks for models of one of PEFT's task types, if no record names the task."""
+TASKS_OF_KINDS: Mapping[str, str] = {
+    SEQ_CLS: "classification",
+    QUESTION_ANS: "question-answering",
+    IMAGE_CLS: "image-classification",
+}
+"""Tasks for models of a task type, if no record names the task."""
 
 CLASSIFIER_HEADS = {"score", "classifier", "classification_head"}
 """Names of the heads of transformers' sequence classifiers."""
@@ -60,9 +68,9 @@ class Base:
 
     Attributes:
         source: folder and hashes of the model.
-        kind: PEFT's task type, a key of `AUTO_CLASSES`.
+        kind: the task type, a key of `AUTO_CLASSES`.
         label_names: names of a classifier's outputs, in order; empty for a language model.
-        tokenizer: the adapter's own if its folder contains one, else the base model's.
+        tokenizer: the adapter's own if its folder contains one, else the base model's; or its image processor.
         task: task that reads inputs and decodes outputs; None for a language model.
         fields: the task's fields; those of the run, else the defaults; None for a language model.
         resized_by: folder of the adapter if it has a tokenizer of its own; the base is resized to the embeddings in it.
@@ -126,16 +134,22 @@ def find_base(model: str) -> Base:
         Mistake: if the model, its config or its tokenizer cannot be found or read.
     """
     source = find_model(model)
-    kind = _kind_of_base(source.folder)
-    label_names = _label_names(source.folder, None) if kind == SEQ_CLS else ()
+    kind = kind_of_model(source.folder)
     task = task_of_kind(kind)
-    return Base(source, kind, label_names, load_tokenizer(source.folder), task, default_fields(task))
+    label_names = _label_names(source.folder, None) if task is not None and task.has_classes else ()
+    reader = load_reader(task, source.folder)
+    return Base(source, kind, label_names, reader, task, default_fields(task))
 
 
 def task_of_kind(kind: str) -> Task | None:
-    """Return the task for models of one of PEFT's task types if no record names it; None for language models."""
+    """Return the task for models of a task type if no record names it; None for language models."""
     name = TASKS_OF_KINDS.get(kind)
     return None if name is None else task_named(name)
+
+
+def load_reader(task: Task | None, folder: Path) -> Any:
+    """Load what reads a task's inputs from a model's folder; for a language model, its tokenizer."""
+    return load_tokenizer(folder) if task is None else task.load_reader(folder)
 
 
 def default_fields(task: Task | None) -> TaskFields | None:
@@ -232,7 +246,7 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
     labels = tuple(record.data["labels"])
     fields = fields_of(record)
     kind = task.peft_task_type(fields)
-    base = Base(source, kind, labels, load_tokenizer(source.folder), task, fields)
+    base = Base(source, kind, labels, load_reader(task, source.folder), task, fields)
     length = _limit(base, int(record.asked["max_length"]))
     return Adapted(base, folder / "adapter", length, _is_lowland_lora(read_json(folder / "adapter")), record)
 
@@ -259,11 +273,11 @@ def _of_adapter(folder: Path, model: str | None) -> Adapted:
         raise Mistake(f"{folder} does not say which base model it adapts; name it with --model")
     source = find_model(name, None if model else config.get("revision"))
     own = (folder / "tokenizer_config.json").is_file()
-    tokenizer = load_tokenizer(folder if own else source.folder)
     kind = _kind_of_adapter(folder, config, source.folder)
-    label_names = _label_names(source.folder, folder) if kind == SEQ_CLS else ()
     task = task_of_kind(kind)
-    base = Base(source, kind, label_names, tokenizer, task, default_fields(task), folder if own else None)
+    label_names = _label_names(source.folder, folder) if task is not None and task.has_classes else ()
+    reader = load_reader(task, folder if own else source.folder)
+    base = Base(source, kind, label_names, reader, task, default_fields(task), folder if own else None)
     return Adapted(base, folder, _limit(base, DEFAULT_MAX_LENGTH), _is_lowland_lora(config))
 
 
@@ -278,7 +292,8 @@ def _kind_of_adapter(folder: Path, config: Mapping[str, Any], base: Path) -> str
         saved = {str(name).rpartition(".")[2] for name in config.get("modules_to_save") or ()}
         if saved & SPAN_HEADS:
             return QUESTION_ANS
-        return SEQ_CLS if saved & CLASSIFIER_HEADS else _kind_of_base(base)
+        kind = kind_of_model(base)
+        return SEQ_CLS if saved & CLASSIFIER_HEADS and kind != IMAGE_CLS else kind
     if task not in AUTO_CLASSES:
         raise Mistake(
             f"{folder} is an adapter for {task}; adapters for {', '.join(AUTO_CLASSES)} can be read"
@@ -286,9 +301,16 @@ def _kind_of_adapter(folder: Path, config: Mapping[str, Any], base: Path) -> str
     return str(task)
 
 
-def _kind_of_base(folder: Path) -> str:
-    """Return the task type of the model that a config names; if it names none, that of a classifier."""
-    named = set(read_model_config(folder).architectures or ())
+def kind_of_model(folder: Path) -> str:
+    """Return the task type of the model that a config names; if it names none, that of a classifier.
+
+    Raises:
+        Mistake: if there is no config that transformers can read.
+    """
+    config = read_model_config(folder)
+    if reads_images(config):
+        return IMAGE_CLS
+    named = set(config.architectures or ())
     kinds = (kind for kind, classes in CLASSES_BY_TASK.items() if not named.isdisjoint(classes.values()))
     return next(kinds, SEQ_CLS)
 

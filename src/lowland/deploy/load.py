@@ -46,11 +46,16 @@ def load_base(base: Base, *, seed: int = 0) -> LoadedModel:
         if base.resized_by is not None:
             fresh = resize_to_saved(loaded.model, base.resized_by, len(base.tokenizer))
             loaded = replace(loaded, fresh_backbone=(*loaded.fresh_backbone, *fresh))
-    rows = loaded.model.get_input_embeddings().weight.shape[0]
-    if len(base.tokenizer) > rows:
-        raise Mistake(_too_few_rows(base, rows))
+    if base.task is None or base.task.reads == "text":
+        _check_embeddings(base, loaded.model)
     compute_in_float32(loaded.model).eval()
     return loaded
+
+
+def _check_embeddings(base: Base, model: Any) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(base.tokenizer) > rows:
+        raise Mistake(_too_few_rows(base, rows))
 
 
 def _too_few_rows(base: Base, rows: int) -> str:

@@ -17,6 +17,7 @@ from transformers.trainer_pt_utils import nested_concat
 
 from lowland.deploy.find import (
     DEFAULT_MAX_LENGTH,
+    IMAGE_CLS,
     QUESTION_ANS,
     SEQ_CLS,
     TASKS_OF_KINDS,
@@ -32,17 +33,20 @@ from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.records import RunRecord
 from lowland.lora import merge_lora
 from lowland.models.formats import NumberFormat, answer_in_fp32
-from lowland.models.load import load_tokenizer, read_model_config
+from lowland.models.load import read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.tasks.base import Batch, Encoded, Setup, Task, TaskFields
-from lowland.tasks.readers.cells import problem_with_text
 from lowland.tasks.table import TASKS, task_fields, task_named
 
-MODEL_CLASSES = {"SequenceClassification": SEQ_CLS, "QuestionAnswering": QUESTION_ANS}
-"""PEFT's task types by the ends of the names of transformers' classes."""
+MODEL_CLASSES = {
+    "SequenceClassification": SEQ_CLS,
+    "QuestionAnswering": QUESTION_ANS,
+    "ImageClassification": IMAGE_CLS,
+}
+"""Task types by the ends of the names of transformers' classes."""
 
-Columns = Mapping[str, Sequence[str]]
+Columns = Mapping[str, Sequence[Any]]
 """Inputs by the names of the task's input columns."""
 
 
@@ -98,7 +102,7 @@ class Predictor:
             Mistake: if there is no input.
         """
         if not len(columns[self.task.input_columns[0]]):
-            raise Mistake("there is no text to predict a label for; give at least one")
+            raise Mistake(f"there is no {self.task.reads} to predict a label for; give at least one")
         encoded = self.encode(columns)
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
             outputs = [
@@ -134,8 +138,8 @@ class Predictor:
         problems = [
             f"input {number}: the {name} {problem}"
             for number, row in enumerate(rows, start=1)
-            for name, text in zip(names, row, strict=True)
-            if (problem := problem_with_text(text)) is not None
+            for name, value in zip(names, row, strict=True)
+            if (problem := self.task.input_problem(value)) is not None
         ]
         if problems:
             raise Mistake(*problems)
@@ -260,20 +264,24 @@ def _merged_fields(folder: Path) -> TaskFields:
 
 
 def _task_of_model(folder: Path) -> Task:
-    """Return the task that `merge_report.json` in a model's folder names; without one, that of its class.
+    """Return the task that `merge_report.json` in a model's folder names; without one, that of the model's class.
+
+    It is classification of texts for a folder that holds no model.
 
     Raises:
         Mistake: if no task is for a model of its class.
     """
-    name = _merge_report(folder).get("task")
-    if name in TASKS:
+    if (name := _merge_report(folder).get("task")) in TASKS:
         return task_named(name)
+    if not (folder / "config.json").is_file():
+        return task_named(TASKS_OF_KINDS[SEQ_CLS])
     classes = read_model_config(folder).architectures or ()
     for ending, kind in MODEL_CLASSES.items():
         if any(ending in name for name in classes):
             return task_named(TASKS_OF_KINDS[kind])
     raise Mistake(
-        f"the model in {folder} is neither a classifier of sequences nor a model that marks answers; fine-tune it first"
+        f"the model in {folder} is neither a classifier of texts or images nor a model that marks answers; fine-tune it"
+        " first"
     )
 
 
@@ -303,8 +311,8 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
         labels = tuple(merged.get("labels", [names[number] for number in sorted(names)]))
         length, chosen = merged.get("max_length", DEFAULT_MAX_LENGTH), merged.get("chosen", {})
     check_readable(config, folder)
-    tokenizer = load_tokenizer(folder)
-    setup = Setup(fields, tokenizer, token_limit(tokenizer, config, length), labels, chosen)
+    reader = task.load_reader(folder)
+    setup = Setup(fields, reader, token_limit(reader, config, length), labels, chosen)
     loaded = task.load_model(folder, setup)
     model = compute_in_float32(loaded.model)
     if loaded.fresh_modules:

@@ -48,12 +48,16 @@ class PredictSettings(Asked):
     text: Annotated[Several[Text], NotEmpty] | None = None
     """texts to predict labels for, two for each pair of sentences, or a question and its context; write --text=-5% if a
     text begins with a dash"""
+    image: Annotated[Several[Text], NotEmpty] | None = None
+    """image files to predict labels for"""
     data: Path | None = None
-    """a file of texts: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not; its columns are kept"""
+    """a file of texts: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not; its columns are kept. Or a
+    folder of images"""
     text_column: ColumnNames | None = None
     """its column of texts, or columns for a task that reads several; default: those that the run was trained on"""
     label_column: Text | None = None
-    """its column of labels or answers; the scores of the predictions against them are printed"""
+    """its column of labels or answers; the scores of the predictions against them are printed (for a folder of images:
+    folder)"""
     separator: Separator | None = None
     """separator of the fields of a .csv file; default: as in training, or recognised from the first line"""
     no_header: Truth = False
@@ -73,11 +77,14 @@ class PredictSettings(Asked):
 
     def _problems_of_source(self) -> list[str]:
         """Return what is wrong with where the texts come from."""
-        if (self.text is None) == (self.data is None):
-            return ["give texts with --text, or a file of them with --data; one of the two"]
+        given = [name for name in ("text", "image", "data") if getattr(self, name) is not None]
+        if len(given) != 1:
+            return [
+                "give texts with --text, or images with --image, or a file or folder of them with --data; one of these"
+            ]
         of_files = ("text_column", "label_column", "separator", "no_header")
-        if self.text is not None and (file_options := [name for name in of_files if getattr(self, name)]):
-            return [f"{file_options[0]} speaks of a file; give the file with --data instead of --text"]
+        if self.data is None and (file_options := [name for name in of_files if getattr(self, name)]):
+            return [f"{file_options[0]} speaks of a file; give the file with --data instead of --{given[0]}"]
         return []
 
     def _problems_of_out(self) -> list[str]:
@@ -120,7 +127,7 @@ class MergeSettings(Asked):
         f" ({', '.join(f'{dtype}: {value:g}' for dtype, value in TOLERANCES.items())})",
     )
     data: Path | None = None
-    """a file of texts to compare on, instead of the run's validation texts"""
+    """a file of texts, or a folder of images, to compare on, instead of the run's validation examples"""
     text_column: ColumnNames | None = None
     """its column of texts, or columns for a task that reads several; default: those that the run was trained on"""
 

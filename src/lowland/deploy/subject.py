@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from lowland.deploy.find import QUESTION_ANS, SEQ_CLS, Base, find_adapted, find_base
+from lowland.deploy.find import QUESTION_ANS, Base, find_adapted, find_base
 from lowland.deploy.load import load_base, put_adapter
-from lowland.deploy.merge.proof import TEXT, fingerprints, input_batches, logits_of
+from lowland.deploy.merge.proof import fingerprints, input_batches, logits_of, sample_inputs
 from lowland.deploy.settings import CheckSettings
 from lowland.lora import LoRAConfig, add_lora, lora_layers
 from lowland.lora.inject import config_of
@@ -22,7 +22,6 @@ from lowland.models.load import LoadedModel
 from lowland.models.packages import DEFAULT_MODEL
 from lowland.models.positions import token_limit
 from lowland.tasks.base import Batch
-from lowland.tasks.readers.originals import read_embedded
 
 TEXTS, TOKENS = 8, 64
 LEARNING_RATE = 1e-3
@@ -37,8 +36,8 @@ class ModelUnderTest:
         adapter: folder of the user's trained adapter; None for a new one.
         model: base model with the adapter.
         linear: number of linear layers of the base model.
-        batch: token ids of a few texts.
-        targets: the targets of these texts in training, by name.
+        batch: token ids of a few texts, or pixel values of a few images.
+        targets: the targets of these inputs in training, by name.
         before: the base model's logits.
         frozen: SHA-256 of the base model's parameters, by name.
         scratch: folder to write into.
@@ -134,19 +133,18 @@ def _lora_config(loaded: LoadedModel, settings: CheckSettings) -> LoRAConfig:
 
 
 def _batch(base: Base, model: Any) -> Batch:
-    """Return token ids of a few embedded texts; a task of several inputs gets each text for all of them."""
-    texts = read_embedded("financial_demo.csv")[0]["text"]
-    chosen = list(texts[:: len(texts) // TEXTS][:TEXTS])
-    names = (TEXT,) if base.task is None else base.task.input_columns
+    """Return a few embedded texts, or drawn images, as the model reads them."""
+    columns, _ = sample_inputs(base)
+    few = {name: list(inputs[:: len(inputs) // TEXTS][:TEXTS]) for name, inputs in columns.items()}
     length = token_limit(base.tokenizer, model.config, TOKENS)
-    return next(input_batches(base, dict.fromkeys(names, chosen), length, TEXTS, model))
+    return next(input_batches(base, few, length, TEXTS, model))
 
 
 def _targets(base: Base, batch: Batch) -> Batch:
     """Return targets by name: labels in turn, or places of answers; for a language model the tokens without padding."""
     if base.kind == QUESTION_ANS:
         return dict.fromkeys(("start_positions", "end_positions"), torch.arange(len(batch["input_ids"])))
-    if base.kind == SEQ_CLS or (base.task is not None and base.task.has_classes):
+    if base.task is not None and base.task.has_classes:
         return {"labels": torch.arange(TEXTS) % len(base.label_names)}
     return {"labels": batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)}
 

@@ -14,8 +14,9 @@ from lowland.deploy.predict import Predictor, load, task_in
 from lowland.deploy.settings import JSON_LINES, PredictSettings
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.progress import Remark, no_remark
-from lowland.tasks.base import Split
+from lowland.tasks.base import Split, Task
 from lowland.tasks.readers.forms import read_form
+from lowland.tasks.readers.images import check_images, images_in
 from lowland.tasks.readers.tables import pick_columns
 
 
@@ -51,6 +52,9 @@ def predict(settings: PredictSettings, remark: Remark = no_remark) -> Prediction
     if settings.data is None:
         return Predictions(_predict_texts(settings, remark))
     task, fields, usual_names = task_in(settings.run)
+    check_source(task, settings.data)
+    if settings.data.is_dir():
+        return _predict_folder(settings, settings.data)
     names = chosen_names(usual_names, settings.text_column)
     separator = settings.separator or getattr(fields, "separator", None)
     header = not (settings.no_header or getattr(fields, "no_header", False))
@@ -97,10 +101,47 @@ def chosen_names(names: Mapping[str, str], chosen: Sequence[str] | None) -> dict
     return dict(zip(names, chosen, strict=True))
 
 
-def _predict_texts(settings: PredictSettings, remark: Remark) -> pd.DataFrame:
-    """Predict for the texts on the command line, two for each pair."""
+def check_source(task: Task, data: Path) -> None:
+    """Check that a task reads what a file or a folder holds: texts, or images.
+
+    Raises:
+        Mistake: if it does not.
+    """
+    if data.is_dir() and task.reads != "image":
+        raise Mistake(f"{data} is a folder; the task {task.name} reads {task.reads}s, from a file")
+    if not data.is_dir() and task.reads == "image":
+        raise Mistake(f"{data} is no folder; the task {task.name} reads images, from a folder")
+
+
+def _predict_folder(settings: PredictSettings, folder: Path) -> Predictions:
+    """Predict for the images in a folder and the folders in it, whose names are the column `folder`."""
+    paths = images_in(folder)
+    check_images(paths, str(folder))
+    inner = [path.relative_to(folder).parts for path in paths]
+    table = pd.DataFrame({"image": list(map(str, paths))})
+    table["folder"] = [parts[0] if len(parts) > 1 else "" for parts in inner]
+    if settings.label_column not in (None, "folder"):
+        raise Mistake(
+            f"a folder of images has no column {settings.label_column!r}; its column of labels is folder"
+        )
     predictor = load(settings.run, merge=settings.merge)
-    width, texts = len(predictor.task.input_columns), settings.text or ()
+    inputs = {"image": list(table["image"])}
+    answers = predictor.answer(inputs)
+    scores = (
+        None if settings.label_column is None else _scores(predictor, inputs, list(table["folder"]), answers)
+    )
+    return Predictions(pd.concat([table, answers], axis=1), scores)
+
+
+def _predict_texts(settings: PredictSettings, remark: Remark) -> pd.DataFrame:
+    """Predict for the texts, or the images, on the command line; two texts for each pair."""
+    predictor = load(settings.run, merge=settings.merge)
+    reads = predictor.task.reads
+    if (texts := getattr(settings, reads)) is None:
+        raise Mistake(
+            f"the task {predictor.task.name} reads {reads}s; give them with --{reads}, or with --data"
+        )
+    width = len(predictor.task.input_columns)
     columns = predictor.columns([texts[start : start + width] for start in range(0, len(texts), width)])
     _remark_on_length(predictor, columns, remark)
     return predictor.predict_columns(columns)

@@ -35,17 +35,21 @@ def number_format(dtype: Literal["auto", "fp32", "bf16"]) -> NumberFormat:
 
 
 def hold_base_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Cast frozen parameters to `dtype` in place, except those of norms, embeddings and heads that compute in fp32.
+    """Cast frozen parameters to `dtype` in place, except those of norms, embeddings, layer scales and fp32 heads.
 
     In bf16 this halves their memory and saves a cast at each step. Autocast rounds them in the same way at each step,
     so results are bit for bit the same. Trained parameters, norms and embeddings keep their dtype, so that the sums
-    over the layers are in fp32.
+    over the layers are in fp32. So do the parameters that a module has beside its parts, such as the class token of a
+    ViT: autocast does not round these.
     """
     from torch import nn
 
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for module in model.modules():
-        if "Norm" in type(module).__name__ or isinstance(module, _InFloat32):
+        parts = any(True for _ in module.children())
+        if parts or any(kind in type(module).__name__ for kind in ("Norm", "LayerScale")):
+            continue
+        if isinstance(module, _InFloat32):
             continue
         for parameter in module.parameters(recurse=False):
             if id(parameter) in embeddings:  # also where a head shares the weight

@@ -59,6 +59,11 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, ImportError) as error:
+        if (folder / "preprocessor_config.json").is_file():
+            raise Mistake(
+                f"the model in {folder} reads images, not texts; train it with --task image-classification, or give a"
+                " model of texts"
+            ) from None
         raise Mistake(f"{folder} holds no tokenizer that can be read ({reason_of(error)})") from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -77,13 +82,30 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
     Raises:
         Mistake: if the folder holds no model that can classify sequences, or its weights do not fit its config.
     """
+    loaded = load_with_head(folder, "AutoModelForSequenceClassification", CLASSIFY, label_names)
+    remark = settle_padding(loaded.model, tokenizer)
+    return replace(loaded, remarks=(*loaded.remarks, *([remark] if remark else [])))
+
+
+def load_with_head(folder: Path, auto_class: str, purpose: str, label_names: Sequence[str]) -> LoadedModel:
+    """Load a model with a head that has one output for each label; see `load_classifier`.
+
+    Args:
+        folder: folder of the model.
+        auto_class: name of the class of transformers that loads the model.
+        purpose: what the model is for, as the end of "no model that can …".
+        label_names: the labels, in the order of the outputs.
+
+    Raises:
+        Mistake: if the folder holds no such model, or its weights do not fit its config.
+    """
     from lowland.lora import find_head
 
     names = read_model_config(folder).id2label
     model, loading = _load(
         folder,
-        "AutoModelForSequenceClassification",
-        CLASSIFY,
+        auto_class,
+        purpose,
         num_labels=len(label_names),
         id2label=dict(enumerate(label_names)),
         label2id={name: number for number, name in enumerate(label_names)},
@@ -93,8 +115,7 @@ def load_classifier(folder: Path, label_names: Sequence[str], tokenizer: Any) ->
     layer = output_layer(model, find_head(model))
     if layer is not None and f"{layer}.weight" not in loading["missing_keys"]:
         loaded = _match_head(loaded, layer, names, label_names)
-    remark = settle_padding(model, tokenizer)
-    return replace(loaded, remarks=(*loaded.remarks, *([remark] if remark else [])))
+    return loaded
 
 
 def outline_classifier(folder: Path) -> LoadedModel:
@@ -103,7 +124,30 @@ def outline_classifier(folder: Path) -> LoadedModel:
     Raises:
         Mistake: if the folder holds no model that can classify sequences.
     """
-    return _outline(folder, "AutoModelForSequenceClassification", CLASSIFY)
+    return outline_with_head(folder, "AutoModelForSequenceClassification", CLASSIFY)
+
+
+def outline_with_head(folder: Path, auto_class: str, purpose: str, **changes: Any) -> LoadedModel:
+    """Build a model with a head on the meta device, without loading weights.
+
+    Args:
+        folder: folder of the model.
+        auto_class: name of the class of transformers.
+        purpose: what the model is for, as the end of "no model that can …".
+        **changes: changes to its config.
+
+    Raises:
+        Mistake: if the folder holds no such model.
+    """
+    import torch
+    import transformers
+
+    try:
+        with torch.device("meta"):
+            config = transformers.AutoConfig.from_pretrained(folder, **changes)
+            return LoadedModel(getattr(transformers, auto_class).from_config(config))
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{folder} holds no model that can {purpose} ({reason_of(error)})") from None
 
 
 def load_span_model(folder: Path, tokenizer: Any) -> LoadedModel:
@@ -127,7 +171,7 @@ def outline_span_model(folder: Path) -> LoadedModel:
         Mistake: if the folder holds no such model.
     """
     _check_span_model(folder)
-    return _outline(folder, "AutoModelForQuestionAnswering", MARK_ANSWERS, num_labels=2)
+    return outline_with_head(folder, "AutoModelForQuestionAnswering", MARK_ANSWERS, num_labels=2)
 
 
 def _check_span_model(folder: Path) -> None:
@@ -169,19 +213,6 @@ def _load(folder: Path, auto_class: str, purpose: str, **changes: Any) -> tuple[
     except (OSError, ValueError, SafetensorError) as error:
         raise Mistake(f"{folder} holds no model that can {purpose} ({reason_of(error)})") from None
     return model, loading
-
-
-def _outline(folder: Path, auto_class: str, purpose: str, **changes: Any) -> LoadedModel:
-    """Build a model on the meta device; see `_load`."""
-    import torch
-    import transformers
-
-    try:
-        with torch.device("meta"):
-            config = transformers.AutoConfig.from_pretrained(folder, **changes)
-            return LoadedModel(getattr(transformers, auto_class).from_config(config))
-    except (OSError, ValueError) as error:
-        raise Mistake(f"{folder} holds no model that can {purpose} ({reason_of(error)})") from None
 
 
 def read_model_config(folder: Path) -> Any:

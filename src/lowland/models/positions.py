@@ -9,11 +9,11 @@ def token_limit(tokenizer: Any, config: Any, max_length: int) -> int:
     """Return how many tokens of a text are read: `max_length`, but no more than tokenizer and model support.
 
     Args:
-        tokenizer: tokenizer of the model; its `model_max_length` counts if it is positive.
+        tokenizer: tokenizer of the model; its `model_max_length` counts if it is positive. An image processor has none.
         config: config of the model.
         max_length: the requested number of tokens.
     """
-    limits = [max_length, tokenizer.model_max_length, *position_limits(config)]
+    limits = [max_length, getattr(tokenizer, "model_max_length", None), *position_limits(config)]
     return int(min(limit for limit in limits if limit is not None and limit > 0))
 
 

@@ -19,7 +19,9 @@ TOKENIZER_FILES = (
     "added_tokens",
     "spiece",
     "sentencepiece",
+    "preprocessor_config",
 )
+"""Beginnings of the names of files of a tokenizer, or of an image processor."""
 
 DEQUANTISED_FROM = "dequantised_from.json"
 """File in the folder of a converted GGUF file that says what it was converted from."""
@@ -35,7 +37,7 @@ class ModelSource:
         origin: "folder", "hub", the package that it came from, or "GGUF file" with the beginning of its SHA-256.
         revision: commit on the hub, if it came from there.
         sha256: hash of its weights; several files are hashed in the order of their names.
-        files_sha256: hash of its config and tokenizer.
+        files_sha256: hash of its config, and of its tokenizer or image processor.
         title: what reports call it; the name, except for a model that was dequantised.
         terms: terms of use that a person should know, with their address; None if lowland knows of none.
     """
@@ -93,7 +95,10 @@ def weights_hash(folder: Path) -> str:
 
 
 def files_hash(folder: Path) -> str:
-    """Return SHA-256 of a model's config and tokenizer: of the files' names and contents, sorted by name."""
+    """Return SHA-256 of a model's config, and of its tokenizer or image processor.
+
+    The files' names and contents are hashed, sorted by name.
+    """
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.name == "config.json" or path.name.startswith(TOKENIZER_FILES):

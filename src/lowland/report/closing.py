@@ -11,6 +11,9 @@ from lowland.evidence.readers.runs import finished
 from lowland.ground.mistakes import plural
 from lowland.ground.records import RunRecord
 
+IMAGES = "image-classification"
+"""The task whose runs predict on images; all others predict on texts."""
+
 
 def closing_lines(folders: Sequence[Path]) -> list[str]:
     """Return the last lines of a study.
@@ -60,4 +63,6 @@ def _next_step(runs: Mapping[Path, RunRecord]) -> str:
     folder = max(runs, key=lambda folder: runs[folder].validation.get(runs[folder].primary_score, -math.inf))
     if not any((folder / part).is_dir() for part in ("adapter", "model")):
         return "the runs kept no weights to predict with; lowland train with this method keeps them"
+    if runs[folder].task == IMAGES:
+        return f"lowland predict {folder} --image …, or --data FOLDER --out FILE"
     return f"lowland predict {folder} --text …, or --data FILE --out FILE"

@@ -11,7 +11,7 @@ from lowland.models.formats import number_format
 from lowland.models.source import ModelSource
 from lowland.study.recipe import Recipe
 from lowland.tasks.base import TaskData
-from lowland.tasks.table import load_data
+from lowland.tasks.table import load_data, task_named
 from lowland.train.job import Job
 
 
@@ -68,4 +68,5 @@ def _with_missing_files(recipe: Recipe, problems: Sequence[str]) -> list[str]:
     paths = [path for path in (recipe.task.data, recipe.task.test_data) if path is not None]
     missing = [path for path in paths if not Path(path).exists()]
     others = [problem for problem in problems if not any(path in problem.split() for path in missing)]
-    return [*(f"the data file {path} does not exist; name a file" for path in missing), *others]
+    kind = "folder" if task_named(recipe.task.name).reads == "image" else "file"
+    return [*(f"the data {kind} {path} does not exist; name a {kind}" for path in missing), *others]

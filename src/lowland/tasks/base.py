@@ -19,7 +19,8 @@ from pydantic import Field, model_validator
 
 from lowland.ground.asked import Asked, Number, Text, Whole
 from lowland.ground.mistakes import Mistake
-from lowland.models.load import LoadedModel
+from lowland.models.load import LoadedModel, load_tokenizer
+from lowland.tasks.readers.cells import problem_with_text
 from lowland.tasks.truncation import Truncation
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 Tokenizer = Any
-"""A transformers tokenizer (Any: its classes have no typed base class)."""
+"""A transformers tokenizer or image processor (Any: their classes have no typed base class)."""
 Batch = Mapping[str, Any]
 """Tensors by the names that a model's forward pass takes."""
 Outputs = Mapping[str, npt.NDArray[np.float64]]
@@ -44,7 +45,8 @@ class TaskFields(Asked):
     name: Text
     """the task; `lowland tasks` lists them"""
     data: Text | None = None
-    """a file of data: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not, or a data set's original file"""
+    """a file of data: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not, or a data set's original file;
+    for images, a folder with a folder for each class"""
     test_data: Text | None = None
     """a file with the test set, in the same form as `data`"""
     validation_share: Share = 0.1
@@ -135,7 +137,7 @@ class Setup:
 
     Attributes:
         fields: the task's fields, as requested.
-        tokenizer: the model's tokenizer.
+        tokenizer: what reads the inputs: the model's tokenizer, or its image processor.
         max_length: number of tokens after which a text is cut off.
         label_names: names of the classes, in the order of the outputs; empty for a task without classes.
         chosen: values that were chosen on validation data, by name (`Task.chosen_on_validation`).
@@ -188,6 +190,7 @@ class Task(ABC):
         damaged_columns: those of them that a stress test damages; empty for all.
         context_columns: further columns that it reads where they are known, as the earlier turns of a chat; a user need
             not give them, and a stress test leaves them as they are.
+        reads: what the values in these columns are, for sentences: "text" or "image".
         scores: names of its scores, the primary one first; higher is better.
         chosen_on_validation: names of the values that `choose` returns.
         has_classes: whether its targets are labels of a fixed set.
@@ -202,6 +205,7 @@ class Task(ABC):
     input_columns: ClassVar[tuple[str, ...]] = ("text",)
     damaged_columns: ClassVar[tuple[str, ...]] = ()
     context_columns: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[str] = "text"
     scores: ClassVar[tuple[str, ...]]
     chosen_on_validation: ClassVar[tuple[str, ...]] = ()
     has_classes: ClassVar[bool] = False
@@ -234,6 +238,22 @@ class Task(ABC):
         Raises:
             Mistake: if a file is missing, cannot be read, or does not hold what the task needs.
         """
+
+    def load_reader(self, folder: Path) -> Tokenizer:
+        """Load what reads the inputs from a model's folder: its tokenizer.
+
+        Raises:
+            Mistake: if the folder holds none.
+        """
+        return load_tokenizer(folder)
+
+    def input_problem(self, value: Any) -> str | None:
+        """Return why a value cannot be an input, as the end of the sentence "the text …"; None if it can."""
+        return problem_with_text(value)
+
+    def sample_inputs(self) -> tuple[Mapping[str, Sequence[Any]], str] | None:
+        """Return inputs to try a model on, and where they come from; None for the embedded texts."""
+        return None
 
     @abstractmethod
     def load_model(self, folder: Path, setup: Setup) -> LoadedModel:

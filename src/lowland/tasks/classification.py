@@ -151,9 +151,13 @@ class Classification(Task):
         else:
             rows, truncation = _tokens(texts, setup)
         if purpose != "predict":
-            index = {name: number for number, name in enumerate(setup.label_names)}
-            rows["labels"] = [index[label] for label in columns["label"]]
+            rows["labels"] = self.label_ids(columns, setup)
         return Encoded(rows, np.arange(len(texts[0])), truncation=truncation)
+
+    def label_ids(self, columns: Mapping[str, Sequence[str]], setup: Setup) -> list[int]:
+        """Return the index into `label_names` of each label."""
+        index = {name: number for number, name in enumerate(setup.label_names)}
+        return [index[label] for label in columns["label"]]
 
     def collator(self, setup: Setup, model: Any = None) -> Callable[[list[dict[str, Any]]], Batch]:
         """Pad to the longest text of the batch; at the left for a decoder that answers with label words."""

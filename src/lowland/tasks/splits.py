@@ -33,6 +33,8 @@ class Roles:
         targets: further columns, which the model should predict.
         together: columns whose equal values must be in one split; None for `inputs`.
         copies: columns whose equal values may not be in two of the table's own splits; None for those of `together`.
+        shown: the column that stands for an example in sentences; None for `inputs`.
+        noun: what an example is, in sentences.
     """
 
     inputs: Sequence[str] = ("text",)
@@ -40,6 +42,8 @@ class Roles:
     targets: Sequence[str] = ()
     together: Sequence[str] | None = None
     copies: Sequence[str] | None = None
+    shown: str | None = None
+    noun: str = "text"
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -81,7 +85,8 @@ def make_splits(
     cells = table.get(roles.label or "", ())
     table = _clean(table, source, roles)
     if roles.label:
-        remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copy_remarks(table, roles.inputs)]
+        copies = copy_remarks(table, roles.inputs, roles.shown)
+        remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copies]
     seed, share = fields.split_seed, fields.validation_share
     if "split" in table.columns:
         named = table["split"].str.strip()
@@ -151,7 +156,7 @@ def _clean(table: pd.DataFrame, source: str, roles: Roles) -> pd.DataFrame:
     return table
 
 
-def copy_remarks(table: pd.DataFrame, inputs: Sequence[str]) -> list[str]:
+def copy_remarks(table: pd.DataFrame, inputs: Sequence[str], shown: str | None = None) -> list[str]:
     """Return a sentence on examples that occur more than once with different labels, if there are any."""
     labels = table["label"].groupby(_same_example(table, inputs))
     conflicts = labels.nunique()
@@ -160,7 +165,7 @@ def copy_remarks(table: pd.DataFrame, inputs: Sequence[str]) -> list[str]:
         return []
     rows = labels.size()[conflicts.index].sum()
     example = table.loc[_same_example(table, inputs) == conflicts.index[0]]
-    text = " | ".join(example[name].iloc[0] for name in inputs)
+    text = " | ".join(example[name].iloc[0] for name in ((shown,) if shown else inputs))
     return [
         f"{plural(len(conflicts), 'example')} with different labels ({rows:,} rows), such as {text[:60]!r} with"
         f" {' and '.join(sorted(set(example['label'])))}; a model cannot learn both"
@@ -180,7 +185,7 @@ def _hold_out(
     if roles.label is None and len(first) < least:
         different = plural(len(first), f"different {' and '.join(roles.unit)}")
         raise Mistake(f"{source} has {different} to take '{name}' from; it needs at least {least}")
-    few = [f"{label} has {plural(number, 'text')}" for label, number in count.items() if number < least]
+    few = [f"{label} has {plural(number, roles.noun)}" for label, number in count.items() if number < least]
     if few:
         raise Mistake(
             f"{source}: {', '.join(few)} to take '{name}' from, not counting copies; every label needs at least {least}"
@@ -195,8 +200,8 @@ def _hold_out(
         )
     except ValueError:
         raise Mistake(
-            f"{source}: taking {size} of {len(first)} different texts for '{name}' leaves too few of each label to"
-            f" train on; give smaller shares than test_share and validation_share have now"
+            f"{source}: taking {size} of {len(first)} different {roles.noun}s for '{name}' leaves too few of each label"
+            f" to train on; give smaller shares than test_share and validation_share have now"
         ) from None
     chosen = same.index[same.isin(held)]
     return table.assign(split=table["split"].where(~table.index.isin(chosen), name))

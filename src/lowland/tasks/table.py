@@ -9,6 +9,7 @@ from lowland.tasks.balanced import BalancedClassification
 from lowland.tasks.base import Task, TaskData, TaskFields
 from lowland.tasks.classification import Classification, TableClassification, read_own_table
 from lowland.tasks.folders import FolderClassification, train_and_test
+from lowland.tasks.images import ImageClassification
 from lowland.tasks.instruction import Instruction, ShortAnswers, packaged_facts, read_own_instructions
 from lowland.tasks.pairs import (
     MRPC_FROM_HUB,
@@ -135,6 +136,10 @@ TASKS: dict[str, Task] = {
             "your own questions with short answers, for decoders; without --data, the retriever's facts",
             read=read_own_instructions,
             fetch=packaged_facts,
+        ),
+        ImageClassification(
+            "image-classification",
+            "your own images: --data FOLDER, with a folder for each class; for models such as ViT and CLIP",
         ),
     )
 }

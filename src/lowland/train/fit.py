@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -18,7 +19,7 @@ from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import stream_seed, untouched_generators
 from lowland.lora import count_parameters
 from lowland.models.formats import answer_in_fp32, hold_base_in
-from lowland.models.load import LoadedModel, load_tokenizer, read_model_config
+from lowland.models.load import LoadedModel, first_names, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import quantised_with
 from lowland.tasks.base import TRAIN, VALIDATION, Encoded, Outputs, Setup
@@ -44,7 +45,7 @@ class Fitted:
     Attributes:
         job: the job.
         adapted: the trained model in memory.
-        setup: tokenizer, length, label names, and what was chosen on validation data.
+        setup: tokenizer or image processor, length, label names, and what was chosen on validation data.
         trainer: the Trainer that trained it, which also evaluates it.
         history: the Trainer's log.
         validation: scores on the validation set after the last epoch, and the loss.
@@ -83,7 +84,7 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no
         Mistake: if the method does not fit the model.
         Diverged: if the loss is not finite.
     """
-    setup = job.setup(load_tokenizer(job.source.folder))
+    setup = job.setup(job.task.load_reader(job.source.folder))
     with untouched_generators(), TemporaryDirectory() as scratch:
         adapted = _adapt(job, setup, remark)
         setup = replace(
@@ -122,18 +123,36 @@ def check_methods_fit(jobs: Sequence[Job]) -> None:
     problems: dict[str, None] = {}
     for job in {(job.method.label, job.source.folder): job for job in jobs}.values():
         folder = job.source.folder
-        load_tokenizer(folder)
+        job.task.load_reader(folder)
         if quantised_with(read_model_config(folder)):
             raise Mistake(
                 f"the weights in {folder} are quantised; Hugging Face's Trainer cannot train such a model with adapters"
                 " of lowland's own: give the model as it was before, or train in a loop of your own with add_lora"
             )
         try:
-            job.method.method.adapt(job.task.outline(folder, job.fields), job.settings, job.seed)
+            outline = job.task.outline(folder, job.fields)
+            problems |= dict.fromkeys(_unfit(job, outline.model))
+            job.method.method.adapt(outline, job.settings, job.seed)
         except Mistake as mistake:
             problems |= dict.fromkeys(mistake.problems)
     if problems:
         raise Mistake(*problems)
+
+
+def _unfit(job: Job, model: torch.nn.Module) -> list[str]:
+    """Return sentences on what keeps a method from working on this kind of model."""
+    method, problems = job.method.method, []
+    if "neftune" in method.perturb and job.task.reads != "text":
+        problems.append(
+            f"neftune adds noise to the embeddings of tokens; {job.fields.name} reads {job.task.reads}s"
+        )
+    norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
+    if method.has_adapter and norms:
+        problems.append(
+            f"{type(model).__name__} has batch norms ({first_names(norms)}), whose statistics change in training and"
+            " are not part of an adapter; train it by full, or take a model without them"
+        )
+    return problems
 
 
 class StopOnDivergence(TrainerCallback):

@@ -73,6 +73,22 @@ class PairedTrainer(Trainer):
             self.compute_metrics = metrics
         return as_float64(predictions)
 
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return a batch's part of the mean loss over all targets of an optimizer step.
+
+        The Trainer leaves it to the model to divide by the number of targets in all accumulated batches, and takes a
+        forward pass with `**kwargs` for a sign that the model does so. BERT and CLIP, for instance, do not: their
+        losses would be too large by the number of batches.
+        """
+        loss, outputs = super().compute_loss(
+            model, inputs, return_outputs=True
+        )  # the mean over this batch's targets
+        if num_items_in_batch is not None:
+            loss = loss * (self._get_num_items_in_batch([inputs], loss.device) / num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
+
     def prediction_step(
         self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Any, Any, Any]:

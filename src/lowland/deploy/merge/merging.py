@@ -24,12 +24,14 @@ from lowland.deploy.merge.proof import (
     input_batches,
     layer_errors,
     logit_difference,
+    noun_of,
+    sample_inputs,
     without_branches,
 )
 from lowland.deploy.merge.report import MergeReport
 from lowland.deploy.predict import Columns
 from lowland.deploy.settings import TOLERANCES, MergeSettings
-from lowland.deploy.table import chosen_names
+from lowland.deploy.table import check_source, chosen_names
 from lowland.ground.asked import plain
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
@@ -46,7 +48,7 @@ from lowland.models.quantised import (
     rounds_inputs,
 )
 from lowland.tasks.base import VALIDATION, TaskData
-from lowland.tasks.readers.originals import read_embedded
+from lowland.tasks.readers.images import check_images, images_in
 from lowland.tasks.readers.tables import read_columns
 from lowland.tasks.table import load_data, task_named
 
@@ -127,7 +129,7 @@ def merge(settings: MergeSettings, *, progress: Progress | None = None) -> Merge
         with Store(beside).writing(out.name) as partial:
             progress.say(f"merging in {settings.precision}, writing in {settings.dtype}")
             write_merged(adapted, apart, partial, settings)
-            progress.say(f"comparing on {len(texts)} texts")
+            progress.say(f"comparing on {len(texts)} {noun_of(adapted.base)}s")
             report = _report(settings, adapted, apart, texts, compare(adapted, apart, partial, texts))
             (partial / "merge_report.json").write_text(report.as_json(), encoding="utf-8")
         if report.passed:
@@ -154,7 +156,12 @@ def _report(
         dtype=settings.dtype,
         precision=settings.precision,
         tolerance=_default_tolerance(apart, settings) if tolerance is None else tolerance,
-        texts={"origin": texts.origin, "number": len(texts), "instead": texts.instead},
+        texts={
+            "origin": texts.origin,
+            "number": len(texts),
+            "kind": f"{noun_of(adapted.base)}s",
+            "instead": texts.instead,
+        },
         logits=comparison.logits,
         own_dtype=comparison.own_dtype,
         effect=comparison.effect,
@@ -198,7 +205,11 @@ def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
     """
     record = adapted.record
     fields = None if record is None else fields_of(record)
-    names = _usual_names(adapted)
+    names, noun = _usual_names(adapted), noun_of(adapted.base)
+    if settings.data is not None and adapted.base.task is not None:
+        check_source(adapted.base.task, settings.data)
+    if settings.data is not None and noun == "image":
+        return ProofTexts(_spread({"image": _images(settings.data)}, MAX_TEXTS), f"images of {settings.data}")
     if settings.data is not None:
         chosen = chosen_names(names, settings.text_column)
         columns = read_columns(settings.data, chosen)
@@ -210,13 +221,21 @@ def proof_texts(adapted: Adapted, settings: MergeSettings) -> ProofTexts:
             data = load_data(fields)
             if data.sha256 == record.data["sha256"]:
                 own = {name: data.splits[VALIDATION][name] for name in (*names, *_context(data))}
-                return ProofTexts(_spread(own, MAX_TEXTS), f"validation texts of the run's task {data.task}")
+                return ProofTexts(
+                    _spread(own, MAX_TEXTS), f"validation {noun}s of the run's task {data.task}"
+                )
             instead = "the data of the run's task has changed since"
         except Mistake as mistake:
             instead = f"the data of the run's task cannot be loaded ({mistake.problems[0]})"
-    table, origin = read_embedded("financial_demo.csv")
-    embedded = dict.fromkeys(names, tuple(table["text"]))
-    return ProofTexts(_spread(embedded, EMBEDDED_TEXTS), origin, instead)
+    samples, origin = sample_inputs(adapted.base)
+    return ProofTexts(_spread(samples, EMBEDDED_TEXTS), origin, instead)
+
+
+def _images(folder: Path) -> list[str]:
+    """Return the paths of the images in a folder, checked."""
+    paths = [str(path) for path in images_in(folder)]
+    check_images(paths, str(folder))
+    return paths
 
 
 def _context(data: TaskData) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from lowland.deploy.predict import batches
 from lowland.lora import lora_layers
 from lowland.lora.bases import weight_of
 from lowland.tasks.base import Batch
+from lowland.tasks.readers.originals import read_embedded
 
 LANGUAGE_MODELS = (CAUSAL_LM, SEQ_2_SEQ_LM)
 TEXT = "text"
@@ -42,8 +43,22 @@ class LogitDifference:
     largest_logit: float
 
 
+def noun_of(base: Base) -> str:
+    """Return what a base model reads, for sentences: "text" or "image"."""
+    return "text" if base.task is None else base.task.reads
+
+
+def sample_inputs(base: Base) -> tuple[Mapping[str, Sequence[Any]], str]:
+    """Return inputs to try a model on where there are no others, and where they come from."""
+    if base.task is not None and (samples := base.task.sample_inputs()) is not None:
+        return samples
+    table, origin = read_embedded("financial_demo.csv")
+    names = (TEXT,) if base.task is None else base.task.input_columns
+    return dict.fromkeys(names, tuple(table["text"])), origin
+
+
 def input_batches(
-    base: Base, columns: Mapping[str, Sequence[str]], max_length: int, size: int = 8, model: Any = None
+    base: Base, columns: Mapping[str, Sequence[Any]], max_length: int, size: int = 8, model: Any = None
 ) -> Iterator[Batch]:
     """Yield inputs as padded batches for a model: those of the base's task, or texts for a language model."""
     if base.task is not None:

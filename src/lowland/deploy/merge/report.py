@@ -40,8 +40,8 @@ class MergeReport:
         dtype: number format of the merged model: fp32, fp16, bf16 or nf4.
         precision: data type of the sum W + s·BA.
         tolerance: largest difference of a logit that passes.
-        texts: `origin`, `number`, and `instead`: why they are not the run's validation texts (None if they are, if a
-            file was named, or if the adapter has no record of a run).
+        texts: `origin`, `number`, `kind` (texts or images), and `instead`: why they are not the run's validation
+            examples (None if they are, if a file was named, or if the adapter has no record of a run).
         logits: difference between the merged model as it was saved, computed in fp32 (as in `lowland predict`), and
             the unmerged model in fp32: the effect of merging and of rounding the weights.
         own_dtype: the same, with the merged model computed in its own dtype, which rounds every layer's output, too;
@@ -122,7 +122,9 @@ class MergeReport:
         """Return the warnings to show before the result."""
         sentences = []
         if self.texts["instead"]:
-            sentences.append(f"{self.texts['instead']}; compared on other texts: {self.texts['origin']}")
+            sentences.append(
+                f"{self.texts['instead']}; compared on other {self.texts['kind']}: {self.texts['origin']}"
+            )
         if self.base["rounds_inputs"]:
             sentences.append(
                 "layers of the base without an adapter round their inputs to 8 bits, and the merged model does not:"
@@ -175,7 +177,7 @@ class MergeReport:
         rows = {
             "merged": f"{len(self.layers)} layers of {title_of(self.base)}, summed in {self.precision},"
             f" stored in {self.dtype}",
-            "compared on": f"{self.texts['number']} texts: {self.texts['origin']}",
+            "compared on": f"{self.texts['number']} {self.texts['kind']}: {self.texts['origin']}",
             "largest difference of a logit": f"{self.logits.largest:.2g}; tolerance {self.tolerance:g}",
             "mean difference of a logit": f"{self.logits.mean:.2g}; logits reach {self.logits.largest_logit:.2g}",
             "effect of the adapter": f"changes logits by up to {self.effect.largest:.2g} (mean {self.effect.mean:.2g})",

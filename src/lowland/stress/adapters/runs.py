@@ -11,7 +11,7 @@ from lowland.deploy.find import finished_record
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord, title_of
 from lowland.tasks.base import TaskData
-from lowland.tasks.table import load_data, task_fields
+from lowland.tasks.table import load_data, task_fields, task_named
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ def read_runs(folders: Sequence[Path]) -> list[TrainedRun]:
         if not any((folder / kept).is_dir() for kept in ("model", "adapter")):
             problems.append(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")
     problems += _differences(runs)
+    task = task_named(runs[0].record.task) if runs else None
+    if task is not None and task.reads != "text":
+        problems = [
+            f"stress adapter damages texts, and the runs are of {task.name}, which reads {task.reads}s;"
+            " give runs of a task of texts"
+        ]
     if problems:
         raise Mistake(*problems)
     return runs

@@ -84,6 +84,10 @@ def form_of(path: Path) -> str:
     """
     name = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     form = name.suffix.lower()
+    if path.is_dir():
+        raise Mistake(
+            f"the data file {path} is a folder; name a file, or use --task image-classification for a folder of images"
+        )
     if form not in FORMS:
         raise Mistake(
             f"{path} has an unknown ending; expected one of {', '.join(FORMS)}, as it is or compressed"
