@@ -540,10 +540,7 @@ def test_predict_never_costs_a_file(lowland: Run, tmp_path: Path, texts: Path) -
     answers.write_text("precious")
     text = ["predict", str(run), "--text", "the firm gains", "--out"]
     code, _, err = lowland(*text, str(run / "record.json"), "--replace", small=False)
-    assert (
-        code,
-        "predictions are written as CSV or JSON lines; name it record.csv or record.jsonl" in err,
-    ) == (2, True)
+    assert (code, "written as CSV or JSON lines; name it record.csv or record.jsonl" in err) == (2, True)
     (run / "notes.csv").write_text("mine")
     code, _, err = lowland(*text, str(run / "notes.csv"), "--replace", small=False)
     assert (code, (run / "notes.csv").read_text()) == (2, "mine")

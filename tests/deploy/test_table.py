@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from lowland.deploy.predict import load
 from lowland.deploy.settings import PredictSettings
-from lowland.deploy.table import predict
+from lowland.deploy.table import Predictions, predict
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_predictions, read_record
 from tests.conftest import table_of
@@ -116,3 +117,17 @@ def test_a_file_without_a_header_and_with_another_separator(run: Path, tmp_path:
     path.write_text("7~the firm gains\n8~its unit, it fails\n")
     settings = PredictSettings(run=run, data=path, text_column="2", separator="~", no_header=True)
     assert list(predict(settings).table.columns)[:3] == ["1", "2", "predicted"]
+
+
+def test_json_lines_hold_what_csv_holds() -> None:
+    table = pd.DataFrame(
+        {"text": ["a, b", "ü"], "tags": [["x"], []], "predicted": ["", "good"], "p": [0.25, 1 / 3]}
+    )
+    predictions = Predictions(table)
+    lines = [json.loads(line) for line in predictions.as_text(Path("out.JSONL")).splitlines()]
+    assert [line["tags"] for line in lines] == [["x"], []]
+    assert [line["p"] for line in lines] == [0.25, 0.3333]
+    assert "ü" in predictions.as_text(Path("out.jsonl"))
+    assert predictions.as_text(Path("out.csv")) == predictions.as_text()
+    read = pd.read_csv(io.StringIO(predictions.as_text()), keep_default_na=False)
+    assert list(read["predicted"]) == [line["predicted"] for line in lines]

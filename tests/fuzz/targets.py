@@ -32,6 +32,7 @@ from lowland.stress.asking.prices import read_prices
 from lowland.tasks.table import load_data, task_fields
 from tests.fuzz.watched import lowland, unharmed
 from tests.strategies import ALIASES, VALUES, mutated
+from tests.tasks.questions import as_squad, question_rows
 
 REPOSITORY = Path(__file__).parents[2]
 ITEMS = Path(str(resources.files("lowland.items")))
@@ -84,6 +85,23 @@ def originals(data: st.DataObject, work: Path, base: Path) -> None:
     (work / "dev.tsv").write_bytes(contents["rte"])
     with unharmed(work):
         load_data(task_fields(name, data=str(work if name == "rte" else work / "train.tsv")))
+
+
+def questions(data: st.DataObject, work: Path, base: Path) -> None:
+    """Read questions about contexts, in SQuAD's form or as a table, up to the model."""
+    rows = question_rows(titles=6, each=4)
+    contents = {
+        "questions.json": json.dumps(as_squad(rows)).encode(),
+        "questions.jsonl": "\n".join(map(json.dumps, rows)).encode(),
+        "questions.csv": pd.DataFrame(rows)
+        .assign(answers=[json.dumps(row["answers"]) for row in rows])
+        .to_csv()
+        .encode(),
+    }
+    name = data.draw(st.sampled_from(sorted(contents)))
+    (work / name).write_bytes(_changed_json(data, contents[name]))
+    with unharmed(work):
+        load_data(task_fields("question-answering", data=str(work / name)))
 
 
 def recipes(data: st.DataObject, work: Path, base: Path) -> None:
@@ -216,7 +234,8 @@ COMPRESSIONS: Mapping[str, Callable[[bytes], bytes]] = {
 TARGETS: Mapping[str, Callable[[st.DataObject, Path, Path], None]] = {
     target.__name__: target
     for target in (
-        tables, originals, recipes, records, stress_records, ratings, adapters, runs, predictions, items, replies,
+        tables, originals, questions, recipes, records, stress_records, ratings, adapters, runs, predictions, items,
+        replies,
     )
 }  # fmt: skip
 

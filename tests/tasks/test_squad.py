@@ -119,6 +119,22 @@ def test_the_place_to_learn_is_that_of_the_most_frequent_answer() -> None:
     assert Answers().place is None
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("title", ["a"], "line 2: the title is a list; it must be text, a number, true or false"),
+        ("is_impossible", "perhaps", "line 2: is_impossible is 'perhaps'; it must be true or false"),
+        ("is_impossible", [1, 2], "line 2: is_impossible is"),
+    ],
+)
+def test_further_columns_are_checked(tmp_path: Path, column: str, cell: Any, message: str) -> None:
+    rows = question_rows()
+    rows[1][column] = cell
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (sentence,) = problems(written(tmp_path / "a.jsonl", lines))
+    assert message in sentence
+
+
 def test_every_mistake_is_reported_once_with_its_first_place(tmp_path: Path) -> None:
     rows = question_rows()
     rows[0]["answers"]["answer_start"][0] += 1

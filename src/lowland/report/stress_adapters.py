@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
@@ -15,13 +16,13 @@ from lowland.report.blocks import Block, Bullets, Paragraph, Table
 from lowland.report.wording import cell_name, cell_suffix, p_value, signed
 
 
-def adapter_blocks(rows: pd.DataFrame, *, full: bool, score: str = "accuracy") -> list[Block]:
+def adapter_blocks(rows: pd.DataFrame, *, full: bool, score: str | None = None) -> list[Block]:
     """Build the report of adapters' rows, one test set after the other.
 
     Args:
         rows: with `seed`, `group` and, if there are several test sets, `split`.
         full: True for all tables, False for mean scores and conclusions alone.
-        score: what the mean score is called.
+        score: what the mean score is called, if the record says so.
     """
     splits = rows.groupby("split", sort=False) if "split" in rows.columns else [("test", rows)]
     evidence_of = {str(split): adapter_evidence(block) for split, block in splits}
@@ -29,11 +30,12 @@ def adapter_blocks(rows: pd.DataFrame, *, full: bool, score: str = "accuracy") -
     for split, evidence in evidence_of.items():
         if split != "test":
             blocks.append(Paragraph(f"Test set '{split}':"))
-        blocks += [_heading(evidence, score), *evidence_blocks(evidence, full=full, score=score)]
+        evidence = replace(evidence, score_name=score or evidence.score_name)
+        blocks += [_heading(evidence), *evidence_blocks(evidence, full=full)]
     return [*blocks, *_notes(next(iter(evidence_of.values())), full)]
 
 
-def evidence_blocks(evidence: AdapterEvidence, *, full: bool, score: str = "accuracy") -> list[Block]:
+def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
     """Build the mean score by corruption and method, which method loses less, and if full every comparison."""
     blocks: list[Block] = [_accuracy_table(evidence)]
     if evidence.overall:
@@ -43,7 +45,9 @@ def evidence_blocks(evidence: AdapterEvidence, *, full: bool, score: str = "accu
         blocks += [Paragraph("Drop from clean, in points:"), _drop_table(evidence)]
     if full and evidence.accuracy:
         blocks += [
-            Paragraph(f"{score.capitalize()} minus {evidence.reference}'s, paired by seed and text:"),
+            Paragraph(
+                f"{evidence.score_name.capitalize()} minus {evidence.reference}'s, paired by seed and text:"
+            ),
             _difference_table(evidence.accuracy),
             Paragraph(
                 f"Less lost from clean than {evidence.reference} (above 0: the method holds up better):"
@@ -106,14 +110,16 @@ def _equal_words(difference: AdapterDifference, evidence: AdapterEvidence) -> st
     )
 
 
-def _heading(evidence: AdapterEvidence, score: str) -> Paragraph:
+def _heading(evidence: AdapterEvidence) -> Paragraph:
     groups = "" if evidence.groups == evidence.examples else f" in {evidence.groups} groups"
+    score = evidence.score_name
     named = "" if score == "accuracy" else f"{score}, "
-    shown = f"{named}mean ± standard deviation over seeds, in per cent"
-    if len(evidence.seeds) == 1:
-        shown = f"{score} in per cent"
+    several = len(evidence.seeds) > 1
+    spread = (
+        f"{named}mean ± standard deviation over seeds, in per cent" if several else f"{score} in per cent"
+    )
     return Paragraph(
-        f"{evidence.examples} test texts{groups}, {plural(len(evidence.seeds), 'seed')}; {shown}"
+        f"{evidence.examples} test texts{groups}, {plural(len(evidence.seeds), 'seed')}; {spread}"
     )
 
 

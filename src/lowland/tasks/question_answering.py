@@ -17,7 +17,8 @@ from lowland.models.load import LoadedModel, load_span_model, load_tokenizer, ou
 from lowland.tasks.base import Batch, Encoded, Outputs, Purpose, Setup, Split, Task, TaskData, TaskFields
 from lowland.tasks.question_data import OwnQuestionFields, QuestionFields, read_question_file, split_questions
 from lowland.tasks.readers.files import FetchedTable, read_tables
-from lowland.tasks.readers.squad import Answers, NoAnswers, read_answers
+from lowland.tasks.readers.questions import answers_of
+from lowland.tasks.readers.squad import Answers
 from lowland.tasks.span_scores import NO_ANSWER, exact_match, f1
 from lowland.tasks.spans import Candidate, best_span, best_threshold, candidate_of
 from lowland.tasks.truncation import Truncation
@@ -198,13 +199,11 @@ class QuestionAnswering(Task):
         Raises:
             Mistake: if a cell holds something else, or an answer does not stand at its place.
         """
-        answers = []
-        for row, (cell, context) in enumerate(zip(cells, columns["context"], strict=True), start=1):
-            try:
-                answers.append(read_answers(cell, context).as_text())
-            except NoAnswers as error:
-                raise Mistake(f"row {row}: {error.detail}") from None
-        return {"answers": tuple(answers)}
+        places = [f"row {row}" for row in range(1, len(cells) + 1)]
+        answers, problems = answers_of(cells, columns["context"], [None] * len(cells), places)
+        if problems:
+            raise Mistake(*problems)
+        return {"answers": tuple(answer.as_text() for answer in answers)}
 
     def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:
         """Warn if the model answers no question, although some have an answer."""

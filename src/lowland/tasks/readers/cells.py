@@ -7,13 +7,15 @@ import re
 from numbers import Number
 from typing import Any
 
+MISSING = "is missing or empty"
+"""Problem of a cell that holds nothing."""
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def problem_with_text(cell: Any) -> str | None:
     """Return why a cell cannot be a text, as the end of the sentence "the text …"; None if it can."""
     if _is_missing(cell):
-        return "is missing or empty"
+        return MISSING
     if not isinstance(cell, str):
         return f"is {_kind_of(cell)}; it must be text"
     if SURROGATE.search(cell):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake, one_of, plural
-from lowland.tasks.readers.cells import problem_with_label, problem_with_text
+from lowland.tasks.readers.cells import MISSING, problem_with_label, problem_with_text
 from lowland.tasks.readers.forms import RawTable, read_form
 from lowland.tasks.readers.other_tasks import task_that_fits
 
@@ -143,7 +143,7 @@ def _cell_problems(table: RawTable, named: Mapping[str, str]) -> tuple[list[str]
         for problem, rows in kinds.items():
             wrong_rows.update(rows)
             count = plural(len(rows), "row")
-            if problem == "is missing or empty":
+            if problem == MISSING:
                 problems.append(
                     f"{table.path} has {count} without a {role}, the first is {table.place(rows[0])};"
                     " fill them in or remove them"
