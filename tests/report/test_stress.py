@@ -324,12 +324,12 @@ def test_adapters_are_reported_by_method_and_compared_with_the_reference():
     assert len(tables(full)) == 4
 
 
-@pytest.mark.parametrize(("partly", "name"), [(False, "accuracy"), (True, "mean score")])
-def test_scores_of_partly_right_answers_are_no_accuracy(partly: bool, name: str):
+@pytest.mark.parametrize("name", ["accuracy", "F1", "exact match"])
+def test_a_score_has_the_name_that_the_record_gives(name: str):
     rows = runs(seeds=(0,))
-    if partly:
-        rows.loc[rows["score"] == 1, "score"] = 0.75
-    record = record_of(rows, asked={"eval": "adapter", "task": "toy"}, model={"name": "tiny"})
+    record = record_of(
+        rows, asked={"eval": "adapter", "task": "toy"}, model={"name": "tiny"}, items={"score": name}
+    )
     assert f"{name} in per cent" in stress_summary(rows, record)
     assert f"{name.capitalize()} minus lora's" in stress_markdown(rows, record)
 

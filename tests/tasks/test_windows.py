@@ -71,6 +71,17 @@ def test_an_answers_positions_mark_the_answer(context: str, data: st.DataObject)
         assert example.hold((start, end))
 
 
+def test_an_answer_that_ends_behind_a_window_is_not_in_it() -> None:
+    context = " ".join(["by", "?"] * 20)
+    (example,) = windows_of(TOKENIZER, ["who ?"], [context], 16, 4)
+    first, second, *_ = example.windows
+    start, end = first.offsets[-2, 0], first.offsets[-1, 1]
+    assert first.positions_of(start, end) is not None
+    assert first.positions_of(start, end + 2) is None  # a token more
+    assert second.positions_of(start, end + 2) is not None
+    assert second.positions_of(second.offsets[0, 0] - 2, end) is None
+
+
 def test_a_part_of_a_token_marks_the_token() -> None:
     (example,) = windows_of(TOKENIZER, ["who ?"], ["by Carla ."], 16, 4)
     (window,) = example.windows

@@ -77,7 +77,6 @@ class AdapterEvidence:
         seeds: seeds of all methods.
         examples: number of test texts.
         groups: number of groups into which they fall.
-        score_name: "accuracy", or "mean score" if an answer may be partly right; or as the record names it.
         scores: scores by method and cell, the clean cell first.
         accuracy: each method minus the reference, by cell.
         drop_difference: the difference in what is lost from clean to damaged, by cell.
@@ -88,7 +87,6 @@ class AdapterEvidence:
     seeds: tuple[int, ...]
     examples: int
     groups: int
-    score_name: str
     scores: tuple[AdapterScore, ...]
     accuracy: tuple[AdapterDifference, ...]
     drop_difference: tuple[AdapterDifference, ...]
@@ -191,7 +189,6 @@ def adapter_evidence(
         seeds=tuple(sorted(int(seed) for seed in rows["seed"].unique())),
         examples=len(answers.groups),
         groups=len(set(answers.groups)),
-        score_name=answers.score_name,
         scores=tuple(
             compare.score(name, cell, rates[cell])
             for name in methods

@@ -90,7 +90,7 @@ def summary_blocks(rows: pd.DataFrame, record: StressRecord) -> list[Block]:
     if rows.empty:
         return blocks
     if _of_adapters(rows):
-        return [*blocks, *adapter_blocks(rows, full=False, score=record.items.get("score"))]
+        return [*blocks, *adapter_blocks(rows, full=False, score=_score_of(record))]
     for block in split_rows(rows):
         evidence = stress_evidence(block)
         if evidence.failed == evidence.asked:
@@ -106,10 +106,15 @@ def report_blocks(rows: pd.DataFrame, record: StressRecord) -> list[Block]:
     if rows.empty:
         return blocks
     if _of_adapters(rows):
-        return [*blocks, *adapter_blocks(rows, full=True, score=record.items.get("score"))]
+        return [*blocks, *adapter_blocks(rows, full=True, score=_score_of(record))]
     for block in split_rows(rows):
         blocks += _full_report(block, stress_evidence(block))
     return blocks
+
+
+def _score_of(record: StressRecord) -> str:
+    """Return what the mean score of fine-tuned runs is called."""
+    return str(record.items.get("score", "accuracy"))
 
 
 def _full_report(rows: pd.DataFrame, evidence: StressEvidence) -> list[Block]:

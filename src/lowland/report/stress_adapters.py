@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pandas as pd
 
@@ -16,13 +15,13 @@ from lowland.report.blocks import Block, Bullets, Paragraph, Table
 from lowland.report.wording import cell_name, cell_suffix, p_value, signed
 
 
-def adapter_blocks(rows: pd.DataFrame, *, full: bool, score: str | None = None) -> list[Block]:
+def adapter_blocks(rows: pd.DataFrame, *, full: bool, score: str = "accuracy") -> list[Block]:
     """Build the report of adapters' rows, one test set after the other.
 
     Args:
         rows: with `seed`, `group` and, if there are several test sets, `split`.
         full: True for all tables, False for mean scores and conclusions alone.
-        score: what the mean score is called, if the record says so.
+        score: what the mean score is called.
     """
     splits = rows.groupby("split", sort=False) if "split" in rows.columns else [("test", rows)]
     evidence_of = {str(split): adapter_evidence(block) for split, block in splits}
@@ -30,12 +29,11 @@ def adapter_blocks(rows: pd.DataFrame, *, full: bool, score: str | None = None) 
     for split, evidence in evidence_of.items():
         if split != "test":
             blocks.append(Paragraph(f"Test set '{split}':"))
-        evidence = replace(evidence, score_name=score or evidence.score_name)
-        blocks += [_heading(evidence), *evidence_blocks(evidence, full=full)]
+        blocks += [_heading(evidence, score), *evidence_blocks(evidence, full=full, score=score)]
     return [*blocks, *_notes(next(iter(evidence_of.values())), full)]
 
 
-def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
+def evidence_blocks(evidence: AdapterEvidence, *, full: bool, score: str = "accuracy") -> list[Block]:
     """Build the mean score by corruption and method, which method loses less, and if full every comparison."""
     blocks: list[Block] = [_accuracy_table(evidence)]
     if evidence.overall:
@@ -45,9 +43,7 @@ def evidence_blocks(evidence: AdapterEvidence, *, full: bool) -> list[Block]:
         blocks += [Paragraph("Drop from clean, in points:"), _drop_table(evidence)]
     if full and evidence.accuracy:
         blocks += [
-            Paragraph(
-                f"{evidence.score_name.capitalize()} minus {evidence.reference}'s, paired by seed and text:"
-            ),
+            Paragraph(f"{score.capitalize()} minus {evidence.reference}'s, paired by seed and text:"),
             _difference_table(evidence.accuracy),
             Paragraph(
                 f"Less lost from clean than {evidence.reference} (above 0: the method holds up better):"
@@ -110,16 +106,14 @@ def _equal_words(difference: AdapterDifference, evidence: AdapterEvidence) -> st
     )
 
 
-def _heading(evidence: AdapterEvidence) -> Paragraph:
+def _heading(evidence: AdapterEvidence, score: str) -> Paragraph:
     groups = "" if evidence.groups == evidence.examples else f" in {evidence.groups} groups"
-    score = evidence.score_name
     named = "" if score == "accuracy" else f"{score}, "
-    several = len(evidence.seeds) > 1
-    spread = (
-        f"{named}mean ± standard deviation over seeds, in per cent" if several else f"{score} in per cent"
-    )
+    shown = f"{named}mean ± standard deviation over seeds, in per cent"
+    if len(evidence.seeds) == 1:
+        shown = f"{score} in per cent"
     return Paragraph(
-        f"{evidence.examples} test texts{groups}, {plural(len(evidence.seeds), 'seed')}; {spread}"
+        f"{evidence.examples} test texts{groups}, {plural(len(evidence.seeds), 'seed')}; {shown}"
     )
 
 

@@ -188,9 +188,9 @@ class Task(ABC):
         fields: the `TaskFields` class with its data's options.
         input_columns: the columns that the model reads.
         damaged_columns: those of them that a stress test damages; empty for all.
+        reads: what the values in these columns are, for sentences: "text" or "image".
         context_columns: further columns that it reads where they are known, as the earlier turns of a chat; a user need
             not give them, and a stress test leaves them as they are.
-        reads: what the values in these columns are, for sentences: "text" or "image".
         scores: names of its scores, the primary one first; higher is better.
         chosen_on_validation: names of the values that `choose` returns.
         has_classes: whether its targets are labels of a fixed set.
@@ -204,8 +204,8 @@ class Task(ABC):
     fields: ClassVar[type[TaskFields]] = TaskFields
     input_columns: ClassVar[tuple[str, ...]] = ("text",)
     damaged_columns: ClassVar[tuple[str, ...]] = ()
-    context_columns: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str] = "text"
+    context_columns: ClassVar[tuple[str, ...]] = ()
     scores: ClassVar[tuple[str, ...]]
     chosen_on_validation: ClassVar[tuple[str, ...]] = ()
     has_classes: ClassVar[bool] = False

@@ -36,12 +36,6 @@ class AdapterScores:
     groups: list[Hashable]
 
     @property
-    def score_name(self) -> str:
-        """Name of the mean of the scores: "accuracy" if each is 0 or 1, else "mean score"."""
-        values = np.concatenate([table.to_numpy().ravel() for table in self.scores.values()])
-        return "accuracy" if np.isin(values, (0, 1)).all() else "mean score"
-
-    @property
     def compared(self) -> str:
         """Name of what `agree` compares: "predictions", or "scores" if the predictions are not known."""
         return "scores" if self.predictions is None else "predictions"
