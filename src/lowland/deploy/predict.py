@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,10 +16,8 @@ from transformers.trainer_pt_utils import nested_concat
 
 from lowland.deploy.find import (
     DEFAULT_MAX_LENGTH,
-    IMAGE_CLS,
     QUESTION_ANS,
     SEQ_CLS,
-    TASKS_OF_KINDS,
     Adapted,
     check_mergeable,
     check_weights,
@@ -29,6 +26,7 @@ from lowland.deploy.find import (
     finished_record,
 )
 from lowland.deploy.load import load_adapted, load_with_peft
+from lowland.deploy.merged import merge_report, merged_fields, merged_setup, task_of_model
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.records import RunRecord
 from lowland.lora import merge_lora
@@ -37,14 +35,7 @@ from lowland.models.load import read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.tasks.base import Batch, Encoded, Setup, Task, TaskFields
-from lowland.tasks.table import TASKS, task_fields, task_named
-
-MODEL_CLASSES = {
-    "SequenceClassification": SEQ_CLS,
-    "QuestionAnswering": QUESTION_ANS,
-    "ImageClassification": IMAGE_CLS,
-}
-"""Task types by the ends of the names of transformers' classes."""
+from lowland.tasks.table import task_named
 
 Columns = Mapping[str, Sequence[Any]]
 """Inputs by the names of the task's input columns."""
@@ -245,61 +236,13 @@ def task_in(folder: Path) -> tuple[Task, TaskFields | None, dict[str, str]]:
         task = task_named(fields.name)
         return task, fields, task.input_names(fields)
     if (folder / "config.json").is_file():
-        names = _merge_report(folder).get("input_names")
-        task, fields = _task_of_model(folder), _merged_fields(folder)
+        names = merge_report(folder).get("input_names")
+        task, fields = task_of_model(folder), merged_fields(folder)
         return task, fields, dict(names) if isinstance(names, dict) else task.input_names(fields)
     task = task_named("classification")
     if (folder / "adapter_config.json").is_file():
         _, task = _adapter_and_task(folder)
     return task, None, task.input_names()  # `load` refuses a folder that holds none of these
-
-
-def _merged_fields(folder: Path) -> TaskFields:
-    """Return the task fields of the run that a merged model comes from; the defaults if they are not known.
-
-    Raises:
-        Mistake: if `merge_report.json` holds fields that the task does not have.
-    """
-    fields = _merged_setup(folder).get("fields")
-    values = fields if isinstance(fields, dict) else {}
-    return task_fields(**{**values, "name": _task_of_model(folder).name})
-
-
-def _task_of_model(folder: Path) -> Task:
-    """Return the task that `merge_report.json` in a model's folder names; without one, that of the model's class.
-
-    It is classification of texts for a folder that holds no model.
-
-    Raises:
-        Mistake: if no task is for a model of its class.
-    """
-    if (name := _merge_report(folder).get("task")) in TASKS:
-        return task_named(name)
-    if not (folder / "config.json").is_file():
-        return task_named(TASKS_OF_KINDS[SEQ_CLS])
-    classes = read_model_config(folder).architectures or ()
-    for ending, kind in MODEL_CLASSES.items():
-        if any(ending in name for name in classes):
-            return task_named(TASKS_OF_KINDS[kind])
-    raise Mistake(
-        f"the model in {folder} is neither a classifier of texts or images nor a model that marks answers; fine-tune it"
-        " first"
-    )
-
-
-def _merged_setup(folder: Path) -> Mapping[str, Any]:
-    """Return what `merge_report.json` says of how a merged model's run reads and decodes; empty if it does not."""
-    setup = _merge_report(folder).get("setup")
-    return setup if isinstance(setup, dict) else {}
-
-
-def _merge_report(folder: Path) -> Mapping[str, Any]:
-    """Return the content of `merge_report.json` in a merged model's folder; empty without one."""
-    try:
-        report = json.loads((folder / "merge_report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return report if isinstance(report, dict) else {}
 
 
 def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
@@ -308,7 +251,7 @@ def _of_model(folder: Path, record: RunRecord | None = None) -> Predictor:
         task, length = task_named(record.task), int(record.asked["max_length"])
         fields, labels, chosen = fields_of(record), tuple(record.data["labels"]), record.chosen
     else:
-        task, merged, fields = _task_of_model(folder), _merged_setup(folder), _merged_fields(folder)
+        task, merged, fields = task_of_model(folder), merged_setup(folder), merged_fields(folder)
         names = config.id2label if task.has_classes else {}
         labels = tuple(merged.get("labels", [names[number] for number in sorted(names)]))
         length, chosen = merged.get("max_length", DEFAULT_MAX_LENGTH), merged.get("chosen", {})

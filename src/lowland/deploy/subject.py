@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from lowland.deploy.find import QUESTION_ANS, SEQ_CLS, Base, find_adapted, find_base
+from lowland.deploy.find import QUESTION_ANS, Base, find_adapted, find_base
 from lowland.deploy.load import load_base, put_adapter
 from lowland.deploy.merge.proof import fingerprints, input_batches, logits_of, sample_inputs
 from lowland.deploy.settings import CheckSettings
@@ -144,7 +144,7 @@ def _targets(base: Base, batch: Batch) -> Batch:
     """Return targets by name: labels in turn, or places of answers; for a language model the tokens without padding."""
     if base.kind == QUESTION_ANS:
         return dict.fromkeys(("start_positions", "end_positions"), torch.arange(len(batch["input_ids"])))
-    if base.kind == SEQ_CLS or (base.task is not None and base.task.has_classes):
+    if base.task is not None and base.task.has_classes:
         return {"labels": torch.arange(TEXTS) % len(base.label_names)}
     return {"labels": batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)}
 

@@ -35,8 +35,6 @@ class MergeReport:
         task_type: PEFT's name of the kind of task.
         task: lowland's task; None if no record names it. `lowland predict` reads it from the file.
         input_names: names of the task's input columns in the file that the run was trained on; None without a record.
-        setup: `fields`, `max_length`, `labels` and `chosen` of the run, with which `lowland predict` answers as the run
-            did; None without a record.
         dtype: number format of the merged model: fp32, fp16, bf16 or nf4.
         precision: data type of the sum W + s·BA.
         tolerance: largest difference of a logit that passes.
@@ -49,8 +47,8 @@ class MergeReport:
         effect: difference of the unmerged model's logits with and without s·BA. A merge without s·BA would differ by as
             much.
         layers: for each merged layer, the distance of the saved W' from W + s·BA.
-        setup: `fields`, `max_length` and `chosen` of the run, with which `lowland predict` answers as the run did; None
-            without a record.
+        setup: `fields`, `max_length`, `labels` and `chosen` of the run, with which `lowland predict` answers as the run
+            did; None without a record.
     """
 
     adapter: str
