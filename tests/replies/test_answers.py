@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowland.replies.answers import match, normalise
+from lowland.replies.answers import is_right, match, normalise
 from lowland.replies.clauses import denied
 from lowland.replies.near import NEAR, near
 from lowland.replies.number_words import HINDI, ROMANISED, UNITS, skeleton
@@ -443,3 +443,36 @@ def test_a_long_reply_is_read_to_its_end() -> None:
     reply = "The quick brown fox, or the lazy dog, was not here in 1999. " * 60
     assert not match(reply, ["Canberra"] * 10, "name").right
     assert match(reply + "Canberra.", ["Canberra"] * 10, "name").right
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "right"),
+    [
+        ("It is **Paris**.", "Paris", True),
+        ("Canbera", "Canberra", True),  # a near miss
+        ("Paris or Lyon", "Paris", False),
+        ("not Paris but Lyon", "Paris", False),
+        ("forty-two", "42", True),
+        ("42 legs, of course", "42", True),
+        ("43", "42", False),
+        ("1,000", "1000", True),
+        ("-3", "3", False),
+        ("The Treaty of Versailles was signed", "Treaty of Versailles", True),
+        ("by turning light into sugar", "turning light into sugar", True),
+        ("it turns sugar into light", "turning light into sugar", False),
+        (
+            "sugar, by turning the light into it",
+            "turning light into sugar",
+            True,
+        ),  # a phrase, by its content words
+        ("June 5", "5 June 1944", False),
+        ("", "Paris", False),
+    ],
+)
+def test_the_kind_of_an_answer_is_taken_from_the_answer(reply: str, answer: str, right: bool) -> None:
+    assert is_right(reply, answer, "What?") is right
+
+
+def test_numbers_of_the_question_do_not_count() -> None:
+    assert is_right("Of 5 and 9, it is 14", "14", "What are 5 and 9?")
+    assert not is_right("Of 5 and 9, it is 14", "5", "What are 5 and 9?")

@@ -66,6 +66,8 @@ def test_perplexity_is_that_of_a_token_of_all_targets() -> None:
     assert TASK.summarise(split_of("a", "b"), answers[["predicted"]]) == {"exact_match": 0.5}
     hopeless = answers.assign(nll=[1e4, 1e4], count=[1.0, 1.0])
     assert TASK.summarise(split_of("a", "b"), hopeless)["perplexity"] == math.inf
+    without_targets = answers.assign(nll=[0.0, 0.0], count=[0.0, 0.0])
+    assert math.isnan(TASK.summarise(split_of("a", "b"), without_targets)["perplexity"])
 
 
 def test_the_table_of_predictions_holds_targets_replies_and_likelihoods() -> None:

@@ -15,7 +15,7 @@ from tokenizers import normalizers
 from torch.nn.functional import cross_entropy
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.base import Encoded, Purpose, Setup, Split
+from lowland.tasks.base import Encoded, Purpose, Setup
 from lowland.tasks.generation import IGNORED
 from lowland.tasks.table import TASKS, load_data, task_fields
 from tests.language_models import BEGIN, END, characters, language_model, save
@@ -193,22 +193,22 @@ def test_what_is_too_long_is_cut_at_the_end_and_the_prompt_to_predict_from_at_it
     assert (short.truncation.cut, short.truncation.tokens_lost) == (1, 2)
 
 
-@pytest.mark.parametrize("purpose", ["train", "evaluate"])
-@pytest.mark.parametrize("length", [10, 11])
-def test_completions_that_are_cut_off_entirely_are_refused_above_one_per_cent(
-    purpose: Purpose, length: int
-) -> None:
-    prompts = ["x" * 10] * 2 + ["say"] * 98
-    setup, completions = setup_of(max_length=length), ["b"] * 100
-    if length > 10:  # one token of each completion is left
-        assert encode(setup, purpose, prompts, completions).truncation.without_target == 0
-        return
+def test_completions_that_are_cut_off_entirely_are_refused_above_one_per_cent() -> None:
+    prompts, completions = ["x" * 10] * 2 + ["say"] * 98, ["b"] * 100
     with pytest.raises(Mistake) as caught:
-        encode(setup, purpose, prompts, completions)
+        encode(setup_of(max_length=10), "train", prompts, completions)
     assert caught.value.problems == (
         "2 examples of 100 (2%) have a completion that is cut off entirely: what comes before it has 10 tokens or more;"
         " give a larger max_length or shorter texts",
     )
+    one_token_left = encode(setup_of(max_length=11), "train", prompts, completions)
+    assert (one_token_left.truncation.cut, one_token_left.truncation.without_target) == (2, 0)
+
+
+def test_in_an_evaluation_they_are_counted_alone() -> None:
+    """A test set is read after the training: one long example must not cost the run."""
+    tested = encode(setup_of(max_length=10), "evaluate", ["x" * 10, "say"], ["b", "b"])
+    assert (len(tested), tested.truncation.without_target) == (2, 1)
 
 
 def test_up_to_one_per_cent_of_them_are_counted_and_left_out_of_training() -> None:
@@ -341,41 +341,3 @@ def test_what_a_template_puts_behind_a_completion_is_no_part_of_the_reply() -> N
     assert decoded(["a ###"], [""]) == ["a ###"]
     encoded = encode(setup_of(template=WITHOUT_PROMPT, max_length=100), "evaluate")
     assert encoded.notes == {"behind": ["###"] * 3}
-
-
-# Short answers
-
-
-def test_short_answers_are_right_by_the_matcher_of_the_stress_tests() -> None:
-    task = TASKS["short-answers"]
-    questions = [
-        "What is the capital of France?",
-        "How many legs has a spider?",
-        "Who wrote Hamlet?",
-        "2 + 2?",
-    ]
-    replies = ["It is **Paris**.", "eight", "Not Shakespeare but Bacon", "5"]
-    columns = {
-        "prompt": tuple(questions),
-        "completion": ("Paris", "8", "Shakespeare", "4"),
-        "history": ("",) * 4,
-    }
-    split = Split(columns, np.arange(4), ("",) * 4, ("",) * 4)
-    answers = pd.DataFrame({"predicted": replies, "nll": [1.0, 2.0, 3.0, 4.0], "count": [1.0, 1.0, 2.0, 1.0]})
-    assert task.score_examples(split, answers).tolist() == [1, 1, 0, 0]
-    assert task.summarise(split, answers) == {
-        "accuracy": 0.5,
-        "exact_match": 0.0,
-        "perplexity": pytest.approx(np.exp(2)),
-    }
-    assert list(task.summarise(split, answers)) == list(task.scores)
-
-
-def test_the_packaged_facts_hold_no_fact_behind_a_question_of_the_stress_tests() -> None:
-    from lowland.items import facts
-
-    data = load_data(task_fields("short-answers"))
-    prompts = {prompt for split in data.splits.values() for prompt in split["prompt"]}
-    assert prompts == {fact.question for fact in facts() if not fact.item}
-    assert not prompts & {fact.question for fact in facts() if fact.item}
-    assert data.source == "lowland, facts.jsonl"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lowland.ground.mistakes import Mistake
 from lowland.tasks.base import Split, TaskData, TaskFields
 from lowland.tasks.readers.originals import read_phrasebank, read_sms
-from lowland.tasks.splits import make_splits
+from lowland.tasks.splits import Roles, make_splits
 from tests.conftest import table_of
 
 NAMES = ("train", "validation", "test")
@@ -319,6 +319,75 @@ def test_shares_are_of_different_texts():
     data = split(table)
     distinct = {name: len({plain(text) for text in part["text"]}) for name, part in data.splits.items()}
     assert distinct == {"test": 20, "validation": 10, "train": 70}
+
+
+# Examples without labels, and groups that stay together
+
+
+UNLABELLED = Roles(("prompt",), label=None, targets=("reply",), together=("group",))
+
+
+def chats(count: int, turns: int = 3) -> pd.DataFrame:
+    """Chats of some turns, which all have the same second prompt."""
+    rows = [
+        (f"tell {chat}" if turn == 0 else f"and {turn}", f"of {chat}", f"chat {chat}")
+        for chat in range(count)
+        for turn in range(turns)
+    ]
+    return pd.DataFrame(rows, columns=["prompt", "reply", "group"])
+
+
+def split_chats(table: pd.DataFrame, roles: Roles = UNLABELLED, **changes: Any) -> TaskData:
+    return make_splits(table, "chats", TaskFields(name="instruction", **changes), roles=roles)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_group_is_in_one_split_and_no_row_is_lost(seed: int) -> None:
+    data = split_chats(chats(30), split_seed=seed)
+    assert {name: len(part) for name, part in data.splits.items()} == {
+        "train": 63,
+        "validation": 9,
+        "test": 18,
+    }
+    assert (data.label_names, data.dropped, data.remarks) == ((), 0, ())
+    homes: dict[str, str] = {}
+    for name, part in data.splits.items():
+        assert set(part.columns) == {"prompt", "reply"}
+        for group in part.groups:
+            assert homes.setdefault(group, name) == name
+    assert len(homes) == 30
+
+
+def test_of_the_tables_own_splits_a_group_keeps_the_last_one() -> None:
+    table = chats(20).assign(split=lambda rows: ["test" if n < 15 else "train" for n in rows.index])
+    data = split_chats(table)
+    assert data.dropped == 0  # the same prompt within other chats is no copy
+    table.loc[len(table)] = ["tell 1, again", "of 1", "chat 1", "train"]
+    assert split_chats(table).dropped == 1
+    by_prompt = Roles(("prompt",), label=None, targets=("reply",))
+    assert split_chats(table, by_prompt).dropped > 20
+
+
+def test_without_labels_the_splits_need_enough_different_groups() -> None:
+    with pytest.raises(
+        Mistake, match="chats has 4 different groups to take 'test' from; it needs at least 5"
+    ):
+        split_chats(chats(4))
+
+
+def test_what_is_to_be_written_changes_the_hash_of_the_data() -> None:
+    table = chats(10)
+    assert split_chats(table).sha256 == split_chats(table.copy()).sha256
+    for column in ("prompt", "reply", "group"):
+        changed = table.assign(**{column: table[column].where(table.index > 0, "other")})
+        assert split_chats(changed).sha256 != split_chats(table).sha256
+
+
+def test_rows_without_a_prompt_are_refused() -> None:
+    table = chats(10)
+    table.loc[3, "prompt"] = " "
+    with pytest.raises(Mistake, match="chats has 1 row without a prompt, the first is row 4"):
+        split_chats(table)
 
 
 # The table's own splits

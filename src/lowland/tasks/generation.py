@@ -113,7 +113,7 @@ class Generation(Task):
         """Return the scores of exact matches (n,) and of the targets' likelihood."""
         scores = {"exact_match": float(exact.mean())}
         if "nll" in answers:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):  # NaN where no target is left
                 scores["perplexity"] = float(np.exp(answers["nll"].sum() / answers["count"].sum()))
         return scores
 
