@@ -33,7 +33,7 @@ from transformers import (
 from lowland.models.find import find_model
 from lowland.models.source import ModelSource
 from lowland.study.recipe import Recipe
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.tasks.table import load_data, task_fields
 from lowland.train.job import Job
 from tests import generation_runs

@@ -11,7 +11,7 @@ import pytest
 
 from lowland.models.source import ModelSource
 from lowland.tasks import table
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.text import corruptions
 from lowland.train import methods
 from tests.conftest import table_of

@@ -37,7 +37,7 @@ from lowland.report.stress_record import completeness
 from lowland.report.study import summary
 from lowland.stress.questions.questionnaire import MessyQuestionnaire, MultilingualQuestionnaire
 from lowland.study.recipe import Recipe
-from lowland.tasks.base import Setup, Split, TaskData, TaskFields
+from lowland.tasks.examples import Setup, Split, TaskData, TaskFields
 from lowland.tasks.splits import make_splits
 from lowland.tasks.table import load_data, task_fields, task_named
 from lowland.train.fit import fit

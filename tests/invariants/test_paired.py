@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from lowland.models.find import find_model
 from lowland.models.source import ModelSource
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.tasks.table import load_data, task_fields
 from lowland.train.methods import METHODS
 from tests.train.runs import Run, run

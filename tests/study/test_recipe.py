@@ -21,8 +21,8 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.store import key_of
 from lowland.models.source import ModelSource
 from lowland.study.recipe import Recipe, task_field_names
-from lowland.tasks.base import Split, TaskData
 from lowland.tasks.classification import ClassificationFields
+from lowland.tasks.examples import Split, TaskData
 from lowland.tasks.table import task_fields
 from lowland.train.job import Job
 from lowland.train.methods import METHODS, method_named

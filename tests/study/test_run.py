@@ -23,8 +23,8 @@ from lowland.study import run as study
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
-from lowland.tasks.base import Encoded, Purpose, Setup
 from lowland.tasks.classification import Classification
+from lowland.tasks.examples import Encoded, Purpose, Setup
 from lowland.train import test as testing
 from lowland.train.fit import Fitted
 from lowland.train.job import Job

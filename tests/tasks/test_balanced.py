@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.tasks.table import load_data, task_fields
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lowland.tasks.base import Encoded, Setup, Split, TaskFields
+from lowland.tasks.examples import Encoded, Setup, Split, TaskFields
 from lowland.tasks.table import TASKS, task_fields
 from lowland.tasks.truncation import Truncation
 

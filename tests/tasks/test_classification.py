@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowland.tasks.base import Encoded, Setup, Split
+from lowland.tasks.examples import Encoded, Setup, Split
 from lowland.tasks.table import TASKS, task_fields
 
 TASK = TASKS["classification"]

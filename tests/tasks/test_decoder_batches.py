@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from lowland.tasks.base import Setup
 from lowland.tasks.decoder_batches import DecoderCollator, packed
+from lowland.tasks.examples import Setup
 from lowland.tasks.generation import IGNORED
 from lowland.tasks.table import TASKS, task_fields
 from tests.language_models import DECODERS, PAD, WINDOW, characters, language_model

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.base import TaskFields
+from lowland.tasks.examples import TaskFields
 from lowland.tasks.readers.files import read_tables
 from lowland.tasks.table import task_fields
 

@@ -20,7 +20,7 @@ from lowland.ground.record_files import read_predictions, read_record
 from lowland.ground.records import RunRecord
 from lowland.lora import lora_layers
 from lowland.models.find import find_model
-from lowland.tasks.base import Setup, Split
+from lowland.tasks.examples import Setup, Split
 from lowland.tasks.generation import check_targets, with_end, written_alike
 from lowland.tasks.table import TASKS, load_data, task_fields
 from lowland.train.fit import fit

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.tasks.readers.images import image_problem, open_image
 from lowland.tasks.table import TASKS, load_data, task_fields
 from tests.images import draw, draw_folder

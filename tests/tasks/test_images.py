@@ -15,7 +15,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Vi
 
 import lowland
 from lowland.ground.record_files import read_predictions, read_record
-from lowland.tasks.base import Setup, TaskData
+from lowland.tasks.examples import Setup, TaskData
 from lowland.tasks.table import TASKS, load_data, task_fields
 from tests.images import draw_folder
 

@@ -15,7 +15,7 @@ from tokenizers import normalizers
 from torch.nn.functional import cross_entropy
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.base import Encoded, Purpose, Setup
+from lowland.tasks.examples import Encoded, Purpose, Setup
 from lowland.tasks.generation import IGNORED
 from lowland.tasks.table import TASKS, load_data, task_fields
 from tests.language_models import BEGIN, END, characters, language_model, save

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.base import TaskFields
+from lowland.tasks.examples import TaskFields
 from lowland.tasks.labels import canonical_labels, case_remarks, label_problems
 from lowland.tasks.splits import make_splits
 

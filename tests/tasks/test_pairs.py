@@ -14,7 +14,7 @@ from lowland.ground.record_files import read_predictions, read_record
 from lowland.models.load import load_tokenizer
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
-from lowland.tasks.base import Setup
+from lowland.tasks.examples import Setup
 from lowland.tasks.table import TASKS, load_data, task_fields
 from tests.conftest import BAD, FILL, GOOD
 

@@ -30,7 +30,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_predictions, read_record
 from lowland.models.find import find_model
 from lowland.models.load import load_span_model, load_tokenizer
-from lowland.tasks.base import Encoded, Setup
+from lowland.tasks.examples import Encoded, Setup
 from lowland.tasks.question_answering import THRESHOLD
 from lowland.tasks.readers.squad import Answers
 from lowland.tasks.span_scores import f1
@@ -221,7 +221,7 @@ def test_the_threshold_decides_and_is_chosen_on_validation_data() -> None:
 
 
 def load_split(columns: dict[str, list[str]]) -> Any:
-    from lowland.tasks.base import Split
+    from lowland.tasks.examples import Split
 
     empty = ("",) * len(columns["question"])
     return Split(

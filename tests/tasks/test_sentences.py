@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_predictions, read_record
-from lowland.tasks.base import Split, TaskData
+from lowland.tasks.examples import Split, TaskData
 from lowland.tasks.readers import glue
 from lowland.tasks.table import TASKS, load_data, task_fields
 from tests.conftest import BAD, FILL, GOOD

@@ -7,7 +7,7 @@ import pandas as pd
 from rapidfuzz import fuzz
 
 from lowland.items import messy_items, multilingual_items
-from lowland.tasks.base import Split
+from lowland.tasks.examples import Split
 from lowland.tasks.instruction import packaged_facts
 from lowland.tasks.table import TASKS
 

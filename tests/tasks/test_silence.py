@@ -14,7 +14,7 @@ from lowland.models.find import find_model
 from lowland.models.load import load_tokenizer
 from lowland.models.packages import DEFAULT_MODEL
 from lowland.models.source import ModelSource
-from lowland.tasks.base import Setup, TaskData
+from lowland.tasks.examples import Setup, TaskData
 from lowland.tasks.table import load_data, task_fields, task_named
 from lowland.train.fit import fit
 from tests.conftest import job_of

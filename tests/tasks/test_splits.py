@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.base import Split, TaskData, TaskFields
+from lowland.tasks.examples import Split, TaskData, TaskFields
 from lowland.tasks.readers.originals import read_phrasebank, read_sms
 from lowland.tasks.splits import Roles, make_splits
 from tests.conftest import table_of

@@ -14,7 +14,7 @@ import pytest
 
 from lowland.ground.mistakes import Mistake
 from lowland.study.recipe import Recipe
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.tasks.table import TASKS, load_data, task_fields
 from tests.conftest import table_of
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.base import Setup
+from lowland.tasks.examples import Setup
 from lowland.tasks.generation import IGNORED
 from lowland.tasks.table import TASKS, load_data, task_fields
 from lowland.tasks.text_to_text import REPEATED

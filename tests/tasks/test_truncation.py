@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowland.models.load import load_tokenizer
-from lowland.tasks.base import Setup
+from lowland.tasks.examples import Setup
 from lowland.tasks.table import task_fields, task_named
 from lowland.tasks.truncation import Truncation
 

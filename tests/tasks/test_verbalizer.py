@@ -14,7 +14,7 @@ import torch
 from lowland.deploy.predict import load
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_predictions
-from lowland.tasks.base import Setup
+from lowland.tasks.examples import Setup
 from lowland.tasks.table import TASKS, task_fields
 from lowland.tasks.verbalizer import template_of
 from tests.decoders import SHAPES, decoder, letter_tokenizer, save_decoder

@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from lowland.models.load import LoadedModel
 from lowland.models.source import ModelSource
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.train.adapted import AdaptedModel
 from lowland.train.choice import MethodChoice
 from lowland.train.fit import Fitted, fit

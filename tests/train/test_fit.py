@@ -25,7 +25,7 @@ from lowland.models.source import ModelSource
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_job
-from lowland.tasks.base import Split, TaskData
+from lowland.tasks.examples import Split, TaskData
 from lowland.tasks.table import task_named
 from lowland.train.fit import Diverged, check_methods_fit, fit
 from lowland.train.methods import METHODS

@@ -16,7 +16,7 @@ from lowland import LoRAConfig, add_lora
 from lowland.ground.rng import stream_seed
 from lowland.lora.embedding import LoRAEmbedding
 from lowland.models.source import ModelSource
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.train.fit import fit
 from lowland.train.neftune import NEFTune, input_embeddings
 from tests.invariants.test_paired import same, watched

@@ -22,7 +22,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.lora import LoRAConfig, add_lora, load_adapter, lora_layers
 from lowland.models.load import LoadedModel, outline_classifier
 from lowland.models.source import ModelSource
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.train.adapted import AdaptedModel
 from lowland.train.fit import check_methods_fit
 from lowland.train.methods import METHODS

@@ -22,7 +22,8 @@ from lowland.models.images import reads_images
 from lowland.models.load import load_tokenizer, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.source import ModelSource
-from lowland.tasks.base import Setup, Task, TaskFields
+from lowland.tasks.base import Task
+from lowland.tasks.examples import Setup, TaskFields
 from lowland.tasks.table import task_fields, task_named
 
 SEQ_CLS, CAUSAL_LM, SEQ_2_SEQ_LM = "SEQ_CLS", "CAUSAL_LM", "SEQ_2_SEQ_LM"

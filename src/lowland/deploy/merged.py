@@ -10,7 +10,8 @@ from typing import Any
 from lowland.deploy.find import IMAGE_CLS, QUESTION_ANS, SEQ_CLS, TASKS_OF_KINDS
 from lowland.ground.mistakes import Mistake
 from lowland.models.load import read_model_config
-from lowland.tasks.base import Task, TaskFields
+from lowland.tasks.base import Task
+from lowland.tasks.examples import TaskFields
 from lowland.tasks.table import TASKS, task_fields, task_named
 
 MODEL_CLASSES = {

@@ -34,7 +34,8 @@ from lowland.models.formats import NumberFormat, answer_in_fp32
 from lowland.models.load import read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
-from lowland.tasks.base import Batch, Encoded, Setup, Task, TaskFields
+from lowland.tasks.base import Task
+from lowland.tasks.examples import Batch, Encoded, Setup, TaskFields
 from lowland.tasks.table import task_named
 
 Columns = Mapping[str, Sequence[Any]]

@@ -21,7 +21,7 @@ from lowland.lora.inject import config_of
 from lowland.models.load import LoadedModel
 from lowland.models.packages import DEFAULT_MODEL
 from lowland.models.positions import token_limit
-from lowland.tasks.base import Batch
+from lowland.tasks.examples import Batch
 
 TEXTS, TOKENS = 8, 64
 LEARNING_RATE = 1e-3

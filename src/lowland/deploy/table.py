@@ -14,7 +14,8 @@ from lowland.deploy.predict import Predictor, load, task_in
 from lowland.deploy.settings import JSON_LINES, PredictSettings
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.progress import Remark, no_remark
-from lowland.tasks.base import Split, Task
+from lowland.tasks.base import Task
+from lowland.tasks.examples import Split
 from lowland.tasks.readers.forms import read_form
 from lowland.tasks.readers.images import check_images, images_in
 from lowland.tasks.readers.tables import pick_columns

@@ -10,7 +10,7 @@ from lowland.models.find import find_model
 from lowland.models.formats import number_format
 from lowland.models.source import ModelSource
 from lowland.study.recipe import Recipe
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.tasks.table import load_data, task_named
 from lowland.train.job import Job
 

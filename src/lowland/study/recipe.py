@@ -18,7 +18,7 @@ from lowland.study.overrides import (
     read_overrides,
     warn_of_overrides,
 )
-from lowland.tasks.base import TaskFields
+from lowland.tasks.examples import TaskFields
 from lowland.tasks.table import TASKS, task_fields
 from lowland.train.choice import MethodChoice
 from lowland.train.settings import Settings

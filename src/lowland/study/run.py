@@ -17,7 +17,7 @@ from lowland.ground.store import Store
 from lowland.study.plan import plan
 from lowland.study.progress import TrainingBar, outcome_of
 from lowland.study.recipe import Recipe
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.train.environment import environment
 from lowland.train.fit import Fitted, check_methods_fit, fit
 from lowland.train.job import Job

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from lowland.ground.rng import stream
-from lowland.tasks.base import TaskFields
 from lowland.tasks.classification import Classification
+from lowland.tasks.examples import TaskFields
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,9 @@ from lowland.ground.mistakes import Mistake
 from lowland.models.language import load_language_model, outline_language_model
 from lowland.models.load import LoadedModel, load_classifier, outline_classifier
 from lowland.models.verbalizer import answer_with_words
-from lowland.tasks.base import (
-    Batch,
-    Encoded,
-    Outputs,
-    Purpose,
-    Setup,
-    Split,
-    Task,
-    TaskData,
-    TaskFields,
-)
+from lowland.tasks.base import Task
 from lowland.tasks.decoder_batches import DecoderCollator
+from lowland.tasks.examples import Batch, Encoded, Outputs, Purpose, Setup, Split, TaskData, TaskFields
 from lowland.tasks.labels import canonical_labels
 from lowland.tasks.readers.files import FetchedTable, TablesOfFiles, read_tables
 from lowland.tasks.readers.separator import Separator

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.base import TEST, TRAIN, TaskFields
 from lowland.tasks.classification import Classification
+from lowland.tasks.examples import TEST, TRAIN, TaskFields
 
 SplitFiles = Mapping[str, str]
 """Split of each of a data set's files, by the file's name."""

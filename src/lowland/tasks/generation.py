@@ -15,7 +15,8 @@ from pydantic import Field
 from lowland.ground.asked import Text, Truth, Whole
 from lowland.ground.mistakes import Mistake, plural
 from lowland.models.language import generate
-from lowland.tasks.base import Batch, Outputs, Setup, Split, Task, TaskFields, Tokenizer
+from lowland.tasks.base import Task
+from lowland.tasks.examples import Batch, Outputs, Setup, Split, TaskFields, Tokenizer
 from lowland.tasks.readers.separator import Separator
 
 if TYPE_CHECKING:

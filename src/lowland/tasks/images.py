@@ -14,8 +14,8 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.rng import stream
 from lowland.models.images import load_image_classifier, load_image_processor, outline_image_classifier
 from lowland.models.load import LoadedModel
-from lowland.tasks.base import Batch, Encoded, Purpose, Setup, Split, TaskData, TaskFields
 from lowland.tasks.classification import Classification
+from lowland.tasks.examples import Batch, Encoded, Purpose, Setup, Split, TaskData, TaskFields
 from lowland.tasks.readers.images import LAYOUT, check_classes, image_problem, open_image, read_image_folder
 from lowland.tasks.splits import Roles, make_splits
 

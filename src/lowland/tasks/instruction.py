@@ -16,8 +16,8 @@ from lowland.ground.asked import Text, Truth
 from lowland.ground.mistakes import Mistake
 from lowland.models.language import keeps_examples_apart, load_language_model, outline_language_model
 from lowland.models.load import LoadedModel
-from lowland.tasks.base import Batch, Encoded, Outputs, Purpose, Setup, Split, TaskData, TaskFields
 from lowland.tasks.decoder_batches import DecoderCollator, packed
+from lowland.tasks.examples import Batch, Encoded, Outputs, Purpose, Setup, Split, TaskData, TaskFields
 from lowland.tasks.generation import IGNORED, Generation, GenerationFields, check_targets, with_end
 from lowland.tasks.readers.conversations import read_conversations, turns_of
 from lowland.tasks.readers.files import FetchedTable, TablesOfFiles, read_tables

@@ -9,8 +9,8 @@ from typing import ClassVar
 import pandas as pd
 
 from lowland.ground.asked import Text
-from lowland.tasks.base import TaskFields
 from lowland.tasks.classification import OwnTableFields, read_own
+from lowland.tasks.examples import TaskFields
 from lowland.tasks.folders import FolderClassification
 from lowland.tasks.readers.glue import glue_from_hub, name_labels
 from lowland.tasks.readers.originals import read_original_table

@@ -14,7 +14,8 @@ import pandas as pd
 
 from lowland.ground.mistakes import Mistake
 from lowland.models.load import LoadedModel, load_span_model, load_tokenizer, outline_span_model
-from lowland.tasks.base import Batch, Encoded, Outputs, Purpose, Setup, Split, Task, TaskData, TaskFields
+from lowland.tasks.base import Task
+from lowland.tasks.examples import Batch, Encoded, Outputs, Purpose, Setup, Split, TaskData, TaskFields
 from lowland.tasks.question_data import OwnQuestionFields, QuestionFields, read_question_file, split_questions
 from lowland.tasks.readers.files import FetchedTable, read_tables
 from lowland.tasks.readers.questions import answers_of

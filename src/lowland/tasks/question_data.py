@@ -11,7 +11,7 @@ from pydantic import Field
 
 from lowland.ground.asked import Text, Whole
 from lowland.ground.mistakes import plural
-from lowland.tasks.base import TRAIN, TaskData, TaskFields
+from lowland.tasks.examples import TRAIN, TaskData, TaskFields
 from lowland.tasks.readers.questions import COLUMNS, read_questions
 from lowland.tasks.readers.squad import Answers
 from lowland.tasks.splits import Roles, make_splits

@@ -9,8 +9,8 @@ from typing import ClassVar
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.base import TEST, TRAIN, VALIDATION, Split
 from lowland.tasks.classification import Classification
+from lowland.tasks.examples import TEST, TRAIN, VALIDATION, Split
 from lowland.tasks.folders import FolderClassification, SplitFiles
 from lowland.tasks.readers.forms import read_text
 from lowland.tasks.readers.glue import glue_from_hub, name_labels

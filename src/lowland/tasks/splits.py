@@ -12,7 +12,7 @@ import pandas as pd
 
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.rng import stream, stream_seed
-from lowland.tasks.base import TEST, TRAIN, VALIDATION, Split, TaskData, TaskFields
+from lowland.tasks.examples import TEST, TRAIN, VALIDATION, Split, TaskData, TaskFields
 from lowland.tasks.labels import canonical_labels, case_remarks, joined_remarks, label_problems, rare_problems
 
 SPLIT_NAMES = {

@@ -6,8 +6,9 @@ from typing import Any
 
 from lowland.ground.mistakes import Mistake, gathering, one_of
 from lowland.tasks.balanced import BalancedClassification
-from lowland.tasks.base import Task, TaskData, TaskFields
+from lowland.tasks.base import Task
 from lowland.tasks.classification import Classification, TableClassification, read_own_table
+from lowland.tasks.examples import TaskData, TaskFields
 from lowland.tasks.folders import FolderClassification, train_and_test
 from lowland.tasks.images import ImageClassification
 from lowland.tasks.instruction import Instruction, ShortAnswers, packaged_facts, read_own_instructions

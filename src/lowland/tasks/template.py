@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lowland.ground.mistakes import Mistake, reason_of
-from lowland.tasks.base import Tokenizer
+from lowland.tasks.examples import Tokenizer
 from lowland.tasks.readers.conversations import Turn
 
 PLACE = "{prompt}"

@@ -14,7 +14,7 @@ from lowland.ground.asked import Text
 from lowland.ground.mistakes import Mistake
 from lowland.models.language import load_language_model, outline_language_model
 from lowland.models.load import LoadedModel
-from lowland.tasks.base import Batch, Encoded, Purpose, Setup, TaskData, TaskFields
+from lowland.tasks.examples import Batch, Encoded, Purpose, Setup, TaskData, TaskFields
 from lowland.tasks.generation import Generation, GenerationFields, with_end
 from lowland.tasks.readers.files import FetchedTable, TablesOfFiles, read_tables
 from lowland.tasks.readers.originals import read_embedded

@@ -7,7 +7,7 @@ from typing import Any
 
 from lowland.ground.mistakes import Mistake
 from lowland.models.verbalizer import LabelWords, label_words
-from lowland.tasks.base import Setup, TaskFields
+from lowland.tasks.examples import Setup, TaskFields
 from lowland.tasks.truncation import Truncation, count_truncated
 
 

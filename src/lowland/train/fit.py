@@ -22,7 +22,7 @@ from lowland.models.formats import answer_in_fp32, hold_base_in
 from lowland.models.load import LoadedModel, first_names, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import quantised_with
-from lowland.tasks.base import TRAIN, VALIDATION, Encoded, Outputs, Setup
+from lowland.tasks.examples import TRAIN, VALIDATION, Encoded, Outputs, Setup
 from lowland.tasks.truncation import Truncation
 from lowland.train.adapted import AdaptedModel
 from lowland.train.cost import Meter

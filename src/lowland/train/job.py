@@ -12,7 +12,8 @@ from lowland.ground.records import RECORD_VERSION
 from lowland.ground.store import key_of
 from lowland.models.formats import NumberFormat
 from lowland.models.source import ModelSource
-from lowland.tasks.base import Setup, Task, TaskData, TaskFields, Tokenizer
+from lowland.tasks.base import Task
+from lowland.tasks.examples import Setup, TaskData, TaskFields, Tokenizer
 from lowland.tasks.table import task_named
 from lowland.train.choice import MethodChoice
 from lowland.train.settings import Settings

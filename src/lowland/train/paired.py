@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from lowland.tasks.base import Encoded, Outputs
+from lowland.tasks.examples import Encoded, Outputs
 from lowland.train.adapted import ParameterGroups
 
 Infer = Callable[[Any, Mapping[str, Any]], tuple[torch.Tensor | None, dict[str, torch.Tensor]]]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import untouched_generators
-from lowland.tasks.base import TRAIN, Encoded, Outputs
+from lowland.tasks.examples import TRAIN, Encoded, Outputs
 from lowland.tasks.truncation import Truncation
 from lowland.train.fit import Diverged, Fitted
 from lowland.train.job import Job

@@ -47,7 +47,7 @@ from lowland.models.quantised import (
     quantised_with,
     rounds_inputs,
 )
-from lowland.tasks.base import VALIDATION, TaskData
+from lowland.tasks.examples import VALIDATION, TaskData
 from lowland.tasks.readers.images import check_images, images_in
 from lowland.tasks.readers.tables import read_columns
 from lowland.tasks.table import load_data, task_named

@@ -15,7 +15,7 @@ from lowland.deploy.find import CAUSAL_LM, QUESTION_ANS, SEQ_2_SEQ_LM, Base
 from lowland.deploy.predict import batches
 from lowland.lora import lora_layers
 from lowland.lora.bases import weight_of
-from lowland.tasks.base import Batch
+from lowland.tasks.examples import Batch
 from lowland.tasks.readers.originals import read_embedded
 
 LANGUAGE_MODELS = (CAUSAL_LM, SEQ_2_SEQ_LM)

@@ -25,7 +25,8 @@ from lowland.ground.store import Store, key_of
 from lowland.stress.adapters.runs import TrainedRun, read_data, read_runs
 from lowland.stress.adapters.settings import NONE, AdapterStressSettings
 from lowland.stress.adapters.texts import Requests, conditions_of, damaged_requests, examples_of
-from lowland.tasks.base import Task, TaskData
+from lowland.tasks.base import Task
+from lowland.tasks.examples import TaskData
 from lowland.tasks.table import task_named
 from lowland.text.corruptions import CLEAN
 from lowland.train.environment import environment

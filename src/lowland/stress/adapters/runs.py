@@ -10,7 +10,7 @@ from typing import Any
 from lowland.deploy.find import finished_record
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord, title_of
-from lowland.tasks.base import TaskData
+from lowland.tasks.examples import TaskData
 from lowland.tasks.table import load_data, task_fields, task_named
 
 

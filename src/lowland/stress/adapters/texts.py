@@ -18,7 +18,8 @@ import pandas as pd
 from lowland.ground.rng import stream, stream_seed
 from lowland.stress.adapters.settings import AdapterStressSettings
 from lowland.stress.questions.mitigations import prepared
-from lowland.tasks.base import Split, Task, TaskData
+from lowland.tasks.base import Task
+from lowland.tasks.examples import Split, TaskData
 from lowland.text.corruptions import CLEAN, corrupt
 from lowland.text.levels import levels_of
 from lowland.text.protection import PROTECT, vital

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.base import TaskFields
+from lowland.tasks.examples import TaskFields
 from lowland.tasks.readers.forms import FORMS
 
 TablesOfFiles = Callable[[Path, TaskFields], pd.DataFrame]

@@ -16,7 +16,7 @@ import pandas as pd
 
 from lowland.ground.mistakes import Mistake, plural, reason_of
 from lowland.models.images import check_pillow
-from lowland.tasks.base import TEST, TRAIN
+from lowland.tasks.examples import TEST, TRAIN
 from lowland.tasks.readers.cells import SURROGATE
 from lowland.tasks.splits import SPLIT_NAMES
 
