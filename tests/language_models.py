@@ -45,6 +45,8 @@ SIDES = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
 
 DECODERS = ("llama", "gemma3", "gpt2", "qwen2")
 """Decoders that keep packed examples apart."""
+SHAPES = ("llama", "gemma3", "gpt2")
+"""Decoders with rotary positions, with a sliding window, and with learned positions."""
 
 
 def characters(*merges: tuple[str, str], around: str = "$A") -> PreTrainedTokenizerFast:
@@ -66,6 +68,15 @@ def language_model(family: str, seed: int = 0, **changes: Any) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return _build(family, changes).eval()
+
+
+def long_decoder(family: str, window: int = 64) -> Any:
+    """A decoder that reads 256 tokens; Gemma 3's window slides over as many as given."""
+    changes = {
+        "gpt2": {"n_positions": 256},
+        "gemma3": {"max_position_embeddings": 256, "sliding_window": window},
+    }
+    return language_model(family, **changes.get(family, {"max_position_embeddings": 256}))
 
 
 def _build(family: str, changes: dict[str, Any]) -> Any:

@@ -8,24 +8,22 @@ from torch.nn.functional import cross_entropy
 
 from lowland.ground.mistakes import Mistake
 from lowland.models.verbalizer import answer_with_words, label_words
-from tests.decoders import LETTERS, SHAPES, decoder, letter_tokenizer
+from tests.language_models import SHAPES, VOCABULARY, characters, long_decoder
 
 
 def letter(character: str) -> int:
-    return 4 + LETTERS.index(character)
+    return VOCABULARY[character]
 
 
 def test_words_are_told_apart_by_the_first_token_that_differs() -> None:
-    words = label_words(["bad", "good"], "Label:", letter_tokenizer())
+    words = label_words(["bad", "good"], "Label:", characters())
     assert words.shared == (letter(" "),)
     assert words.tokens == (letter("b"), letter("g"))
-    assert label_words(["unfair", "unkind"], "Label:", letter_tokenizer()).tokens == (
+    assert label_words(["unfair", "unkind"], "Label:", characters()).tokens == (
         letter("f"),
         letter("k"),
     )
-    assert (
-        label_words(["a", "b"], "Label:\n", letter_tokenizer()).shared == ()
-    )  # no space behind a line break
+    assert label_words(["a", "b"], "Label:\n", characters()).shared == ()  # no space behind a line break
 
 
 @pytest.mark.parametrize(
@@ -37,15 +35,15 @@ def test_words_are_told_apart_by_the_first_token_that_differs() -> None:
 )
 def test_words_that_cannot_be_told_apart_are_a_mistake(names: list[str], sentence: str) -> None:
     with pytest.raises(Mistake, match=sentence):
-        label_words(names, "Label:", letter_tokenizer())
+        label_words(names, "Label:", characters())
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_logits_and_loss_are_those_of_the_language_model(shape: str) -> None:
     tokens = torch.randint(4, 90, (3, 9), generator=torch.Generator().manual_seed(0))
     chosen, labels = [7, 20, 33], torch.tensor([2, 0, 1])
-    plain = decoder(shape)(input_ids=tokens).logits[:, -1, chosen]
-    answer = answer_with_words(decoder(shape), chosen)(
+    plain = long_decoder(shape)(input_ids=tokens).logits[:, -1, chosen]
+    answer = answer_with_words(long_decoder(shape), chosen)(
         input_ids=tokens, attention_mask=torch.ones_like(tokens), labels=labels
     )
     torch.testing.assert_close(answer.logits, plain)
@@ -53,7 +51,7 @@ def test_logits_and_loss_are_those_of_the_language_model(shape: str) -> None:
 
 
 def test_the_models_class_keeps_its_name_and_its_parameters() -> None:
-    model = decoder("llama")
+    model = long_decoder("llama")
     names = [name for name, _ in model.named_parameters()]
     changed = answer_with_words(model, [7, 20])
     assert changed is model

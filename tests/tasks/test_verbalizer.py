@@ -17,14 +17,14 @@ from lowland.ground.record_files import read_predictions
 from lowland.tasks.examples import Setup
 from lowland.tasks.table import TASKS, task_fields
 from lowland.tasks.verbalizer import template_of
-from tests.decoders import SHAPES, decoder, letter_tokenizer, save_decoder
+from tests.language_models import SHAPES, characters, long_decoder, save
 
 COLUMNS = {"text": ["profit rose", "the sales of the firm fell far below all that its owners had hoped"]}
 
 
 def setup_of(max_length: int = 200, **fields: str) -> Setup:
     checked = task_fields("classification", data="x.csv", head="verbalizer", **fields)
-    return Setup(checked, letter_tokenizer(), max_length, ("bad", "good"))
+    return Setup(checked, characters(), max_length, ("bad", "good"))
 
 
 def written(setup: Setup) -> list[str]:
@@ -56,7 +56,7 @@ def test_a_long_text_loses_its_end_and_not_the_templates() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_padding_at_the_left_changes_nothing(shape: str) -> None:
     setup, task = setup_of(), TASKS["classification"]
-    model = task.with_head(decoder(shape), setup)
+    model = task.with_head(long_decoder(shape), setup)
     encoded = task.encode({**COLUMNS, "label": ["good", "bad"]}, setup, "evaluate")
     collate = task.collator(setup, model)
     with torch.no_grad():
@@ -75,9 +75,9 @@ def test_a_template_without_the_verbalizer_or_the_texts_place_is_a_mistake() -> 
 def test_a_run_learns_answers_and_merges(
     tmp_path: Path, texts: Path, lowland: Callable[..., tuple[int, str, str]]
 ) -> None:
-    base = save_decoder(tmp_path / "llama")
+    base = save(long_decoder("llama"), tmp_path / "llama")
     options = ("--head", "verbalizer", "--model", str(base), "--seeds", "1", "--methods", "lora", "flat-lora")
-    code, out, err = lowland("compare", *options, "--epochs", "3", "--lr", "0.02")
+    code, out, err = lowland("compare", *options, "--epochs", "6", "--lr", "0.02")
     assert code == 0, err
     assert "flat-lora" in out
     run = next((tmp_path / "runs").glob("classification-lora-*"))

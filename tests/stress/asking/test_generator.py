@@ -17,7 +17,7 @@ from lowland.items import messy_items, multilingual_items
 from lowland.models.source import ModelSource
 from lowland.stress.asking.generator import EXAMPLES, MAX_NEW_TOKENS, Generator, load_generator
 from lowland.stress.asking.replying import Prompt
-from tests.decoders import LETTERS, SHAPES, decoder, letter_tokenizer, save_decoder
+from tests.language_models import SHAPES, VOCABULARY, characters, long_decoder, save
 from tests.stress.asking.support import INSPECTS
 
 SOURCE = ModelSource("tiny", Path("tiny"), "folder", None, "0" * 64, "1" * 64, title="tiny")
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.filterwarnings(warning) for warning in INSPECTS]
 
 
 def generator(shape: str = "llama", **changes: Any) -> Generator:
-    return Generator(decoder(shape), letter_tokenizer(), SOURCE, **changes)
+    return Generator(long_decoder(shape), characters(), SOURCE, **changes)
 
 
 def plainly(model: Any, tokenizer: Any, text: str, ends: list[int]) -> str:
@@ -48,7 +48,7 @@ def plainly(model: Any, tokenizer: Any, text: str, ends: list[int]) -> str:
 @pytest.mark.parametrize("system", ["", "Answer in one word."])
 def test_replies_are_those_of_a_plain_greedy_loop(shape: str, system: str, window: int) -> None:
     """A sliding window (Gemma's) that is smaller than the texts neither loses tokens to padding nor to a cache."""
-    ours = Generator(decoder(shape, window), letter_tokenizer(), SOURCE, examples=EXAMPLES[:2])
+    ours = Generator(long_decoder(shape, window), characters(), SOURCE, examples=EXAMPLES[:2])
     before = f"{system}\n\n" if system else ""
     for question, answer in EXAMPLES[:2]:
         before += f"Q: {question}\nA: {answer}\n\n"
@@ -67,7 +67,7 @@ def test_questions_with_different_system_prompts_keep_their_order() -> None:
 
 
 def test_a_line_break_ends_a_reply() -> None:
-    assert 4 + LETTERS.index("\n") in generator().ends
+    assert VOCABULARY["\n"] in generator().ends
 
 
 def test_the_examples_are_near_no_item_of_the_stress_tests() -> None:
@@ -90,8 +90,8 @@ def test_the_description_names_model_prompt_and_decoding() -> None:
 
 
 def test_a_model_with_a_chat_template_is_asked_by_it(tmp_path: Path) -> None:
-    folder = save_decoder(tmp_path / "chat")
-    tokenizer = letter_tokenizer()
+    folder = save(long_decoder("llama"), tmp_path / "chat")
+    tokenizer = characters()
     tokenizer.chat_template = (
         "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}"
         "{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -110,7 +110,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     from lowland.study.run import run_study
 
     folder = tmp_path_factory.mktemp("trained")
-    base = save_decoder(folder / "base")
+    base = save(long_decoder("llama"), folder / "base")
     words = [first + second for first in "bcdfghjk" for second in "aeiou"]
     rows = [{"prompt": f"Say {word}!", "completion": word} for word in words]
     pd.DataFrame(rows).to_csv(folder / "words.csv", index=False)
@@ -149,7 +149,7 @@ def test_a_trained_run_is_asked_by_its_own_template(trained: tuple[Path, Path]) 
 def test_a_run_on_another_base_or_of_another_task_is_a_mistake(
     trained: tuple[Path, Path], tmp_path: Path, lowland: Callable[..., tuple[int, str, str]]
 ) -> None:
-    other = save_decoder(tmp_path / "gpt2", "gpt2")
+    other = save(long_decoder("gpt2"), tmp_path / "gpt2")
     with pytest.raises(Mistake, match="was trained on"):
         load_generator(str(other), trained[1])
     assert lowland("compare", "--methods", "lora", "--seeds", "1", "--epochs", "1")[0] == 0
