@@ -77,7 +77,7 @@ def test_a_run_learns_answers_and_merges(
 ) -> None:
     base = save(long_decoder("llama"), tmp_path / "llama")
     options = ("--head", "verbalizer", "--model", str(base), "--seeds", "1", "--methods", "lora", "flat-lora")
-    code, out, err = lowland("compare", *options, "--epochs", "6", "--lr", "0.02")
+    code, out, err = lowland("compare", *options, "--epochs", "8", "--lr", "0.005")
     assert code == 0, err
     assert "flat-lora" in out
     run = next((tmp_path / "runs").glob("classification-lora-*"))
