@@ -20,21 +20,24 @@ import pandas as pd
 import peft
 import pytest
 from transformers import (
+    BartForCausalLM,
     BertForSequenceClassification,
     FNetConfig,
+    FNetForQuestionAnswering,
     FNetForSequenceClassification,
 )
 
 import lowland as package
 from lowland import flat
 from lowland.ground.records import StressRecord
-from lowland.models.load import load_classifier, load_tokenizer
+from lowland.models.language import load_language_model
+from lowland.models.load import load_classifier, load_span_model, load_tokenizer
 from lowland.models.source import ModelSource
 from lowland.report.stress_record import completeness
 from lowland.report.study import summary
 from lowland.stress.questions.questionnaire import MessyQuestionnaire, MultilingualQuestionnaire
 from lowland.study.recipe import Recipe
-from lowland.tasks.base import Setup, TaskData, TaskFields
+from lowland.tasks.base import Setup, Split, TaskData, TaskFields
 from lowland.tasks.splits import make_splits
 from lowland.tasks.table import load_data, task_fields, task_named
 from lowland.train.fit import fit
@@ -42,19 +45,37 @@ from lowland.train.test import test as answer_test_sets
 from tests.conftest import bert_config, job_of, table_of
 from tests.evidence.test_study import leave_run
 from tests.flat.conftest import ours, peft_lora, rows
+from tests.images import draw_folder
+from tests.language_models import language_model, save
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import INSPECTS, own_machine
 from tests.tasks.questions import question_rows, write_squad
 
 __all__ = ["own_machine"]
 SOURCE = Path(package.__file__).parent
-ENTERS = re.compile(r"\bremarks?(?:=| = |\()|\b\w*warnings?\.warn\(|\.warning\(|Beware")
+ENTERS = re.compile(r"\bremarks?(?:=| \+?= |\()|\b\w*warnings?\.warn\(|\.warning\(|Beware")
 PASSES_ON = ""
 LINES: dict[tuple[str, str], str] = {
     (
         "tasks/splits.py",
-        'remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copy_remarks(table, roles.inputs)]',
+        'remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copies]',
     ): "joined, case, copies",
+    ("tasks/splits.py", "remarks += _surplus_remarks(fields.max_train, train)"): "few to train on",
+    ("tasks/images.py", "table, remarks = read_image_folder(Path(fields.data))"): "other files",
+    (
+        "tasks/images.py",
+        'source, remarks = f"{source} + {Path(fields.test_data).name}", [*remarks, *further]',
+    ): PASSES_ON,
+    ("tasks/images.py", "return replace(data, splits=splits, remarks=(*remarks, *data.remarks))"): PASSES_ON,
+    ("tasks/images.py", "test, remarks = read_image_folder(folder)"): PASSES_ON,
+    ("tasks/generation.py", "def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:"): (
+        "the same text"
+    ),
+    ("models/language.py", "remark = _remark_on_padding(model)"): "padding of a decoder",
+    (
+        "models/language.py",
+        "return LoadedModel(model, train_head=False, remarks=(remark,) if remark else ())",
+    ): PASSES_ON,
     ("tasks/splits.py", "remarks = [*remarks, *_leak_remarks(dropped)]"): "leaks",
     ("tasks/splits.py", "remarks=tuple(remarks),"): PASSES_ON,
     ("tasks/base.py", "def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:"): PASSES_ON,
@@ -69,7 +90,11 @@ LINES: dict[tuple[str, str], str] = {
         "tasks/question_data.py",
         "return replace(data, remarks=(*data.remarks, *sentences))",
     ): "few titles, several places",
-    ("models/load.py", "remark = settle_padding(model, tokenizer)"): "padding",
+    ("models/load.py", "remark = settle_padding(loaded.model, tokenizer)"): "padding",
+    (
+        "models/load.py",
+        "return loaded if sentence is None else replace(loaded, remarks=(*loaded.remarks, sentence))",
+    ): "padding of spans",
     (
         "models/load.py",
         "return replace(loaded, remarks=(*loaded.remarks, *([remark] if remark else [])))",
@@ -190,6 +215,30 @@ def copies_of(faulty: bool, tools: Tools) -> list[str]:
     return list(make_splits(table, "a table", TaskFields(name="classification")).remarks)
 
 
+def surplus_of(faulty: bool, tools: Tools) -> list[str]:
+    fields = TaskFields(name="classification", max_train=10_000 if faulty else 20)
+    return list(make_splits(table_of(), "a table", fields).remarks)
+
+
+def files_of(faulty: bool, tools: Tools) -> list[str]:
+    folder = draw_folder(tools.folder / "images", count=10)
+    if faulty:
+        (folder / "notes.txt").write_text("mine")
+    return list(load_data(task_fields("image-classification", data=str(folder))).remarks)
+
+
+def same_text(faulty: bool, tools: Tools) -> list[str]:
+    texts = [f"text {number}" for number in range(12)]
+    split = Split({"source": tuple(texts), "target": tuple(texts)}, np.arange(12), tuple(texts), ("",) * 12)
+    answers = pd.DataFrame({"predicted": ["text 1"] * 12 if faulty else texts})
+    return list(task_named("text-to-text").remarks(split, answers))
+
+
+def padding_of_decoder(faulty: bool, tools: Tools) -> list[str]:
+    model = BartForCausalLM(language_model("bart").config) if faulty else language_model("llama")
+    return list(load_language_model(save(model, tools.folder / "decoder"), "CAUSAL_LM").remarks)
+
+
 def fitted_with(faulty: bool, tools: Tools) -> tuple[list[str], list[str]]:
     """Return what training and the test say, where a text has up to 2 or up to 40 tokens."""
     in_training: list[str] = []
@@ -267,6 +316,16 @@ def padding(faulty: bool, tools: Tools) -> list[str]:
     FNetForSequenceClassification(FNetConfig(vocab_size=64, **sizes)).save_pretrained(folder)
     tokenizer.model_input_names = ["input_ids"]
     return list(load_classifier(folder, ["bad", "good"], tokenizer).remarks)
+
+
+def spans(faulty: bool, tools: Tools) -> list[str]:
+    folder, tokenizer = tools.folder / "reader", load_tokenizer(tools.source.folder)
+    if not faulty:
+        return list(load_span_model(tools.source.folder, tokenizer).remarks)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 32}
+    FNetForQuestionAnswering(FNetConfig(vocab_size=64, **sizes)).save_pretrained(folder)
+    tokenizer.model_input_names = ["input_ids"]
+    return list(load_span_model(folder, tokenizer).remarks)
 
 
 def trained_run(tools: Tools) -> str:
@@ -356,10 +415,15 @@ CASES: dict[str, Case] = {
     "long texts to predict": Case("are longer than 40 tokens and were cut", predicted),
     "long texts in a stress test": Case("are longer than 40 tokens and were cut", stressed),
     "the same answer": Case("the prediction for every example is 'good'", same_answer),
+    "few to train on": Case("max_train is 10,000, and there are", surplus_of),
+    "other files": Case("1 file in images that are no images of a class were left out", files_of),
+    "the same text": Case("the model writes 'text 1' for every example", same_text),
+    "padding of a decoder": Case("depend on the padding before it in a BartForCausalLM", padding_of_decoder),
     "no answers": Case("no question is answered: the model has not learned to find answers", no_answers),
     "few titles": Case("4 titles are too few to hold some of them out", few_titles),
     "several places": Case("the answers of 1 question have no places", several_places),
     "padding": Case("a text's logits depend on its padding", padding),
+    "padding of spans": Case("a text's logits depend on its padding in a FNetForQuestionAnswering", spans),
     "another head": Case("a classifier of up, down, and the data's labels are bad, good", heads),
     "overrides": Case("overrides is an older form", overrides),
     "much noise": Case("rho is 1.01: the noise on each layer's output is larger", much_noise),

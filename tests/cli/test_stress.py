@@ -103,7 +103,7 @@ def test_the_way_from_a_sheet_to_rated_rows(
         (["messy", "--levels", "3"], "level is 3"),
         (["messy", "--extra-body", "[1]"], "extra_body is [1]; it must be JSON such as"),
         (["messy", "--model", "claude"], "model is 'claude'; it must be provider/name"),
-        (["messy", "--model", "lowland/oracle"], "unknown model"),
+        (["messy", "--model", "lowland/oracle"], "model oracle cannot be loaded"),
         (["messy", "--temperature", "3"], "temperature is 3; it must be in [0, 2]"),
         (["multilingual", "--languages", "klingon"], "unknown language 'klingon'"),
         (["adapter", "nowhere"], "nowhere"),

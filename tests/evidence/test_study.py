@@ -210,7 +210,7 @@ def test_scores_of_any_kind_are_compared(tmp_path):
     means = [record.scores["test"]["negative_error"] for record in runs.values()]
     assert result.per_seed == pytest.approx(np.subtract(means[:3], means[3:]))
     assert (result.metric, result.mcnemar, result.is_share) == ("negative_error", (), False)
-    assert "in negative_error" in result.sentence()
+    assert "in negative error" in result.sentence()
     assert "points" not in result.sentence()
 
 

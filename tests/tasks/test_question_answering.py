@@ -67,7 +67,7 @@ def test_a_study_of_questions_and_what_its_runs_are_for(
     lowland: Run, questions: Path, tiny_reader: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "runs"
-    methods = ("full", "lora", "flat-lora")
+    methods = ("full", "lora", "flat-lora", "dora")
     words = options(questions, tiny_reader, out, "--epochs", "5", "--methods", *methods)
     code, report, err = lowland("compare", *words, small=False)
     assert code == 0, err

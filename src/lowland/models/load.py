@@ -11,7 +11,7 @@ from typing import Any
 
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.models.heads import draw_again, order_rows, output_layer, redrawn_sentence, rows_of_labels
-from lowland.models.padding import align_padding, settle_padding
+from lowland.models.padding import settle_padding, settle_padding_of_spans
 
 CLASSIFY, MARK_ANSWERS = "classify sequences", "mark answers in a context"
 """What models are loaded for, as the ends of sentences."""
@@ -160,8 +160,9 @@ def load_span_model(folder: Path, tokenizer: Any) -> LoadedModel:
     """
     _check_span_model(folder)
     model, loading = _load(folder, "AutoModelForQuestionAnswering", MARK_ANSWERS, num_labels=2)
-    align_padding(model, tokenizer)
-    return _with_fresh_modules(model, loading, folder)
+    loaded = _with_fresh_modules(model, loading, folder)
+    sentence = settle_padding_of_spans(model, tokenizer)
+    return loaded if sentence is None else replace(loaded, remarks=(*loaded.remarks, sentence))
 
 
 def outline_span_model(folder: Path) -> LoadedModel:

@@ -49,9 +49,8 @@ class QuestionAnswering(Task):
 
     fields: ClassVar[type[TaskFields]] = QuestionFields
     input_columns: ClassVar[tuple[str, ...]] = ("question", "context")
-    damaged_columns: ClassVar[tuple[str, ...]] = (
-        "question",
-    )  # an answer from a damaged context would be damaged
+    # An answer from a damaged context would be damaged, too.
+    damaged_columns: ClassVar[tuple[str, ...]] = ("question",)
     scores: ClassVar[tuple[str, ...]] = ("f1", "exact_match", "no_answer_accuracy")
     chosen_on_validation: ClassVar[tuple[str, ...]] = (THRESHOLD,)
     target_column: ClassVar[str] = "answers"

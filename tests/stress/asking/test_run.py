@@ -171,7 +171,7 @@ def test_a_refused_key_stops_the_run_and_the_right_key_continues_it(tmp_path):
     [
         ("anthropic/claude-sonnet-5", "ANTHROPIC_API_KEY"),
         ("nobody/model", "nobody"),
-        ("lowland/retreiver", "did you mean 'retriever'"),
+        ("lowland/retreiver", "did you mean 'lowland/retriever'"),
         ("claude", "provider/name"),
     ],
 )
