@@ -75,9 +75,8 @@ class Generation(Task):
         outputs: dict[str, Tensor] = {}
         if "labels" in batch:
             outputs = _likelihood(*self.shifted(model(**batch).logits, batch["labels"]))
-            loss = outputs["nll"].sum() / outputs["count"].sum().clamp(
-                min=1
-            )  # a batch may have no target at all
+            count = outputs["count"].sum().clamp(min=1)  # a batch may have no target at all
+            loss = outputs["nll"].sum() / count
         plain = model.module if isinstance(model, torch.nn.parallel.DistributedDataParallel) else model
         written = generate(plain, prompt, setup.tokenizer, _fields(setup).max_new_tokens)
         return loss, {"tokens": written, **outputs}

@@ -86,9 +86,8 @@ class TextToText(Generation):
         pad = DataCollatorForSeq2Seq(setup.tokenizer)
 
         def collate(rows: list[dict[str, Any]]) -> Batch:
-            return {
-                name: values for name, values in pad(rows).items() if values is not None
-            }  # as labels may be
+            batch = pad(rows)  # without targets, its labels are None
+            return {name: values for name, values in batch.items() if values is not None}
 
         return collate
 
