@@ -9,9 +9,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from lowland.deploy.runs import check_weights, fields_of, finished_record
 from lowland.ground.mistakes import Mistake
-from lowland.ground.provenance import hashes_in
-from lowland.ground.record_files import read_record
 from lowland.ground.records import RunRecord
 from lowland.lora.init_methods import init_problem, lost_init
 from lowland.lora.peft_config import TASKS as CLASSES_BY_TASK
@@ -55,9 +54,6 @@ SPAN_HEADS = {"qa_outputs"}
 
 OUTPUT_LAYERS = ("score.weight", "classifier.weight", "out_proj.weight")
 """Names of the last layers of these heads; each has a row for each label."""
-
-WEIGHTS_FOLDERS = ("adapter", "model")
-"""Folders in that of a run that hold what it trained; it has one of them."""
 
 DEFAULT_MAX_LENGTH = 512
 """Number of tokens after which a text is cut off if there is no record of a run."""
@@ -158,31 +154,6 @@ def default_fields(task: Task | None) -> TaskFields | None:
     return None if task is None else task_fields(task.name)
 
 
-def fields_of(record: RunRecord) -> TaskFields:
-    """Return the task fields of a run's request."""
-    return task_fields(**record.asked["task"])
-
-
-def check_weights(folder: Path, record: RunRecord) -> None:
-    """Check by SHA-256 that a run's adapter or model is the one that it saved.
-
-    Args:
-        folder: folder of the run.
-        record: its record; one without hashes is not checked.
-
-    Raises:
-        Mistake: if a file is missing or differs.
-    """
-    for part in WEIGHTS_FOLDERS:
-        saved = {name: sha256 for name, sha256 in record.files.items() if name.startswith(f"{part}/")}
-        now = {f"{part}/{name}": sha256 for name, sha256 in hashes_in(folder / part).items()}
-        if changed := [name for name, sha256 in saved.items() if now.get(name) != sha256]:
-            raise Mistake(
-                f"{', '.join(str(folder / name) for name in changed)}: missing, or changed since the run saved it;"
-                f" restore it, run again with --fresh, or name {folder / part}, which is compared with no record"
-            )
-
-
 def check_mergeable(adapted: Adapted) -> None:
     """Check that an adapter can be merged into the base model.
 
@@ -198,37 +169,6 @@ def check_mergeable(adapted: Adapted) -> None:
         read_config(adapted.folder)
     except Mistake as mistake:
         raise Mistake(*(f"{problem}{served}" for problem in mistake.problems)) from None
-
-
-def finished_record(folder: Path) -> RunRecord:
-    """Return the record of a finished run.
-
-    Raises:
-        Mistake: if there is no record, or the run failed.
-    """
-    record = read_record(folder)
-    if record.status != "finished":
-        failure = (record.failure or "no reason is recorded").splitlines()[0]
-        raise Mistake(f"the run in {folder} failed ({failure}); run it again")
-    if problem := _damage(record):
-        raise Mistake(f"the record in {folder} {problem}; run it again with --fresh")
-    return record
-
-
-def _damage(record: RunRecord) -> str | None:
-    """Return what a record lacks of what its model is loaded by; None if it is all there."""
-    asked = record.asked
-    model, revision, length = asked.get("model"), asked.get("revision", ...), asked.get("max_length")
-    if not isinstance(model, str) or not isinstance(revision, str | None):
-        return f"holds {model!r:.60} for the model, and {'no' if revision is ... else repr(revision)[:60]} revision"
-    if not isinstance(length, int) or isinstance(length, bool) or length < 1:
-        return f"holds {length!r:.60} for max_length"
-    labels = record.data.get("labels")
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        return f"holds {labels!r:.60} for the labels"
-    if task_named(record.task).has_classes and (len(labels) < 2 or len(set(labels)) < len(labels)):
-        return f"holds {labels!r:.60} for the labels, which are at least two"
-    return None
 
 
 def _of_run(folder: Path, model: str | None) -> Adapted:

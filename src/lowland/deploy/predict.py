@@ -20,13 +20,11 @@ from lowland.deploy.find import (
     SEQ_CLS,
     Adapted,
     check_mergeable,
-    check_weights,
-    fields_of,
     find_adapted,
-    finished_record,
 )
 from lowland.deploy.load import load_adapted, load_with_peft
 from lowland.deploy.merged import merge_report, merged_fields, merged_setup, task_of_model
+from lowland.deploy.runs import check_weights, fields_of, finished_record
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.records import RunRecord
 from lowland.lora import merge_lora

@@ -15,7 +15,7 @@ import transformers
 from safetensors import SafetensorError
 from torch import nn
 
-from lowland.deploy.find import AUTO_CLASSES, Adapted, check_mergeable, fields_of, find_adapted
+from lowland.deploy.find import AUTO_CLASSES, Adapted, check_mergeable, find_adapted
 from lowland.deploy.load import load_adapted
 from lowland.deploy.merge.proof import (
     TEXT,
@@ -30,6 +30,7 @@ from lowland.deploy.merge.proof import (
 )
 from lowland.deploy.merge.report import MergeReport
 from lowland.deploy.predict import Columns
+from lowland.deploy.runs import fields_of
 from lowland.deploy.settings import TOLERANCES, MergeSettings
 from lowland.deploy.table import check_source, chosen_names
 from lowland.ground.asked import plain

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowland.deploy.find import finished_record
+from lowland.deploy.runs import finished_record
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord, title_of
 from lowland.tasks.examples import TaskData

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowland.deploy.find import find_adapted, finished_record
+from lowland.deploy.find import find_adapted
 from lowland.deploy.predict import Predictor, load
+from lowland.deploy.runs import finished_record
 from lowland.ground.mistakes import Mistake
 from lowland.models.find import find_model
 from lowland.models.language import end_tokens, load_language_model
