@@ -72,6 +72,7 @@ def test_a_study_of_questions_and_what_its_runs_are_for(
     code, report, err = lowland("compare", *words, small=False)
     assert code == 0, err
     assert "no answer" in report  # the baseline
+    assert "F1 by kind of example" in report
     runs = {read_record(folder).method: folder for folder in out.glob("question-answering-*")}
     assert set(runs) == set(methods)
     for folder in runs.values():
@@ -97,6 +98,10 @@ def _check_record(folder: Path) -> None:
     assert record.baseline["no answer"]["test"]["f1"] == pytest.approx(
         (predictions["answers"] == "[]").mean()
     )
+    kinds = predictions.groupby("category")["score"]
+    by_kind = record.class_scores["test"]
+    assert {kind: scores["f1"] for kind, scores in by_kind.items()} == pytest.approx(kinds.mean().to_dict())
+    assert {kind: scores["support"] for kind, scores in by_kind.items()} == kinds.size().to_dict()
     for row in predictions.itertuples():
         gold = [answer["text"] for answer in json.loads(row.answers)]
         assert row.score == f1(row.predicted, gold)
