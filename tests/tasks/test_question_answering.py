@@ -20,6 +20,11 @@ from transformers import (
     Gemma3TextConfig,
     GPT2Config,
     GPT2Model,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForQuestionAnswering,
+    ModernBertConfig,
+    ModernBertModel,
     PreTrainedConfig,
     T5Config,
     T5Model,
@@ -28,6 +33,7 @@ from transformers import (
 from lowland.deploy.predict import load
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_predictions, read_record
+from lowland.lora import LoRAConfig, add_lora, save_adapter
 from lowland.models.find import find_model
 from lowland.models.load import load_span_model, load_tokenizer
 from lowland.tasks.examples import Encoded, Setup
@@ -72,6 +78,7 @@ def test_a_study_of_questions_and_what_its_runs_are_for(
     code, report, err = lowland("compare", *words, small=False)
     assert code == 0, err
     assert "no answer" in report  # the baseline
+    assert "F1 by kind of example" in report
     runs = {read_record(folder).method: folder for folder in out.glob("question-answering-*")}
     assert set(runs) == set(methods)
     for folder in runs.values():
@@ -97,6 +104,10 @@ def _check_record(folder: Path) -> None:
     assert record.baseline["no answer"]["test"]["f1"] == pytest.approx(
         (predictions["answers"] == "[]").mean()
     )
+    kinds = predictions.groupby("category")["score"]
+    by_kind = record.class_scores["test"]
+    assert {kind: scores["f1"] for kind, scores in by_kind.items()} == pytest.approx(kinds.mean().to_dict())
+    assert {kind: scores["support"] for kind, scores in by_kind.items()} == kinds.size().to_dict()
     for row in predictions.itertuples():
         gold = [answer["text"] for answer in json.loads(row.answers)]
         assert row.score == f1(row.predicted, gold)
@@ -316,15 +327,46 @@ def test_a_tiny_model_learns_to_find_names(tmp_path: Path, tiny_reader: Path, qu
     assert evaluation.baseline["no answer"]["test"]["f1"] < 0.5
 
 
-def test_a_decoder_without_such_a_head_is_refused(tmp_path: Path, lowland: Run, questions: Path) -> None:
-    config = Gemma3TextConfig(**SIZES, **LAYERS, head_dim=8, num_key_value_heads=1)
-    folder = model_folder(tmp_path / "gemma", Gemma3ForCausalLM, config)
+DECODERS: dict[str, tuple[type, PreTrainedConfig]] = {
+    "gemma3_text": (
+        Gemma3ForCausalLM,
+        Gemma3TextConfig(**SIZES, **LAYERS, head_dim=8, num_key_value_heads=1),
+    ),
+    "llama": (LlamaForCausalLM, LlamaConfig(**SIZES, **LAYERS, num_key_value_heads=1)),
+}
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_a_decoder_without_such_a_head_is_refused(
+    tmp_path: Path, lowland: Run, questions: Path, kind: str
+) -> None:
+    """Llama's class for it does not find the weights of Llama."""
+    folder = model_folder(tmp_path / "decoder", *DECODERS[kind])
     code, _, err = lowland("compare", *options(questions, folder, tmp_path / "runs"), small=False)
     assert code == 2
     assert err.splitlines()[-1] == (
-        f"lowland: {folder} holds a gemma3_text model, which transformers cannot give a head that marks answers in a"
+        f"lowland: {folder} holds a {kind} model, which transformers cannot give a head that marks answers in a"
         " context; use an encoder, such as BERT, or an encoder-decoder, such as T5"
     )
+
+
+def test_an_adapter_alone_is_known_by_the_class_that_it_names(tmp_path: Path) -> None:
+    """ModernBERT's head has the names of a classifier's."""
+    config = ModernBertConfig(**SIZES, **LAYERS, cls_token_id=2, sep_token_id=3)
+    folder = model_folder(tmp_path / "modern", ModernBertModel, config)
+    loaded = load_span_model(folder, load_tokenizer(folder))
+    add_lora(loaded.model, LoRAConfig(r=2, modules_to_save=tuple(loaded.trained_whole)))
+    save_adapter(loaded.model, tmp_path / "adapter", base_model=str(folder))
+    predictor = load(tmp_path / "adapter")
+    assert predictor.task.name == "question-answering"
+    row = question_rows()[0]
+    assert len(predictor.predict([(row["question"], row["context"])])) == 1
+
+
+def test_what_the_class_for_a_decoder_has_written_is_read(tmp_path: Path) -> None:
+    config = LlamaConfig(**SIZES, **LAYERS, num_key_value_heads=1)
+    folder = model_folder(tmp_path / "reader", LlamaForQuestionAnswering, config)
+    assert load_span_model(folder, load_tokenizer(folder)).fresh_modules == ()
 
 
 def test_a_tokenizer_without_a_token_for_no_answer_is_refused(

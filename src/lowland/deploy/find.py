@@ -14,7 +14,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord
 from lowland.lora.init_methods import init_problem, lost_init
 from lowland.lora.peft_config import TASKS as CLASSES_BY_TASK
-from lowland.lora.peft_config import other_kinds, read_config, read_json
+from lowland.lora.peft_config import other_kinds, read_config, read_json, task_of_class
 from lowland.lora.peft_weights import WEIGHTS_FILE, plain_names
 from lowland.models.find import find_model
 from lowland.models.images import reads_images
@@ -227,11 +227,16 @@ def _is_lowland_lora(config: Mapping[str, Any]) -> bool:
 
 
 def _kind_of_adapter(folder: Path, config: Mapping[str, Any], base: Path) -> str:
-    """Return an adapter's task type; without one, a classifier's if it saved such a head, else its base model's."""
+    """Return an adapter's task type; without one, that of the class that it names, or of the head that it saved.
+
+    Without these, it is that of its base model.
+    """
     task = config.get("task_type")
     if task is None:
+        mapping = config.get("auto_mapping")
+        named = mapping.get("base_model_class") if isinstance(mapping, dict) else None
         saved = {str(name).rpartition(".")[2] for name in config.get("modules_to_save") or ()}
-        if saved & SPAN_HEADS:
+        if saved & SPAN_HEADS or task_of_class(str(named)) == QUESTION_ANS:
             return QUESTION_ANS
         kind = kind_of_model(base)
         return SEQ_CLS if saved & CLASSIFIER_HEADS and kind != IMAGE_CLS else kind

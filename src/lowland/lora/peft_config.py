@@ -23,11 +23,12 @@ from lowland.lora.targets import aliased_names, is_under, saved_names
 CONFIG_FILE = "adapter_config.json"
 HEADS_OF_CLASSIFIERS = ("classifier", "score")
 """Modules that PEFT adds to `modules_to_save` of a model with task type SEQ_CLS."""
+QUESTION_ANS = "QUESTION_ANS"
 TASKS = {
     "SEQ_CLS": modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     "CAUSAL_LM": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     "SEQ_2_SEQ_LM": modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
-    "QUESTION_ANS": modeling_auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES,
+    QUESTION_ANS: modeling_auto.MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES,
 }
 """PEFT's task types, and the model classes of transformers that belong to each."""
 READ_FIELDS = (
@@ -127,6 +128,7 @@ def describe(
         "bias": "none",
         "fan_in_fan_out": any(getattr(model.get_submodule(name), "transposed", False) for name in names),
         "init_lora_weights": True,
+        **_auto_mapping(model),
     }
 
 
@@ -226,16 +228,28 @@ def other_kinds(peft_config: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def task_of_class(name: str) -> str | None:
+    """Return PEFT's task type for a class of transformers, or None."""
+    return next((task for task, known in TASKS.items() if name in known.values()), None)
+
+
 def _task_type(model: nn.Module, config: LoRAConfig) -> str | None:
     """Return PEFT's task type for the model, or None.
 
     For SEQ_CLS, PEFT reads the model's heads from the adapter's file. So the result is None if they are not saved. For
     question answering it is None, too: PEFT's class for QUESTION_ANS (0.21) does not pass token types on to the model.
     """
-    kind = type(model).__name__
-    task = next((task for task, known in TASKS.items() if kind in known.values()), None)
-    if task == "QUESTION_ANS":
+    task = task_of_class(type(model).__name__)
+    if task == QUESTION_ANS:
         return None
     heads = saved_names(model, HEADS_OF_CLASSIFIERS)
     complete = all(is_under(head, config.modules_to_save) for head in heads)
     return task if complete or task != "SEQ_CLS" else None
+
+
+def _auto_mapping(model: nn.Module) -> dict[str, Any]:
+    """Return the field by which PEFT, too, says the model's class where it writes no task type."""
+    if task_of_class(type(model).__name__) != QUESTION_ANS:
+        return {}
+    names = {"base_model_class": type(model).__name__, "parent_library": type(model).__module__}
+    return {"auto_mapping": names}

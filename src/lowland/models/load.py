@@ -176,13 +176,27 @@ def outline_span_model(folder: Path) -> LoadedModel:
 
 
 def _check_span_model(folder: Path) -> None:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
+    """Check that transformers has a model of this kind that marks answers, and that it finds the folder's weights.
 
-    kind = read_model_config(folder).model_type
-    if kind not in MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES:
+    In the classes for Llama and its like, the backbone has another name than in all others, so that they find only the
+    weights that they have written.
+
+    Raises:
+        Mistake: if it has none, or would not find the weights.
+    """
+    from transformers import MODEL_FOR_QUESTION_ANSWERING_MAPPING, MODEL_MAPPING
+
+    config = read_model_config(folder)
+    spans: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING.get(type(config), None)
+    backbone: Any = MODEL_MAPPING.get(type(config), spans)
+    backbone = backbone[0] if isinstance(backbone, tuple) else backbone
+    if spans is None or (
+        spans.base_model_prefix != backbone.base_model_prefix
+        and spans.__name__ not in (config.architectures or ())
+    ):
         raise Mistake(
-            f"{folder} holds a {kind} model, which transformers cannot give a head that marks answers in a context; use"
-            " an encoder, such as BERT, or an encoder-decoder, such as T5"
+            f"{folder} holds a {config.model_type} model, which transformers cannot give a head that marks answers in a"
+            " context; use an encoder, such as BERT, or an encoder-decoder, such as T5"
         )
 
 

@@ -54,7 +54,8 @@ def study_blocks(folders: Sequence[Path]) -> list[Block]:
                 short_table(by_method(records, split), baseline, split),
             ]
         if labels := class_table(records, split):
-            blocks += [Paragraph("F1 of each label:"), labels]
+            heading = "F1 of each label:" if records[0].data.get("labels") else "F1 by kind of example:"
+            blocks += [Paragraph(heading), labels]
         if compared:
             blocks.append(_comparisons(compared))
     return [*blocks, *_warnings(records)]
@@ -130,7 +131,7 @@ def class_table(records: Sequence[RunRecord], split: str) -> Table | None:
         for label in labels
         if label in worst
     )
-    return Table(("label", "examples", *methods), rows)
+    return Table(("label" if scored[0].data.get("labels") else "kind", "examples", *methods), rows)
 
 
 def _heading(records: Sequence[RunRecord]) -> str:

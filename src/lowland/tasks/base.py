@@ -188,7 +188,7 @@ class Task(ABC):
         return None
 
     def summarise_classes(self, split: Split, answers: pd.DataFrame) -> dict[str, dict[str, float]]:
-        """Return scores by class and name; empty for a task without classes."""
+        """Return scores by class (or kind of example) and name; empty for a task without."""
         return {}
 
     def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:

@@ -187,6 +187,14 @@ class QuestionAnswering(Task):
         """Answer no question."""
         return "no answer", pd.DataFrame({"predicted": [NO_ANSWER] * len(split)})
 
+    def summarise_classes(self, split: Split, answers: pd.DataFrame) -> dict[str, dict[str, float]]:
+        """Return mean F1 and number (`support`) of the questions with and without an answer."""
+        scores, kinds = self.score_examples(split, answers), np.array(split.categories, dtype=object)
+        return {
+            kind: {"f1": float(scores[kinds == kind].mean()), "support": float((kinds == kind).sum())}
+            for kind in sorted(set(split.categories))
+        }
+
     def gold(self, split: Split) -> list[str]:
         """Return the different accepted answers of each question as one text."""
         return [" | ".join(dict.fromkeys(texts)) for texts in _gold(split)]

@@ -25,7 +25,7 @@ class Evaluation:
         predictions: a row for each test example (`lowland.ground.records.PREDICTION_COLUMNS`, then the task's own).
         seconds: duration of the predictions.
         baseline: scores of the task's simplest method, by its name and by test set; empty if it has none.
-        class_scores: scores of each class, by test set; empty for a task without classes.
+        class_scores: scores of each class (or kind of example), by test set; empty for a task without.
         truncated: how many examples are longer than the model reads, by test set.
     """
 
