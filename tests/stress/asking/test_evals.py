@@ -18,6 +18,7 @@ from inspect_ai._eval.registry import task_create
 from inspect_ai.log import list_eval_logs, read_eval_log
 
 import lowland.stress.asking.inspect_entry  # noqa: F401 - registers the tasks
+from lowland.stress.asking import evals
 from lowland.stress.asking.evals import refusal_of, sample_of, stress_task
 from lowland.stress.asking.inspect_internals import PrerequisiteError
 from lowland.stress.questions.mitigations import system_prompt
@@ -83,7 +84,8 @@ def test_inspect_shows_mistakes_in_its_arguments_as_sentences(arguments, message
     assert message in str(caught.value.message)
 
 
-def test_the_questions_can_be_pinned_and_settings_have_their_defaults():
+def test_the_questions_can_be_pinned_and_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(evals, "active_model", lambda: None)  # an earlier test's model may still be active
     pinned = content_sha256(MessyQuestionnaire(limit=1).questions())
     task = task_create("lowland/messy", limit=1, levels=None, data_sha256=pinned)
     assert task.metadata == {"data_sha256": pinned}
