@@ -31,8 +31,9 @@ import lowland as package
 from lowland import flat
 from lowland.ground.records import StressRecord
 from lowland.models.language import load_language_model
-from lowland.models.load import load_classifier, load_span_model, load_tokenizer
+from lowland.models.load import load_classifier, load_tokenizer
 from lowland.models.source import ModelSource
+from lowland.models.spans import load_span_model
 from lowland.report.stress_record import completeness
 from lowland.report.study import summary
 from lowland.stress.questions.questionnaire import MessyQuestionnaire, MultilingualQuestionnaire
@@ -60,7 +61,7 @@ LINES: dict[tuple[str, str], str] = {
         "tasks/splits.py",
         'remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copies]',
     ): "joined, case, copies",
-    ("tasks/splits.py", "remarks += _surplus_remarks(fields.max_train, train)"): "few to train on",
+    ("tasks/splits.py", "remarks += surplus_remarks(fields.max_train, train)"): "few to train on",
     ("tasks/images.py", "table, remarks = read_image_folder(Path(fields.data))"): "other files",
     (
         "tasks/images.py",
@@ -92,7 +93,7 @@ LINES: dict[tuple[str, str], str] = {
     ): "few titles, several places",
     ("models/load.py", "remark = settle_padding(loaded.model, tokenizer)"): "padding",
     (
-        "models/load.py",
+        "models/spans.py",
         "return loaded if sentence is None else replace(loaded, remarks=(*loaded.remarks, sentence))",
     ): "padding of spans",
     (
@@ -419,7 +420,7 @@ CASES: dict[str, Case] = {
     "other files": Case("1 file in images that are no images of a class were left out", files_of),
     "the same text": Case("the model writes 'text 1' for every example", same_text),
     "padding of a decoder": Case("depend on the padding before it in a BartForCausalLM", padding_of_decoder),
-    "no answers": Case("no question is answered: the model has not learned to find answers", no_answers),
+    "no answers": Case("the model answers no question, so it has not learned to find answers", no_answers),
     "few titles": Case("4 titles are too few to hold some of them out", few_titles),
     "several places": Case("the answers of 1 question have no places", several_places),
     "padding": Case("a text's logits depend on its padding", padding),

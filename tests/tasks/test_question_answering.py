@@ -35,7 +35,8 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_predictions, read_record
 from lowland.lora import LoRAConfig, add_lora, save_adapter
 from lowland.models.find import find_model
-from lowland.models.load import load_span_model, load_tokenizer
+from lowland.models.load import load_tokenizer
+from lowland.models.spans import load_span_model
 from lowland.tasks.examples import Encoded, Setup
 from lowland.tasks.question_answering import THRESHOLD
 from lowland.tasks.readers.squad import Answers

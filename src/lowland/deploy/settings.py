@@ -77,14 +77,16 @@ class PredictSettings(Asked):
 
     def _problems_of_source(self) -> list[str]:
         """Return what is wrong with where the texts come from."""
-        given = [name for name in ("text", "image", "data") if getattr(self, name) is not None]
-        if len(given) != 1:
+        sources = [name for name in ("text", "image", "data") if getattr(self, name) is not None]
+        if len(sources) != 1:
             return [
                 "give texts with --text, or images with --image, or a file or folder of them with --data; one of these"
             ]
         of_files = ("text_column", "label_column", "separator", "no_header")
         if self.data is None and (file_options := [name for name in of_files if getattr(self, name)]):
-            return [f"{file_options[0]} speaks of a file; give the file with --data instead of --{given[0]}"]
+            return [
+                f"{file_options[0]} speaks of a file; give the file with --data instead of --{sources[0]}"
+            ]
         return []
 
     def _problems_of_out(self) -> list[str]:

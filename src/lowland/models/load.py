@@ -11,10 +11,10 @@ from typing import Any
 
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.models.heads import draw_again, order_rows, output_layer, redrawn_sentence, rows_of_labels
-from lowland.models.padding import settle_padding, settle_padding_of_spans
+from lowland.models.padding import settle_padding
 
-CLASSIFY, MARK_ANSWERS = "classify sequences", "mark answers in a context"
-"""What models are loaded for, as the ends of sentences."""
+CLASSIFY = "classify sequences"
+"""Purpose of a classifier, as the end of "no model that can …"."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def load_with_head(folder: Path, auto_class: str, purpose: str, label_names: Seq
     from lowland.lora import find_head
 
     names = read_model_config(folder).id2label
-    model, loading = _load(
+    model, loading = load_pretrained(
         folder,
         auto_class,
         purpose,
@@ -111,7 +111,7 @@ def load_with_head(folder: Path, auto_class: str, purpose: str, label_names: Seq
         label2id={name: number for number, name in enumerate(label_names)},
         problem_type="single_label_classification",
     )
-    loaded = _with_fresh_modules(model, loading, folder)
+    loaded = with_fresh_modules(model, loading, folder)
     layer = output_layer(model, find_head(model))
     if layer is not None and f"{layer}.weight" not in loading["missing_keys"]:
         loaded = _match_head(loaded, layer, names, label_names)
@@ -150,57 +150,9 @@ def outline_with_head(folder: Path, auto_class: str, purpose: str, **changes: An
         raise Mistake(f"{folder} holds no model that can {purpose} ({reason_of(error)})") from None
 
 
-def load_span_model(folder: Path, tokenizer: Any) -> LoadedModel:
-    """Load a model with two outputs for each token, the logits of an answer's start and end, in float32.
-
-    Weights that the checkpoint lacks are drawn from torch's global generator.
-
-    Raises:
-        Mistake: if the folder holds no model that can do so, or its weights do not fit its config.
-    """
-    _check_span_model(folder)
-    model, loading = _load(folder, "AutoModelForQuestionAnswering", MARK_ANSWERS, num_labels=2)
-    loaded = _with_fresh_modules(model, loading, folder)
-    sentence = settle_padding_of_spans(model, tokenizer)
-    return loaded if sentence is None else replace(loaded, remarks=(*loaded.remarks, sentence))
-
-
-def outline_span_model(folder: Path) -> LoadedModel:
-    """Build a folder's model for spans on the meta device, without loading weights.
-
-    Raises:
-        Mistake: if the folder holds no such model.
-    """
-    _check_span_model(folder)
-    return outline_with_head(folder, "AutoModelForQuestionAnswering", MARK_ANSWERS, num_labels=2)
-
-
-def _check_span_model(folder: Path) -> None:
-    """Check that transformers has a model of this kind that marks answers, and that it finds the folder's weights.
-
-    In the classes for Llama and its like, the backbone has another name than in all others, so that they find only the
-    weights that they have written.
-
-    Raises:
-        Mistake: if it has none, or would not find the weights.
-    """
-    from transformers import MODEL_FOR_QUESTION_ANSWERING_MAPPING, MODEL_MAPPING
-
-    config = read_model_config(folder)
-    spans: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING.get(type(config), None)
-    backbone: Any = MODEL_MAPPING.get(type(config), spans)
-    backbone = backbone[0] if isinstance(backbone, tuple) else backbone
-    if spans is None or (
-        spans.base_model_prefix != backbone.base_model_prefix
-        and spans.__name__ not in (config.architectures or ())
-    ):
-        raise Mistake(
-            f"{folder} holds a {config.model_type} model, which transformers cannot give a head that marks answers in a"
-            " context; use an encoder, such as BERT, or an encoder-decoder, such as T5"
-        )
-
-
-def _load(folder: Path, auto_class: str, purpose: str, **changes: Any) -> tuple[Any, Mapping[str, Any]]:
+def load_pretrained(
+    folder: Path, auto_class: str, purpose: str, **changes: Any
+) -> tuple[Any, Mapping[str, Any]]:
     """Load a model by one of transformers' auto classes; return it with the names of the weights that it lacked.
 
     Args:
@@ -278,7 +230,7 @@ def _match_head(
     )
 
 
-def _with_fresh_modules(model: Any, loading: Mapping[str, Any], folder: Path) -> LoadedModel:
+def with_fresh_modules(model: Any, loading: Mapping[str, Any], folder: Path) -> LoadedModel:
     """Find the modules whose weights were not in the file: in the head, and in the backbone (but no whole layers)."""
     from lowland.lora import find_head
     from lowland.lora.targets import is_under

@@ -23,7 +23,7 @@ Batch = Mapping[str, Any]
 Outputs = Mapping[str, npt.NDArray[np.float64]]
 """A model's outputs by name, a row for each row of the encoded examples; shorter rows end in -100."""
 Purpose = Literal["train", "evaluate", "predict"]
-"""What examples are encoded for: to train on, to predict and compute a loss, or to predict without known targets."""
+"""Purpose of an encoding: training, evaluation with known targets, or prediction without them."""
 Share = Annotated[Number, Field(gt=0, lt=1)]
 
 

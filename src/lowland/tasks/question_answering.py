@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake
-from lowland.models.load import LoadedModel, load_span_model, load_tokenizer, outline_span_model
+from lowland.models.load import LoadedModel, load_tokenizer
+from lowland.models.spans import load_span_model, outline_span_model
 from lowland.tasks.base import Task
 from lowland.tasks.examples import Batch, Encoded, Outputs, Purpose, Setup, Split, TaskData, TaskFields
 from lowland.tasks.question_data import OwnQuestionFields, QuestionFields, read_question_file, split_questions
@@ -218,7 +219,7 @@ class QuestionAnswering(Task):
         if any(answers["predicted"]) or not any(_gold(split)) or len(split) < FEW:
             return ()
         return [
-            "no question is answered: the model has not learned to find answers. Try a higher lr or more epochs"
+            "the model answers no question, so it has not learned to find answers. Try a higher lr or more epochs"
         ]
 
 

@@ -19,7 +19,7 @@ class Truncation:
         cut: number of those that were cut.
         tokens_lost: number of tokens that were cut from all of them.
         longest: number of tokens of the longest input, uncut; 0 if none was cut.
-        without_target: number of those of which nothing of the target is left, so that they teach nothing.
+        without_target: number of cut inputs that have lost their whole target; nothing can be learned from them.
     """
 
     inputs: int = 0

@@ -84,21 +84,28 @@ class PairedTrainer(Trainer):
         """
         loss, outputs = super().compute_loss(
             model, inputs, return_outputs=True
-        )  # the mean over this batch's targets
+        )  # mean over this batch's targets
         if num_items_in_batch is not None:
-            loss = loss * (self._get_num_items_in_batch([inputs], loss.device) / num_items_in_batch)
+            labels = inputs["labels"][..., 1:] if self._loss_shifts_labels else inputs["labels"]
+            share = labels.ne(-100).sum() / num_items_in_batch
+            if self.args.average_tokens_across_devices:  # gradients are averaged over the processes
+                share = share * self.accelerator.num_processes
+            loss = loss * share
         return (loss, outputs) if return_outputs else loss
 
     def prediction_step(
         self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Any, Any, Any]:
-        """Return loss, outputs and a placeholder for the targets, which the scores take from the split."""
+        """Return the loss, the outputs, and row numbers in the place of targets.
+
+        The Trainer computes scores only if a batch has targets; the task takes them from the split.
+        """
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             loss, outputs = self.infer(model, inputs)
         outputs = {name: tensor.detach() for name, tensor in outputs.items()}
-        placeholder = torch.zeros(len(next(iter(outputs.values()))), device=self.args.device)
-        return None if loss is None else loss.detach().mean(), outputs, placeholder
+        rows = torch.arange(len(next(iter(outputs.values()))), device=self.args.device)
+        return None if loss is None else loss.detach().mean(), outputs, rows
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         assert isinstance(self.train_dataset, EncodedSplit)
