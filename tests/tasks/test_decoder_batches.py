@@ -203,14 +203,14 @@ def test_packing_loses_no_example_keeps_their_order_and_makes_no_row_too_long(
     rows = rows_of(sizes)
     columns, first = packed(rows, length)
     assert columns.keys() == {"input_ids", "labels", "position_ids"}
-    found: list[tuple[list[int], list[int]]] = []
+    separate: list[tuple[list[int], list[int]]] = []
     for ids, labels, positions in zip(*columns.values(), strict=True):
         assert len(ids) == len(labels) == len(positions) <= length
         starts = [place for place, position in enumerate(positions) if position == 0]
         for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
             assert positions[start:end] == list(range(end - start))
-            found.append((ids[start:end], labels[start:end]))
-    assert sorted(found) == sorted(zip(rows["input_ids"], rows["labels"], strict=True))
+            separate.append((ids[start:end], labels[start:end]))
+    assert sorted(separate) == sorted(zip(rows["input_ids"], rows["labels"], strict=True))
     assert first.tolist() == sorted(first.tolist())
     for ids, number in zip(columns["input_ids"], first, strict=True):
         assert ids[: len(rows["input_ids"][number])] == rows["input_ids"][number]

@@ -186,7 +186,7 @@ def test_inputs_of_the_other_kind_are_one_sentence(
     (of_texts,) = (tmp_path / "runs").glob("classification-*")
     image = shapes / "disc" / "000.png"
     (tmp_path / "broken.png").write_text("no image")
-    for folder, given, sentence in (
+    for folder, options, sentence in (
         (run, ("--text", "a"), f"the task {TASK} reads images; give them with --image, or with --data"),
         (of_texts, ("--image", str(image)), "the task classification reads texts; give them with --text"),
         (run, ("--data", str(texts)), f"{texts} is no folder; the task {TASK} reads images, from a folder"),
@@ -196,6 +196,6 @@ def test_inputs_of_the_other_kind_are_one_sentence(
         (run, ("--data", str(tmp_path / "runs")), "runs holds no images"),
         (run, ("--data", str(shapes), "--label-column", "x"), "a folder of images has no column 'x'"),
     ):
-        code, out, err = lowland_run("predict", str(folder), *given)
+        code, out, err = lowland_run("predict", str(folder), *options)
         assert (code, out, len(err.splitlines())) == (2, "", 1), err
         assert sentence in err

@@ -39,8 +39,8 @@ class ImageClassification(Classification):
     def load(self, fields: TaskFields) -> TaskData:
         """Read a folder of images and split it, stratified by label; equal files are copies of each other."""
         if fields.data is None:
-            given = "test_data is given without data; " if fields.test_data else ""
-            raise Mistake(f"{given}task {self.name} needs images: --data FOLDER, {LAYOUT}")
+            before = "test_data is given without data; " if fields.test_data else ""
+            raise Mistake(f"{before}task {self.name} needs images: --data FOLDER, {LAYOUT}")
         table, remarks = read_image_folder(Path(fields.data))
         source = Path(fields.data).name
         if fields.test_data is not None:
