@@ -107,7 +107,8 @@ class AskingSettings(Asked):
     model_args: JsonObject = Field(default_factory=dict)
     """arguments of the provider, as JSON"""
     adapter: Path | None = None
-    """a run of an instruction task whose training the model has, such as lowland/gemma-3-270m"""
+    """folder of a run of instruction or short-answers; the model, such as lowland/gemma-3-270m, answers as that run has
+    trained it"""
     base_url: Annotated[Text, AfterValidator(_address_only)] | None = None
     """address of the provider's server"""
     epochs: Annotated[Whole, Field(ge=1)] | None = Field(
