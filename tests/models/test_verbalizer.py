@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from lowland.ground.mistakes import Mistake
+from lowland.models import verbalizer
 from lowland.models.verbalizer import answer_with_words, label_words
 from tests.language_models import SHAPES, VOCABULARY, characters, long_decoder
 
@@ -57,3 +58,15 @@ def test_the_models_class_keeps_its_name_and_its_parameters() -> None:
     assert changed is model
     assert type(changed).__name__ == "LlamaForCausalLM"
     assert [name for name, _ in changed.named_parameters()] == names
+
+
+def test_a_decoder_that_computes_all_logits_answers_from_the_last_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some architectures have no `logits_to_keep`."""
+    tokens = torch.randint(4, 90, (2, 6), generator=torch.Generator().manual_seed(1))
+    plain = long_decoder("llama")(input_ids=tokens).logits[:, -1, [7, 20]]
+    monkeypatch.setattr(verbalizer, "takes", lambda model, argument: False)
+    torch.testing.assert_close(
+        answer_with_words(long_decoder("llama"), [7, 20])(input_ids=tokens).logits, plain
+    )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from lowland.ground.asked import Text, Truth
+from lowland.ground.asked import Text
 from lowland.ground.mistakes import Mistake
 from lowland.models.language import load_language_model, outline_language_model
 from lowland.models.load import LoadedModel, load_classifier, outline_classifier
@@ -22,8 +22,7 @@ from lowland.tasks.base import Task
 from lowland.tasks.decoder_batches import DecoderCollator
 from lowland.tasks.examples import Batch, Encoded, Outputs, Purpose, Setup, Split, TaskData, TaskFields
 from lowland.tasks.labels import canonical_labels
-from lowland.tasks.readers.files import FetchedTable, TablesOfFiles, read_tables
-from lowland.tasks.readers.separator import Separator
+from lowland.tasks.readers.files import FetchedTable, OwnTextFileFields, TablesOfFiles, read_tables
 from lowland.tasks.readers.tables import CellMistake, read_table
 from lowland.tasks.splits import Roles, make_splits
 from lowland.tasks.template import with_line_breaks
@@ -52,17 +51,11 @@ class ClassificationFields(TaskFields):
         return template
 
 
-class OwnTableFields(ClassificationFields):
+class OwnTableFields(ClassificationFields, OwnTextFileFields):
     """A user's own table with labels."""
 
     label_column: Text = "label"
     """the column with the label"""
-    split_column: Text | None = None
-    """a column that says train, validation or test; rows with another name form a further test set of that name"""
-    separator: Separator | None = None
-    """separator of the fields of a .csv file; by default it is recognised from the first line"""
-    no_header: Truth = False
-    """the file's first line contains data; its columns are named 1, 2, 3 and so on"""
 
 
 class TableFields(OwnTableFields):

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
-from lowland.ground.asked import Text, Truth, Whole
+from lowland.ground.asked import Whole
 from lowland.ground.mistakes import Mistake, plural
 from lowland.models.language import generate
 from lowland.tasks.base import Task
-from lowland.tasks.examples import Batch, Outputs, Setup, Split, TaskFields, Tokenizer
-from lowland.tasks.readers.separator import Separator
+from lowland.tasks.examples import Batch, Encoded, Outputs, Setup, Split, TaskFields, Tokenizer
+from lowland.tasks.readers.files import OwnTextFileFields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,15 +30,9 @@ FEW = 10
 """Number of examples below which equal predictions for all of them mean little."""
 
 
-class GenerationFields(TaskFields):
+class GenerationFields(OwnTextFileFields):
     """A user's own file of texts to read and texts to write."""
 
-    split_column: Text | None = None
-    """a column that says train, validation or test; rows with another name form a further test set of that name"""
-    separator: Separator | None = None
-    """separator of the fields of a .csv file; by default it is recognised from the first line"""
-    no_header: Truth = False
-    """the file's first line contains data; its columns are named 1, 2, 3 and so on"""
     max_new_tokens: Annotated[Whole, Field(ge=1)] = 64
     """largest number of tokens to generate"""
 
@@ -89,7 +83,7 @@ class Generation(Task):
         """Return logits (n, tokens, vocabulary), and the token (n, tokens) that each is for."""
         return logits, labels
 
-    def decode(self, outputs: Outputs, encoded: Any, setup: Setup) -> pd.DataFrame:
+    def decode(self, outputs: Outputs, encoded: Encoded, setup: Setup) -> pd.DataFrame:
         """Turn tokens into `predicted`, with `nll` and `count` if the targets were known."""
         tokens = outputs["tokens"].astype(np.int64)
         tokens[tokens < 0] = setup.tokenizer.pad_token_id

@@ -115,7 +115,7 @@ class Instruction(Generation):
         without = [number for number, (prompt, _) in enumerate(pairs) if len(prompt) >= length]
         if (
             purpose == "train"
-        ):  # a test set is seen after training only, and one long example must not cost the run
+        ):  # a test set is read after training; a long example in it must not cost the run
             check_targets(len(without), len(pairs), "completion", length)
         truncation = replace(truncation, without_target=len(without))
         if purpose == "evaluate":

@@ -12,6 +12,7 @@ from pydantic import Field
 from lowland.ground.asked import Text, Whole
 from lowland.ground.mistakes import plural
 from lowland.tasks.examples import TRAIN, TaskData, TaskFields
+from lowland.tasks.readers.files import OwnFileFields
 from lowland.tasks.readers.questions import COLUMNS, read_questions
 from lowland.tasks.readers.squad import Answers
 from lowland.tasks.splits import Roles, make_splits
@@ -34,7 +35,7 @@ class QuestionFields(TaskFields):
     """largest number of tokens of an answer"""
 
 
-class OwnQuestionFields(QuestionFields):
+class OwnQuestionFields(QuestionFields, OwnFileFields):
     """A user's own file of questions about contexts."""
 
     question_column: Text = "question"
@@ -45,8 +46,6 @@ class OwnQuestionFields(QuestionFields):
     """the column with the answers: texts, or texts with their places; nothing where there is no answer"""
     title_column: Text | None = None
     """a column with the document of each context, which stays in one split (default: title, if there is one)"""
-    split_column: Text | None = None
-    """a column that says train, validation or test; rows with another name form a further test set of that name"""
 
 
 def read_question_file(path: Path, fields: TaskFields) -> pd.DataFrame:

@@ -7,9 +7,28 @@ from pathlib import Path
 
 import pandas as pd
 
+from lowland.ground.asked import Text, Truth
 from lowland.ground.mistakes import Mistake
 from lowland.tasks.examples import TaskFields
 from lowland.tasks.readers.forms import FORMS
+from lowland.tasks.readers.separator import Separator
+
+
+class OwnFileFields(TaskFields):
+    """A user's own file, which may have splits of its own."""
+
+    split_column: Text | None = None
+    """a column that says train, validation or test; rows with another name form a further test set of that name"""
+
+
+class OwnTextFileFields(OwnFileFields):
+    """A user's own file, which may be a text with separated fields."""
+
+    separator: Separator | None = None
+    """separator of the fields of a .csv file; by default it is recognised from the first line"""
+    no_header: Truth = False
+    """the file's first line contains data; its columns are named 1, 2, 3 and so on"""
+
 
 TablesOfFiles = Callable[[Path, TaskFields], pd.DataFrame]
 FetchedTable = Callable[[], tuple[pd.DataFrame, str]]
