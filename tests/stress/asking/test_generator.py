@@ -14,6 +14,7 @@ from rapidfuzz import fuzz
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_rows, read_stress_record
 from lowland.items import messy_items, multilingual_items
+from lowland.lora import lora_layers
 from lowland.models.source import ModelSource
 from lowland.stress.asking.generator import EXAMPLES, MAX_NEW_TOKENS, Generator, load_generator
 from lowland.stress.asking.replying import Prompt
@@ -68,6 +69,12 @@ def test_questions_with_different_system_prompts_keep_their_order() -> None:
 
 def test_a_line_break_ends_a_reply() -> None:
     assert VOCABULARY["\n"] in generator().ends
+
+
+def test_a_reply_is_the_first_line_also_where_a_token_holds_a_line_break() -> None:
+    ours = generator()
+    tokens = torch.tensor(ours.tokenizer(" Paris\nQ: And Rome?")["input_ids"])
+    assert ours._first_line(tokens) == "Paris"
 
 
 def test_the_examples_are_near_no_item_of_the_stress_tests() -> None:
@@ -136,6 +143,7 @@ def test_a_trained_run_is_asked_by_its_own_template(trained: tuple[Path, Path]) 
     base, run = trained
     ours = load_generator(str(base), run)
     assert (ours.template, ours.examples) == ("{prompt} >", ())
+    assert not any(True for _ in lora_layers(ours.model))  # merged, which is faster
     assert ours.trained["method"] == "lora"
     assert ours.trained["seed"] == 7
     expected = plainly(ours.model, ours.tokenizer, "Say ba! >", ours.ends)
