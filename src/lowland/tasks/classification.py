@@ -40,8 +40,8 @@ class ClassificationFields(TaskFields):
     """classifier: a new output layer, on a decoder's last token; verbalizer: a decoder's own logits for the words that
     name the labels"""
     template: Annotated[Text, AfterValidator(with_line_breaks)] | None = None
-    """how the verbalizer's decoder reads an example, with the input columns in braces, such as "{text} Sentiment:";
-    default: the inputs, each on a line, and "Label:" on the last"""
+    """how a decoder reads an example: a text with the input columns in braces, such as "{text} Sentiment:" for --head
+    verbalizer and "Q: {prompt} A:" for instructions, which also take a chat template in Jinja; default: docs/tasks.md"""
 
     @field_validator("template")
     @classmethod

@@ -37,8 +37,8 @@ class InstructionFields(GenerationFields):
     completion_column: Text = "completion"
     """the column with the completion"""
     template: Annotated[Text, AfterValidator(check_template)] | None = None
-    """how a prompt is written: a text with {prompt}, or a chat template in Jinja; default: the tokenizer's chat
-    template, or the prompt as it is if the tokenizer has none"""
+    """how a decoder reads an example: a text with the input columns in braces, such as "{text} Sentiment:" for --head
+    verbalizer and "Q: {prompt} A:" for instructions, which also take a chat template in Jinja; default: docs/tasks.md"""
     packing: Truth = False
     """train on rows that hold several examples, which do not see each other"""
 
