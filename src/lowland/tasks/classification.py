@@ -41,7 +41,8 @@ class ClassificationFields(TaskFields):
     name the labels"""
     template: Annotated[Text, AfterValidator(with_line_breaks)] | None = None
     """how a decoder reads an example: a text with the input columns in braces, such as "{text} Sentiment:" for --head
-    verbalizer and "Q: {prompt} A:" for instructions, which also take a chat template in Jinja; default: docs/tasks.md"""
+    verbalizer and "Q: {prompt} A:" for instructions, which also take a chat template in Jinja (docs/tasks.md says what
+    is the default)"""
 
     @field_validator("template")
     @classmethod

@@ -38,7 +38,8 @@ class InstructionFields(GenerationFields):
     """the column with the completion"""
     template: Annotated[Text, AfterValidator(check_template)] | None = None
     """how a decoder reads an example: a text with the input columns in braces, such as "{text} Sentiment:" for --head
-    verbalizer and "Q: {prompt} A:" for instructions, which also take a chat template in Jinja; default: docs/tasks.md"""
+    verbalizer and "Q: {prompt} A:" for instructions, which also take a chat template in Jinja (docs/tasks.md says what
+    is the default)"""
     packing: Truth = False
     """train on rows that hold several examples, which do not see each other"""
 
