@@ -55,7 +55,7 @@ def test_a_merged_run_and_a_folder_with_the_merged_model_answer_the_same(
 
 
 def test_an_empty_list_of_texts_is_refused(run: Path) -> None:
-    with pytest.raises(Mistake, match="there is no text to predict a label for"):
+    with pytest.raises(Mistake, match="there is no text to predict for"):
         load(run).predict([])
 
 

@@ -63,7 +63,9 @@ VERBS: Mapping[str, Verb] = {
     ),
     "train": Verb("train one method with one seed", "lowland.cli.study", "TRAIN"),
     "predict": Verb(
-        "predict labels for texts with a run, an adapter or a complete model", "lowland.cli.deploy", "PREDICT"
+        "predict for texts or images with a run, an adapter or a complete model",
+        "lowland.cli.deploy",
+        "PREDICT",
     ),
     "merge": Verb(
         "merge an adapter into its base model, and save the result if its logits agree",

@@ -42,7 +42,7 @@ Columns = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class Predictor:
-    """Trained model that predicts labels of texts.
+    """Trained model that predicts: labels of texts or images, answers, or texts that it writes.
 
     Attributes:
         task: task that reads inputs and decodes outputs.
@@ -60,14 +60,15 @@ class Predictor:
     dtype: NumberFormat = "fp32"
 
     def predict(self, inputs: Sequence[str] | Sequence[Sequence[str]], batch_size: int = 32) -> pd.DataFrame:
-        """Predict the labels of texts.
+        """Predict for texts or images: labels, answers, or texts that the model writes.
 
         Args:
-            inputs: n texts; for a task that reads several columns, n tuples.
-            batch_size: number of texts in a forward pass.
+            inputs: n texts or images; for a task that reads several columns, n tuples.
+            batch_size: number of inputs in a forward pass.
 
         Returns:
-            The input columns, then `predicted` and `p_<label>` for each label, a row for each text.
+            The input columns, then `predicted` and the task's own columns, a row for each input. Classification adds
+            `p_<label>` for each label.
 
         Raises:
             Mistake: if there is no input, or an input has another number of texts than the task reads, or is not text.
@@ -75,7 +76,7 @@ class Predictor:
         return self.predict_columns(self.columns(inputs), batch_size)
 
     def predict_columns(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
-        """Predict the labels of inputs that are given by column; see `predict`.
+        """Predict for inputs by column; see `predict`.
 
         Raises:
             Mistake: if there is no input.
@@ -92,7 +93,7 @@ class Predictor:
             Mistake: if there is no input.
         """
         if not len(columns[self.task.input_columns[0]]):
-            raise Mistake(f"there is no {self.task.reads} to predict a label for; give at least one")
+            raise Mistake(f"there is no {self.task.reads} to predict for; give at least one")
         encoded = self.encode(columns)
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
             outputs = [

@@ -41,15 +41,15 @@ ColumnNames = Annotated[Several[Text], NotEmpty]
 
 
 class PredictSettings(Asked):
-    """Texts to predict labels for, and the trained model."""
+    """Texts or images to answer, and the trained model."""
 
     run: RunFolder
     """folder of a run, of an adapter, or of a complete model"""
     text: Annotated[Several[Text], NotEmpty] | None = None
-    """texts to predict labels for, two for each pair of sentences, or a question and its context; write --text=-5% if a
+    """texts to predict for, two for each pair of sentences, or a question and its context; write --text=-5% if a
     text begins with a dash"""
     image: Annotated[Several[Text], NotEmpty] | None = None
-    """image files to predict labels for"""
+    """image files to predict for"""
     data: Path | None = None
     """a file of texts: .csv, .tsv, .jsonl, .json, .parquet or .xlsx, compressed or not; its columns are kept. Or a
     folder of images"""

@@ -48,7 +48,7 @@ def predict(settings: PredictSettings, remark: Remark = no_remark) -> Prediction
         remark: function that is called with a sentence if texts are longer than the model reads.
 
     Raises:
-        Mistake: if the folder contains no model that can predict labels, or the file lacks what is needed.
+        Mistake: if the folder contains no model that can predict, or the file lacks what is needed.
     """
     if settings.data is None:
         return Predictions(_predict_texts(settings, remark))
