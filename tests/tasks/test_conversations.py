@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from lowland.ground.mistakes import Mistake
-from lowland.tasks.readers.conversations import read_conversations, turns_of
+from lowland.tasks.readers.conversations import chats_to_answer, read_conversations, turns_of
+from lowland.tasks.readers.forms import read_form
 
 Read = Callable[..., pd.DataFrame]
 
@@ -179,3 +180,51 @@ def test_a_file_that_lacks_what_is_needed(
 ) -> None:
     with pytest.raises(Mistake, match=message):
         read(rows, **options)
+
+
+@pytest.fixture
+def to_answer(tmp_path: Path) -> Read:
+    def call(rows: list[dict[str, Any]], prompt: str = "prompt", completion: str = "completion") -> Any:
+        path = tmp_path / "chats.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return chats_to_answer(read_form(path), prompt, completion)
+
+    return call
+
+
+def test_the_examples_to_answer_are_those_of_training_and_open_chats(to_answer: Read, read: Read) -> None:
+    rows = [{"messages": LONG}, {"messages": LONG[:4]}, {"messages": SHORT}]
+    table = to_answer(rows)
+    assert list(table["prompt"]) == ["Hi", "Why?", "Why?", "Who?"]
+    assert list(table["completion"]) == ["Hello", "So.", None, "Me."]
+    assert [turns_of(*row) for row in zip(table["history"], table["prompt"], strict=True)] == [
+        LONG[:2], LONG[:4], LONG[:4], SHORT[:1]
+    ]  # fmt: skip
+    learned = read([rows[0], rows[2]])
+    assert learned[["history", "prompt", "completion"]].equals(table.drop(index=2).reset_index(drop=True))
+
+
+def test_prompts_that_are_lists_of_messages_need_no_completions_to_be_answered(to_answer: Read) -> None:
+    assert list(to_answer([{"prompt": [user("Hi")]}])["completion"]) == [None]
+    both = {"q": LONG[:4], "a": LONG[4:]}
+    table = to_answer([both], "q", "a")
+    assert list(table["prompt"]) == ["Why?"]  # the first turn of the assistant is not written anew
+    assert list(table["completion"]) == ["So."]
+
+
+def test_texts_are_no_chats(to_answer: Read) -> None:
+    assert to_answer([{"prompt": "Hi", "completion": "Hello"}]) is None
+
+
+@pytest.mark.parametrize(
+    ("chat", "problem"),
+    [
+        ([system("Be brief.")], "line 1: the chat has no turn of the user to answer (1 row of the kind)"),
+        ("Hi", "is no list of messages"),
+        ([{"role": "user"}], "without role or content"),
+    ],
+)
+def test_chats_that_cannot_be_answered_are_named(to_answer: Read, chat: Any, problem: str) -> None:
+    with pytest.raises(Mistake) as mistake:
+        to_answer([{"messages": chat}])
+    assert problem in str(mistake.value)

@@ -16,7 +16,7 @@ from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.progress import Remark, no_remark
 from lowland.tasks.base import Task
 from lowland.tasks.examples import Split
-from lowland.tasks.readers.forms import read_form
+from lowland.tasks.readers.forms import RawTable, read_form
 from lowland.tasks.readers.images import check_images, images_in
 from lowland.tasks.readers.tables import pick_columns
 
@@ -60,27 +60,59 @@ def predict(settings: PredictSettings, remark: Remark = no_remark) -> Prediction
     separator = settings.separator or getattr(fields, "separator", None)
     header = not (settings.no_header or getattr(fields, "no_header", False))
     raw = read_form(settings.data, separator=separator, header=header)
-    columns = pick_columns(
-        raw,
-        {**names, "label": settings.label_column},
-        header=header,
-        unchecked=() if task.targets_are_texts else ("label",),
-    )
-    table = raw.rows
+    chats = task.chats_in(raw, {**names, "completion": getattr(fields, "completion_column", "completion")})
+    if chats is None:
+        columns = _inputs_in(raw, names, settings, header, task)
+        table = raw.rows.reset_index(drop=True)
+        cells = None if settings.label_column is None else list(table[settings.label_column])
+    else:
+        columns = table = chats
+        cells = _targets_in_chats(settings, chats, task)
     if columns.empty:
         raise Mistake(f"{settings.data} holds no rows")
     predictor = load(settings.run, merge=settings.merge)
-    inputs = {name: list(columns[name]) for name in names}
+    inputs = {name: list(columns[name]) for name in task.columns_to_read if name in columns}
     _remark_on_length(predictor, inputs, remark)
     answers = predictor.answer(inputs)
     if clash := [name for name in table.columns if name in answers.columns]:
         raise Mistake(
             f"{settings.data} has a column {clash[0]!r} already, as the predictions have; rename it"
         )
-    scores = None
-    if settings.label_column is not None:
-        scores = _scores(predictor, inputs, list(raw.rows[settings.label_column]), answers)
-    return Predictions(pd.concat([table.reset_index(drop=True), answers], axis=1), scores)
+    scores = None if cells is None else _scores(predictor, inputs, cells, answers)
+    return Predictions(pd.concat([table, answers], axis=1), scores)
+
+
+def _inputs_in(
+    raw: RawTable, names: Mapping[str, str], settings: PredictSettings, header: bool, task: Task
+) -> pd.DataFrame:
+    """Return the input columns of a table of texts, and its labels; raise `Mistake` if they are wrong."""
+    unchecked = () if task.targets_are_texts else ("label",)
+    options = dict.fromkeys(names, f"--text-column {' '.join(name.upper() for name in names)}")
+    return pick_columns(
+        raw, {**names, "label": settings.label_column}, header=header, unchecked=unchecked, options=options
+    )
+
+
+def _targets_in_chats(settings: PredictSettings, chats: pd.DataFrame, task: Task) -> list[str] | None:
+    """Return the completions of a file of chats, if they should be scored.
+
+    Raises:
+        Mistake: if another column is asked for, or a chat ends without a completion.
+    """
+    if settings.label_column is None:
+        return None
+    if settings.label_column != task.target_column:
+        raise Mistake(
+            f"{settings.data} contains chats, whose completions are the column {task.target_column}, not"
+            f" {settings.label_column!r}; use --label-column {task.target_column}"
+        )
+    without = sum(target is None for target in chats[task.target_column])
+    if without:
+        raise Mistake(
+            f"{plural(without, 'chat')} of {settings.data} {'ends' if without == 1 else 'end'} with the user's turn, so"
+            " there is nothing to score against; leave out those, or --label-column"
+        )
+    return list(chats[task.target_column])
 
 
 def chosen_names(names: Mapping[str, str], chosen: Sequence[str] | None) -> dict[str, str]:

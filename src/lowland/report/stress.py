@@ -225,7 +225,7 @@ def _notes(evidence: StressEvidence) -> Bullets:
         "Differences are paired by item: both sides are resampled together. p is from an exact sign-flip test by"
         " item; Holm's correction is over all rows of a table.",
         f"Flips are over pairs of epochs. '{evidence.reference} flips' are differences between two epochs of the same"
-        " undamaged question: chance alone. With one epoch the column says '{MISSING}'.",
+        f" undamaged question: chance alone. With one epoch the column says '{MISSING}'.",
         f"'{MISSING}' stands for numbers that no scored rows speak of. A number without an interval is of one item.",
         "Failed rows count only in the accuracy that takes them as wrong. UNSURE counts as wrong, and is also shown"
         " separately.",

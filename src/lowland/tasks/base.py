@@ -28,6 +28,7 @@ from lowland.tasks.examples import (
     Tokenizer,
 )
 from lowland.tasks.readers.cells import problem_with_text
+from lowland.tasks.readers.forms import RawTable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,6 +108,21 @@ class Task(ABC):
 
     def sample_inputs(self) -> tuple[Mapping[str, Sequence[Any]], str] | None:
         """Return inputs to try a model on, and where they come from; None for the embedded texts."""
+        return None
+
+    def chats_in(self, table: RawTable, names: Mapping[str, str]) -> pd.DataFrame | None:
+        """Return the examples in a file of chats, to predict for; None for a file of texts, or another task.
+
+        Args:
+            table: the file's cells.
+            names: names of columns in the file: `prompt`, and `completion`.
+
+        Returns:
+            The columns to read, and the target column, which is None where the file has no target.
+
+        Raises:
+            Mistake: if a chat cannot be read.
+        """
         return None
 
     @abstractmethod

@@ -27,7 +27,7 @@ from lowland.tasks.readers.tables import CellMistake, read_table
 from lowland.tasks.splits import Roles, make_splits
 from lowland.tasks.template import with_line_breaks
 from lowland.tasks.truncation import Truncation, count_truncated
-from lowland.tasks.verbalizer import by_words, encode_for_words, words_of
+from lowland.tasks.verbalizer import by_words, encode_for_words, template_of, words_of
 
 FEW = 10
 """Number of examples below which equal predictions for all of them mean little."""
@@ -94,10 +94,12 @@ class Classification(Task):
 
     def load(self, fields: TaskFields) -> TaskData:
         """Read a table and split it, stratified by label."""
+        if by_words(fields):
+            template_of(fields, self.input_columns)  # a mistake in it need not wait for the model
         try:
             table, source = self.read_tables(fields)
         except CellMistake as mistake:
-            further = self._problems_of_splits(mistake.rest, fields)
+            further = () if mistake.rest.empty else self._problems_of_splits(mistake.rest, fields)
             raise Mistake(*mistake.problems, *further) from None
         return make_splits(table, source, fields, roles=Roles(self.input_columns))
 
@@ -112,6 +114,9 @@ class Classification(Task):
     def load_model(self, folder: Path, setup: Setup) -> LoadedModel:
         """Load a sequence classifier with one output for each label, or a decoder that has words for them."""
         if by_words(setup.fields):
+            words_of(
+                setup, self.input_columns
+            )  # labels without words are a mistake before the model is loaded
             loaded = load_language_model(folder, "CAUSAL_LM")
             return replace(loaded, model=self.with_head(loaded.model, setup))
         return load_classifier(folder, setup.label_names, setup.tokenizer)

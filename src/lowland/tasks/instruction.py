@@ -19,8 +19,9 @@ from lowland.models.load import LoadedModel
 from lowland.tasks.decoder_batches import DecoderCollator, packed
 from lowland.tasks.examples import Batch, Encoded, Outputs, Purpose, Setup, Split, TaskData, TaskFields
 from lowland.tasks.generation import IGNORED, Generation, GenerationFields, check_targets, with_end
-from lowland.tasks.readers.conversations import read_conversations, turns_of
+from lowland.tasks.readers.conversations import chats_to_answer, read_conversations, turns_of
 from lowland.tasks.readers.files import FetchedTable, TablesOfFiles, read_tables
+from lowland.tasks.readers.forms import RawTable
 from lowland.tasks.splits import Roles, make_splits
 from lowland.tasks.template import Written, check_template, write
 from lowland.tasks.truncation import count_truncated
@@ -74,6 +75,10 @@ class Instruction(Generation):
         together = ("group",) if "group" in table.columns else None
         roles = Roles(("prompt",), label=None, targets=("history", "completion"), together=together)
         return make_splits(table, source, fields, roles=roles)
+
+    def chats_in(self, table: RawTable, names: Mapping[str, str]) -> pd.DataFrame | None:
+        """Return the columns `history`, `prompt` and `completion` of a file of chats; None for a table of texts."""
+        return chats_to_answer(table, names["prompt"], names.get("completion", "completion"))
 
     def load_model(self, folder: Path, setup: Setup) -> LoadedModel:
         """Load a decoder with its language-model head.

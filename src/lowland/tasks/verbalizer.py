@@ -28,7 +28,8 @@ def template_of(fields: TaskFields, input_columns: Sequence[str]) -> str:
         return "\n".join([*places, "Label:"])
     if missing := [place for place in places if place not in template]:
         raise Mistake(
-            f"the template {template!r} lacks {' and '.join(missing)}; put the text's place into it"
+            f"the template {template!r} lacks {' and '.join(missing)}; put"
+            f" {'it' if len(missing) == 1 else 'them'} where the text belongs, whatever the file's column is called"
         )
     return template
 

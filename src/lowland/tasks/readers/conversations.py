@@ -13,7 +13,7 @@ import pandas as pd
 from lowland.ground.mistakes import Mistake, plural
 from lowland.tasks.readers.cells import problem_with_label, problem_with_text
 from lowland.tasks.readers.forms import RawTable, read_form
-from lowland.tasks.readers.tables import read_table
+from lowland.tasks.readers.tables import pick_columns
 
 CHATS = ("messages", "conversations")
 """Names of the columns that hold chats."""
@@ -62,15 +62,46 @@ def read_conversations(
         Mistake: if the file cannot be read, a column is missing, or a chat has no turn of the assistant.
     """
     table = read_form(path, separator=separator, header=header)
-    columns = table.rows.columns
-    if prompt not in columns and (named := [name for name in CHATS if name in columns]):
-        chats = [(_turns(cell), 0) for cell in table.rows[named[0]]]
-    elif prompt in columns and any(_is_list(cell) for cell in table.rows[prompt]):
-        chats = _joined(table, prompt, completion)
-    else:
+    chats = _chats(table, prompt, completion)
+    if chats is None:
         roles = {"prompt": prompt, "completion": completion, "split": split}
-        return read_table(path, roles, separator=separator, header=header).assign(history="")
+        return pick_columns(table, roles, header=header).assign(history="")
     return _examples(table, chats, split)
+
+
+def chats_to_answer(table: RawTable, prompt: str, completion: str) -> pd.DataFrame | None:
+    """Return the examples of a file of chats, to write their completions; None if it is a table of texts.
+
+    A chat that ends with a turn of the user is one example. Of another chat, each turn of the assistant is one, as in
+    training.
+
+    Args:
+        table: the file's cells.
+        prompt: as for `read_conversations`.
+        completion: name of the column with the completions, which the file may lack.
+
+    Returns:
+        The columns `history`, `prompt` and `completion`, which is None where the file has none.
+
+    Raises:
+        Mistake: if a chat cannot be read, or has no turn of the user.
+    """
+    chats = _chats(table, prompt, completion, to_learn=False)
+    if chats is None:
+        return None
+    rows: list[dict[str, Any]] = []
+    problems: dict[str, list[int]] = {}
+    for number, (chat, known) in enumerate(chats):
+        if problem := _problem_with_turns(chat):
+            problems.setdefault(problem, []).append(number)
+        elif chat[-1]["role"] == "user":
+            rows.append({**_example(chat, len(chat) - 1), "completion": None})
+        elif examples := _turns_to_learn(chat, known):
+            rows += examples
+        else:
+            problems.setdefault("has no turn of the user to answer", []).append(number)
+    _raise_for(table, problems)
+    return pd.DataFrame(rows, dtype=object)
 
 
 def turns_of(history: str, prompt: str) -> list[Turn]:
@@ -79,11 +110,27 @@ def turns_of(history: str, prompt: str) -> list[Turn]:
     return [*earlier, {"role": "user", "content": prompt}]
 
 
-def _joined(table: RawTable, prompt: str, completion: str) -> list[Chat]:
-    """Return chats that are cut into a list of messages to read and a list to write."""
-    if completion not in table.rows.columns:
+def _chats(table: RawTable, prompt: str, completion: str, to_learn: bool = True) -> list[Chat] | None:
+    """Return the chats of a file; None if it is a table of texts.
+
+    Args:
+        table: the file's cells.
+        prompt: name of the column with the prompts.
+        completion: name of the column with the completions.
+        to_learn: whether a file whose prompts are lists of messages must have completions.
+    """
+    columns = table.rows.columns
+    if prompt not in columns and (named := [name for name in CHATS if name in columns]):
+        return [(_turns(cell), 0) for cell in table.rows[named[0]]]
+    if prompt not in columns or not any(map(_is_list, table.rows[prompt])):
+        return None
+    if completion in columns:
+        replies = list(map(_turns, table.rows[completion]))
+    elif to_learn:
         raise Mistake(f"{table.path} has no column {completion!r}; name it with --completion-column")
-    pairs = zip(map(_turns, table.rows[prompt]), map(_turns, table.rows[completion]), strict=True)
+    else:
+        replies = [[]] * len(table.rows)
+    pairs = zip(map(_turns, table.rows[prompt]), replies, strict=True)
     return [
         ([*first, *second], len(first)) if _is_list(first) and _is_list(second) else (None, 0)
         for first, second in pairs
@@ -122,6 +169,12 @@ def _examples(table: RawTable, chats: Sequence[Chat], split: str | None) -> pd.D
             continue
         shared = {"group": _opening(chat)} | ({} if split is None else {"split": str(named)})
         rows += [{**example, **shared} for example in _turns_to_learn(chat, known)]
+    _raise_for(table, problems)
+    return pd.DataFrame(rows)
+
+
+def _raise_for(table: RawTable, problems: Mapping[str, Sequence[int]]) -> None:
+    """Raise `Mistake` if chats have problems: a sentence for each, with the first of its rows."""
     if problems:
         raise Mistake(
             *(
@@ -130,7 +183,6 @@ def _examples(table: RawTable, chats: Sequence[Chat], split: str | None) -> pd.D
                 for problem, numbers in problems.items()
             )
         )
-    return pd.DataFrame(rows)
 
 
 def _opening(chat: Sequence[Turn]) -> str:
@@ -149,19 +201,26 @@ def _turns_to_learn(chat: Sequence[Turn], known: int) -> list[dict[str, str]]:
     for place, turn in enumerate(chat):
         if place < max(known, 1) or turn["role"] != "assistant" or chat[place - 1]["role"] != "user":
             continue
-        earlier = [{"role": each["role"], "content": each["content"]} for each in chat[: place - 1]]
-        examples.append(
-            {
-                "history": json.dumps(earlier, ensure_ascii=False) if earlier else "",
-                "prompt": chat[place - 1]["content"],
-                "completion": turn["content"],
-            }
-        )
+        examples.append({**_example(chat, place - 1), "completion": turn["content"]})
     return examples
 
 
+def _example(chat: Sequence[Turn], place: int) -> dict[str, str]:
+    """Return the turn at a place of a chat as the prompt, and the turns before it as the history."""
+    earlier = [{"role": turn["role"], "content": turn["content"]} for turn in chat[:place]]
+    history = json.dumps(earlier, ensure_ascii=False) if earlier else ""
+    return {"history": history, "prompt": chat[place]["content"]}
+
+
 def _problem_with_chat(chat: Any, known: int) -> str | None:
-    """Return what is wrong with a chat, as the end of the sentence "the chat …"; None if it can be used."""
+    """Return why nothing can be learned from a chat, as the end of the sentence "the chat …"; None if something can."""
+    if (problem := _problem_with_turns(chat)) is None and not _turns_to_learn(chat, known):
+        return "has no turn of the assistant after one of the user, so there is nothing to learn; remove it"
+    return problem
+
+
+def _problem_with_turns(chat: Any) -> str | None:
+    """Return what is wrong with the turns of a chat, as `_problem_with_chat` does."""
     if not isinstance(chat, list) or not chat:
         return 'is no list of messages; it must be as [{"role": "user", "content": "…"}, …]'
     if not all(isinstance(turn, Mapping) and {"role", "content"} <= set(turn) for turn in chat):
@@ -171,6 +230,4 @@ def _problem_with_chat(chat: Any, known: int) -> str | None:
     problems = [(turn["role"], problem_with_text(turn["content"])) for turn in chat]
     if wrong := [(role, problem) for role, problem in problems if problem]:
         return f"has a message of the {wrong[0][0]} that {wrong[0][1]}"
-    if not _turns_to_learn(chat, known):
-        return "has no turn of the assistant after one of the user, so there is nothing to learn; remove it"
     return None

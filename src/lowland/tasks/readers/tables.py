@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -52,6 +53,7 @@ def pick_columns(
     *,
     header: bool = True,
     unchecked: Collection[str] = (),
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Return some columns of a user's table; see `read_table`.
 
@@ -60,13 +62,14 @@ def pick_columns(
         roles: as for `read_table`.
         header: as for `read_table`.
         unchecked: columns of the result whose cells the caller checks.
+        options: option that names a column in the file, where it is not called after the column, as --label-column is.
 
     Raises:
         Mistake: if a column is missing, or two are the same.
         CellMistake: as `read_table`.
     """
     named = {role: name for role, name in roles.items() if name is not None}
-    if problems := _column_problems(table, named, header):
+    if problems := _column_problems(table, named, header, options):
         raise Mistake(*problems)
     columns = pd.DataFrame({role: table.rows[name] for role, name in named.items()})
     checked = {role: name for role, name in named.items() if role not in unchecked}
@@ -96,7 +99,9 @@ def read_columns(
     return {role: list(table[role]) for role in roles}
 
 
-def _column_problems(table: RawTable, named: Mapping[str, str], header: bool) -> list[str]:
+def _column_problems(
+    table: RawTable, named: Mapping[str, str], header: bool, options: Mapping[str, str]
+) -> list[str]:
     """Return sentences on columns that are missing or asked for twice."""
     columns = [str(name) for name in table.rows.columns]
     problems = []
@@ -105,13 +110,15 @@ def _column_problems(table: RawTable, named: Mapping[str, str], header: bool) ->
         if (other := role_of.setdefault(name, role)) != role and "split" not in (role, other):
             problems.append(f"{other}_column and {role}_column are both {name!r}; they must differ")
     missing = [role for role, name in named.items() if name not in columns]
+    if missing and not options and (hint := task_that_fits(columns, named)):
+        return [*problems, f"{table.path} has no column {named[missing[0]]!r}; {hint}"]
     for role in missing:
         sentence = one_of(f"{role} column", named[role], columns)
-        sentence += f"{'' if sentence.endswith('?') else ';'} name it with --{role}-column"
-        problems.append(f"{table.path}: {sentence}")
-    if missing and (hint := task_that_fits(columns, named)):
-        problems[-1] += f"; {hint}"
-    elif missing and header and table.unit == "line":
+        option = options.get(role, f"--{role}-column")
+        problems.append(
+            f"{table.path}: {sentence}{'' if sentence.endswith('?') else ';'} name it with {option}"
+        )
+    if missing and header and table.separator:
         problems[-1] += "; if the file has no header, add --no-header and name columns by number, as 1"
     label = named.get("label")
     if header and not missing and label is not None and _is_own_value(table, label):
