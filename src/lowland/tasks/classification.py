@@ -114,9 +114,6 @@ class Classification(Task):
     def load_model(self, folder: Path, setup: Setup) -> LoadedModel:
         """Load a sequence classifier with one output for each label, or a decoder that has words for them."""
         if by_words(setup.fields):
-            words_of(
-                setup, self.input_columns
-            )  # labels without words are a mistake before the model is loaded
             loaded = load_language_model(folder, "CAUSAL_LM")
             return replace(loaded, model=self.with_head(loaded.model, setup))
         return load_classifier(folder, setup.label_names, setup.tokenizer)
