@@ -103,3 +103,22 @@ def test_only_several_methods_on_the_same_questions_are_compared(studied: list[A
     assert trained_sections([test for test in studied if test[0].asked["trained"][0] == "lora"]) == []
     assert trained_sections([stress_test(None, 1, right), studied[0]]) == []
     assert trained_sections([studied[0], stress_test("flat-lora", 1, right, sha256="b")]) == []
+
+
+def test_models_without_training_stand_beside_the_methods(studied: list[Any]) -> None:
+    base = stress_test(None, 1, {"clean": 0.5, "typos": 0.25})
+    other = stress_test(None, 1, {"clean": 0.5, "typos": 0.25}, sha256="b")
+    assert "Without training" not in page([*studied, other])
+    text = page([*studied, base])
+    rows = base[1].groupby("condition")["score"].mean()
+    assert "Without training, the same questions give (accuracy in per cent):" in text
+    assert f"| clean | {100 * rows['clean']:.1f} |" in " ".join(text.split())
+    assert f"| typos light | {100 * rows['typos']:.1f} |" in " ".join(text.split())
+
+
+def test_runs_with_other_questions_are_counted(studied: list[Any]) -> None:
+    other = [stress_test("lora", seed, {"clean": 0.5, "typos": 0.25}, sha256="b") for seed in SEEDS]
+    hindi = stress_test("lora", 1, {"english": 0.5, "hindi": 0.25}, eval="multilingual", sha256="c")
+    assert "left out" not in page(studied)
+    text = page([*studied, *other, hindi])
+    assert "3 tests of trained runs are left out: no other method was asked the same questions." in text

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from lowland import Mistake
+from lowland.tasks.readers.originals import read_original_table
 from lowland.tasks.readers.other_tasks import KINDS, ORIGINALS, hint_at_original, task_that_fits
 from lowland.tasks.readers.tables import read_table
 from lowland.tasks.table import TASKS
@@ -107,11 +108,39 @@ def test_other_lines_are_not_recognised(line: str) -> None:
     assert hint_at_original(line) == ""
 
 
-def test_the_hint_stands_behind_the_missing_column(tmp_path: Path) -> None:
+@pytest.mark.parametrize("label", ["label", "class"])
+def test_a_file_of_another_task_is_one_sentence(tmp_path: Path, label: str) -> None:
     path = tmp_path / "pairs.csv"
     pd.DataFrame({"sentence1": ["a"], "sentence2": ["b"], "label": ["x"]}).to_csv(path, index=False)
     with pytest.raises(Mistake) as caught:
-        read_table(path, {"text": "text", "label": "label"})
+        read_table(path, {"text": "text", "label": label})
     (problem,) = caught.value.problems
-    assert "unknown text column 'text'" in problem
+    assert "has no column 'text'; its columns are those of sentence pairs" in problem
     assert problem.endswith("read by --task pairs --first-column sentence1 --second-column sentence2")
+
+
+def test_a_file_that_lacks_a_column_of_the_right_task_gets_no_hint(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    pd.DataFrame({"sentence1": ["a"], "sentence2": ["b"], "label": ["x"]}).to_csv(path, index=False)
+    with pytest.raises(Mistake) as caught:
+        read_table(path, {"text": "sentence1", "label": "class"})
+    assert "--task" not in str(caught.value)
+    assert "name it with --label-column" in str(caught.value)
+
+
+def test_a_file_in_another_encoding_is_named_by_its_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "bank.csv"
+    path.write_bytes("Müller sold it .@neutral\n".encode("iso-8859-1"))
+    with pytest.raises(Mistake) as caught:
+        read_table(path, {"text": "text", "label": "label"})
+    assert "it looks like a file of Financial PhraseBank, read by --task financial-phrasebank" in str(
+        caught.value
+    )
+
+
+def test_a_users_own_table_is_no_original_file_and_its_task_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text('"text",label\nfine,good\n')
+    with pytest.raises(Mistake) as caught:
+        read_original_table(path, {"first": "#1 String", "second": "#2 String"}, "MRPC")
+    assert "its columns are those of single texts, read by --task classification" in str(caught.value)

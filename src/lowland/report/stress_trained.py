@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from lowland.evidence.readers.stress_rows import Cell
 from lowland.evidence.stress import REFERENCES
-from lowland.ground.mistakes import Mistake
+from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.records import StressRecord
-from lowland.report.blocks import Block, Paragraph, Section
+from lowland.report.blocks import Block, Paragraph, Section, Table
 from lowland.report.stress_adapters import adapter_blocks
+from lowland.report.wording import cell_name
 
 Asked = tuple[StressRecord, pd.DataFrame]
 """A stress test's record and its rows."""
@@ -19,21 +21,66 @@ Asked = tuple[StressRecord, pd.DataFrame]
 def trained_sections(tests: Sequence[Asked]) -> list[Section]:
     """Build a section for each set of questions that runs of several methods were asked.
 
-    Runs that were asked other questions, and models without training, are left out.
+    Models without training that were asked the same questions are shown beside them. Runs that cannot be compared,
+    since no other method was asked their questions, are counted.
 
     Args:
         tests: records and rows of stress tests.
     """
     sets: dict[tuple[str, str], list[Asked]] = {}
     for record, rows in tests:
-        if record.asked.get("trained") and len(rows):
-            sets.setdefault((str(rows["eval"].iloc[0]), str(record.items.get("sha256"))), []).append(
-                (record, rows)
-            )
+        if record.asked.get("trained") is not None and len(rows):
+            sets.setdefault(_questions(record, rows), []).append((record, rows))
+    compared = {
+        key: asked for key, asked in sets.items() if len({_method(record) for record, _ in asked}) > 1
+    }
+    sections = []
+    for key, asked in compared.items():
+        eval = key[0]
+        others = sum(len(runs) for other, runs in sets.items() if other[0] == eval and other not in compared)
+        untrained = [
+            rows
+            for record, rows in tests
+            if record.asked.get("trained") is None and len(rows) and _questions(record, rows) == key
+        ]
+        blocks = [*_comparison(eval, asked), *_untrained(untrained, REFERENCES[eval]), *_left_out(others)]
+        sections.append(Section(f"{eval}: trained runs compared", tuple(blocks)))
+    return sections
+
+
+def _questions(record: StressRecord, rows: pd.DataFrame) -> tuple[str, str]:
+    """Return what the same questions have in common: the stress test, and the hash of all that is sent."""
+    return str(rows["eval"].iloc[0]), str(record.items.get("sha256"))
+
+
+def _method(record: StressRecord) -> str:
+    return str(record.asked["trained"][0])
+
+
+def _untrained(tests: Sequence[pd.DataFrame], reference: str) -> list[Block]:
+    """Show the accuracy of models without training on the same questions; failed questions count as wrong."""
+    if not tests:
+        return []
+    rows = _plain(pd.concat(tests, ignore_index=True), reference)
+    keys = zip(rows["condition"], rows["level"], rows["protected"], rows["mitigation"], strict=True)
+    rows = rows.assign(texts=[cell_name(Cell(*key)) for key in keys])
+    means = rows.pivot_table(index="texts", columns="model", values="score", sort=False)
+    cells = tuple((str(name), *(f"{100 * mean:.1f}" for mean in row)) for name, row in means.T.items())
     return [
-        Section(f"{eval}: trained runs compared", tuple(_comparison(eval, asked)))
-        for (eval, _), asked in sets.items()
-        if len({record.asked["trained"][0] for record, _ in asked}) > 1
+        Paragraph("Without training, the same questions give (accuracy in per cent):"),
+        Table(("texts", *map(str, means.columns)), cells),
+    ]
+
+
+def _left_out(count: int) -> list[Block]:
+    """Say how many tests of trained runs are not compared."""
+    if not count:
+        return []
+    return [
+        Paragraph(
+            f"{plural(count, 'test')} of trained runs {'is' if count == 1 else 'are'} left out: no other method was"
+            " asked the same questions."
+        )
     ]
 
 
@@ -56,14 +103,16 @@ def _of_run(record: StressRecord, rows: pd.DataFrame, reference: str) -> pd.Data
     Epochs are averaged.
     """
     method, seed, _ = record.asked["trained"]
-    rows = rows.assign(
-        model=method,
-        seed=int(seed),
-        group=rows["item"],
+    rows = _plain(rows, reference).assign(model=method, seed=int(seed), group=rows["item"])
+    keys = ["model", "seed", "item", "condition", "level", "protected", "mitigation"]
+    averaged = rows.drop_duplicates(keys).drop(columns="score")
+    return averaged.merge(rows.groupby(keys, as_index=False)["score"].mean(), on=keys)
+
+
+def _plain(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Return rows whose undamaged condition is called clean, and whose failed questions count as wrong."""
+    return rows.assign(
         score=rows["score"].astype(float).fillna(0.0),
         condition=rows["condition"].replace({reference: "clean"}),
         level=rows["level"].fillna(""),
     )
-    keys = ["model", "seed", "item", "condition", "level", "protected", "mitigation"]
-    averaged = rows.drop_duplicates(keys).drop(columns="score")
-    return averaged.merge(rows.groupby(keys, as_index=False)["score"].mean(), on=keys)

@@ -18,6 +18,7 @@ from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.tasks.readers.cells import SURROGATE
 from lowland.tasks.readers.compressed import COMPRESSED
+from lowland.tasks.readers.other_tasks import hint_at_original
 from lowland.tasks.readers.squad import squad_rows
 
 FORMS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
@@ -107,7 +108,9 @@ def read_text(path: Path, encoding: str) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         name = encoding.upper().removesuffix("-SIG")
-        raise Mistake(f"{path} is not {name} (byte {error.start}); save it as {name} and try again") from None
+        hint = hint_at_original(content.split(b"\n", 1)[0].decode("iso-8859-1"))
+        advice = hint or f"; save it as {name} and try again"
+        raise Mistake(f"{path} is not {name} (byte {error.start}){advice}") from None
     if not text.strip():
         raise Mistake(f"the data file {path} is empty")
     return text

@@ -14,7 +14,7 @@ import pandas as pd
 from lowland.ground.mistakes import Mistake
 from lowland.models.hub import hub_reachable, reason_of_hub
 from lowland.tasks.readers.forms import read_text
-from lowland.tasks.readers.other_tasks import hint_at_original
+from lowland.tasks.readers.other_tasks import hint_at_original, task_that_fits
 
 
 def read_phrasebank(path: Path, fields: object = None) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def read_original_table(path: Path, columns: Mapping[str, str], data_set: str) -
     if missing := [name for name in columns.values() if name not in rows[0]]:
         raise Mistake(
             f"{path} is not a file of {data_set}: it lacks the columns {', '.join(missing)};"
-            f" its first line is {chr(9).join(rows[0])[:60]!r}{hint_at_original(chr(9).join(rows[0]))}"
+            f" its first line is {lines[0][:60]!r}{_hint(lines[0])}"
         )
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(rows[0]):
@@ -74,6 +74,12 @@ def read_original_table(path: Path, columns: Mapping[str, str], data_set: str) -
             )
     table = pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
     return pd.DataFrame({role: table[name].str.strip() for role, name in columns.items()})
+
+
+def _hint(line: str) -> str:
+    """Return the end of a sentence that names the task for a file with this first line; "" if none is recognised."""
+    own = task_that_fits([name.strip('"') for name in line.split(",")], ())
+    return hint_at_original(line) or (f"; {own}" if own else "")
 
 
 def read_embedded(name: str) -> tuple[pd.DataFrame, str]:

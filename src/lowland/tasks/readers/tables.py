@@ -110,7 +110,8 @@ def _column_problems(
         if (other := role_of.setdefault(name, role)) != role and "split" not in (role, other):
             problems.append(f"{other}_column and {role}_column are both {name!r}; they must differ")
     missing = [role for role, name in named.items() if name not in columns]
-    if missing and not options and (hint := task_that_fits(columns, named)):
+    none_fits = all(role in missing for role in named if role not in LABELS)
+    if missing and none_fits and not options and (hint := task_that_fits(columns, named)):
         return [*problems, f"{table.path} has no column {named[missing[0]]!r}; {hint}"]
     for role in missing:
         sentence = one_of(f"{role} column", named[role], columns)
