@@ -85,6 +85,9 @@ def test_a_study_says_how_many_texts_were_written_exactly(study: Study) -> None:
         own = [*targets, "predicted", "nll", "count"]
         assert list(predictions) == ["split", "example", "group", "category", "score", *own]
         assert record.data["labels"] == []
+        known = predictions[targets[0]].value_counts()  # all four targets are about as frequent
+        assert 0 < record.baseline["most frequent"]["test"]["exact_match"] <= known.max() / known.sum()
+        assert list(record.baseline["most frequent"]["test"]) == ["exact_match"]  # it has no perplexity
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -299,7 +299,7 @@ def test_runs_on_data_with_other_texts_or_labels_are_refused(tmp_path):
         ({"data": {"sizes": {"train": 9}}}, "data.sizes"),
         ({"parameters": {"total": 9}}, "parameters.trainable, parameters.share"),
         ({"cost": {"train_seconds": 1.0}}, "cost.peak_bytes"),
-        ({"baseline": {"majority": {"test": {"accuracy": 0.5}}}}, "baseline.majority.test"),
+        ({"baseline": {"majority": {"test": {"weighted_f1": 0.5}}}}, "baseline.majority.test"),
     ],
 )
 def test_a_finished_record_without_what_a_report_shows_is_refused(tmp_path, changes, entry):

@@ -80,7 +80,8 @@ class RunRecord:
         scores: for each test set its scores by name, the primary score first.
         validation: scores on the validation set after the last epoch.
         chosen: values that the task chose on the validation set, by name: a threshold, for instance.
-        baseline: scores of the task's simplest method (for classes: the most frequent label), by its name and test set.
+        baseline: scores of the task's simplest method (for classes: the most frequent label), by its name and test set;
+            always the primary score, and others where it has them.
         class_scores: for each test set, scores of each class (or kind of example) by name; empty for a task without.
         code: lowland's version and a hash of its source.
         environment: versions, processor, cores, threads, device, number format.

@@ -83,17 +83,24 @@ def scores_table(methods: Sequence[MethodScores], baseline: Baseline | None = No
 def short_table(
     methods: Sequence[MethodScores], baseline: Baseline | None = None, split: str = "test"
 ) -> Table:
-    """Build a table of the scores alone, in the order of the records; the baseline is the last row."""
+    """Build a table of the scores alone, in the order of the records; the baseline is the last row.
+
+    A score that a baseline lacks, such as a perplexity, is left empty.
+    """
     rows = [
         (method.method, *[_plus_minus(score, 1, ".4f") for score in method.scores.values()])
         for method in methods
     ]
     rows += [
-        (name, *[f"{scores[split][score]:.4f}" for score in methods[0].scores])
+        (name, *[_number(scores[split].get(score)) for score in methods[0].scores])
         for name, scores in (baseline or {}).items()
         if split in scores
     ]
     return Table(("method", *map(score_name, methods[0].scores)), tuple(rows))
+
+
+def _number(score: float | None) -> str:
+    return "" if score is None else f"{score:.4f}"
 
 
 def class_table(records: Sequence[RunRecord], split: str) -> Table | None:

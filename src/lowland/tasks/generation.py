@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -110,6 +111,11 @@ class Generation(Task):
             with np.errstate(over="ignore", invalid="ignore"):  # NaN where no target is left
                 scores["perplexity"] = float(np.exp(answers["nll"].sum() / answers["count"].sum()))
         return scores
+
+    def baseline(self, train: Split, split: Split) -> tuple[str, pd.DataFrame] | None:
+        """Write the most frequent target of the training examples for every example."""
+        text = Counter(train[self.target_column]).most_common(1)[0][0]
+        return "most frequent", pd.DataFrame({"predicted": [text] * len(split)})
 
     def remarks(self, split: Split, answers: pd.DataFrame) -> Sequence[str]:
         """Warn if the model writes nothing, or the same for all examples, although they have several targets."""
