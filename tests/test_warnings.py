@@ -39,7 +39,7 @@ from lowland.report.study import summary
 from lowland.stress.questions.questionnaire import MessyQuestionnaire, MultilingualQuestionnaire
 from lowland.study.recipe import Recipe
 from lowland.tasks.examples import Setup, Split, TaskData, TaskFields
-from lowland.tasks.splits import make_splits
+from lowland.tasks.splits import Roles, make_splits
 from lowland.tasks.table import load_data, task_fields, task_named
 from lowland.train.fit import fit
 from lowland.train.test import test as answer_test_sets
@@ -62,6 +62,10 @@ LINES: dict[tuple[str, str], str] = {
         'remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copies]',
     ): "joined, case, copies",
     ("tasks/splits.py", "remarks += surplus_remarks(fields.max_train, train)"): "few to train on",
+    (
+        "tasks/splits.py",
+        "remarks += _share_remarks(table, fields.test_share, roles.unit)",
+    ): "share of the test",
     ("tasks/images.py", "table, remarks = read_image_folder(Path(fields.data))"): "other files",
     (
         "tasks/images.py",
@@ -214,6 +218,13 @@ def copies_of(faulty: bool, tools: Tools) -> list[str]:
     table = table_of()
     table.loc[len(table)] = [table["text"][0], "bad" if faulty else table["label"][0]]
     return list(make_splits(table, "a table", TaskFields(name="classification")).remarks)
+
+
+def shares_of(faulty: bool, tools: Tools) -> list[str]:
+    titles = [str(number) for number in range(10) for _ in range(4)] + ["0"] * (100 if faulty else 0)
+    table = pd.DataFrame({"text": [f"text {number}" for number in range(len(titles))], "title": titles})
+    roles = Roles(label=None, together=("title",))
+    return list(make_splits(table, "a table", TaskFields(name="classification"), roles=roles).remarks)
 
 
 def surplus_of(faulty: bool, tools: Tools) -> list[str]:
@@ -405,6 +416,10 @@ CASES: dict[str, Case] = {
         r"the labels '3.1' \(\d+ rows\) and '3.10' \(4 rows\) are spellings of one number", numbers_of
     ),
     "leaks": Case("3 rows of an earlier split occurred in a later one", leaks_of),
+    "share of the test": Case(
+        r"the test set has \d+% of the examples, and test_share is 20%: .* the same title .* has 104 examples",
+        shares_of,
+    ),
     "copies": Case(r"1 example with different labels \(2 rows\)", copies_of),
     "long texts in training": Case(
         "training and validation: .* are longer than 2 tokens and were cut",

@@ -782,4 +782,4 @@ def test_texts_of_options_that_stand_twice_are_all_read(lowland: Run, tmp_path: 
     assert "give the file with --data instead of --text" in err
     code, _, err = lowland("predict", str(run), "--text", "a", "--out", str(tmp_path))
     assert code == 2
-    assert "cannot be written: give a file in a folder that exists" in err
+    assert f"{tmp_path} is a folder; name a file to write, such as {tmp_path / 'answers.csv'}" in err

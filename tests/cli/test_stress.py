@@ -103,6 +103,7 @@ def test_the_way_from_a_sheet_to_rated_rows(
         (["messy", "--levels", "3"], "level is 3"),
         (["messy", "--extra-body", "[1]"], "extra_body is [1]; it must be JSON such as"),
         (["messy", "--model", "claude"], "model is 'claude'; it must be provider/name"),
+        (["messy", "--model", "gemma-3-270m"], "it must be provider/name: lowland/gemma-3-270m"),
         (["messy", "--model", "lowland/oracle"], "model oracle cannot be loaded"),
         (["messy", "--temperature", "3"], "temperature is 3; it must be in [0, 2]"),
         (["multilingual", "--languages", "klingon"], "unknown language 'klingon'"),
@@ -150,7 +151,7 @@ def test_an_unwritable_output_is_reported_before_anything_is_asked(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["stress", *options]) == 2
-    assert "cannot be written: give a file in a folder that exists" in capsys.readouterr().err
+    assert "the folder nowhere does not exist; make it first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_a_damaged_file_is_named(llama: Path, cache: Path, kept: float) -> None:
 
 def test_a_file_of_another_kind_is_named(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "text.gguf").write_text("This is no model. " * 100)
-    assert "is no GGUF file, or damaged" in refusal(tmp_path / "text.gguf", cache)
+    assert "cannot be read as a GGUF file" in refusal(tmp_path / "text.gguf", cache)
 
 
 def test_an_unknown_architecture_is_named(tmp_path: Path, cache: Path) -> None:

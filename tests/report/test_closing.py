@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from lowland.report.closing import closing_lines
 from tests.evidence.test_study import leave_run, record_of
@@ -29,3 +32,18 @@ def test_the_highest_mean_and_failed_runs_are_named(tmp_path: Path) -> None:
     assert lines[0] == f"The run failed; {failed / 'record.json'} says why"
     assert "; the highest mean accuracy is " in lines[1]
     assert "kept no weights" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ({}, "--text …, or --data FILE --out FILE"),
+        ({"reads": "text", "inputs": ["text"]}, "--text …, or --data FILE --out FILE"),
+        ({"reads": "text", "inputs": ["first", "second"]}, "--text FIRST SECOND, or --data FILE --out FILE"),
+        ({"reads": "image", "inputs": ["image"]}, "--image …, or --data FOLDER --out FILE"),
+    ],
+)
+def test_the_next_step_names_what_the_model_reads(tmp_path: Path, data: dict[str, Any], options: str) -> None:
+    folder = leave_run(tmp_path, "lora", 0, data={**record_of("lora", 0).data, **data})
+    (folder / "adapter").mkdir()
+    assert closing_lines([folder])[-1] == f"Next: lowland predict {folder} {options}"

@@ -51,6 +51,11 @@ def test_labels_that_differ_in_case_alone_are_named_with_their_counts() -> None:
     assert case_remarks(["Pos", "neg"]) == []
 
 
+def test_labels_that_differ_in_invisible_characters_are_named() -> None:
+    (remark,) = case_remarks(["yes", "yes\u200b", "no"])
+    assert r"'yes' (1 row) and 'yes\u200b' (1 row) differ in invisible characters alone" in remark
+
+
 def test_numbers_to_be_predicted_are_not_labels() -> None:
     (problem,) = label_problems([f"{i / 7:.3f}" for i in range(100)], "prices.csv")
     assert problem.startswith("prices.csv has 100 labels in 100 rows")

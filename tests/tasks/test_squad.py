@@ -85,10 +85,10 @@ def test_a_text_that_begins_like_json_is_a_text() -> None:
         (
             [{"text": "Anna", "answer_start": 18}],
             None,
-            "the answer 'Anna' does not stand at character 18 .* ' Ann' does",
+            "the answer 'Anna' is said to begin at character 18 .* ' Ann' stands",
         ),
-        ([{"text": "old", "answer_start": -4}], None, "does not stand at character -4"),
-        ([{"text": "old.", "answer_start": 34}], None, "does not stand at character 34"),
+        ([{"text": "old", "answer_start": -4}], None, "is said to begin at character -4"),
+        ([{"text": "old.", "answer_start": 34}], None, "is said to begin at character 34"),
         (["Ben"], None, "the answer 'Ben' does not stand in its context"),
         ("anna", None, "to the letter"),
         (["Anna"], True, "is_impossible is true, but the answer 'Anna' is given"),
@@ -144,11 +144,11 @@ def test_every_mistake_is_reported_once_with_its_first_place(tmp_path: Path) -> 
     path = written(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     empty, place, outside = problems(path)
     assert empty == f"{path} has 1 row without a question, the first is line 7; fill them in or remove them"
-    assert place.startswith(f"{path}, line 1: the answer 'Anna' does not stand at character")
+    assert place.startswith(f"{path}, line 1: the answer 'Anna' is said to begin at character")
     assert place.endswith("(2 of the kind)")
     assert outside.startswith(f"{path}, line 5: the answer 'nobody' does not stand in its context")
     (sentence,) = problems(write_squad(tmp_path / "a.json", question_rows()[:3] + rows[3:4]))
-    assert sentence.startswith(f"{tmp_path / 'a.json'}, question 4: the answer 'Dev' does not stand")
+    assert sentence.startswith(f"{tmp_path / 'a.json'}, question 4: the answer 'Dev' is said to begin at")
 
 
 @pytest.mark.parametrize(

@@ -101,4 +101,4 @@ def test_a_run_learns_answers_and_merges(
 def test_a_model_without_a_decoder_is_named(lowland: Callable[..., tuple[int, str, str]]) -> None:
     code, _, err = lowland("compare", "--head", "verbalizer", "--methods", "lora", "--seeds", "1")
     assert code == 2
-    assert "name the folder of a decoder (such as Gemma, Llama or GPT-2)" in err
+    assert "are not those of a decoder (such as Gemma, Llama or GPT-2)" in err

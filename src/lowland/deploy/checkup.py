@@ -203,5 +203,7 @@ def _size(logits: Tensor) -> float:
 def _within(ours: Tensor, theirs: Tensor, tolerance: float) -> CheckResult:
     gap, size = _gap(ours, theirs), _size(theirs)
     figures = "logits are equal bit for bit" if gap == 0 else f"logits differ by up to {gap:.2g}"
-    allowed = f"at most {tolerance:g}" if size == 1 else f"at most {tolerance:g} of the largest, {size:.3g}"
+    allowed = f"at most {tolerance * size:.2g}" + (
+        "" if size == 1 else f", {tolerance:g} of the largest logit"
+    )
     return (OK if gap <= tolerance * size else FAIL), f"{figures} ({allowed})"

@@ -21,6 +21,7 @@ from lowland.lora.vocabulary import resize_to_saved
 from lowland.models.language import load_language_model
 from lowland.models.load import LoadedModel, read_model_config
 from lowland.models.quantised import check_readable, compute_in_float32
+from lowland.models.source import named_by
 from lowland.train.peft_methods import quiet_peft
 
 
@@ -36,8 +37,8 @@ def load_base(base: Base, *, seed: int = 0) -> LoadedModel:
             than the model has embeddings.
     """
     folder = base.source.folder
-    check_readable(read_model_config(folder), folder)
-    with untouched_generators():
+    with named_by(base.source), untouched_generators():
+        check_readable(read_model_config(folder), folder)
         torch.manual_seed(stream_seed(seed, "head"))
         if base.task is None:
             loaded = load_language_model(folder, base.kind)

@@ -93,8 +93,10 @@ class FixedMapping(Mapping[K, V]):
 
 def _writable(path: Path) -> Path:
     """Check that a file can be written, before any work is done for it."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise Mistake(f"{path} cannot be written: give a file in a folder that exists")
+    if path.is_dir():
+        raise Mistake(f"{path} is a folder; name a file to write, such as {path / 'answers.csv'}")
+    if not path.absolute().parent.is_dir():
+        raise Mistake(f"{path} cannot be written: the folder {path.parent} does not exist; make it first")
     return path
 
 

@@ -72,8 +72,9 @@ class RunRecord:
             `method` also with the `label` that reports use; `seed`, `model` and further settings.
         status: "finished" or "failed".
         failure: error message of a failed run.
-        data: source, SHA-256, sizes of the splits, and what else the task says of its data; `truncated`: by split, the
-            number of examples that are longer than the model reads, and by how much.
+        data: source, SHA-256, sizes of the splits, and what else the task says of its data; what the model `reads`
+            ("text" or "image"), and in which columns (`inputs`); `truncated`: by split, the number of examples that are
+            longer than the model reads, and by how much.
         model: `name`, `origin`, `revision`, `sha256` of its weights, `files_sha256` of its config and tokenizer, and
             `class`; for a dequantised model also its `title`, and the `terms` of its use.
         parameters: `trainable`, `total`, `share`.

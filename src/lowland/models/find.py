@@ -48,9 +48,10 @@ def find_model(name: str, revision: str | None = None, progress: Progress | None
                 return packaged_minilm()
             if name == GEMMA_ON_HUB:
                 return packaged_gemma(progress)
-        instead = "" if name == DEFAULT_MODEL else f", or {DEFAULT_MODEL} with the extra lowland[demo]"
         raise Mistake(
-            f"model {name} cannot be loaded from the hub ({reason_of_hub(error)}); give a folder that holds it{instead}"
+            f"model {name} cannot be loaded from the hub ({reason_of_hub(error)}); give a folder that holds it, or a"
+            f" model of the package index: {DEFAULT_MODEL}, an encoder of texts (lowland[demo]), or {GEMMA}, a decoder"
+            " (lowland[gemma])"
         ) from error
 
 

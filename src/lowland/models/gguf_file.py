@@ -81,8 +81,8 @@ def read_header(file: GgufFile, parts: Sequence[Path]) -> Header:
     try:
         metadata, _ = read_gguf_metadata(first)
     except Exception as error:  # a damaged or foreign file makes the reader raise errors of many kinds
-        reason = reason_of(error).replace(first, "it")
-        raise Mistake(f"{file.name} is no GGUF file, or damaged ({reason}); download it again") from None
+        reason = reason_of(error).replace(first, "it").rstrip(".")
+        raise Mistake(f"{file.name} cannot be read as a GGUF file ({reason}); download it again") from None
     split = metadata.get("split.count")
     if isinstance(split, int) and split > 1:
         raise Mistake(

@@ -64,8 +64,8 @@ def load_language_model(folder: Path, kind: str) -> LoadedModel:
         raise Mistake(_not_a_model(folder, kind, error)) from None
     if missing := sorted(loading["missing_keys"]):
         raise Mistake(
-            f"the weights in {folder} lack what a model for {kind} needs: {first_names(missing)}; name the folder of"
-            f" {WORDS[kind]}"
+            f"the weights in {folder} are not those of {WORDS[kind]}: they lack {first_names(missing)}; name such a"
+            " model"
         )
     # A first forward pass may repack quantised weights, for good: these are not asked.
     if kind != "CAUSAL_LM" or getattr(model, "is_quantized", False):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,16 @@ class ModelSource:
             "sha256": self.sha256,
             "files_sha256": self.files_sha256,
         }
+
+
+@contextmanager
+def named_by(source: ModelSource) -> Iterator[None]:
+    """Let mistakes name a model as the user did, instead of the folder that it was found in."""
+    try:
+        yield
+    except Mistake as mistake:
+        problems = [problem.replace(str(source.folder), source.name) for problem in mistake.problems]
+        raise Mistake(*problems) from mistake
 
 
 def source_in(folder: Path, name: str, origin: str, revision: str | None = None) -> ModelSource:

@@ -11,9 +11,6 @@ from lowland.evidence.readers.runs import finished
 from lowland.ground.mistakes import plural
 from lowland.ground.records import RunRecord
 
-IMAGES = "image-classification"
-"""The task whose runs predict on images; all others predict on texts."""
-
 
 def closing_lines(folders: Sequence[Path]) -> list[str]:
     """Return the last lines of a study.
@@ -63,6 +60,8 @@ def _next_step(runs: Mapping[Path, RunRecord]) -> str:
     folder = max(runs, key=lambda folder: runs[folder].validation.get(runs[folder].primary_score, -math.inf))
     if not any((folder / part).is_dir() for part in ("adapter", "model")):
         return "the runs kept no weights to predict with; lowland train with this method keeps them"
-    if runs[folder].task == IMAGES:
-        return f"lowland predict {folder} --image …, or --data FOLDER --out FILE"
-    return f"lowland predict {folder} --text …, or --data FILE --out FILE"
+    data = runs[folder].data
+    reads, inputs = data.get("reads", "text"), data.get("inputs", ["text"])
+    values = "…" if len(inputs) == 1 else " ".join(map(str.upper, inputs))
+    files = "FOLDER" if reads == "image" else "FILE"
+    return f"lowland predict {folder} --{reads} {values}, or --data {files} --out FILE"

@@ -154,7 +154,7 @@ def _difference_table(differences: tuple[AdapterDifference, ...]) -> Table:
 def _notes(evidence: AdapterEvidence, full: bool) -> list[Block]:
     """Explain the intervals and p-values that are shown; all test sets show the same kinds."""
     drop = next((score.drop for score in evidence.scores if score.drop), None)
-    compared = evidence.overall or (full and evidence.accuracy)
+    compared = evidence.overall or (evidence.accuracy if full else ())
     if drop is None or not (full or compared):
         return []
     seeds = (
@@ -164,7 +164,7 @@ def _notes(evidence: AdapterEvidence, full: bool) -> list[Block]:
     )
     size = f"{100 * drop.level:g} %"
     note = f"Intervals ({size}) speak of {seeds}; texts of one group are resampled together."
-    if compared:
+    if any(not difference.identical for difference in compared or ()):
         note += " p is by Student's t from the interval's standard error."
         note += " Holm's correction is over all rows of a table."
     return [Paragraph(note)]

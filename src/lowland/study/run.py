@@ -154,7 +154,7 @@ def _begin(job: Job) -> RunRecord:
         key=job.key,
         asked=job.asked(),
         status="finished",
-        data=job.data.describe(),
+        data={**job.data.describe(), "reads": job.task.reads, "inputs": list(job.task.input_columns)},
         model=job.source.describe(),
         code=code(),
         environment=environment(job.dtype),

@@ -44,14 +44,15 @@ def joined_remarks(cells: Iterable[Any]) -> list[str]:
 
 
 def case_remarks(labels: Iterable[str]) -> list[str]:
-    """Return a sentence for each group of labels that differ in case alone, with their counts."""
+    """Return a sentence for each group of labels that differ in case or invisible characters alone."""
     counts = Counter(labels)
     groups: dict[str, list[str]] = {}
     for label in sorted(counts):
-        groups.setdefault(label.casefold(), []).append(label)
+        groups.setdefault(_visible(label).casefold(), []).append(label)
     return [
-        f"the labels {_counted({label: counts[label] for label in group})} differ in case alone, and are classes of"
-        " their own; spell them alike if they are one"
+        f"the labels {_counted({label: counts[label] for label in group})} differ in"
+        f" {'case' if all(label == _visible(label) for label in group) else 'invisible characters'} alone, and are"
+        " classes of their own; spell them alike if they are one"
         for group in groups.values()
         if len(group) > 1
     ]
@@ -80,6 +81,11 @@ def rare_problems(labels: Iterable[str], source: str) -> list[str]:
         f"{source}: {_examples(rare)} {'has' if len(rare) == 1 else 'have'} one row only; every label needs at least"
         " two, to be trained on and tested"
     ]
+
+
+def _visible(label: str) -> str:
+    """Return a label without characters that no one sees, such as a zero-width space."""
+    return "".join(letter for letter in label if unicodedata.category(letter) != "Cf")
 
 
 def _as_text(cell: Any) -> str:

@@ -99,6 +99,7 @@ def make_splits(
     else:
         table = _hold_out(table.assign(split=TRAIN), TEST, fields.test_share, seed, source, roles, least=5)
         share /= 1 - fields.test_share
+        remarks += _share_remarks(table, fields.test_share, roles.unit)
     if VALIDATION not in set(table["split"]):
         table = _hold_out(table, VALIDATION, share, seed, source, roles, least=2)
     _check_splits(table, source, (TRAIN, VALIDATION, TEST))
@@ -205,6 +206,19 @@ def _hold_out(
         ) from None
     chosen = same.index[same.isin(held)]
     return table.assign(split=table["split"].where(~table.index.isin(chosen), name))
+
+
+def _share_remarks(table: pd.DataFrame, share: float, unit: Sequence[str]) -> list[str]:
+    """Return a sentence if the test set is far from its share, because examples that belong together stay together."""
+    same = _same_example(table, unit)
+    in_test = table["split"] == TEST
+    if abs(in_test.mean() - share) <= share / 2 or same.nunique() == len(table):
+        return []
+    largest = same.value_counts().iloc[0]
+    return [
+        f"the test set has {in_test.mean():.0%} of the examples, and test_share is {share:.0%}: examples with the same"
+        f" {' and '.join(unit)} stay together, and one of these groups has {plural(int(largest), 'example')}"
+    ]
 
 
 def _same_example(table: pd.DataFrame, inputs: Sequence[str]) -> pd.Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -22,6 +23,7 @@ from lowland.models.formats import answer_in_fp32, hold_base_in
 from lowland.models.load import LoadedModel, first_names, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import quantised_with
+from lowland.models.source import named_by
 from lowland.tasks.examples import TRAIN, VALIDATION, Encoded, Outputs, Setup
 from lowland.tasks.truncation import Truncation
 from lowland.train.adapted import AdaptedModel
@@ -123,14 +125,12 @@ def check_methods_fit(jobs: Sequence[Job]) -> None:
     problems: dict[str, None] = {}
     for job in {(job.method.label, job.source.folder): job for job in jobs}.values():
         folder = job.source.folder
-        job.task.load_reader(folder)
-        if quantised_with(read_model_config(folder)):
-            raise Mistake(
-                f"the weights in {folder} are quantised; Hugging Face's Trainer cannot train such a model with adapters"
-                " of lowland's own: give the model as it was before, or train in a loop of your own with add_lora"
-            )
+        with named_by(job.source):
+            job.task.load_reader(folder)
+            _check_not_quantised(folder)
         try:
-            outline = job.task.outline(folder, job.fields)
+            with named_by(job.source):
+                outline = job.task.outline(folder, job.fields)
             problems |= dict.fromkeys(_unfit(job, outline.model))
             job.method.method.adapt(outline, job.settings, job.seed)
         except Mistake as mistake:
@@ -155,6 +155,14 @@ def _unfit(job: Job, model: torch.nn.Module) -> list[str]:
     return problems
 
 
+def _check_not_quantised(folder: Path) -> None:
+    if quantised_with(read_model_config(folder)):
+        raise Mistake(
+            f"the weights in {folder} are quantised; Hugging Face's Trainer cannot train such a model with adapters of"
+            " lowland's own: give the model as it was before, or train in a loop of your own with add_lora"
+        )
+
+
 class StopOnDivergence(TrainerCallback):
     """Callback that stops a run if its loss is not finite."""
 
@@ -168,7 +176,8 @@ class StopOnDivergence(TrainerCallback):
 def _adapt(job: Job, setup: Setup, remark: Remark) -> AdaptedModel:
     """Load the model and apply the method, in the job's number format."""
     torch.manual_seed(stream_seed(job.seed, "head"))
-    loaded: LoadedModel = job.task.load_model(job.source.folder, setup)
+    with named_by(job.source):
+        loaded: LoadedModel = job.task.load_model(job.source.folder, setup)
     for sentence in loaded.remarks:
         remark(sentence)
     adapted = job.method.method.adapt(loaded, job.settings, job.seed)

@@ -52,6 +52,8 @@ def _usual_words(name: str) -> str:
 
 
 def _provider_and_name(model: str) -> str:
+    if (own := f"{PROVIDER}/{model}") in (RETRIEVER, GEMMA):
+        raise ValueError(f"be provider/name: {own}")
     if not all(model.partition("/")):
         raise ValueError("be provider/name, such as anthropic/… or ollama/…")
     return model

@@ -156,8 +156,8 @@ def read_answers(cell: Any, context: str, impossible: Any = None) -> Answers:
             there = context[max(start, 0) : max(start, 0) + len(text)]
             raise NoAnswers(
                 "place",
-                f"the answer {text[:40]!r} does not stand at character {start} of its context, but {there[:40]!r} does;"
-                " correct answer_start, or leave it out, and the place is looked up",
+                f"the answer {text[:40]!r} is said to begin at character {start} of its context, where {there[:40]!r}"
+                " stands; correct answer_start, or leave it out, and the place is looked up",
             )
         places.append(start)
     return Answers(tuple(texts), tuple(places), searched)
