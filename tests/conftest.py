@@ -155,7 +155,12 @@ def lowland(
             for name, value in (("--task", "classification"), ("--data", texts), ("--model", tiny_model)):
                 arguments += [] if name in options else [name, str(value)]
             method = options[options.index("--method") + 1] if "--method" in options else "lora"
-            ranked = method.rpartition("+")[2] not in ("full", "ia3")  # the others have a rank
+            ranked = method.rpartition("+")[2] not in (
+                "full",
+                "ia3",
+                "head",
+                "bitfit",
+            )  # the others have a rank
             for name, value in (("--epochs", 2), ("--lr", 0.01), ("--rank", 4), ("--out", tmp_path / "runs")):
                 if name not in options and (name != "--rank" or ranked):
                     arguments += [name, str(value)]

@@ -15,8 +15,7 @@ from lowland.models.find import find_model
 from lowland.models.source import ModelSource
 from lowland.tasks.examples import TaskData
 from lowland.tasks.table import load_data, task_fields
-from lowland.train.methods import METHODS
-from tests.train.runs import Run, run
+from tests.train.runs import NETWORKS, Run, run
 
 
 class Watch(TrainerCallback):
@@ -53,7 +52,7 @@ def watched(data: TaskData, source: ModelSource, method: str, **changes: object)
 def test_all_methods_see_the_same_head_batches_and_masks(
     data: TaskData, source: ModelSource, dtype: str
 ) -> None:
-    first, *others = [watched(data, source, name, dtype=dtype)[0] for name in METHODS]
+    first, *others = [watched(data, source, name, dtype=dtype)[0] for name in NETWORKS]
     assert len(first.batches) > 4
     for other in others:
         assert torch.equal(first.head, other.head)

@@ -26,7 +26,7 @@ from lowland.study.run import run_study
 from lowland.tasks.classification import Classification
 from lowland.tasks.examples import Encoded, Purpose, Setup
 from lowland.train import test as testing
-from lowland.train.fit import Fitted
+from lowland.train.fitted import Fitted
 from lowland.train.job import Job
 
 WIDE_FIRST = ((".*", 3), ("query", 1))

@@ -16,13 +16,16 @@ from lowland.models.source import ModelSource
 from lowland.tasks.examples import TaskData
 from lowland.train.adapted import AdaptedModel
 from lowland.train.choice import MethodChoice
-from lowland.train.fit import Fitted, fit
+from lowland.train.fit import FittedNetwork, fit
 from lowland.train.job import Job
+from lowland.train.methods import METHODS
 from lowland.train.settings import Settings
 from lowland.train.test import test as answer_test_sets
 from tests.conftest import job_of
 
-LRS = {"rslora": 0.006, "lora-plus": 0.001, "dora": 0.02, "vera": 0.1, "ia3": 0.02}
+NETWORKS = tuple(name for name, row in METHODS.items() if not row.counts_words)
+"""The methods that train a network."""
+LRS = {"rslora": 0.006, "lora-plus": 0.001, "dora": 0.02, "vera": 0.1, "ia3": 0.02, "head": 0.3}
 """Learning rates that suit so small a model; 0.01 for the rest."""
 
 
@@ -30,7 +33,7 @@ LRS = {"rslora": 0.006, "lora-plus": 0.001, "dora": 0.02, "vera": 0.1, "ia3": 0.
 class Run:
     """A run, trained and tested."""
 
-    fitted: Fitted
+    fitted: FittedNetwork
     scores: dict[str, dict[str, float]]
     predictions: pd.DataFrame
 
@@ -55,7 +58,7 @@ def run_job_of(job: Job, callbacks: Sequence[TrainerCallback] = (), folder: Path
     fitted = fit(job, callbacks)
     answers = answer_test_sets(fitted)
     if folder is not None:
-        fitted.adapted.save(folder, job.model, fitted.setup.tokenizer)
+        fitted.save(folder)
     return Run(fitted, answers.scores, answers.predictions)
 
 

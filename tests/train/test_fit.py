@@ -28,8 +28,7 @@ from lowland.study.run import run_job
 from lowland.tasks.examples import Split, TaskData
 from lowland.tasks.table import task_named
 from lowland.train.fit import Diverged, check_methods_fit, fit
-from lowland.train.methods import METHODS
-from tests.train.runs import run, run_job_of, small_job
+from tests.train.runs import NETWORKS, run, run_job_of, small_job
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def source_for(data: TaskData, source: ModelSource, tmp_path: Path) -> Callable[
     return make
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", NETWORKS)
 def test_it_learns(data: TaskData, source_for: Callable[[str], ModelSource], method: str) -> None:
     trained = run(method, data, source_for(method), epochs=6)
     assert trained.scores["test"]["accuracy"] > 0.75  # half would be right by chance
@@ -162,14 +161,14 @@ def test_weights_are_kept_only_on_request(data: TaskData, source: ModelSource, t
     assert (with_weights / "adapter" / "adapter_model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", NETWORKS)
 def test_a_run_repeats_itself_to_the_bit(data: TaskData, source: ModelSource, method: str) -> None:
     first, second = (run(method, data, source, dropout=0.1) for _ in range(2))
     assert first.losses == second.losses
     assert first.predictions.equals(second.predictions)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", NETWORKS)
 def test_it_learns_in_bf16_and_keeps_what_it_learned_in_fp32(
     data: TaskData, source_for: Callable[[str], ModelSource], method: str, tmp_path: Path
 ) -> None:

@@ -14,14 +14,14 @@ from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
 from lowland.train.methods import ALIASES, METHODS, PERTURBATIONS, method_named, noise_callbacks
 from lowland.train.neftune import NEFTune
-from tests.train.runs import adapt, settings_of
+from tests.train.runs import NETWORKS, adapt, settings_of
 
 
 def trained(model: nn.Module) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_each_row_trains_the_described_parameters(bert: nn.Module, name: str) -> None:
     model = adapt(name, bert).model
     if name == "full":
@@ -34,6 +34,10 @@ def test_each_row_trains_the_described_parameters(bert: nn.Module, name: str) ->
         assert all(f".{kinds[name]}" in key for key in trained(model) - head)
         return
     head = {n for n, _ in model.named_parameters() if n.startswith("classifier")}
+    if name in ("head", "bitfit"):
+        biases = {n for n, _ in model.named_parameters() if n.endswith(".bias")}
+        assert trained(model) == (head if name == "head" else head | biases)
+        return
     adapters = {f"{n}.{matrix}" for n, _ in lora_layers(model) for matrix in ("lora_A", "lora_B")}
     assert trained(model) == head | adapters
 
@@ -68,7 +72,7 @@ def test_lora_plus_is_lora_in_other_parameter_groups(bert: nn.Module) -> None:
     }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_adapting_depends_on_the_seed_and_not_on_the_global_generator(name: str, bert: nn.Module) -> None:
     before = torch.random.get_rng_state()
     state = adapt(name, bert).model.state_dict()

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from peft import PeftModel
@@ -28,6 +29,7 @@ from lowland.deploy.runs import check_weights, fields_of, finished_record
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.records import RunRecord
 from lowland.lora import merge_lora
+from lowland.models.bag_of_words import BagOfWords
 from lowland.models.formats import NumberFormat, answer_in_fp32
 from lowland.models.load import read_model_config
 from lowland.models.positions import token_limit
@@ -35,6 +37,7 @@ from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.tasks.base import Task
 from lowland.tasks.examples import Batch, Encoded, Setup, TaskFields
 from lowland.tasks.table import task_named
+from lowland.train.methods import method_named
 
 Columns = Mapping[str, Sequence[Any]]
 """Inputs by the names of the task's input columns."""
@@ -144,6 +147,22 @@ def batches(task: Task, encoded: Encoded, setup: Setup, size: int, model: Any = 
         yield collate([encoded[row] for row in range(start, min(start + size, len(encoded)))])
 
 
+@dataclass(frozen=True)
+class WordCounter(Predictor):
+    """Bag of words that predicts; its `model` is a `BagOfWords`."""
+
+    def answer(self, columns: Columns, batch_size: int = 32) -> pd.DataFrame:
+        """Return the predictions, as `Predictor.answer` does."""
+        texts = [columns[name] for name in self.task.input_columns]
+        if not len(texts[0]):
+            raise Mistake("there is no text to predict for; give at least one")
+        return self.task.decode({"logits": self.model.logits(texts)}, self.encode(columns), self.setup)
+
+    def encode(self, columns: Columns) -> Encoded:
+        """Return the number of inputs: words are counted, not encoded."""
+        return Encoded({}, np.arange(len(columns[self.task.input_columns[0]])))
+
+
 def load(folder: str | Path, *, merge: bool = False) -> Predictor:
     """Load the trained model of a run, of an adapter, or of a folder with a complete (merged) model.
 
@@ -174,6 +193,8 @@ def load(folder: str | Path, *, merge: bool = False) -> Predictor:
         raise Mistake(
             f"{folder} is neither a run (record.json) nor a model (config.json) nor an adapter (adapter_config.json)"
         )
+    if isinstance(predictor, WordCounter):
+        return predictor
     predictor.model.eval()
     return _in_format_of_run(predictor)
 
@@ -194,6 +215,10 @@ def _of_run(folder: Path, merge: bool) -> Predictor:
     if merge:
         raise Mistake(f"{folder} is a run of {record.method}, with nothing to merge; leave --merge out")
     check_weights(folder, record)
+    if method_named(record.asked["method"]["name"]).counts_words:
+        labels, fields = tuple(record.data["labels"]), fields_of(record)
+        setup = Setup(fields, None, int(record.asked["max_length"]), labels, record.chosen)
+        return WordCounter(task_named(record.task), BagOfWords.load(folder / "model"), setup, record)
     return _of_model(folder / "model", record)
 
 

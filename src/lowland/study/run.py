@@ -19,7 +19,8 @@ from lowland.study.progress import TrainingBar, outcome_of
 from lowland.study.recipe import Recipe
 from lowland.tasks.examples import TaskData
 from lowland.train.environment import environment
-from lowland.train.fit import Fitted, check_methods_fit, fit
+from lowland.train.fit import check_methods_fit, fit
+from lowland.train.fitted import Fitted
 from lowland.train.job import Job
 from lowland.train.test import Evaluation, test
 
@@ -136,7 +137,7 @@ def _train_and_test(job: Job, begun: RunRecord, folder: Path, progress: Progress
     evaluation = test(fitted, remark)
     record = replace(_finished(begun, fitted, evaluation), remarks=remarks)
     if job.keep_weights:
-        fitted.adapted.save(folder, job.model, fitted.setup.tokenizer)
+        fitted.save(folder)
         record = replace(record, files=hashes_in(folder))
     write_predictions(folder, evaluation.predictions)
     write_history(folder, fitted.history)

@@ -24,52 +24,44 @@ from lowland.models.load import LoadedModel, first_names, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import quantised_with
 from lowland.models.source import named_by
-from lowland.tasks.examples import TRAIN, VALIDATION, Encoded, Outputs, Setup
-from lowland.tasks.truncation import Truncation
+from lowland.tasks.examples import TRAIN, VALIDATION, Encoded, Outputs, Setup, Split
 from lowland.train.adapted import AdaptedModel
+from lowland.train.bag_of_words import fit_bag_of_words, unfit_for_words
 from lowland.train.cost import Meter
+from lowland.train.fitted import Diverged, Fitted
 from lowland.train.job import Job
 from lowland.train.methods import noise_callbacks
 from lowland.train.paired import EncodedSplit, PairedTrainer, as_float64
 
-History = list[dict[str, Any]]
-"""The Trainer's log: a mapping for each entry."""
-
-
-class Diverged(RuntimeError):
-    """The training loss, or the model's output, is not finite."""
-
 
 @dataclass(frozen=True)
-class Fitted:
-    """Trained model, with its training history, validation scores and cost.
+class FittedNetwork(Fitted):
+    """Trained network of transformers.
 
     Attributes:
-        job: the job.
         adapted: the trained model in memory.
-        setup: tokenizer or image processor, length, label names, and what was chosen on validation data.
         trainer: the Trainer that trained it, which also evaluates it.
-        history: the Trainer's log.
-        validation: scores on the validation set after the last epoch, and the loss.
-        parameters: counts `trainable` and `total`, and `share`.
-        cost: `train_seconds` and `peak_bytes`.
-        truncated: how many examples are longer than `max_length`, by split.
     """
 
-    job: Job
     adapted: AdaptedModel
-    setup: Setup
     trainer: PairedTrainer
-    history: History
-    validation: dict[str, float]
-    parameters: dict[str, float]
-    cost: dict[str, float]
-    truncated: dict[str, Truncation]
 
     @property
     def model_class(self) -> str:
         """Name of the model's class in transformers."""
         return type(self.adapted.base_model).__name__
+
+    def encode(self, split: Split) -> Encoded:
+        """Return the examples of a split as the model reads them."""
+        return self.job.task.encode(split.columns, self.setup, "evaluate")
+
+    def outputs(self, split: Split, encoded: Encoded) -> Outputs:
+        """Return the model's outputs for the examples of a split."""
+        return self.trainer.outputs(encoded)
+
+    def save(self, folder: Path) -> None:
+        """Save the trained weights: `adapter/` with the head, or `model/` with the complete model."""
+        self.adapted.save(folder, self.job.model, self.setup.tokenizer)
 
 
 def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no_remark) -> Fitted:
@@ -83,9 +75,16 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no
         remark: function that is called with a sentence on anything that a user should know about model or data.
 
     Raises:
-        Mistake: if the method does not fit the model.
+        Mistake: if the method does not fit the model, or the task.
         Diverged: if the loss is not finite.
     """
+    if job.method.method.counts_words:
+        return fit_bag_of_words(job)
+    return _fit_network(job, callbacks, remark)
+
+
+def _fit_network(job: Job, callbacks: Sequence[TrainerCallback], remark: Remark) -> FittedNetwork:
+    """Train a network with the Trainer; see `fit`."""
     setup = job.setup(job.task.load_reader(job.source.folder))
     with untouched_generators(), TemporaryDirectory() as scratch:
         adapted = _adapt(job, setup, remark)
@@ -102,7 +101,7 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no
             trainer.train()
     counts = count_parameters(adapted.model)
     last = _last_evaluation(trainer.state.log_history, job.task.scores[0])
-    return Fitted(
+    return FittedNetwork(
         job=job,
         adapted=adapted,
         setup=replace(setup, chosen={name: last[name] for name in job.task.chosen_on_validation}),
@@ -125,6 +124,9 @@ def check_methods_fit(jobs: Sequence[Job]) -> None:
     problems: dict[str, None] = {}
     for job in {(job.method.label, job.source.folder): job for job in jobs}.values():
         folder = job.source.folder
+        if job.method.method.counts_words:
+            problems |= dict.fromkeys(filter(None, [unfit_for_words(job.task)]))
+            continue
         with named_by(job.source):
             job.task.load_reader(folder)
             _check_not_quantised(folder)
@@ -183,7 +185,9 @@ def _adapt(job: Job, setup: Setup, remark: Remark) -> AdaptedModel:
     adapted = job.method.method.adapt(loaded, job.settings, job.seed)
     if job.dtype == "bf16":
         answer_in_fp32(adapted.base_model)
-        if not isinstance(adapted.model, PeftModel):  # PEFT's adapters are trained on a base in fp32
+        if job.method.method.has_adapter and not isinstance(
+            adapted.model, PeftModel
+        ):  # PEFT's base stays in fp32
             hold_base_in(adapted.model, torch.bfloat16)
     return adapted
 

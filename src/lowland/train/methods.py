@@ -17,6 +17,7 @@ from lowland.ground.names import nearest
 from lowland.models.load import LoadedModel
 from lowland.train import peft_methods
 from lowland.train.adapted import AdaptedModel, ParameterGroups
+from lowland.train.parts import our_lora, train_biases, train_everything, train_head
 from lowland.train.settings import TRAINING, Settings
 
 if TYPE_CHECKING:
@@ -24,19 +25,6 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 Adapt = Callable[[LoadedModel, Settings, int], AdaptedModel]
-
-
-def train_everything(loaded: LoadedModel, settings: Settings, seed: int) -> AdaptedModel:
-    """Train every parameter: full fine-tuning."""
-    return AdaptedModel(loaded.model.requires_grad_(True))
-
-
-def our_lora(loaded: LoadedModel, settings: Settings, seed: int, rslora: bool = False) -> AdaptedModel:
-    """Train LoRA adapters, the head and the modules that the checkpoint lacked; freeze all other parameters."""
-    from lowland.lora import add_lora
-
-    config = settings.replace(rslora=rslora or settings.rslora).lora_config(loaded.trained_whole)
-    return AdaptedModel(add_lora(loaded.model, config, seed=seed))
 
 
 def flat_noise(settings: Settings, seed: int) -> TrainerCallback:
@@ -79,21 +67,23 @@ class Method:
         options: settings that the method uses in addition to those of `TRAINING`.
         defaults: settings whose default differs for this method.
         has_adapter: whether it adds an adapter, whose merged weight can take noise.
+        counts_words: whether it is the bag of words, which trains no network and ignores the model.
     """
 
     name: str
     summary: str
-    adapt: Adapt
+    adapt: Adapt = train_everything
     perturb: tuple[str, ...] = ()
     parameter_groups: Callable[[nn.Module, Settings], ParameterGroups | None] = one_rate
     options: tuple[str, ...] = ()
     defaults: Mapping[str, float] = field(default_factory=dict)
     has_adapter: bool = True
+    counts_words: bool = False
 
     @property
     def uses(self) -> tuple[str, ...]:
         """Names of all settings that the method uses."""
-        return (*TRAINING, *self.options)
+        return self.options if self.counts_words else (*TRAINING, *self.options)
 
 
 @dataclass(frozen=True)
@@ -166,6 +156,26 @@ _ROWS = (
         our_lora,
         parameter_groups=lora_plus,
         options=(*LORA, "lr_ratio"),
+    ),
+    Method(
+        "head",
+        "a new output layer on the frozen model; lr 1e-2 unless it has its own",
+        train_head,
+        defaults={"lr": 1e-2},
+        has_adapter=False,
+    ),
+    Method(
+        "bitfit",
+        "the biases and the output layer (BitFit; Ben Zaken et al., 2022); lr 1e-3 unless it has its own",
+        train_biases,
+        defaults={"lr": 1e-3},
+        has_adapter=False,
+    ),
+    Method(
+        "bag-of-words",
+        "logistic regression on TF-IDF of words and pairs of words, without the model: what fine-tuning should beat",
+        has_adapter=False,
+        counts_words=True,
     ),
     Method(
         "dora",
@@ -269,6 +279,10 @@ def _perturbed(noise: Perturbation, method: Method) -> Method:
     name = f"{noise.name}+{method.name}"
     if noise.name in method.perturb:
         raise Mistake(f"method '{name}' has {noise.name} twice: {method.name} has it already; once is enough")
+    if method.counts_words:
+        raise Mistake(
+            f"method '{name}' cannot be used: {method.name} trains no network that noise could be added to"
+        )
     if noise.on_adapters and not method.has_adapter:
         raise Mistake(
             f"method '{name}' cannot be used: {noise.name} adds noise to an adapter's merged weight, and"

@@ -38,7 +38,8 @@ class Settings(Asked):
     accumulation: Count = 1
     """forward passes in an optimizer step"""
     lr: Positive = 5e-4
-    """peak learning rate of AdamW (5e-5 for full, 0.02 for vera and ia3, unless they have their own)"""
+    """peak learning rate of AdamW (5e-5 for full, 1e-3 for bitfit, 1e-2 for head, 0.02 for vera and ia3, unless they
+    have their own)"""
     weight_decay: Annotated[Number, Field(ge=0)] = 0.01
     """weight decay of AdamW"""
     warmup: Annotated[Number, Field(ge=0, lt=1)] = 0.06

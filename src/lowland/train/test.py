@@ -10,9 +10,9 @@ import pandas as pd
 
 from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import untouched_generators
-from lowland.tasks.examples import TRAIN, Encoded, Outputs
+from lowland.tasks.examples import TRAIN, Encoded, Outputs, Split
 from lowland.tasks.truncation import Truncation
-from lowland.train.fit import Diverged, Fitted
+from lowland.train.fitted import Diverged, Fitted
 from lowland.train.job import Job
 
 
@@ -51,11 +51,9 @@ def test(fitted: Fitted, remark: Remark = no_remark) -> Evaluation:  # noqa: PT0
     """
     job, started = fitted.job, time.perf_counter()
     with untouched_generators():
-        encoded = {
-            name: job.task.encode(job.data.splits[name].columns, fitted.setup, "evaluate")
-            for name in job.data.test_sets
-        }
-        outputs = {name: _outputs(fitted, split) for name, split in encoded.items()}
+        splits = {name: job.data.splits[name] for name in job.data.test_sets}
+        encoded = {name: fitted.encode(split) for name, split in splits.items()}
+        outputs = {name: _outputs(fitted, split, encoded[name]) for name, split in splits.items()}
     seconds = time.perf_counter() - started
     scores, tables = {}, []
     for name, output in outputs.items():
@@ -93,9 +91,9 @@ def _baseline(job: Job) -> dict[str, dict[str, dict[str, float]]]:
     return scores
 
 
-def _outputs(fitted: Fitted, encoded: Encoded) -> Outputs:
-    """Return the model's outputs for encoded examples."""
-    outputs = fitted.trainer.outputs(encoded)
+def _outputs(fitted: Fitted, split: Split, encoded: Encoded) -> Outputs:
+    """Return the model's outputs for the examples of a split."""
+    outputs = fitted.outputs(split, encoded)
     if not all(np.isfinite(values).all() for values in outputs.values()):
         raise Diverged("the trained model's outputs are NaN or infinite; a smaller lr may help")
     return outputs
