@@ -61,6 +61,11 @@ VERBS: Mapping[str, Verb] = {
     "compare": Verb(
         "train several methods with several seeds, and say which is better", "lowland.cli.study", "COMPARE"
     ),
+    "ablate": Verb(
+        "train one method with several values of its settings, and compare them with its own",
+        "lowland.cli.study",
+        "ABLATE",
+    ),
     "train": Verb("train one method with one seed", "lowland.cli.study", "TRAIN"),
     "predict": Verb(
         "predict for texts or images with a run, an adapter or a complete model",

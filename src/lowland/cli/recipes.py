@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic.fields import FieldInfo
 
@@ -21,9 +21,10 @@ from lowland.cli.entries import (
     unused_problems,
 )
 from lowland.cli.options import Values, read_models
-from lowland.ground.asked import Asked, Seed, Text, Truth
+from lowland.ground.asked import Asked, NotEmpty, Seed, Text, Truth
 from lowland.ground.mistakes import Mistake, gathering
 from lowland.ground.yaml_files import read_yaml
+from lowland.study.ablation import ablated, method_for, read_axes
 from lowland.study.recipe import DEFAULT_METHODS, Recipe
 from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, method_named
@@ -37,6 +38,8 @@ class StudyOptions(Asked):
     """a recipe file; options override the settings that it gives to all methods"""
     print_config: Truth = False
     """print the recipe as a recipe file, and run nothing"""
+    yes: Truth = False
+    """start the study, however many runs it has"""
     fresh: Truth = False
     """run again even if a finished run is found in the folder of the runs"""
 
@@ -48,6 +51,15 @@ class OneRun(Asked):
     """the method, or its label in the recipe file; `lowland methods` lists the methods"""
     seed: Seed = 42
     """seed of the run"""
+
+
+class AblationOptions(Asked):
+    """What an ablation varies, and of which method."""
+
+    axis: Annotated[tuple[Text, ...], NotEmpty]
+    """settings to vary, such as rank or lr=1e-4,3e-4; several are crossed"""
+    method: Text | None = None
+    """the method, or its label in the recipe file; default: the first method that uses the axes, lora before others"""
 
 
 def recipe_fields() -> dict[str, FieldInfo]:
@@ -107,13 +119,56 @@ def read_one_run(values: Values) -> tuple[Recipe, StudyOptions]:
         rest.pop("overrides", None)
         _recipe({**rest, "methods": ["lora"], "seeds": [seed]}, problems)
         raise Mistake(*problems)
+    leave_overrides_out(rest, [method[0]], as_list(methods) or list(DEFAULT_METHODS))
+    return _of_one_method(method, {**rest, "seeds": [seed]}, own, problems), options
+
+
+def read_ablation(values: Values) -> tuple[Recipe, StudyOptions]:
+    """Return a recipe with one method, as the recipe file and the options have it, and with the values of the axes.
+
+    Raises:
+        Mistake: with everything that is wrong with the file, the options and the axes.
+    """
+    own, options = _without_study_options(values)
+    asked = {name: own.pop(name) for name in AblationOptions.model_fields if name in own}
+    problems: list[str] = []
+    file = _gathered_file(options, own, problems) or {}
+    methods = file.pop("methods", ())
+    entries = entries_of(methods, problems)
+    axes: Mapping[str, Sequence[Any]] = {}
+    method: Method | None = None
+    with gathering(problems):
+        (ablation,) = read_models(asked, [AblationOptions])
+        assert isinstance(ablation, AblationOptions)
+        axes = read_axes(ablation.axis)
+        method = method_of(ablation.method or method_for(axes), entries)
+    rest = {**file, **own}
+    if method is None:
+        rest.pop("overrides", None)
+        _recipe({**rest, "methods": ["lora"]}, problems)
+        raise Mistake(*problems)
+    leave_overrides_out(rest, [method[0]], as_list(methods) or list(DEFAULT_METHODS))
+    return ablated(_of_one_method(method, rest, own, problems), axes), options
+
+
+def _of_one_method(method: Method, rest: Values, own: Values, problems: list[str]) -> Recipe:
+    """Return the recipe of one method, whose settings on the command line override all others.
+
+    Args:
+        method: its name, and its settings in the recipe file.
+        rest: the values of the file and of the command line.
+        own: those of the command line.
+        problems: so far.
+
+    Raises:
+        Mistake: with the problems so far, and the recipe's.
+    """
     name, settings = method
-    leave_overrides_out(rest, [name], as_list(methods) or list(DEFAULT_METHODS))
     problems += unused_problems(own, [name])
     meant = {key: value for key, value in own.items() if key in method_named(name).uses}
     rest = {key: value for key, value in rest.items() if key not in meant}
     entry = {name: {**settings, **meant}} if settings or meant else name
-    return _recipe({**rest, "methods": [entry], "seeds": [seed]}, problems, meant), options
+    return _recipe({**rest, "methods": [entry]}, problems, meant)
 
 
 def advice(name: str, alternatives: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""`lowland compare`, `train`, `tasks` and `methods`."""
+"""`lowland compare`, `ablate`, `train`, `tasks` and `methods`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,23 @@ import yaml
 
 from lowland.cli.options import Command, command
 from lowland.cli.quiet import quiet_libraries
-from lowland.cli.recipes import OneRun, StudyOptions, advice, read_one_run, read_recipe, recipe_fields
+from lowland.cli.recipes import (
+    AblationOptions,
+    OneRun,
+    StudyOptions,
+    advice,
+    read_ablation,
+    read_one_run,
+    read_recipe,
+    recipe_fields,
+)
+from lowland.ground.mistakes import Mistake, plural
 from lowland.study.recipe import Recipe
 from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, PERTURBATIONS
+
+MANY = 200
+"""Number of runs above which a study starts only with `--yes`."""
 
 
 def compare(recipe: Recipe, options: StudyOptions) -> int:
@@ -22,6 +35,11 @@ def compare(recipe: Recipe, options: StudyOptions) -> int:
 
 def train(recipe: Recipe, options: StudyOptions) -> int:
     """Train one method with one seed."""
+    return _run(recipe, options)
+
+
+def ablate(recipe: Recipe, options: StudyOptions) -> int:
+    """Train one method with several values of some settings, and compare them with its own."""
     return _run(recipe, options)
 
 
@@ -44,6 +62,12 @@ def _run(recipe: Recipe, options: StudyOptions) -> int:
     if options.print_config:
         print(yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True), end="")
         return 0
+    runs = len(recipe.methods) * len(recipe.seeds)
+    if runs > MANY and not options.yes:
+        raise Mistake(
+            f"the study has {plural(runs, 'run')} ({plural(len(recipe.methods), 'method')}, each with"
+            f" {plural(len(recipe.seeds), 'seed')}); add --yes to start it, or give fewer values or seeds"
+        )
     quiet_libraries()
     from lowland.study.plan import plan
 
@@ -75,6 +99,16 @@ TRAIN = Command(
     train,
     {**StudyOptions.model_fields, **OneRun.model_fields, **_TRAIN_FIELDS},
     read_one_run,
+    advice=advice,
+)
+ABLATE = Command(
+    ablate,
+    {
+        **StudyOptions.model_fields,
+        **AblationOptions.model_fields,
+        **{name: field for name, field in recipe_fields().items() if name != "methods"},
+    },
+    read_ablation,
     advice=advice,
 )
 LIST_TASKS = command(tasks)

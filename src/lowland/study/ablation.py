@@ -1,0 +1,137 @@
+"""Ablations: a method as a recipe has it, and again with other values of some of its settings."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lowland.ground.mistakes import Mistake, gathering, one_of
+from lowland.study.recipe import Recipe
+from lowland.train.choice import MethodChoice
+from lowland.train.methods import METHODS, method_named, users_of
+from lowland.train.settings import Settings
+
+Values = Sequence[Any]
+"""Values of a setting."""
+
+USUAL: Mapping[str, Values] = {
+    "rank": (4, 8, 16),
+    "alpha": (8, 16, 32),
+    "targets": ("standard", "extended", "all-linear"),
+    "rho": (0, 0.01, 0.05, 0.1, 0.15, 0.3),
+    "lr": (1e-4, 3e-4, 5e-4, 1e-3),
+}
+"""Values of an axis that is named without values. Those of the learning rate are for adapters."""
+
+ALPHA_PER_RANK = 2
+"""alpha = 2r along the axis of the rank, so that the scale of the adapter stays what it is."""
+
+
+def read_axes(words: Sequence[str]) -> dict[str, Values]:
+    """Return the values of each axis.
+
+    Args:
+        words: each a setting with values, as "lr=1e-4,3e-4", or a key of `USUAL`.
+
+    Raises:
+        Mistake: if a word is no setting, has no values and is none of the usual ones, or a setting is named twice.
+
+    Example:
+        >>> read_axes(["rank", "lr=1e-4,3e-4"])
+        {'rank': (4, 8, 16), 'lr': (0.0001, 0.0003)}
+    """
+    axes: dict[str, Values] = {}
+    problems: list[str] = []
+    for word in words:
+        name, equals, listed = word.partition("=")
+        name = name.replace("-", "_")
+        values = [value for value in listed.split(",") if value] if equals else USUAL.get(name, ())
+        if name not in Settings.model_fields:
+            problems.append(one_of("axis", name, tuple(Settings.model_fields)))
+        elif not values:
+            problems.append(
+                f"the axis {name} has no values; give them, as {name}=1,2,3 (only {', '.join(USUAL)} have usual ones)"
+            )
+        elif name in axes:
+            problems.append(f"the axis {name} is named twice; list all its values behind one equals sign")
+        else:
+            with gathering(problems):
+                axes[name] = tuple(
+                    dict.fromkeys(getattr(Settings(**{name: value}), name) for value in values)
+                )
+    if problems:
+        raise Mistake(*problems)
+    return axes
+
+
+def method_for(axes: Mapping[str, Values]) -> str:
+    """Return the first method of the table that uses all axes, LoRA before any other.
+
+    Raises:
+        Mistake: if there is none.
+    """
+    for name in ("lora", *METHODS):
+        if set(axes) <= set(method_named(name).uses):
+            return name
+    users = "; ".join(f"{name} is used by {users_of(name)}" for name in axes)
+    raise Mistake(f"no method uses {' and '.join(axes)} ({users}); give fewer axes, or --method")
+
+
+def ablated(recipe: Recipe, axes: Mapping[str, Values]) -> Recipe:
+    """Return a recipe with its one method as it is, and once for each other combination of the axes' values.
+
+    Along the axis of the rank, alpha is twice the rank, unless it is an axis, too. Labels name the values.
+
+    Args:
+        recipe: the recipe, with one method.
+        axes: values by setting; all their combinations are made.
+
+    Raises:
+        Mistake: if the method does not use a setting, or a value is out of range.
+    """
+    (base,) = recipe.methods
+    if unused := [name for name in axes if name not in base.method.uses]:
+        raise Mistake(
+            *(
+                f"{base.name} does not use the axis {name}; methods that do: {users_of(name)}"
+                for name in unused
+            )
+        )
+    shared = Settings(**{name: getattr(recipe, name) for name in Settings.model_fields})
+    choices: dict[str, MethodChoice] = {}
+    problems: dict[str, None] = {}
+    for values in itertools.product(*axes.values()):
+        own = {**_own(base), **_tied(dict(zip(axes, values, strict=True)))}
+        label = "-".join(
+            [base.label, *(_named(name, value) for name, value in zip(axes, values, strict=True))]
+        )
+        try:
+            choice = MethodChoice.choose(base.name, shared, own, label)
+        except Mistake as mistake:
+            problems |= dict.fromkeys(mistake.problems)
+            continue
+        if choice.settings != base.settings:
+            choices[label] = choice
+    if problems:
+        raise Mistake(*problems)
+    return recipe.replace(methods=(base, *choices.values()))
+
+
+def _own(base: MethodChoice) -> dict[str, Any]:
+    """Return the settings that the recipe gives to the method alone."""
+    return {name: getattr(base.settings, name) for name in base.own}
+
+
+def _tied(values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the alpha that belongs to their rank."""
+    if "rank" in values and "alpha" not in values:
+        return {"alpha": ALPHA_PER_RANK * values["rank"], **values}
+    return values
+
+
+def _named(name: str, value: Any) -> str:
+    """Return the part of a label for a value, as "rank4", "rho0.05" or "standard"."""
+    if isinstance(value, tuple):
+        return "+".join(map(str, value))
+    return f"{name}{value:g}" if isinstance(value, float) else f"{name}{value}"
