@@ -41,6 +41,20 @@ def small_stress(command: list[str], url: str) -> list[str]:
     return arguments
 
 
+def small_study(command: list[str], tiny_model: Path) -> list[str]:
+    """A study of the tiny model, of one epoch; a table of pairs stands in for public data sets of pairs."""
+    arguments = [*command, "--model", str(tiny_model), "--epochs", "1"]
+    arguments += [] if command[0] in ("ablate", "sweep") else ["--rank", "2"]
+    for name in ("rte", "mrpc"):
+        if name in arguments:
+            arguments[arguments.index(name)] = "pairs"
+            arguments += ["--data", "pairs.csv"]
+    for option, value in (("--tune", "1"), ("--trials", "1")):
+        if option in arguments:
+            arguments[arguments.index(option) + 1] = value
+    return arguments if "--methods" in arguments or command[0] == "train" else [*arguments, "--seeds", "1"]
+
+
 def test_its_commands_run_in_their_order(
     lowland: Callable[..., tuple], tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,17 +75,19 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
     table = table_of().rename(columns={"text": "review", "label": "stars"})
     table.to_csv("reviews.csv", index=False)
     table.to_csv("more.csv", index=False)
+    pairs = table_of().rename(columns={"text": "first"})
+    pairs.assign(second=pairs["first"]).to_csv("pairs.csv", index=False)
     Path("recipe.yaml").write_text(blocks("yaml")[0].replace("rank: 32", "rank: 3"))
     lines = [line.split("  #")[0] for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("lowland ")]
-    verbs = {"compare", "train", "predict", "merge", "check", "tasks", "methods", "stress"}
+    verbs = {"compare", "ablate", "sweep", "train", "predict", "merge", "check", "tasks", "methods", "stress"}
     assert {command[0] for command in commands} == verbs
     for command in commands:
         arguments = [str(tiny_model) if word in MODELS else word for word in command]
         if command[0] in ("predict", "merge"):
             arguments = [str(flat_run()) if word.startswith("runs/") else word for word in command]
-        if command[0] in ("compare", "train"):
-            arguments = [*command, "--model", str(tiny_model), "--epochs", "1", "--rank", "2"]
+        if command[0] in ("compare", "train", "ablate", "sweep"):
+            arguments = small_study(command, tiny_model)
         if command[0] == "stress":
             arguments = small_stress(command, url)
         code, out, err = lowland(*arguments, small=False)

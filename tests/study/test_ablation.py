@@ -72,6 +72,15 @@ def test_the_usual_values_are_those_of_the_table() -> None:
     }
 
 
+def test_full_fine_tuning_has_rates_of_its_own() -> None:
+    assert read_axes(["lr"], "full") == {"lr": (1e-5, 2e-5, 5e-5, 1e-4)}
+    assert read_axes(["lr"], "dora") == read_axes(["lr"])
+    with pytest.raises(
+        Mistake, match=r"the axis lr has no values; .*only rank, alpha, targets, rho have usual ones"
+    ):
+        read_axes(["lr"], "ia3")
+
+
 @pytest.mark.parametrize(
     ("axes", "method"),
     [(["rank"], "lora"), (["rho"], "flat-lora"), (["lr_ratio=4"], "lora-plus"), (["lr"], "lora")],

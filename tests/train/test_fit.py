@@ -27,7 +27,8 @@ from lowland.study.recipe import Recipe
 from lowland.study.run import run_job
 from lowland.tasks.examples import Split, TaskData
 from lowland.tasks.table import task_named
-from lowland.train.fit import Diverged, check_methods_fit, fit
+from lowland.train.fit import check_methods_fit, fit
+from lowland.train.fitted import Diverged
 from tests.train.runs import NETWORKS, run, run_job_of, small_job
 
 
@@ -36,7 +37,7 @@ def source_for(data: TaskData, source: ModelSource, tmp_path: Path) -> Callable[
     """The tiny model; for (IA)³, which only rescales features, a model that is trained on the task."""
 
     def make(method: str) -> ModelSource:
-        if not method.endswith("ia3"):
+        if not method.endswith(("ia3", "head", "bitfit")):
             return source
         run("full", data, source, epochs=6, folder=tmp_path)
         BertModel.from_pretrained(tmp_path / "model").save_pretrained(tmp_path / "body")

@@ -66,6 +66,11 @@ VERBS: Mapping[str, Verb] = {
         "lowland.cli.study",
         "ABLATE",
     ),
+    "sweep": Verb(
+        "search the settings of each method on validation data, with an equal budget",
+        "lowland.cli.study",
+        "SWEEP",
+    ),
     "train": Verb("train one method with one seed", "lowland.cli.study", "TRAIN"),
     "predict": Verb(
         "predict for texts or images with a run, an adapter or a complete model",

@@ -140,8 +140,9 @@ def read_ablation(values: Values) -> tuple[Recipe, StudyOptions]:
     with gathering(problems):
         (ablation,) = read_models(asked, [AblationOptions])
         assert isinstance(ablation, AblationOptions)
-        axes = read_axes(ablation.axis)
-        method = method_of(ablation.method or method_for(axes), entries)
+        method = None if ablation.method is None else method_of(ablation.method, entries)
+        axes = read_axes(ablation.axis, None if method is None else method[0])
+        method = method or method_of(method_for(axes), entries)
     rest = {**file, **own}
     if method is None:
         rest.pop("overrides", None)

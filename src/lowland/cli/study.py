@@ -1,9 +1,10 @@
-"""`lowland compare`, `ablate`, `train`, `tasks` and `methods`."""
+"""`lowland compare`, `ablate`, `sweep`, `train`, `tasks` and `methods`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -16,21 +17,43 @@ from lowland.cli.recipes import (
     advice,
     read_ablation,
     read_one_run,
-    read_recipe,
     recipe_fields,
 )
+from lowland.cli.searches import SEARCH_FIELDS, TuningOptions, read_comparison, read_sweep
 from lowland.ground.mistakes import Mistake, plural
 from lowland.study.recipe import Recipe
+from lowland.study.search import Search
 from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, PERTURBATIONS
+
+if TYPE_CHECKING:
+    from lowland.study.sweep import Tuning
 
 MANY = 200
 """Number of runs above which a study starts only with `--yes`."""
 
 
-def compare(recipe: Recipe, options: StudyOptions) -> int:
+def compare(recipe: Recipe, options: StudyOptions, search: Search | None = None) -> int:
     """Train several methods with several seeds, and say which is better."""
-    return _run(recipe, options)
+    return _run(recipe, options, search)
+
+
+def sweep(recipe: Recipe, options: StudyOptions, search: Search) -> int:
+    """Search the settings of each method on validation data, and print the best ones."""
+    if options.print_config:
+        return _print_recipe(recipe)
+    _check_size(recipe, 0, search.trials, options)
+    quiet_libraries()
+    tuned, tunings = _searched(recipe, search)
+    from lowland.report.markdown import render
+    from lowland.report.sweep import sweep_blocks
+
+    print(f"\n{render(sweep_blocks({label: tuning.describe() for label, tuning in tunings.items()}))}\n")
+    print("As methods of a recipe file:\n")
+    print(
+        yaml.safe_dump({"methods": tuned.as_dict()["methods"]}, sort_keys=False, allow_unicode=True), end=""
+    )
+    return 0
 
 
 def train(recipe: Recipe, options: StudyOptions) -> int:
@@ -57,21 +80,20 @@ def methods() -> int:
     return 0
 
 
-def _run(recipe: Recipe, options: StudyOptions) -> int:
+def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) -> int:
     """Run a study and print its summary, or only print the recipe; return the exit code."""
     if options.print_config:
-        print(yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True), end="")
-        return 0
-    runs = len(recipe.methods) * len(recipe.seeds)
-    if runs > MANY and not options.yes:
-        raise Mistake(
-            f"the study has {plural(runs, 'run')} ({plural(len(recipe.methods), 'method')}, each with"
-            f" {plural(len(recipe.seeds), 'seed')}); add --yes to start it, or give fewer values or seeds"
-        )
+        return _print_recipe(recipe)
+    _check_size(recipe, len(recipe.seeds), 0 if search is None else search.trials, options)
     quiet_libraries()
     from lowland.study.plan import plan
 
-    jobs = plan(recipe)  # reports what is wrong with the data before torch is imported, which takes seconds
+    tunings: Mapping[str, Tuning] = {}
+    if search is not None:
+        recipe, tunings = _searched(recipe, search)
+    jobs = plan(
+        recipe, tunings
+    )  # reports what is wrong with the data before torch, which takes seconds to import
     from lowland.evidence.readers.runs import finished
     from lowland.ground.progress import Progress
     from lowland.ground.runtime import keep_large_blocks
@@ -86,6 +108,36 @@ def _run(recipe: Recipe, options: StudyOptions) -> int:
     return 0 if len(finished(folders)) == len(folders) else 1
 
 
+def _check_size(recipe: Recipe, seeds: int, trials: int, options: StudyOptions) -> None:
+    """Check that a large study is meant; raise `Mistake` otherwise."""
+    runs = len(recipe.methods) * (seeds + trials)
+    if runs > MANY and not options.yes:
+        each = [plural(count, noun) for count, noun in ((seeds, "seed"), (trials, "trial")) if count]
+        raise Mistake(
+            f"the study has {plural(runs, 'run')} ({plural(len(recipe.methods), 'method')}, each with"
+            f" {' and '.join(each)}); add --yes to start it, or give fewer values, seeds or trials"
+        )
+
+
+def _print_recipe(recipe: Recipe) -> int:
+    print(yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True), end="")
+    return 0
+
+
+def _searched(recipe: Recipe, search: Search) -> tuple[Recipe, Mapping[str, Tuning]]:
+    """Search the settings of a recipe's methods; return it with the best ones, and how they were chosen."""
+    from lowland.study.plan import plan
+
+    jobs = plan(recipe.replace(seeds=recipe.seeds[:1]))
+    from lowland.ground.progress import Progress
+    from lowland.ground.runtime import keep_large_blocks
+    from lowland.study.sweep import sweep, tuned
+
+    keep_large_blocks()
+    tunings = sweep(jobs, search, Progress(sys.stderr))
+    return tuned(recipe, tunings), tunings
+
+
 def _print_rows(rows: Mapping[str, str]) -> None:
     width = max(map(len, rows))
     for name, summary in rows.items():
@@ -94,7 +146,15 @@ def _print_rows(rows: Mapping[str, str]) -> None:
 
 _TRAIN_FIELDS = {name: field for name, field in recipe_fields().items() if name not in ("methods", "seeds")}
 
-COMPARE = Command(compare, {**StudyOptions.model_fields, **recipe_fields()}, read_recipe, advice=advice)
+COMPARE = Command(
+    compare,
+    {**StudyOptions.model_fields, **TuningOptions.model_fields, **SEARCH_FIELDS, **recipe_fields()},
+    read_comparison,
+    advice=advice,
+)
+SWEEP = Command(
+    sweep, {**StudyOptions.model_fields, **Search.model_fields, **recipe_fields()}, read_sweep, advice=advice
+)
 TRAIN = Command(
     train,
     {**StudyOptions.model_fields, **OneRun.model_fields, **_TRAIN_FIELDS},

@@ -84,6 +84,8 @@ class RunRecord:
         baseline: scores of the task's simplest method (for classes: the most frequent label), by its name and test set;
             always the primary score, and others where it has them.
         class_scores: for each test set, scores of each class (or kind of example) by name; empty for a task without.
+        tuning: how a sweep chose the settings: `space`, `trials`, `best`, `best_so_far`, `examples` and the name of the
+            `score`; empty if they were not searched.
         code: lowland's version and a hash of its source.
         environment: versions, processor, cores, threads, device, number format.
         cost: seconds of training and evaluation, peak memory in bytes.
@@ -105,6 +107,7 @@ class RunRecord:
     chosen: dict[str, float] = field(default_factory=dict)
     baseline: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     class_scores: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    tuning: dict[str, Any] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)

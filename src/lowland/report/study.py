@@ -15,6 +15,7 @@ from lowland.ground.mistakes import plural
 from lowland.ground.records import RunRecord, title_of
 from lowland.report.blocks import Block, Bullets, Paragraph, Table
 from lowland.report.markdown import render
+from lowland.report.sweep import sweep_blocks
 
 Baseline = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Scores of the simplest method, by its name and test set, as a record holds them."""
@@ -46,6 +47,8 @@ def study_blocks(folders: Sequence[Path]) -> list[Block]:
     reference = reference_of(list(dict.fromkeys(record.method for record in records)))
     baseline = records[0].baseline
     blocks += [Paragraph(_heading(records)), scores_table(by_method(records), baseline)]
+    if tunings := {record.method: record.tuning for record in records if record.tuning}:
+        blocks += sweep_blocks(tunings)
     for split in records[0].scores:
         compared = compare_with_reference(runs, reference, split=split)
         if split != "test":

@@ -22,36 +22,40 @@ USUAL: Mapping[str, Values] = {
     "rho": (0, 0.01, 0.05, 0.1, 0.15, 0.3),
     "lr": (1e-4, 3e-4, 5e-4, 1e-3),
 }
-"""Values of an axis that is named without values. Those of the learning rate are for adapters."""
+"""Values of an axis that is named without values."""
+USUAL_OF_METHODS: Mapping[str, Mapping[str, Values]] = {"full": {"lr": (1e-5, 2e-5, 5e-5, 1e-4)}}
+"""Values of methods to which those of `USUAL` do not apply; of no other method with an lr of its own there are any."""
 
 ALPHA_PER_RANK = 2
 """alpha = 2r along the axis of the rank, so that the scale of the adapter stays what it is."""
 
 
-def read_axes(words: Sequence[str]) -> dict[str, Values]:
+def read_axes(words: Sequence[str], method: str | None = None) -> dict[str, Values]:
     """Return the values of each axis.
 
     Args:
-        words: each a setting with values, as "lr=1e-4,3e-4", or a key of `USUAL`.
+        words: each a setting with values, as "lr=1e-4,3e-4", or without, for the usual ones.
+        method: name of the method, if it is known; some have usual values of their own.
 
     Raises:
-        Mistake: if a word is no setting, has no values and is none of the usual ones, or a setting is named twice.
+        Mistake: if a word is no setting, has no values and there are no usual ones, or a setting is named twice.
 
     Example:
         >>> read_axes(["rank", "lr=1e-4,3e-4"])
         {'rank': (4, 8, 16), 'lr': (0.0001, 0.0003)}
     """
+    usual = _usual_values(method)
     axes: dict[str, Values] = {}
     problems: list[str] = []
     for word in words:
         name, equals, listed = word.partition("=")
         name = name.replace("-", "_")
-        values = [value for value in listed.split(",") if value] if equals else USUAL.get(name, ())
+        values = [value for value in listed.split(",") if value] if equals else usual.get(name, ())
         if name not in Settings.model_fields:
             problems.append(one_of("axis", name, tuple(Settings.model_fields)))
         elif not values:
             problems.append(
-                f"the axis {name} has no values; give them, as {name}=1,2,3 (only {', '.join(USUAL)} have usual ones)"
+                f"the axis {name} has no values; give them, as {name}=1,2,3 (only {', '.join(usual)} have usual ones)"
             )
         elif name in axes:
             problems.append(f"the axis {name} is named twice; list all its values behind one equals sign")
@@ -63,6 +67,15 @@ def read_axes(words: Sequence[str]) -> dict[str, Values]:
     if problems:
         raise Mistake(*problems)
     return axes
+
+
+def _usual_values(method: str | None) -> Mapping[str, Values]:
+    """Return the usual values by setting; a method with a default of its own for a setting has its own, or none."""
+    own = set() if method is None else set(method_named(method).defaults)
+    return {
+        **{name: values for name, values in USUAL.items() if name not in own},
+        **USUAL_OF_METHODS.get(method or "", {}),
+    }
 
 
 def method_for(axes: Mapping[str, Values]) -> str:

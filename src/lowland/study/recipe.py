@@ -158,8 +158,8 @@ class Recipe(Settings):
         tuple[Seed, ...], BeforeValidator(_read_seeds), NotEmpty, AfterValidator(_no_seed_twice)
     ] = (
         42,
-        43,
-        44,
+        1337,
+        2024,
     )
     """the seeds; each method is trained once with each"""
     max_length: Annotated[Whole, Field(ge=1)] = 128

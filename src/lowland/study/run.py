@@ -157,6 +157,7 @@ def _begin(job: Job) -> RunRecord:
         status="finished",
         data={**job.data.describe(), "reads": job.task.reads, "inputs": list(job.task.input_columns)},
         model=job.source.describe(),
+        tuning=dict(job.tuning),
         code=code(),
         environment=environment(job.dtype),
         when={"started": utc_now()},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Job:
         data: data of the task.
         source: local folder and hashes of the model.
         out: folder of the runs.
+        tuning: how the method's settings were searched, for the record; empty if they were not.
     """
 
     fields: TaskFields
@@ -54,6 +56,7 @@ class Job:
     data: TaskData
     source: ModelSource
     out: Path
+    tuning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def task(self) -> Task:

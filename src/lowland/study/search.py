@@ -1,0 +1,84 @@
+"""What a sweep searches: the settings of each method, their ranges, and how many trials it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from lowland.ground.asked import Asked, NotEmpty, Seed, Text, Truth, Whole
+from lowland.study.ablation import ALPHA_PER_RANK
+from lowland.train.methods import Method
+from lowland.train.settings import Settings
+
+Searched = Literal["lr", "rho", "rank", "dropout"]
+DECADES = 10
+"""The learning rate is searched from a tenth of the method's default to ten times of it."""
+RHO = (0.0, 0.3)
+"""Range of the strength of Flat-LoRA's noise."""
+RANKS, DROPOUTS = (4, 8, 16, 32), (0.0, 0.05, 0.1)
+
+
+class Search(Asked):
+    """How settings are searched. Every method gets the same number of trials, on the same training examples."""
+
+    trials: Annotated[Whole, Field(ge=1)] = 20
+    """number of trials of each method; the first one has the recipe's own settings"""
+    search: Annotated[
+        tuple[Searched, ...], NotEmpty, AfterValidator(lambda names: tuple(dict.fromkeys(names)))
+    ] = ("lr", "rho")
+    """the settings that are searched, where a method uses them: lr, rho, rank (with alpha twice the rank), dropout"""
+    search_seed: Seed = 0
+    """seed of the search and of its training runs; it must not be one of the study's seeds"""
+    storage: Text | None = None
+    """where trials are kept: an Optuna URL such as sqlite:///trials.db or postgresql://…, which several machines can
+    share; default: a file in the folder of the runs"""
+    prune: Truth = False
+    """stop trials that are worse than the median of the earlier ones after the same epoch; methods then differ in the
+    number of examples that they were trained on"""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values of a setting that a sweep may choose.
+
+    Attributes:
+        low: smallest value.
+        high: largest value.
+        log: whether values are drawn uniformly on a logarithmic scale.
+        choices: the values, if they are a list; `low` and `high` mean nothing then.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[float, ...] = ()
+
+    def describe(self) -> list[float]:
+        """Return the bounds, or the list of values, as plain values for a record."""
+        return list(self.choices) if self.choices else [self.low, self.high]
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value is one that may be chosen."""
+        return value in self.choices if self.choices else self.low <= value <= self.high
+
+
+def space_of(method: Method, search: Search) -> dict[str, Range]:
+    """Return the range of each searched setting that a method uses; empty if it uses none."""
+    lr = method.defaults.get("lr", Settings().lr)
+    ranges = {
+        "lr": Range(lr / DECADES, lr * DECADES, log=True),
+        "rho": Range(*RHO),
+        "rank": Range(choices=RANKS),
+        "dropout": Range(choices=DROPOUTS),
+    }
+    return {name: ranges[name] for name in search.search if name in method.uses}
+
+
+def settings_of(values: Mapping[str, Any], method: Method) -> dict[str, Any]:
+    """Return the settings that a trial's values stand for: alpha is twice a searched rank."""
+    if "rank" in values and "alpha" in method.uses:
+        return {**values, "alpha": ALPHA_PER_RANK * values["rank"]}
+    return dict(values)

@@ -1,0 +1,305 @@
+"""Sweep: search the settings of each method on validation data, with an equal budget, by Optuna.
+
+A trial is a training run with the search's seed; test data are not used. Trials are kept in a storage, so that a sweep
+that was stopped goes on where it was, and several machines can share one.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+import lowland
+from lowland.ground.mistakes import Mistake, reason_of
+from lowland.ground.progress import Progress
+from lowland.ground.rng import stream_seed
+from lowland.ground.store import key_of
+from lowland.study.recipe import Recipe
+from lowland.study.search import Range, Search, settings_of, space_of
+from lowland.train.choice import MethodChoice
+from lowland.train.fit import check_methods_fit, fit
+from lowland.train.fitted import Diverged
+from lowland.train.job import Job
+from lowland.train.settings import Settings
+
+if TYPE_CHECKING:
+    import optuna
+
+STORAGE_FILE = "sweep.journal"
+"""File in the folder of the runs that keeps the trials."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Outcome of the search for one method.
+
+    Attributes:
+        label: label of the method.
+        space: range of each searched setting.
+        trials: settings and validation score of each trial, in their order; no score for one that diverged.
+        best: settings of the best trial.
+        examples: number of training examples that all trials saw together.
+        score: name of the score.
+    """
+
+    label: str
+    space: Mapping[str, Range]
+    trials: Sequence[Mapping[str, Any]]
+    best: Mapping[str, Any]
+    examples: int
+    score: str
+
+    @property
+    def best_so_far(self) -> list[float | None]:
+        """Best validation score up to each trial; None before the first that has one."""
+        best, curve = -math.inf, []
+        for trial in self.trials:
+            best = max(best, -math.inf if trial["score"] is None else trial["score"])
+            curve.append(None if best == -math.inf else best)
+        return curve
+
+    def describe(self) -> dict[str, Any]:
+        """Return the entry for a record: plain values."""
+        return {
+            "space": {name: values.describe() for name, values in self.space.items()},
+            "trials": [dict(trial) for trial in self.trials],
+            "best": dict(self.best),
+            "best_so_far": self.best_so_far,
+            "examples": self.examples,
+            "score": self.score,
+        }
+
+
+def sweep(jobs: Sequence[Job], search: Search, progress: Progress | None = None) -> dict[str, Tuning]:
+    """Search the settings of each method that has any to search.
+
+    The methods take turns, so that a sweep that is stopped has spent about the same on each.
+
+    Args:
+        jobs: a job of each method, with any seed; the search has its own.
+        search: what is searched, and how long.
+        progress: reports every trial.
+
+    Returns:
+        The outcome for each label.
+
+    Raises:
+        Mistake: if Optuna is not installed, the storage cannot be reached, or no trial of a method gave a score.
+    """
+    progress = progress or Progress()
+    check_methods_fit(jobs)
+    seeded = [replace(job, seed=search.search_seed, keep_weights=False) for job in jobs]
+    spaces = {job.method.label: space_of(job.method.method, search) for job in jobs}
+    searched = [job for job in seeded if spaces[job.method.label]]
+    if not searched:
+        raise Mistake(
+            f"none of the methods uses {' or '.join(search.search)}, so there is nothing to search; choose others with"
+            " --search, or leave the search out"
+        )
+    studies = _studies(searched, spaces, search)
+    for number in range(search.trials):
+        for job in searched:
+            label = job.method.label
+            if len(_ended(studies[label])) > number:
+                continue
+            _try(
+                studies[label],
+                job,
+                spaces[label],
+                search,
+                progress,
+                f"[{number + 1}/{search.trials}] {label}",
+            )
+    return {
+        job.method.label: _outcome(studies[job.method.label], job, spaces[job.method.label], search)
+        for job in searched
+    }
+
+
+def tuned(recipe: Recipe, tunings: Mapping[str, Tuning]) -> Recipe:
+    """Return a recipe whose methods have the best settings that a sweep found for them."""
+    shared = Settings(**{name: getattr(recipe, name) for name in Settings.model_fields})
+    methods = []
+    for choice in recipe.methods:
+        if (tuning := tunings.get(choice.label)) is None:
+            methods.append(choice)
+            continue
+        own = {name: getattr(choice.settings, name) for name in choice.own}
+        methods.append(MethodChoice.choose(choice.name, shared, {**own, **tuning.best}, choice.label))
+    return recipe.replace(methods=tuple(methods))
+
+
+def _studies(
+    jobs: Sequence[Job], spaces: Mapping[str, Mapping[str, Range]], search: Search
+) -> dict[str, optuna.Study]:
+    """Open the Optuna study of each method."""
+    try:
+        import optuna
+    except ImportError:
+        raise Mistake("a search needs the package optuna; pip install 'lowland[sweep]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    pruner = optuna.pruners.MedianPruner() if search.prune else optuna.pruners.NopPruner()
+    studies = {}
+    with _storage_errors(search.storage):
+        storage = _storage(search.storage, jobs[0].out)
+        for job in jobs:
+            label = job.method.label
+            studies[label] = optuna.create_study(
+                storage=storage,
+                pruner=pruner,
+                study_name=f"{job.fields.name}-{label}-{_key(job, spaces[label], search)}",
+                direction="maximize",
+                load_if_exists=True,
+            )
+    return studies
+
+
+def _storage(url: str | None, out: Path) -> Any:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    if url is not None:
+        return url
+    out.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(out / STORAGE_FILE)))
+
+
+@contextmanager
+def _storage_errors(url: str | None) -> Iterator[None]:
+    """Turn any error of Optuna's storages into one sentence."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna calls the journal experimental
+            yield
+    except Exception as error:
+        raise Mistake(
+            f"the storage of the trials, {url or STORAGE_FILE}, cannot be used ({reason_of(error)}); give an Optuna URL"
+            " such as sqlite:///trials.db"
+        ) from error
+
+
+def _key(job: Job, space: Mapping[str, Range], search: Search) -> str:
+    """Return the key of a search: equal for equal jobs, ranges and seeds, whatever the number of trials."""
+    ranges = {name: [values.describe(), values.log] for name, values in space.items()}
+    return key_of({"job": job.key, "space": ranges, "prune": search.prune, "lowland": lowland.__version__})
+
+
+def _ended(study: optuna.Study) -> list[Any]:
+    """Return the trials that have ended, in their order."""
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def _try(
+    study: optuna.Study,
+    job: Job,
+    space: Mapping[str, Range],
+    search: Search,
+    progress: Progress,
+    label: str,
+) -> None:
+    """Train with the next values, and keep the validation score."""
+    import optuna
+
+    number = len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(seed=stream_seed(search.search_seed, "sweep", number) % 2**32)
+    if number == 0 and (start := _own_values(job, space)) is not None:
+        study.enqueue_trial(start)
+    trial = study.ask()
+    values = {name: _suggest(trial, name, allowed) for name, allowed in space.items()}
+    counter = _Epochs(trial, job.task.scores[0])
+    try:
+        fitted = fit(_with(job, settings_of(values, job.method.method)), [counter])
+    except (Diverged, optuna.TrialPruned) as stop:
+        pruned = isinstance(stop, optuna.TrialPruned)
+        _count(trial, job, counter.epochs)
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.FAIL)
+        progress.say(f"{label}: {_shown(values)}: {'stopped early' if pruned else 'diverged'}")
+        return
+    score = fitted.validation[job.task.scores[0]]
+    trial.set_user_attr("loss", fitted.validation["loss"])
+    _count(trial, job, counter.epochs)
+    study.tell(trial, score)
+    progress.say(f"{label}: {_shown(values)}: validation {job.task.scores[0].replace('_', ' ')} {score:.4f}")
+
+
+def _own_values(job: Job, space: Mapping[str, Range]) -> dict[str, Any] | None:
+    """Return the searched settings as the recipe has them; None if one of them is out of its range."""
+    values = {name: getattr(job.settings, name) for name in space}
+    return values if all(space[name].holds(value) for name, value in values.items()) else None
+
+
+def _suggest(trial: optuna.Trial, name: str, allowed: Range) -> Any:
+    if allowed.choices:
+        return trial.suggest_categorical(name, allowed.choices)
+    return trial.suggest_float(name, allowed.low, allowed.high, log=allowed.log)
+
+
+def _with(job: Job, values: Mapping[str, Any]) -> Job:
+    """Return the job with other settings of its method."""
+    choice = job.method
+    settings = choice.settings.replace(**values)
+    return replace(job, method=choice.replace(settings=settings, own=choice.own | set(values)))
+
+
+def _count(trial: optuna.Trial, job: Job, epochs: int) -> None:
+    trial.set_user_attr("examples", epochs * len(job.data.splits["train"]))
+
+
+def _shown(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+
+
+def _outcome(study: optuna.Study, job: Job, space: Mapping[str, Range], search: Search) -> Tuning:
+    """Return the outcome of the first trials, as many as were asked for; of equal scores, that of the smaller loss."""
+    method = job.method.method
+    ended = _ended(study)[: search.trials]
+    scored = [trial for trial in ended if trial.state.name == "COMPLETE"]
+    if not scored:
+        raise Mistake(
+            f"no trial of {job.method.label} gave a score: all {len(ended)} diverged or were stopped; try another range"
+        )
+    best = max(scored, key=lambda trial: (trial.value, -trial.user_attrs["loss"], -trial.number))
+    return Tuning(
+        label=job.method.label,
+        space=space,
+        trials=[
+            {
+                "settings": settings_of(trial.params, method),
+                "score": trial.value if trial.state.name == "COMPLETE" else None,
+                "state": trial.state.name.lower(),
+            }
+            for trial in ended
+        ],
+        best=settings_of(best.params, method),
+        examples=sum(trial.user_attrs.get("examples", 0) for trial in ended),
+        score=job.task.scores[0],
+    )
+
+
+class _Epochs(TrainerCallback):
+    """Callback that counts epochs, and tells Optuna the score after each of them."""
+
+    def __init__(self, trial: optuna.Trial, score: str) -> None:
+        self.trial, self.score, self.epochs = trial, score, 0
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count the epoch."""
+        self.epochs += 1
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        """Stop the training if the trial is worse than the median of the earlier ones."""
+        import optuna
+
+        value = (metrics or {}).get(f"eval_{self.score}")
+        if value is None:
+            return
+        self.trial.report(value, self.epochs)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned
