@@ -59,7 +59,7 @@ PASSES_ON = ""
 LINES: dict[tuple[str, str], str] = {
     (
         "tasks/splits.py",
-        'remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copies]',
+        'remarks = [*joined_remarks(kept), *case_remarks(table["label"]), *copies, *remarks]',
     ): "joined, case, copies",
     ("tasks/splits.py", "remarks += surplus_remarks(fields.max_train, train)"): "few to train on",
     (

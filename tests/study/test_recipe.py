@@ -63,7 +63,7 @@ def jobs(recipe: Recipe, seed: int = 42) -> dict[str, Job]:
             seed=seed,
             model=recipe.model,
             revision=recipe.revision,
-            max_length=recipe.max_length,
+            max_length=recipe.max_length or 128,
             dtype="fp32" if recipe.dtype == "auto" else recipe.dtype,
             compile=recipe.compile,
             keep_weights=recipe.keep_weights,
@@ -182,7 +182,8 @@ def test_a_wrong_name_in_the_older_form_is_answered_with_the_nearest(row, neares
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[(name, value) for name in WHOLE for value in (1.5, "1.5", "x", True, None, [1], {}, "")],
+        *[(name, value) for name in WHOLE for value in (1.5, "1.5", "x", True, [1], {}, "")],
+        *[(name, None) for name in WHOLE if name != "max_length"],  # None is the task's own length
         *[(name, value) for name in NUMBERS for value in ("x", True, None, [0.5], {}, "")],
         *[(name, value) for name in ("task", "model", "out") for value in (None, 3, ["x"])],
         *[("text_column", value) for value in (None, 3, ["x"])],

@@ -705,3 +705,17 @@ def test_validation_is_taken_after_leaks_are_dropped(seed):
     leaks = train[train.index % 20 < 16].assign(split="test", text=lambda t: t["text"].str.upper())
     data = split(pd.concat([train, leaks]), split_seed=seed)
     assert {"train", "validation", "test"} == set(data.splits)
+
+
+def test_remarks_speak_of_the_rows_that_are_used() -> None:
+    table = pd.DataFrame({"text": [f"text {n}" for n in range(200)], "label": ["a", "b"] * 100})
+    table.loc[len(table)] = ["text 0", "b"]
+    fields = TaskFields(name="classification")
+    assert any("different labels" in remark for remark in make_splits(table, "a table", fields).remarks)
+    left_out = [
+        not any("different labels" in remark for remark in data.remarks)
+        for data in (
+            make_splits(table, "a table", fields.replace(max_train=4, split_seed=seed)) for seed in range(8)
+        )
+    ]
+    assert any(left_out)  # where the copies are training examples that were not drawn

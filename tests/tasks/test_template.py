@@ -142,3 +142,27 @@ def test_earlier_turns_need_a_chat_template(template: str | None, reason: str) -
     with pytest.raises(Mistake) as caught:
         write(TALK, "So.", template, tokenizer_with(None if template is None else CHAT))
     assert f"a chat has turns before the prompt, and {reason}; give a chat template" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        (
+            "{% for turn in messages %}{{ turn.content }}",
+            "must be a chat template in Jinja without mistakes (line 1:",
+        ),
+        ("{{ messages }", "must be a chat template in Jinja without mistakes (line 1:"),
+    ],
+)
+def test_a_mistake_in_jinja_is_found_before_anything_is_loaded(template: str, problem: str) -> None:
+    with pytest.raises(Mistake) as mistake:
+        task_fields("instruction", data="x.jsonl", template=template)
+    assert problem in str(mistake.value)
+
+
+def test_the_tags_of_transformers_are_jinja() -> None:
+    template = (
+        "{% for turn in messages %}{% if turn.role == 'assistant' %}{% generation %}{{ turn.content }}"
+        "{%- endgeneration -%}{% else %}{{ turn.content }}{% continue %}{% endif %}{% endfor %}"
+    )
+    assert check_template(template) == template

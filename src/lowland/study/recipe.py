@@ -162,8 +162,8 @@ class Recipe(Settings):
         2024,
     )
     """the seeds; each method is trained once with each"""
-    max_length: Annotated[Whole, Field(ge=1)] = 128
-    """number of tokens after which a text is cut off"""
+    max_length: Annotated[Whole, Field(ge=1)] | None = None
+    """number of tokens after which a text is cut off; default: 128, for question answering 384"""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     """number format: fp32; bf16 (autocast, the frozen base of lowland's LoRA stored in bf16); auto takes bf16 on GPUs
     that support it and on processors with AMX. Weights are saved in fp32; `lowland predict` computes in the run's

@@ -52,6 +52,7 @@ class Task(ABC):
         target_column: the column with what the model should predict.
         mean_score: what the mean of `score_examples` is called.
         targets_are_texts: whether a target's cell in a file is a text or a label, and nothing else.
+        usual_length: number of tokens after which an input is cut off, unless a recipe says otherwise.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Task(ABC):
     target_column: ClassVar[str] = "label"
     mean_score: ClassVar[str] = "accuracy"
     targets_are_texts: ClassVar[bool] = True
+    usual_length: ClassVar[int] = 128
 
     @property
     def columns_to_read(self) -> tuple[str, ...]:

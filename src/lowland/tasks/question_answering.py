@@ -58,6 +58,7 @@ class QuestionAnswering(Task):
     target_column: ClassVar[str] = "answers"
     mean_score: ClassVar[str] = "F1"
     targets_are_texts: ClassVar[bool] = False
+    usual_length: ClassVar[int] = 384  # as BERT was trained on SQuAD
 
     def peft_task_type(self, fields: TaskFields) -> str:
         """Return PEFT's name for models that mark answers."""

@@ -82,11 +82,8 @@ def make_splits(
     """
     roles, dropped = roles or Roles(), 0
     remarks: list[str] = []
-    cells = table.get(roles.label or "", ())
+    cells = list(table.get(roles.label or "", ()))
     table = _clean(table, source, roles)
-    if roles.label:
-        copies = copy_remarks(table, roles.inputs, roles.shown)
-        remarks = [*joined_remarks(cells), *case_remarks(table["label"]), *copies]
     seed, share = fields.split_seed, fields.validation_share
     if "split" in table.columns:
         named = table["split"].str.strip()
@@ -112,6 +109,10 @@ def make_splits(
         train = int((table["split"] == TRAIN).sum())
         remarks += surplus_remarks(fields.max_train, train)
         table = table.drop(index=rows_left_out(table, fields.max_train, seed))
+    if roles.label:
+        copies = copy_remarks(table, roles.inputs, roles.shown)
+        kept = [cells[row] for row in table.index]
+        remarks = [*joined_remarks(kept), *case_remarks(table["label"]), *copies, *remarks]
     return TaskData(
         task=fields.name,
         source=source,

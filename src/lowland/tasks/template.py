@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,14 +69,29 @@ def check_template(template: str) -> str:
     """Check that a template is a text with `{prompt}`, or Jinja that writes `messages`; `\\n` becomes a new line.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if it is neither, or its Jinja has a mistake.
     """
+    if is_jinja(template):
+        _check_jinja(template)
     if ("messages" if is_jinja(template) else PLACE) not in template:
         raise ValueError(
             f'be a text with {PLACE} (in single braces), such as "Q: {PLACE}\\nA:", or a chat template in Jinja, which'
             " writes the list `messages`"
         )
     return with_line_breaks(template)
+
+
+def _check_jinja(template: str) -> None:
+    """Check the syntax of a chat template; raise `ValueError` if it is wrong."""
+    from jinja2 import Environment, TemplateSyntaxError
+
+    known = re.sub(r"{%-?\s*(end)?generation\s*-?%}", "", template)  # a tag of transformers' own
+    try:
+        Environment(extensions=["jinja2.ext.loopcontrols"]).parse(known)
+    except TemplateSyntaxError as error:
+        raise ValueError(
+            f"be a chat template in Jinja without mistakes (line {error.lineno}: {error.message})"
+        ) from None
 
 
 def with_line_breaks(template: str) -> str:
