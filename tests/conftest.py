@@ -134,6 +134,12 @@ def table_of(copies: int = 12) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["text", "label"])
 
 
+@pytest.fixture(autouse=True)
+def one_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let studies run in this process, unless a test asks for workers."""
+    monkeypatch.setattr("lowland.study.engines.local.FEWEST", 10**9)
+
+
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
     """`table_of` as a CSV file."""

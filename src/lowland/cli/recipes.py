@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from lowland.cli.entries import (
@@ -21,7 +22,7 @@ from lowland.cli.entries import (
     unused_problems,
 )
 from lowland.cli.options import Values, read_models
-from lowland.ground.asked import Asked, NotEmpty, Seed, Text, Truth
+from lowland.ground.asked import Asked, NotEmpty, Seed, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake, gathering
 from lowland.ground.yaml_files import read_yaml
 from lowland.study.ablation import ablated, method_for, read_axes
@@ -38,6 +39,9 @@ class StudyOptions(Asked):
     """a recipe file; options override the settings that it gives to all methods"""
     print_config: Truth = False
     """print the recipe as a recipe file, and run nothing"""
+    workers: Annotated[Whole, Field(ge=1)] | None = None
+    """number of runs at a time, which share the cores; default: one for each core if memory allows, for four runs or
+    more; on a GPU one"""
     yes: Truth = False
     """start the study, however many runs it has"""
     fresh: Truth = False

@@ -99,10 +99,12 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     from lowland.ground.runtime import keep_large_blocks
     from lowland.report.closing import closing_lines
     from lowland.report.study import summary
+    from lowland.study.engines.local import LocalEngine
     from lowland.study.run import run_jobs
 
     keep_large_blocks()
-    folders = run_jobs(jobs, fresh=options.fresh, progress=Progress(sys.stderr))
+    engine = LocalEngine(options.workers, quiet_libraries)
+    folders = run_jobs(jobs, fresh=options.fresh, progress=Progress(sys.stderr), engine=engine)
     print(f"\n{summary(folders)}\n")
     print("\n".join(closing_lines(folders)))
     return 0 if len(finished(folders)) == len(folders) else 1

@@ -44,7 +44,9 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print one line."""
-        if self.stream is not None:
+        if self._bar is not None:
+            self._bar.write(line, file=self.stream)
+        elif self.stream is not None:
             print(line, file=self.stream, flush=True)
 
     def remark(self, sentence: str) -> None:

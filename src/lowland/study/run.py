@@ -77,14 +77,14 @@ def run_jobs(
 def run_one_after_another(jobs: Sequence[Job], fresh: bool, progress: Progress) -> list[Path]:
     """Run jobs in this process."""
     return [
-        run_job(
-            job,
-            fresh=fresh,
-            progress=progress,
-            label=f"[{number}/{len(jobs)}] {job.method.label}, seed {job.seed}",
-        )
-        for number, job in enumerate(jobs, start=1)
+        run_job(job, fresh=fresh, progress=progress, label=label_of(job, number, len(jobs)))
+        for number, job in enumerate(jobs)
     ]
+
+
+def label_of(job: Job, number: int, count: int) -> str:
+    """Return what reports of a study call a run: the job with this number, from 0 on, of `count`."""
+    return f"[{number + 1}/{count}] {job.method.label}, seed {job.seed}"
 
 
 def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, label: str = "") -> Path:
@@ -116,13 +116,44 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
         except (Mistake, OSError):
             raise
         except Exception as error:
-            record = _failed(begun, error)
-            if finished is not None:
-                name = f"{name}-failed"  # beside the earlier good run, which stays
-            with store.writing(name) as folder:
-                write_record(folder, record)
-            progress.say(f"{label}: FAILED, {str(record.failure).splitlines()[0]}")
+            name = _leave_failure(store, name, _failed(begun, error), finished is not None, progress, label)
     return store.root / name
+
+
+class Died(RuntimeError):
+    """The process of a run ended before the run did."""
+
+
+def record_death(job: Job, cause: str, progress: Progress, label: str) -> Path:
+    """Leave the record of a run whose process died; return its folder.
+
+    Args:
+        job: the job.
+        cause: why it died, as a sentence.
+        progress: reports the run.
+        label: label of the run, in these reports.
+
+    Raises:
+        OSError: if the record cannot be written.
+    """
+    store = Store(job.out)
+    with store.claim(job.name):
+        exists = store.find_to_replace(job.name) is not None
+        return store.root / _leave_failure(
+            store, job.name, _failed(_begin(job), Died(cause)), exists, progress, label
+        )
+
+
+def _leave_failure(
+    store: Store, name: str, record: RunRecord, exists: bool, progress: Progress, label: str
+) -> str:
+    """Write the record of a failed run, beside an earlier good one; return the name of its folder."""
+    if exists:
+        name = f"{name}-failed"
+    with store.writing(name) as folder:
+        write_record(folder, record)
+    progress.say(f"{label}: FAILED, {str(record.failure).splitlines()[0]}")
+    return name
 
 
 def _train_and_test(job: Job, begun: RunRecord, folder: Path, progress: Progress, label: str) -> RunRecord:

@@ -46,7 +46,7 @@ class Task(ABC):
         reads: what the values in these columns are, for sentences: "text" or "image".
         context_columns: further columns that it reads where they are known, as the earlier turns of a chat; a user need
             not give them, and a stress test leaves them as they are.
-        scores: names of its scores, the primary one first; higher is better.
+        scores: names of its scores, the primary one first; of that, higher is better (of a perplexity, lower).
         chosen_on_validation: names of the values that `choose` returns.
         has_classes: whether its targets are labels of a fixed set.
         target_column: the column with what the model should predict.

@@ -1,0 +1,105 @@
+"""Worker process: takes jobs from a pipe, one after another, and sends back what they say and leave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from lowland.ground.mistakes import Mistake
+from lowland.ground.progress import Progress
+from lowland.ground.runtime import keep_large_blocks
+from lowland.train.job import Job
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job to run."""
+
+    job: Job
+    fresh: bool
+    label: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """A line for a person, or a remark."""
+
+    text: str
+    is_remark: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """The folder that a job's record is in."""
+
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An error that ends the study."""
+
+    error: Exception
+
+
+class Relay(Progress):
+    """Progress that sends its lines through a pipe."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self.connection = connection
+
+    def say(self, line: str) -> None:
+        """Send one line."""
+        self.connection.send(Said(line))
+
+    def remark(self, sentence: str) -> None:
+        """Send a sentence that a person should read."""
+        self.connection.send(Said(sentence, is_remark=True))
+
+
+def nothing() -> None:
+    """Prepare nothing."""
+
+
+def work(connection: Connection, threads: int, prepare: Callable[[], None]) -> None:
+    """Run jobs until there are no more.
+
+    Args:
+        connection: the worker's end of the pipe.
+        threads: number of threads of torch.
+        prepare: function to call first.
+    """
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    prepare()
+    import torch
+
+    from lowland.study.run import run_job
+
+    torch.set_num_threads(threads)
+    keep_large_blocks()
+    progress = Relay(connection)
+    while (task := connection.recv()) is not None:
+        try:
+            folder = run_job(task.job, fresh=task.fresh, progress=progress, label=task.label)
+        except (Mistake, OSError) as error:
+            connection.send(Raised(error))
+            return
+        connection.send(Done(folder))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent ends, however that ends."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

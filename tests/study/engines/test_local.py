@@ -1,0 +1,175 @@
+"""Runs side by side in worker processes: the same records, and what becomes of workers that die."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from lowland.ground.mistakes import Mistake
+from lowland.ground.progress import Progress
+from lowland.ground.record_files import read_record
+from lowland.study.engines import local
+from lowland.study.engines.local import LocalEngine, Workers, workers_for
+from lowland.study.plan import plan
+from lowland.study.recipe import Recipe
+from lowland.study.run import run_study
+from lowland.train.job import Job
+from tests.study.engines.preparations import end_by_seed
+from tests.study.test_run import comparable, recipe
+
+__all__ = ["recipe"]
+MakeRecipe = Callable[..., Recipe]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_workers_leave_the_same_records_as_one_process(
+    recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "workers_for", lambda jobs, asked: Workers(asked, 1))
+    stream = io.StringIO()
+    apart = run_study(recipe(), progress=Progress(stream), engine=LocalEngine(2))
+    together = run_study(recipe(out=str(tmp_path / "together")))
+    assert [folder.name for folder in apart] == [folder.name for folder in together]
+    for first, second in zip(apart, together, strict=True):
+        assert comparable(first) == comparable(second)
+    lines = stream.getvalue().splitlines()
+    assert "2 runs at a time, each with 1 of the cores" in lines
+    assert len([line for line in lines if line.startswith("[") and "accuracy" in line]) == 4
+    again = io.StringIO()
+    run_study(recipe(), progress=Progress(again), engine=LocalEngine(2))
+    assert again.getvalue().count("found") == 4
+
+
+def test_a_run_that_ends_badly_is_recorded_and_the_others_go_on(recipe: MakeRecipe) -> None:
+    asked, stream = recipe(methods=["lora"], seeds=[1, 2, 3, 4, 5]), io.StringIO()
+    folders = run_study(asked, progress=Progress(stream), engine=LocalEngine(2, end_by_seed))
+    records = {record.seed: record for record in map(read_record, folders)}
+    assert [records[seed].status for seed in (1, 5)] == ["finished"] * 2
+    causes = {
+        2: "its process was killed (signal 9), as Linux does when memory runs out",
+        3: "its process ended with exit code 3",
+        4: "it fails",
+    }
+    for seed, cause in causes.items():
+        assert records[seed].status == "failed"
+        assert cause in str(records[seed].failure)
+        assert f"[{seed}/5] lora, seed {seed}: FAILED, " in stream.getvalue()
+    assert [read_record(folder).status for folder in run_study(asked)] == ["finished"] * 5
+
+
+def test_a_mistake_ends_the_study_with_its_sentences(recipe: MakeRecipe) -> None:
+    with pytest.raises(Mistake, match="it does not fit\nnor does anything else"):
+        run_study(recipe(methods=["lora"], seeds=[9, 1]), engine=LocalEngine(2, end_by_seed))
+    assert not multiprocessing.active_children()
+
+
+def test_an_interrupt_ends_the_workers(recipe: MakeRecipe) -> None:
+    class Interrupting(Progress):
+        def say(self, line: str) -> None:
+            if line.startswith("[1/4]"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(recipe(), progress=Interrupting(), engine=LocalEngine(2))
+    assert not multiprocessing.active_children()
+    assert [read_record(folder).status for folder in run_study(recipe())] == ["finished"] * 4
+
+
+def test_workers_end_with_a_parent_that_is_killed(recipe: MakeRecipe, tmp_path: Path) -> None:
+    asked = recipe()
+    program = (
+        "from lowland.study.engines.local import LocalEngine\n"
+        "from lowland.study.recipe import Recipe\n"
+        "from lowland.study.run import run_study\n"
+        "if __name__ == '__main__':\n"
+        f"    run_study(Recipe(**{asked.as_dict()!r}).replace(epochs=1000), engine=LocalEngine(2))\n"
+    )
+    script = tmp_path / "study.py"
+    script.write_text(program)
+    process = subprocess.Popen(
+        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    try:
+        children: list[psutil.Process] = []
+        deadline = time.monotonic() + 120
+        while len([child for child in children if "spawn_main" in " ".join(child.cmdline())]) < 2:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.1)
+            children = [
+                child for child in psutil.Process(process.pid).children(recursive=True) if child.is_running()
+            ]
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    _, living = psutil.wait_procs(children, timeout=60)
+    assert not living
+
+
+def test_the_number_of_workers_follows_cores_memory_and_runs(
+    recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = plan(recipe(seeds=[1, 2, 3, 4]))
+    free = 10**12
+
+    def workers(jobs: list[Job] = jobs, asked: int | None = None, cores: int = 8) -> tuple[int, int]:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+        answer = workers_for(jobs, asked)
+        return answer.count, answer.threads
+
+    monkeypatch.setattr(local, "FEWEST", 4)
+    assert workers() == (8, 1)
+    assert workers(cores=20) == (8, 2)
+    assert workers(cores=2) == (2, 1)
+    assert workers(jobs[:3]) == (1, 8)  # to start workers takes as long
+    assert workers(asked=3) == (3, 2)
+    assert workers(asked=100) == (8, 1)
+    free = 3 * 10**9
+    assert workers() == (2, 4)  # a little over 1 GB each
+    free = 10
+    assert workers() == (1, 8)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    free = 10**12
+    assert workers() == (1, 8)
+
+
+def test_it_is_an_option_of_the_command_line(
+    lowland: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    code, _, err = lowland("compare", "--methods", "lora", "--seeds", "1", "2", "--workers", "2")
+    assert code == 0, err
+    assert "2 runs at a time" in err
+    assert len(list((tmp_path / "runs").glob("classification-lora-*"))) == 2
+    code, _, err = lowland("compare", "--workers", "0")
+    assert (code, "workers is 0" in err) == (2, True)
+
+
+def test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    before: dict[str, Any] = dict(os.environ)
+    with local._threads(3):
+        assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("3", "PASSIVE")
+    assert dict(os.environ) == before
