@@ -115,6 +115,10 @@ class Store:
             raise
         shutil.rmtree(replaced, ignore_errors=True)
 
+    def checkpoints(self, name: str) -> Path:
+        """Return the hidden folder for what an unfinished run goes on from."""
+        return self.root / f".{name}.checkpoints"
+
     def _find(self, name: str, kind: type[RunRecord] | type[StressRecord]) -> RunRecord | StressRecord | None:
         folder = self.root / name
         if not folder.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -108,15 +109,18 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
         if finished is not None and not fresh:
             progress.say(f"{label}: found, {outcome_of(finished)}")
             return store.root / name
-        begun = _begin(job)
+        begun, checkpoints = _begin(job), store.checkpoints(name)
+        if fresh:
+            shutil.rmtree(checkpoints, ignore_errors=True)
         try:
             with store.writing(name) as folder:
-                record = _train_and_test(job, begun, folder, progress, label)
+                record = _train_and_test(job, begun, folder, checkpoints, progress, label)
             progress.say(f"{label}: {outcome_of(record)}, {record.cost['train_seconds']:.0f} s")
         except (Mistake, OSError):
             raise
         except Exception as error:
             name = _leave_failure(store, name, _failed(begun, error), finished is not None, progress, label)
+        shutil.rmtree(checkpoints, ignore_errors=True)
     return store.root / name
 
 
@@ -156,7 +160,9 @@ def _leave_failure(
     return name
 
 
-def _train_and_test(job: Job, begun: RunRecord, folder: Path, progress: Progress, label: str) -> RunRecord:
+def _train_and_test(
+    job: Job, begun: RunRecord, folder: Path, checkpoints: Path, progress: Progress, label: str
+) -> RunRecord:
     """Train, test, and write everything into the run's folder."""
     remarks = list(job.data.remarks)
 
@@ -164,7 +170,7 @@ def _train_and_test(job: Job, begun: RunRecord, folder: Path, progress: Progress
         remarks.append(sentence)
         progress.remark(sentence)
 
-    fitted = fit(job, _callbacks(job, progress, label), remark)
+    fitted = fit(job, _callbacks(job, progress, label), remark, checkpoints)
     evaluation = test(fitted, remark)
     record = replace(_finished(begun, fitted, evaluation), remarks=remarks)
     if job.keep_weights:

@@ -27,6 +27,7 @@ from lowland.models.source import named_by
 from lowland.tasks.examples import TRAIN, VALIDATION, Encoded, Outputs, Setup, Split
 from lowland.train.adapted import AdaptedModel
 from lowland.train.bag_of_words import fit_bag_of_words, unfit_for_words
+from lowland.train.checkpoints import CheckpointNowAndThen, Checkpoints, seconds_before
 from lowland.train.cost import Meter
 from lowland.train.fitted import Diverged, Fitted
 from lowland.train.job import Job
@@ -64,7 +65,12 @@ class FittedNetwork(Fitted):
         self.adapted.save(folder, self.job.model, self.setup.tokenizer)
 
 
-def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no_remark) -> Fitted:
+def fit(
+    job: Job,
+    callbacks: Sequence[TrainerCallback] = (),
+    remark: Remark = no_remark,
+    checkpoints: Path | None = None,
+) -> Fitted:
     """Train one model, and evaluate it on the validation set after each epoch.
 
     The global generators (Python's, NumPy's, torch's) are restored afterwards.
@@ -73,6 +79,7 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no
         job: the job.
         callbacks: further callbacks for the Trainer, to show progress, for instance.
         remark: function that is called with a sentence on anything that a user should know about model or data.
+        checkpoints: folder for checkpoints; a training that left some there goes on from the last. None keeps none.
 
     Raises:
         Mistake: if the method does not fit the model, or the task.
@@ -80,10 +87,14 @@ def fit(job: Job, callbacks: Sequence[TrainerCallback] = (), remark: Remark = no
     """
     if job.method.method.counts_words:
         return fit_bag_of_words(job)
-    return _fit_network(job, callbacks, remark)
+    return _fit_network(
+        job, callbacks, remark, None if checkpoints is None else Checkpoints(checkpoints, job.dtype)
+    )
 
 
-def _fit_network(job: Job, callbacks: Sequence[TrainerCallback], remark: Remark) -> FittedNetwork:
+def _fit_network(
+    job: Job, callbacks: Sequence[TrainerCallback], remark: Remark, checkpoints: Checkpoints | None
+) -> FittedNetwork:
     """Train a network with the Trainer; see `fit`."""
     setup = job.setup(job.task.load_reader(job.source.folder))
     with untouched_generators(), TemporaryDirectory() as scratch:
@@ -96,20 +107,25 @@ def _fit_network(job: Job, callbacks: Sequence[TrainerCallback], remark: Remark)
         truncation = train.truncation + validation.truncation
         if sentence := truncation.sentence(setup.max_length, job.max_length):
             remark(f"training and validation: {sentence}")
-        trainer = _trainer(job, adapted, setup, train, validation, scratch, callbacks)
+        last = None if checkpoints is None else checkpoints.last()
+        before = seconds_before(last)
+        if checkpoints is not None:
+            callbacks = [*callbacks, CheckpointNowAndThen(checkpoints, before)]
+        folder = scratch if checkpoints is None else str(checkpoints.folder)
+        trainer = _trainer(job, adapted, setup, train, validation, folder, callbacks)
         with Meter() as meter:
-            trainer.train()
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
     counts = count_parameters(adapted.model)
-    last = _last_evaluation(trainer.state.log_history, job.task.scores[0])
+    scores = _last_evaluation(trainer.state.log_history, job.task.scores[0])
     return FittedNetwork(
         job=job,
         adapted=adapted,
-        setup=replace(setup, chosen={name: last[name] for name in job.task.chosen_on_validation}),
+        setup=replace(setup, chosen={name: scores[name] for name in job.task.chosen_on_validation}),
         trainer=trainer,
-        history=trainer.state.log_history,
-        validation={name: last[name] for name in (*job.task.scores, "loss")},
+        history=[entry for entry in trainer.state.log_history if "train_loss" not in entry],
+        validation={name: scores[name] for name in (*job.task.scores, "loss")},
         parameters={"trainable": counts.trainable, "total": counts.total, "share": counts.share},
-        cost={"train_seconds": meter.seconds, "peak_bytes": meter.peak_bytes},
+        cost={"train_seconds": before + meter.seconds, "peak_bytes": meter.peak_bytes},
         truncated={TRAIN: train.truncation, VALIDATION: validation.truncation},
     )
 
@@ -237,7 +253,8 @@ def _arguments(job: Job, scratch: str, examples: int) -> TrainingArguments:
         use_cpu=bf16 and not torch.cuda.is_available(),  # without it the Trainer refuses bf16 on a CPU
         torch_compile=job.compile,
         eval_strategy="epoch",
-        save_strategy="no",
+        save_strategy="no",  # `CheckpointNowAndThen` says when
+        save_total_limit=1,
         logging_steps=10,
         logging_nan_inf_filter=False,
         report_to="none",

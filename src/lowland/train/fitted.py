@@ -13,7 +13,7 @@ from lowland.tasks.truncation import Truncation
 from lowland.train.job import Job
 
 History = list[dict[str, Any]]
-"""Log of a training: a mapping for each entry."""
+"""Log of a training: a mapping for each entry, without the Trainer's summary, which speaks of its last call alone."""
 
 
 class Diverged(RuntimeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from lowland.ground.rng import stream_seed
 from lowland.tasks.examples import Encoded, Outputs
 from lowland.train.adapted import ParameterGroups
+from lowland.train.checkpoints import load_changed, save_changed
 
 Infer = Callable[[Any, Mapping[str, Any]], tuple[torch.Tensor | None, dict[str, torch.Tensor]]]
 """Runs a model on a batch: the mean loss if the batch has labels, and outputs row by row."""
@@ -29,6 +32,25 @@ class EncodedSplit(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.encoded[index]
+
+
+class EpochSampler(LengthGroupedSampler):
+    """Order of the examples by length, whose draws are a function of the seed and the epoch.
+
+    Args:
+        batch_size: number of examples in an optimizer step.
+        lengths: (n,) length of each example.
+        seed: seed of the order.
+    """
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch; accelerate calls it."""
+        self.generator.manual_seed(stream_seed(self.seed, "epoch", epoch))
 
 
 class PairedTrainer(Trainer):
@@ -51,7 +73,7 @@ class PairedTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.order = torch.Generator().manual_seed(order_seed)
+        self.order_seed = order_seed
         self.infer = infer
         self.parameter_groups = parameter_groups
 
@@ -111,7 +133,15 @@ class PairedTrainer(Trainer):
         assert isinstance(self.train_dataset, EncodedSplit)
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
         lengths = self.train_dataset.encoded.lengths
-        return LengthGroupedSampler(batch, lengths=lengths, generator=self.order)
+        return EpochSampler(batch, lengths, self.order_seed)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write what the training has changed into a checkpoint's folder."""
+        assert output_dir is not None
+        save_changed(self.model, Path(output_dir))  # type: ignore[arg-type]  # there is a model
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_changed(self.model, Path(resume_from_checkpoint))  # type: ignore[arg-type]
 
 
 def as_float64(outputs: Mapping[str, Any]) -> Outputs:
