@@ -1,18 +1,14 @@
-"""Mix-ins for an armed model and its modules: in which forward passes noise acts, and how a module is armed.
-
-A module is armed by a change of its class to a subclass of that class (`module.__class__ = ...`), and disarmed by a
-change back. There is no wrapper, no hook and no replaced method, so names, saving, merging and copying work as before.
-A copy or a pickle of an armed module is one of the module without noise.
-"""
+"""Mix-ins for an armed model and its modules, which are swapped: in which forward passes noise acts."""
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
+
+from lowland.lora.swapped import Swapped
 
 
 @dataclass
@@ -37,24 +33,16 @@ class ForwardPassGate:
     always_open: bool = False
 
 
-class Armed(nn.Module):
-    """Mix-in for a module of an armed model; in the method resolution order it stands before the module's own class.
+class Armed(Swapped):
+    """Mix-in for a module of an armed model: a swapped module with the gate of the model's forward passes."""
 
-    The armed class has the name of the module's own class: it is shown, and found by its name, as before.
-    """
-
-    plain: ClassVar[type[nn.Module]]
-    """The module's class before arming."""
     added_attributes: ClassVar[tuple[str, ...]] = ("_gate",)
-    """Names of the attributes that arming adds. Disarming removes them; copies and pickles leave them out."""
     _gate: ForwardPassGate
 
     @classmethod
     def arm(cls, module: nn.Module, gate: ForwardPassGate) -> Self:
         """Arm a module in place and return it."""
-        classes: Any = (cls, type(module))
-        module.__class__ = _armed_class(*classes)
-        armed: Self = module  # type: ignore[assignment]  # now its class is a subclass of cls
+        armed = cls.swap(module)
         armed.start_noiseless(gate)
         return armed
 
@@ -64,18 +52,7 @@ class Armed(nn.Module):
 
     def disarm(self) -> None:
         """Restore the module's own class, and remove all that arming added."""
-        for name in self.added_attributes:
-            self.__dict__.pop(name, None)
-        self.__class__ = _disarmed_class(type(self))
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Copy and pickle the module as it was before arming; lowland is not needed to open the pickle."""
-        added = {name for cls in type(self).__mro__ for name in cls.__dict__.get("added_attributes", ())}
-        state = {name: value for name, value in self.__dict__.items() if name not in added}
-        plain = self.plain
-        while issubclass(plain, Armed):  # a model that is a perturbed layer itself is armed twice
-            plain = plain.plain
-        return object.__new__, (plain,), state
+        self.restore()
 
 
 class ArmedModel(Armed):
@@ -178,19 +155,3 @@ class Perturbed(Armed):
                 " pass and the backward pass that recomputes it; call backward() first (or, under reentrant"
                 " checkpointing, the pass did not go through the armed model; use use_reentrant=False)"
             )
-
-
-def _disarmed_class(armed: Any) -> Any:
-    """Return the class without the mix-in. A class that fully_shard has put before the armed one stays."""
-    if "plain" in vars(armed):
-        return armed.plain
-    bases = tuple(base.plain if "plain" in vars(base) else base for base in armed.__bases__)
-    own = {name: value for name, value in vars(armed).items() if name not in ("__dict__", "__weakref__")}
-    return type(armed.__name__, bases, own)
-
-
-@functools.cache
-def _armed_class(perturbed: Any, plain: Any) -> Any:
-    """Return the subclass of both, made once for each pair, under the name of the module's own class."""
-    names = {"__module__": plain.__module__, "__qualname__": plain.__qualname__}
-    return type(plain.__name__, (perturbed, plain), {"plain": plain, **names})

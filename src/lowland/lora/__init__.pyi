@@ -2,6 +2,10 @@ from .checkpoint import load_adapter as load_adapter
 from .checkpoint import save_adapter as save_adapter
 from .config import LoRAConfig as LoRAConfig
 from .embedding import LoRAEmbedding as LoRAEmbedding
+from .fuse import Fusion as Fusion
+from .fuse import fuse as fuse
+from .fuse import unfuse as unfuse
+from .fuse_callback import FusedLoRA as FusedLoRA
 from .inject import ParameterCount as ParameterCount
 from .inject import add_lora as add_lora
 from .inject import count_parameters as count_parameters
