@@ -57,7 +57,7 @@ TOYS = {
     "source": Toy(
         "text-to-text", "t5",
         [{"id": word, "in": f"{letter}{word}", "out": letter * 2} for word in _words(40) for letter in LETTERS],
-        {"source_column": "in", "target_column": "out"}, {"epochs": 30, "lr": 0.005, "batch_size": 16},
+        {"source_column": "in", "target_column": "out"}, {"epochs": 40, "lr": 0.005, "batch_size": 16},
     ),
     "prompt": Toy(
         "instruction", "llama",
@@ -68,7 +68,7 @@ TOYS = {
     "chat": Toy(
         "instruction", "llama",
         [_chat(word, letter, LETTERS[n % 4]) for n, word in enumerate(_words(32)) for letter in LETTERS],
-        {"template": TEMPLATE}, {"epochs": 3, "lr": 0.01, "batch_size": 4},
+        {"template": TEMPLATE}, {"epochs": 4, "lr": 0.01, "batch_size": 4},
     ),
 }  # fmt: skip
 

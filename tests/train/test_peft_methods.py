@@ -25,10 +25,9 @@ from lowland.models.source import ModelSource
 from lowland.tasks.examples import TaskData
 from lowland.train.adapted import AdaptedModel
 from lowland.train.fit import check_methods_fit
-from lowland.train.methods import METHODS
 from tests.conftest import bert_config
 from tests.train import runs
-from tests.train.runs import small_job
+from tests.train.runs import NETWORKS, small_job
 
 ROWS = ("dora", "pissa", "vera", "ia3")
 
@@ -198,7 +197,7 @@ def test_ia3_on_a_model_that_peft_does_not_know_is_a_sentence() -> None:
 
 
 def test_the_mistakes_of_all_rows_are_reported_at_once(data: TaskData, source: ModelSource) -> None:
-    check_methods_fit([small_job(name, data, source, rank=4) for name in METHODS])
+    check_methods_fit([small_job(name, data, source, rank=4) for name in NETWORKS])
     with pytest.raises(Mistake) as caught:
         check_methods_fit(
             [

@@ -100,6 +100,9 @@ class CheckpointNowAndThen(TrainerCallback):
         is_logged = state.global_step % args.logging_steps == 0
         if is_logged and self.asked - self.saved >= self.wait:
             self.checkpoints.begin()
+            args.output_dir = str(
+                self.checkpoints.folder
+            )  # the Trainer makes this folder, so not before it is needed
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

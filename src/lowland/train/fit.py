@@ -111,8 +111,7 @@ def _fit_network(
         before = seconds_before(last)
         if checkpoints is not None:
             callbacks = [*callbacks, CheckpointNowAndThen(checkpoints, before)]
-        folder = scratch if checkpoints is None else str(checkpoints.folder)
-        trainer = _trainer(job, adapted, setup, train, validation, folder, callbacks)
+        trainer = _trainer(job, adapted, setup, train, validation, scratch, callbacks)
         with Meter() as meter:
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
     counts = count_parameters(adapted.model)
