@@ -68,7 +68,7 @@ TOYS = {
     "chat": Toy(
         "instruction", "llama",
         [_chat(word, letter, LETTERS[n % 4]) for n, word in enumerate(_words(32)) for letter in LETTERS],
-        {"template": TEMPLATE}, {"epochs": 4, "lr": 0.01, "batch_size": 4},
+        {"template": TEMPLATE}, {"epochs": 10, "lr": 0.005, "batch_size": 8},
     ),
 }  # fmt: skip
 

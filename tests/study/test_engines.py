@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lowland.ground.progress import Progress
-from lowland.ground.record_files import read_predictions, read_record
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
-from lowland.study.run import run_job, run_study
+from lowland.study.run import run_study
 from lowland.train.job import Job
 
 
@@ -39,12 +35,6 @@ def recipe(tmp_path: Path, texts: Path, tiny_model: Path) -> Callable[..., Recip
     return make
 
 
-def run_in_processes(jobs: Sequence[Job], fresh: bool, progress: Progress) -> list[Path]:
-    """Run jobs in two processes."""
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(partial(run_job, fresh=fresh), jobs))
-
-
 def test_jobs_can_be_pickled(recipe: Callable[..., Recipe]) -> None:
     for job in plan(recipe()):
         restored = pickle.loads(pickle.dumps(job))
@@ -61,15 +51,3 @@ def test_an_engine_gets_the_jobs_and_returns_the_folders(recipe: Callable[..., R
 
     assert run_study(recipe(), fresh=True, engine=engine) == [Path("a"), Path("b")]
     assert calls == [([job.name for job in plan(recipe())], True)]
-
-
-def test_an_engine_of_processes_leaves_the_same_predictions(
-    recipe: Callable[..., Recipe], tmp_path: Path
-) -> None:
-    alone = run_study(recipe())
-    together = run_study(recipe(out=str(tmp_path / "elsewhere")), engine=run_in_processes)
-    assert [folder.name for folder in together] == [folder.name for folder in alone]
-    for first, second in zip(alone, together, strict=True):
-        assert read_record(second).status == "finished"
-        assert read_record(second).scores == read_record(first).scores
-        assert read_predictions(second).equals(read_predictions(first))

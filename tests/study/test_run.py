@@ -237,6 +237,7 @@ def test_an_interrupted_study_leaves_nothing_half_written(
     assert left == {finished.name, ".locks"}
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_and_started_again_the_study_is_the_same(
     recipe: Callable[..., Recipe], tmp_path: Path, texts: Path, tiny_model: Path
 ) -> None:

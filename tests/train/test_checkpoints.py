@@ -60,16 +60,13 @@ def stopped_and_continued(job: Job, folder: Path, steps: list[int]) -> FittedNet
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
-        ("lora", {}),
         ("flat-lora", {"dropout": 0.1}),
         ("flat-lora", {"accumulation": 2, "epochs": 6}),
         ("full", {"dtype": "bf16"}),
-        ("lora", {"dtype": "bf16"}),
+        pytest.param("lora", {"dtype": "bf16"}, marks=pytest.mark.slow),
         ("lora", {"batch_size": 16, "epochs": 8}),  # ten steps in an epoch: each loss is logged at its end
         ("neftune+flat+dora", {}),
-        ("pissa", {}),
-        ("vera", {}),
-        ("bitfit", {}),
+        *(pytest.param(name, {}, marks=pytest.mark.slow) for name in ("lora", "pissa", "vera", "bitfit")),
     ],
 )
 def test_a_run_that_was_stopped_three_times_is_the_run(

@@ -96,6 +96,7 @@ def test_an_interrupt_ends_the_workers(recipe: MakeRecipe) -> None:
     assert [read_record(folder).status for folder in run_study(recipe())] == ["finished"] * 4
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed(recipe: MakeRecipe, tmp_path: Path) -> None:
     asked = recipe()
     program = (
