@@ -22,7 +22,7 @@ RANKS, DROPOUTS = (4, 8, 16, 32), (0.0, 0.05, 0.1)
 
 
 class Search(Asked):
-    """How settings are searched. Every method gets the same number of trials, on the same training examples."""
+    """Request to search settings. Every method gets the same number of trials, on the same training examples."""
 
     trials: Annotated[Whole, Field(ge=1)] = 20
     """number of trials of each method; the first one has the recipe's own settings"""

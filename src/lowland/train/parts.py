@@ -1,4 +1,4 @@
-"""Which parts of a model are trained: all, the head, the biases, or LoRA adapters of lowland's own."""
+"""Parts of a model to train: all, the head, the biases, or LoRA adapters of lowland's own."""
 
 from __future__ import annotations
 
