@@ -58,7 +58,7 @@ class OneRun(Asked):
 
 
 class AblationOptions(Asked):
-    """What an ablation varies, and of which method."""
+    """Settings that an ablation varies, and the method that it varies."""
 
     axis: Annotated[tuple[Text, ...], NotEmpty]
     """settings to vary, such as rank or lr=1e-4,3e-4; several are crossed"""

@@ -26,7 +26,7 @@ class Swapped(nn.Module):
 
     @classmethod
     def swap(cls, module: nn.Module) -> Self:
-        """Change the class of a module in place, and return it."""
+        """Put this class before that of a module, in place, and return the module."""
         classes: Any = (cls, type(module))
         module.__class__ = _swapped_class(*classes)
         swapped: Self = module  # type: ignore[assignment]  # now its class is a subclass of cls

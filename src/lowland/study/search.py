@@ -1,4 +1,4 @@
-"""What a sweep searches: the settings of each method, their ranges, and how many trials it may take."""
+"""Search of a sweep: the settings of each method, their ranges, and the number of trials."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Measured: 1.9 GB for MiniLM (90 MB), 6.3 GB for Gemma 3 270M (540 MB)."""
 
 @dataclass(frozen=True)
 class Workers:
-    """How many runs go on at a time, and with how many threads each."""
+    """Number of runs at a time, and of threads for each."""
 
     count: int
     threads: int
