@@ -151,18 +151,24 @@ def test_the_number_of_workers_follows_cores_memory_and_runs(
     assert workers() == (2, 4)  # a little over 1 GB each
     free = 10
     assert workers() == (1, 8)
+    free = 10**12
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert workers() == (1, 8)
+    monkeypatch.delenv("WORLD_SIZE")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     free = 10**12
     assert workers() == (1, 8)
 
 
 def test_it_is_an_option_of_the_command_line(
-    lowland: Callable[..., tuple[int, str, str]], tmp_path: Path
+    lowland: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, _, err = lowland("compare", "--methods", "lora", "--seeds", "1", "2", "--workers", "2")
-    assert code == 0, err
-    assert "2 runs at a time" in err
-    assert len(list((tmp_path / "runs").glob("classification-lora-*"))) == 2
+    asked: list[int | None] = []
+    monkeypatch.setattr(local, "workers_for", lambda jobs, count: asked.append(count) or Workers(1, 1))
+    for options in ((), ("--workers", "2")):
+        code, _, err = lowland("compare", "--methods", "lora", "--seeds", "1", "2", *options)
+        assert code == 0, err
+    assert asked == [None, 2]
     code, _, err = lowland("compare", "--workers", "0")
     assert (code, "workers is 0" in err) == (2, True)
 

@@ -45,8 +45,8 @@ def workers_for(jobs: Sequence[Job], asked: int | None = None) -> Workers:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if asked is not None:
         count = min(asked, len(jobs))
-    elif torch.cuda.is_available() or len(jobs) < FEWEST:
-        count = 1
+    elif torch.cuda.is_available() or len(jobs) < FEWEST or int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        count = 1  # with torchrun, one run has several processes already
     else:
         fitting = int(psutil.virtual_memory().available // max(map(_needed_bytes, jobs)))
         count = max(1, min(len(jobs), cores, fitting))
