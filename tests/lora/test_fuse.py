@@ -279,6 +279,8 @@ def test_a_loaded_adapter_can_be_fused(make: Make, tmp_path: Path) -> None:
 
 def test_a_model_without_such_layers_is_refused() -> None:
     model = language_model("llama")
+    with pytest.raises(Mistake, match="fuse takes a model of PEFT, and was given NoneType"):
+        fuse(None)  # type: ignore[arg-type]
     with pytest.raises(Mistake, match="LlamaForCausalLM has no linear layer of PEFT's LoRA to fuse"):
         fuse(model)
     lowland.add_lora(model, lowland.LoRAConfig(r=2))

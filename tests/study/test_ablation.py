@@ -93,10 +93,14 @@ def test_a_method_that_uses_the_axes_is_taken(axes: list[str], method: str) -> N
     ("words", "problems"),
     [
         (["rnak"], ["unknown axis 'rnak'; did you mean 'rank'?"]),
-        (["warmup"], ["the axis warmup has no values; give them, as warmup=1,2,3"]),
+        (["warmup"], ["the axis warmup has no values; give them, as warmup=VALUE,VALUE"]),
         (["rank="], ["the axis rank has no values"]),
         (["rank=0,4", "lr=x"], ["rank is 0; it must be at least 1", "lr is 'x'; it must be a number"]),
         (["rank=4", "rank=8"], ["the axis rank is named twice"]),
+        (
+            ["rank=4,", "8"],
+            ["the axis 8 is a number; write the values of an axis without spaces, as rank=4,8"],
+        ),
     ],
 )
 def test_wrong_axes_are_reported_together(words: list[str], problems: list[str]) -> None:
@@ -111,6 +115,26 @@ def test_an_axis_that_the_method_does_not_use_is_refused() -> None:
         ablated(Recipe(methods=["lora"]), read_axes(["rho"]))
     with pytest.raises(Mistake, match="no method uses rho and lr_ratio"):
         method_for(read_axes(["rho", "lr_ratio=2"]))
+
+
+def test_an_ablation_without_another_value_is_refused() -> None:
+    with pytest.raises(Mistake, match=r"the axes hold no value but those of lora itself \(rank\)"):
+        ablated(Recipe(methods=["lora"]), read_axes(["rank=8,8"]))
+
+
+def test_shared_settings_stay_shared(lowland: Command) -> None:
+    words = ("--axis", "rank=4", "--epochs", "5", "--lr", "1e-4", "--print-config")
+    code, out, err = lowland("ablate", *words, small=False)
+    assert code == 0, err
+    content = yaml.safe_load(out)
+    assert (content["epochs"], content["lr"]) == (5, 1e-4)
+    assert content["methods"] == ["lora", {"lora": {"rank": 4, "alpha": 8.0, "label": "lora-rank4"}}]
+    code, out, err = lowland(
+        "ablate", "--axis", "epochs=1,2", "--lr", "1e-4", "--method", "full", "--print-config"
+    )
+    assert [entry["full"]["lr"] for entry in yaml.safe_load(out)["methods"]] == [
+        1e-4
+    ] * 3  # it has an lr of its own
 
 
 def test_it_runs_from_the_command_line(lowland: Command, texts: Any, tiny_model: Any, tmp_path: Any) -> None:

@@ -150,6 +150,22 @@ def replace_out(job: Job, name: str) -> Job:
     return dataclasses.replace(job, out=job.out / name)
 
 
+def test_a_trial_that_was_interrupted_is_made_again(
+    jobs: list[Job], faked: Callable[[Score], list[Job]]
+) -> None:
+    def killed(job: Job) -> float:
+        raise KeyboardInterrupt
+
+    faked(killed)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(jobs[:1], Search(trials=4))
+    seen = faked(by_rate)
+    again = sweep(jobs[:1], Search(trials=4))
+    assert seen[0].settings.lr == 5e-4  # the recipe's own
+    whole = sweep([replace_out(jobs[0], "whole")], Search(trials=4))
+    assert again == whole
+
+
 def test_trials_that_diverge_count_and_are_not_chosen(
     jobs: list[Job], faked: Callable[[Score], list[Job]]
 ) -> None:
@@ -199,7 +215,10 @@ def test_several_processes_share_a_storage(
     [
         ({"storage": "nosuchdb://x"}, "the storage of the trials, nosuchdb://x, cannot be used"),
         ({"storage": "sqlite:////nowhere/at/all.db"}, "cannot be used"),
-        ({"search": ("dropout",)}, "none of the methods uses dropout"),
+        (
+            {"search": ("dropout",)},
+            "there is nothing to search: full uses none of dropout; take another method",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_said(jobs: list[Job], options: Mapping[str, Any], problem: str) -> None:
@@ -225,6 +244,7 @@ def test_a_study_is_tuned_then_tested_with_fresh_seeds(
     assert code == 0, err
     assert sorted(tested) == [1, 1, 1, 2, 2, 2]  # no trial reads a test set
     assert "Settings were searched on validation data, with 2 trials for each method" in out
+    assert "Not searched, since it uses none of these settings: bag-of-words." in out
     records = [read_record(folder) for folder in (tmp_path / "runs").glob("classification-*")]
     by_label = {record.method: record for record in records}
     assert by_label["lora"].asked["method"]["lr"] == by_label["lora"].tuning["best"]["lr"]

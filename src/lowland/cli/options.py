@@ -65,7 +65,7 @@ class Option:
     def metavar(self) -> str:
         """Return the name of a value in help texts."""
         name = self.flag.lstrip("-").replace("-", "_").upper()
-        return name.removesuffix("S") if self.is_list else name
+        return name.removesuffix("S") if self.is_list and not name.endswith("IS") else name
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from lowland.cli.options import Values, read_models
 from lowland.ground.asked import Asked, NotEmpty, Seed, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake, gathering
 from lowland.ground.yaml_files import read_yaml
-from lowland.study.ablation import ablated, method_for, read_axes
+from lowland.study.ablation import ablated, check_axes, method_for, read_axes
 from lowland.study.recipe import DEFAULT_METHODS, Recipe
 from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, method_named
@@ -147,13 +147,17 @@ def read_ablation(values: Values) -> tuple[Recipe, StudyOptions]:
         method = None if ablation.method is None else method_of(ablation.method, entries)
         axes = read_axes(ablation.axis, None if method is None else method[0])
         method = method or method_of(method_for(axes), entries)
+        check_axes(method[0], axes)
     rest = {**file, **own}
     if method is None:
         rest.pop("overrides", None)
         _recipe({**rest, "methods": ["lora"]}, problems)
         raise Mistake(*problems)
     leave_overrides_out(rest, [method[0]], as_list(methods) or list(DEFAULT_METHODS))
-    return ablated(_of_one_method(method, rest, own, problems), axes), options
+    special = {*method[1], *method_named(method[0]).defaults}  # only these are the method's alone
+    shared = {key: value for key, value in own.items() if key in special}
+    problems += unused_problems(own, [method[0]])
+    return ablated(_of_one_method(method, rest, shared, problems), axes), options
 
 
 def _of_one_method(method: Method, rest: Values, own: Values, problems: list[str]) -> Recipe:

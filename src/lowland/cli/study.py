@@ -48,7 +48,9 @@ def sweep(recipe: Recipe, options: StudyOptions, search: Search) -> int:
     from lowland.report.markdown import render
     from lowland.report.sweep import sweep_blocks
 
-    print(f"\n{render(sweep_blocks({label: tuning.describe() for label, tuning in tunings.items()}))}\n")
+    others = [choice.label for choice in recipe.methods if choice.label not in tunings]
+    blocks = sweep_blocks({label: tuning.describe() for label, tuning in tunings.items()}, others)
+    print(f"\n{render(blocks)}\n")
     print("As methods of a recipe file:\n")
     print(
         yaml.safe_dump({"methods": tuned.as_dict()["methods"]}, sort_keys=False, allow_unicode=True), end=""
@@ -117,7 +119,7 @@ def _check_size(recipe: Recipe, seeds: int, trials: int, options: StudyOptions) 
         each = [plural(count, noun) for count, noun in ((seeds, "seed"), (trials, "trial")) if count]
         raise Mistake(
             f"the study has {plural(runs, 'run')} ({plural(len(recipe.methods), 'method')}, each with"
-            f" {' and '.join(each)}); add --yes to start it, or give fewer values, seeds or trials"
+            f" {' and '.join(each)}); add --yes to start it, or ask for fewer"
         )
 
 

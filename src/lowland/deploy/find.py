@@ -174,10 +174,9 @@ def check_mergeable(adapted: Adapted) -> None:
 def _of_run(folder: Path, model: str | None) -> Adapted:
     record = finished_record(folder)
     if (folder / "model").is_dir():
-        raise Mistake(
-            f"{folder} is a run of {record.method}, without an adapter, with nothing to merge;"
-            f" its complete model is in {folder / 'model'}"
-        )
+        whole = folder / "model"
+        where = f"; its complete model is in {whole}" if (whole / "config.json").is_file() else ""
+        raise Mistake(f"{folder} is a run of {record.method}, without an adapter, with nothing to merge{where}")
     check_weights(folder, record)
     if not (folder / "adapter").is_dir():
         raise Mistake(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")

@@ -85,6 +85,9 @@ class Fusion:
         """Let all layers compute as PEFT's again."""
         unfuse(self._model)
 
+    def __repr__(self) -> str:
+        return f"Fusion(layers={self.layers})"
+
     def __enter__(self) -> Fusion:
         return self
 
@@ -109,6 +112,8 @@ def fuse(model: nn.Module) -> Fusion:
         >>> model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM"))
         >>> lowland.fuse(model)  # train as usual, in any loop or Trainer
     """
+    if not isinstance(model, nn.Module):
+        raise Mistake(f"fuse takes a model of PEFT, and was given {type(model).__name__}")
     layers = [module for module in model.modules() if _is_fusible(module)]
     if not layers:
         raise Mistake(

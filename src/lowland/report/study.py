@@ -48,7 +48,8 @@ def study_blocks(folders: Sequence[Path]) -> list[Block]:
     baseline = records[0].baseline
     blocks += [Paragraph(_heading(records)), scores_table(by_method(records), baseline)]
     if tunings := {record.method: record.tuning for record in records if record.tuning}:
-        blocks += sweep_blocks(tunings)
+        others = [name for name in dict.fromkeys(record.method for record in records) if name not in tunings]
+        blocks += sweep_blocks(tunings, others)
     for split in records[0].scores:
         compared = compare_with_reference(runs, reference, split=split)
         if split != "test":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lowland.evidence.core.wording import score_name
@@ -13,11 +13,12 @@ STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Numbers of trials after which the best score so far is shown."""
 
 
-def sweep_blocks(tunings: Mapping[str, Mapping[str, Any]]) -> list[Block]:
+def sweep_blocks(tunings: Mapping[str, Mapping[str, Any]], others: Sequence[str] = ()) -> list[Block]:
     """Build the report of a sweep.
 
     Args:
         tunings: `Tuning.describe()` of each method, by its label; of runs, the entry `tuning` of their records.
+        others: labels of the methods that were not searched.
     """
     first = next(iter(tunings.values()))
     name, counts = score_name(first["score"]), {len(tuning["trials"]) for tuning in tunings.values()}
@@ -41,6 +42,11 @@ def sweep_blocks(tunings: Mapping[str, Mapping[str, Any]]) -> list[Block]:
             " examples:"
         ),
         Table(header, rows),
+        *(
+            [Paragraph(f"Not searched, since it uses none of these settings: {', '.join(others)}.")]
+            if others
+            else []
+        ),
         *_edges(tunings),
     ]
 

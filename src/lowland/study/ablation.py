@@ -49,13 +49,18 @@ def read_axes(words: Sequence[str], method: str | None = None) -> dict[str, Valu
     problems: list[str] = []
     for word in words:
         name, equals, listed = word.partition("=")
-        name = name.replace("-", "_")
+        name = name.strip().replace("-", "_")
         values = [value for value in listed.split(",") if value] if equals else usual.get(name, ())
-        if name not in Settings.model_fields:
+        if not equals and name.replace(".", "").isdigit():
+            problems.append(
+                f"the axis {name} is a number; write the values of an axis without spaces, as rank=4,8"
+            )
+        elif name not in Settings.model_fields:
             problems.append(one_of("axis", name, tuple(Settings.model_fields)))
         elif not values:
             problems.append(
-                f"the axis {name} has no values; give them, as {name}=1,2,3 (only {', '.join(usual)} have usual ones)"
+                f"the axis {name} has no values; give them, as {name}=VALUE,VALUE (only {', '.join(usual)} have usual"
+                " ones)"
             )
         elif name in axes:
             problems.append(f"the axis {name} is named twice; list all its values behind one equals sign")
@@ -91,6 +96,14 @@ def method_for(axes: Mapping[str, Values]) -> str:
     raise Mistake(f"no method uses {' and '.join(axes)} ({users}); give fewer axes, or --method")
 
 
+def check_axes(method: str, axes: Mapping[str, Values]) -> None:
+    """Check that a method uses all axes; raise `Mistake` otherwise."""
+    if unused := [name for name in axes if name not in method_named(method).uses]:
+        raise Mistake(
+            *(f"{method} does not use the axis {name}; methods that do: {users_of(name)}" for name in unused)
+        )
+
+
 def ablated(recipe: Recipe, axes: Mapping[str, Values]) -> Recipe:
     """Return a recipe with its one method as it is, and once for each other combination of the axes' values.
 
@@ -104,13 +117,7 @@ def ablated(recipe: Recipe, axes: Mapping[str, Values]) -> Recipe:
         Mistake: if the method does not use a setting, or a value is out of range.
     """
     (base,) = recipe.methods
-    if unused := [name for name in axes if name not in base.method.uses]:
-        raise Mistake(
-            *(
-                f"{base.name} does not use the axis {name}; methods that do: {users_of(name)}"
-                for name in unused
-            )
-        )
+    check_axes(base.name, axes)
     shared = Settings(**{name: getattr(recipe, name) for name in Settings.model_fields})
     choices: dict[str, MethodChoice] = {}
     problems: dict[str, None] = {}
@@ -128,6 +135,10 @@ def ablated(recipe: Recipe, axes: Mapping[str, Values]) -> Recipe:
             choices[label] = choice
     if problems:
         raise Mistake(*problems)
+    if not choices:
+        raise Mistake(
+            f"the axes hold no value but those of {base.label} itself ({', '.join(axes)}); give others to compare with"
+        )
     return recipe.replace(methods=(base, *choices.values()))
 
 

@@ -32,6 +32,8 @@ from lowland.train.settings import Settings
 if TYPE_CHECKING:
     import optuna
 
+OWN = "own"
+"""Mark of the trial with the recipe's own settings."""
 STORAGE_FILE = "sweep.journal"
 """File in the folder of the runs that keeps the trials."""
 
@@ -100,8 +102,8 @@ def sweep(jobs: Sequence[Job], search: Search, progress: Progress | None = None)
     searched = [job for job in seeded if spaces[job.method.label]]
     if not searched:
         raise Mistake(
-            f"none of the methods uses {' or '.join(search.search)}, so there is nothing to search; choose others with"
-            " --search, or leave the search out"
+            f"there is nothing to search: {', '.join(spaces)} {'uses' if len(spaces) == 1 else 'use'} none of"
+            f" {', '.join(search.search)}; take another method, or leave the search out"
         )
     studies = _studies(searched, spaces, search)
     for number in range(search.trials):
@@ -207,10 +209,13 @@ def _try(
     """Train with the next values, and keep the validation score."""
     import optuna
 
-    number = len(study.get_trials(deepcopy=False))
+    trials = study.get_trials(deepcopy=False)
+    # A search of one process draws again what it lost; where several share a storage, each draw is another.
+    number = len(_ended(study) if search.storage is None else trials)
     study.sampler = optuna.samplers.TPESampler(seed=stream_seed(search.search_seed, "sweep", number) % 2**32)
-    if number == 0 and (start := _own_values(job, space)) is not None:
-        study.enqueue_trial(start)
+    has_own = any(trial.user_attrs.get(OWN) and trial.state.is_finished() for trial in trials)
+    if not has_own and (start := _own_values(job, space)) is not None:
+        study.enqueue_trial(start, user_attrs={OWN: True})
     trial = study.ask()
     values = {name: _suggest(trial, name, allowed) for name, allowed in space.items()}
     counter = _Epochs(trial, job.task.scores[0])
