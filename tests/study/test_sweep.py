@@ -166,6 +166,23 @@ def test_a_trial_that_was_interrupted_is_made_again(
     assert again == whole
 
 
+def test_the_recipes_own_settings_are_tried_even_if_their_trial_was_lost(
+    jobs: list[Job], faked: Callable[[Score], list[Job]], tmp_path: Path
+) -> None:
+    """In a shared storage, the lost trial stays there as one that seems to run."""
+
+    def killed(job: Job) -> float:
+        raise KeyboardInterrupt
+
+    search = Search(trials=3, storage=f"sqlite:///{tmp_path / 'trials.db'}")
+    faked(killed)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(jobs[:1], search)
+    seen = faked(by_rate)
+    sweep(jobs[:1], search)
+    assert [job.settings.lr == 5e-4 for job in seen] == [True, False, False]
+
+
 def test_trials_that_diverge_count_and_are_not_chosen(
     jobs: list[Job], faked: Callable[[Score], list[Job]]
 ) -> None:

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from transformers import TrainingArguments
 
 from lowland.tasks.examples import Encoded
-from lowland.train.paired import EncodedSplit, PairedTrainer
+from lowland.train.paired import EncodedSplit, EpochSampler, PairedTrainer
 from tests.language_models import language_model
 
 TARGETS = (1, 5, 2)
@@ -71,3 +71,17 @@ def test_the_mean_of_losses_over_processes_is_the_mean_over_all_targets(
     """Each batch is one process's; torch averages the gradients, and so the losses, over processes."""
     monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: len(TARGETS)))
     torch.testing.assert_close(losses(trainer).mean(), mean_over_targets(trainer.model))
+
+
+def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+    lengths = [1, 2, 3, 4] * 10
+
+    def order(seed: int, epoch: int) -> list[int]:
+        sampler = EpochSampler(8, lengths, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    orders = [order(seed, epoch) for seed in (1, 2) for epoch in (0, 1)]
+    assert all(sorted(indices) == list(range(40)) for indices in orders)
+    assert len({tuple(indices) for indices in orders}) == 4
+    assert order(1, 1) == orders[1]
