@@ -176,7 +176,9 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
     if (folder / "model").is_dir():
         whole = folder / "model"
         where = f"; its complete model is in {whole}" if (whole / "config.json").is_file() else ""
-        raise Mistake(f"{folder} is a run of {record.method}, without an adapter, with nothing to merge{where}")
+        raise Mistake(
+            f"{folder} is a run of {record.method}, without an adapter, with nothing to merge{where}"
+        )
     check_weights(folder, record)
     if not (folder / "adapter").is_dir():
         raise Mistake(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")
