@@ -103,17 +103,17 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--dropout", nargs="+", type=float, default=[0.0, 0.05], help="of the adapters")
     parser.add_argument("--rounds", type=int, default=9)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     kept = keep_large_blocks()
     rows: list[dict[str, Any]] = []
     print(f"{'case':28}{'dropout':>8}  {'contestant':30}{'median s':>9}{'/ PEFT':>8}")
-    for case in given.cases:
+    for case in arguments.cases:
         make, texts, tokens = CASES[case]
-        for dropout in given.dropout:
+        for dropout in arguments.dropout:
             models = {name: adapted(make(), dropout, *how) for name, how in CONTESTANTS.items()}
             models["frozen base"] = frozen(make())
             steps = {name: Step(model, texts, tokens) for name, model in models.items()}
-            seconds = in_turns(steps, given.rounds)
+            seconds = in_turns(steps, arguments.rounds)
             relative = ratios(seconds, REFERENCE)
             for name, values in seconds.items():
                 print(
@@ -124,14 +124,14 @@ def main() -> None:
                     "case": case,
                     "dropout": dropout,
                     "blocks_kept": kept,
-                    "rounds": given.rounds,
+                    "rounds": arguments.rounds,
                     "ratio_to_peft": relative,
                     "ratio_to_peft_with_adapters_as_the_base": ratios(seconds, "peft, adapters as the base"),
                     "median_seconds": {name: round(median(values), 4) for name, values in seconds.items()},
                     "seconds": {name: [round(x, 4) for x in values] for name, values in seconds.items()},
                 }
             )
-            write(given.out, "fuse", rows)
+            write(arguments.out, "fuse", rows)
 
 
 if __name__ == "__main__":

@@ -39,11 +39,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--options", nargs="*", default=[], help="further options of lowland compare")
     parser.add_argument("--out", type=Path, help="write the figures and the environment as JSON")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     seconds: dict[str, list[float]] = {name: [] for name in STUDIES}
-    for number in range(given.rounds):
+    for number in range(arguments.rounds):
         for name in list(STUDIES)[:: 1 if number % 2 else -1]:
-            seconds[name].append(seconds_of(STUDIES[name], given.options))
+            seconds[name].append(seconds_of(STUDIES[name], arguments.options))
             print(f"round {number + 1}: {name}, {seconds[name][-1]:.0f} s", flush=True)
     first, second = (seconds[name] for name in STUDIES)
     ratio = median(apart / alone for alone, apart in zip(first, second, strict=True))
@@ -51,13 +51,13 @@ def main() -> None:
     rows = [
         {
             "runs": 9,
-            "rounds": given.rounds,
-            "options": given.options,
+            "rounds": arguments.rounds,
+            "options": arguments.options,
             "ratio": round(ratio, 3),
             "seconds": seconds,
         }
     ]
-    write(given.out, "study", rows)
+    write(arguments.out, "study", rows)
 
 
 if __name__ == "__main__":

@@ -158,16 +158,16 @@ def test_a_dropout_drops_its_share_in_training_alone(make: Make) -> None:
     unfuse(model)
     assert torch.allclose(model(input_ids=TOKENS).logits, plain, atol=1e-5)
     layer = nn.Linear(64, 8, bias=False)
-    one = get_peft_model(
+    small = get_peft_model(
         nn.Sequential(layer), LoraConfig(r=2, target_modules=["0"], lora_dropout=0.25)
     ).train()
-    nn.init.normal_(one.base_model.model[0].lora_B["default"].weight)
-    fuse(one)
+    nn.init.normal_(small.base_model.model[0].lora_B["default"].weight)
+    fuse(small)
     x = torch.randn(1, 64)
     with torch.no_grad():
-        drawn = torch.stack([one(x) for _ in range(4000)])
-        one.eval()
-        expected = one(x)
+        drawn = torch.stack([small(x) for _ in range(4000)])
+        small.eval()
+        expected = small(x)
     error = drawn.std(0) / 4000**0.5
     assert ((drawn.mean(0) - expected).abs() < 5 * error).all()
     assert (drawn.std(0) > 0).all()

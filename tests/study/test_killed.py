@@ -26,20 +26,9 @@ def test_killed_at_any_time_and_started_again_the_study_is_the_same(
     expected = [
         comparable(folder) for folder in run_study(recipe(out=str(tmp_path / "undisturbed"), epochs=8))
     ]
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "lowland.cli.main",
-            "compare",
-            "--task",
-            "classification",
-            "--data",
-            str(texts),
-        ),
-        *("--model", str(tiny_model), "--methods", "lora", "flat-lora", "--seeds", "1", "2", "--epochs", "8"),
-        *("--rank", "2", "--dtype", "fp32", "--out", str(tmp_path / "killed"), "--workers", "1"),
-    ]
+    asked = "--task classification --methods lora flat-lora --seeds 1 2 --epochs 8 --rank 2 --dtype fp32 --workers 1"
+    paths = ["--data", str(texts), "--model", str(tiny_model), "--out", str(tmp_path / "killed")]
+    command = [sys.executable, "-m", "lowland.cli.main", "compare", *asked.split(), *paths]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:  # until the second run is being written

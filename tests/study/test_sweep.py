@@ -13,7 +13,6 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_record
 from lowland.models.source import ModelSource
 from lowland.study import sweep as sweeping
-from lowland.study.recipe import Recipe
 from lowland.study.search import Search, space_of
 from lowland.study.sweep import sweep, tuned
 from lowland.tasks.examples import TaskData
@@ -113,11 +112,12 @@ def test_a_rank_brings_its_alpha(jobs: list[Job], faked: Callable[[Score], list[
     seen = faked(by_rate)
     tuning = sweep(jobs[:1], Search(trials=4, search=("rank",)))["lora"]
     assert all(job.settings.alpha == 2 * job.settings.rank for job in seen)
-    recipe = tuned(Recipe(methods=["lora", "full"]), {"lora": tuning})
-    (lora, full) = recipe.methods
+    lora, flat, _ = tuned(jobs, {"lora": tuning})
     assert lora.settings.rank == tuning.best["rank"]
     assert lora.settings.alpha == 2 * lora.settings.rank
-    assert full.own == frozenset()
+    assert lora.method.as_recipe() == {"lora": {"rank": lora.settings.rank, "alpha": lora.settings.alpha}}
+    assert lora.tuning["best"] == tuning.best
+    assert flat is jobs[1]
 
 
 def test_a_sweep_goes_on_where_it_was_stopped(jobs: list[Job], faked: Callable[[Score], list[Job]]) -> None:

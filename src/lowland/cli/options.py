@@ -65,7 +65,11 @@ class Option:
     def metavar(self) -> str:
         """Return the name of a value in help texts."""
         name = self.flag.lstrip("-").replace("-", "_").upper()
-        return name.removesuffix("S") if self.is_list and not name.endswith("IS") else name
+        extra = self.field.json_schema_extra
+        named = extra.get("metavar") if isinstance(extra, dict) else None
+        if isinstance(named, str):
+            return named
+        return name.removesuffix("S") if self.is_list else name
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class OneRun(Asked):
 class AblationOptions(Asked):
     """Settings that an ablation varies, and the method that it varies."""
 
-    axis: Annotated[tuple[Text, ...], NotEmpty]
+    axis: Annotated[tuple[Text, ...], NotEmpty, Field(json_schema_extra={"metavar": "AXIS"})]
     """settings to vary, such as rank or lr=1e-4,3e-4; several are crossed"""
     method: Text | None = None
     """the method, or its label in the recipe file; default: the first method that uses the axes, lora before others"""
@@ -124,7 +124,9 @@ def read_one_run(values: Values) -> tuple[Recipe, StudyOptions]:
         _recipe({**rest, "methods": ["lora"], "seeds": [seed]}, problems)
         raise Mistake(*problems)
     leave_overrides_out(rest, [method[0]], as_list(methods) or list(DEFAULT_METHODS))
-    return _of_one_method(method, {**rest, "seeds": [seed]}, own, problems), options
+    problems += unused_problems(own, [method[0]])
+    meant = {key: value for key, value in own.items() if key in method_named(method[0]).uses}
+    return _of_one_method(method, {**rest, "seeds": [seed]}, meant, problems), options
 
 
 def read_ablation(values: Values) -> tuple[Recipe, StudyOptions]:
@@ -154,27 +156,25 @@ def read_ablation(values: Values) -> tuple[Recipe, StudyOptions]:
         _recipe({**rest, "methods": ["lora"]}, problems)
         raise Mistake(*problems)
     leave_overrides_out(rest, [method[0]], as_list(methods) or list(DEFAULT_METHODS))
-    special = {*method[1], *method_named(method[0]).defaults}  # only these are the method's alone
-    shared = {key: value for key, value in own.items() if key in special}
     problems += unused_problems(own, [method[0]])
-    return ablated(_of_one_method(method, rest, shared, problems), axes), options
+    apart = {*method[1], *method_named(method[0]).defaults}  # what the method does not share with a recipe
+    meant = {key: value for key, value in own.items() if key in apart}
+    return ablated(_of_one_method(method, rest, meant, problems), axes), options
 
 
-def _of_one_method(method: Method, rest: Values, own: Values, problems: list[str]) -> Recipe:
-    """Return the recipe of one method, whose settings on the command line override all others.
+def _of_one_method(method: Method, rest: Values, meant: Values, problems: list[str]) -> Recipe:
+    """Return the recipe of one method.
 
     Args:
         method: its name, and its settings in the recipe file.
         rest: the values of the file and of the command line.
-        own: those of the command line.
+        meant: settings on the command line that are the method's own; they override those of the file.
         problems: so far.
 
     Raises:
         Mistake: with the problems so far, and the recipe's.
     """
     name, settings = method
-    problems += unused_problems(own, [name])
-    meant = {key: value for key, value in own.items() if key in method_named(name).uses}
     rest = {key: value for key, value in rest.items() if key not in meant}
     entry = {name: {**settings, **meant}} if settings or meant else name
     return _recipe({**rest, "methods": [entry]}, problems, meant)

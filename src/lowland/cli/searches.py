@@ -59,8 +59,10 @@ def read_comparison(values: Values) -> tuple[Recipe, StudyOptions, Search | None
             asked["trials"] = tuning.tune
         search = _search(asked, problems)
     elif asked:
-        given = option_name(next(iter(asked)))
-        problems.append(f"{given} is given, and no settings are searched; add --tune N, the number of trials")
+        option = option_name(next(iter(asked)))
+        problems.append(
+            f"{option} is given, and no settings are searched; add --tune N, the number of trials"
+        )
     recipe, options = _recipe(own, problems)
     if search is not None:
         _check_seeds(recipe, search)

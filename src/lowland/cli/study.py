@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import yaml
 
@@ -26,9 +25,6 @@ from lowland.study.search import Search
 from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, PERTURBATIONS
 
-if TYPE_CHECKING:
-    from lowland.study.sweep import Tuning
-
 MANY = 200
 """Number of runs above which a study starts only with `--yes`."""
 
@@ -44,17 +40,22 @@ def sweep(recipe: Recipe, options: StudyOptions, search: Search) -> int:
         return _print_recipe(recipe)
     _check_size(recipe, 0, search.trials, options)
     quiet_libraries()
-    tuned, tunings = _searched(recipe, search)
+    from lowland.study.plan import plan
+
+    jobs = plan(recipe.replace(seeds=recipe.seeds[:1]))
+    from lowland.ground.progress import Progress
+    from lowland.ground.runtime import keep_large_blocks
     from lowland.report.markdown import render
     from lowland.report.sweep import sweep_blocks
+    from lowland.study import sweep as sweeping
 
+    keep_large_blocks()
+    tunings = sweeping.sweep(jobs, search, Progress(sys.stderr))
     others = [choice.label for choice in recipe.methods if choice.label not in tunings]
     blocks = sweep_blocks({label: tuning.describe() for label, tuning in tunings.items()}, others)
-    print(f"\n{render(blocks)}\n")
-    print("As methods of a recipe file:\n")
-    print(
-        yaml.safe_dump({"methods": tuned.as_dict()["methods"]}, sort_keys=False, allow_unicode=True), end=""
-    )
+    methods = [job.method.as_recipe() for job in sweeping.tuned(jobs, tunings)]
+    print(f"\n{render(blocks)}\n\nAs methods of a recipe file:\n")
+    print(yaml.safe_dump({"methods": methods}, sort_keys=False, allow_unicode=True), end="")
     return 0
 
 
@@ -90,23 +91,22 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     quiet_libraries()
     from lowland.study.plan import plan
 
-    tunings: Mapping[str, Tuning] = {}
-    if search is not None:
-        recipe, tunings = _searched(recipe, search)
-    jobs = plan(
-        recipe, tunings
-    )  # reports what is wrong with the data before torch, which takes seconds to import
+    jobs = plan(recipe)  # reports what is wrong with the data before torch is imported, which takes seconds
     from lowland.evidence.readers.runs import finished
     from lowland.ground.progress import Progress
     from lowland.ground.runtime import keep_large_blocks
     from lowland.report.closing import closing_lines
     from lowland.report.study import summary
+    from lowland.study import sweep as sweeping
     from lowland.study.engines.local import LocalEngine
     from lowland.study.run import run_jobs
 
     keep_large_blocks()
+    progress = Progress(sys.stderr)
+    if search is not None:
+        jobs = sweeping.tuned(jobs, sweeping.sweep(jobs, search, progress))
     engine = LocalEngine(options.workers, quiet_libraries)
-    folders = run_jobs(jobs, fresh=options.fresh, progress=Progress(sys.stderr), engine=engine)
+    folders = run_jobs(jobs, fresh=options.fresh, progress=progress, engine=engine)
     print(f"\n{summary(folders)}\n")
     print("\n".join(closing_lines(folders)))
     return 0 if len(finished(folders)) == len(folders) else 1
@@ -126,20 +126,6 @@ def _check_size(recipe: Recipe, seeds: int, trials: int, options: StudyOptions) 
 def _print_recipe(recipe: Recipe) -> int:
     print(yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True), end="")
     return 0
-
-
-def _searched(recipe: Recipe, search: Search) -> tuple[Recipe, Mapping[str, Tuning]]:
-    """Search the settings of a recipe's methods; return it with the best ones, and how they were chosen."""
-    from lowland.study.plan import plan
-
-    jobs = plan(recipe.replace(seeds=recipe.seeds[:1]))
-    from lowland.ground.progress import Progress
-    from lowland.ground.runtime import keep_large_blocks
-    from lowland.study.sweep import sweep, tuned
-
-    keep_large_blocks()
-    tunings = sweep(jobs, search, Progress(sys.stderr))
-    return tuned(recipe, tunings), tunings
 
 
 def _print_rows(rows: Mapping[str, str]) -> None:

@@ -107,6 +107,14 @@ class Predictor:
         as_arrays = {name: tensor.double().numpy() for name, tensor in joined.items()}
         return self.task.decode(as_arrays, encoded, self.setup)
 
+    def ready(self) -> Predictor:
+        """Return the predictor in evaluation mode, and in the number format in which its run was tested."""
+        self.model.eval()
+        if self.record is None or self.record.environment.get("dtype") != "bf16":
+            return self
+        answer_in_fp32(self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model)
+        return replace(self, dtype="bf16")
+
     def encode(self, columns: Columns) -> Encoded:
         """Return inputs as the model reads them."""
         return self.task.encode(columns, self.setup, "predict")
@@ -158,6 +166,10 @@ class WordCounter(Predictor):
             raise Mistake("there is no text to predict for; give at least one")
         return self.task.decode({"logits": self.model.logits(texts)}, self.encode(columns), self.setup)
 
+    def ready(self) -> Predictor:
+        """Return the predictor as it is: nothing in it depends on a mode or a number format."""
+        return self
+
     def encode(self, columns: Columns) -> Encoded:
         """Return the number of inputs: words are counted, not encoded."""
         return Encoded({}, np.arange(len(columns[self.task.input_columns[0]])))
@@ -193,19 +205,7 @@ def load(folder: str | Path, *, merge: bool = False) -> Predictor:
         raise Mistake(
             f"{folder} is neither a run (record.json) nor a model (config.json) nor an adapter (adapter_config.json)"
         )
-    if isinstance(predictor, WordCounter):
-        return predictor
-    predictor.model.eval()
-    return _in_format_of_run(predictor)
-
-
-def _in_format_of_run(predictor: Predictor) -> Predictor:
-    """Return the predictor in the number format in which its run was trained and tested."""
-    if predictor.record is None or predictor.record.environment.get("dtype") != "bf16":
-        return predictor
-    model = predictor.model
-    answer_in_fp32(model.get_base_model() if isinstance(model, PeftModel) else model)
-    return replace(predictor, dtype="bf16")
+    return predictor.ready()
 
 
 def _of_run(folder: Path, merge: bool) -> Predictor:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from lowland.ground.mistakes import Mistake
 from lowland.models.find import find_model
@@ -16,19 +14,12 @@ from lowland.tasks.examples import TaskData
 from lowland.tasks.table import load_data, task_named
 from lowland.train.job import Job
 
-if TYPE_CHECKING:
-    from lowland.study.sweep import Tuning
 
-
-def plan(recipe: Recipe, tunings: Mapping[str, Tuning] = MappingProxyType({})) -> list[Job]:
+def plan(recipe: Recipe) -> list[Job]:
     """Return one job per method and seed, ordered by seed, so that an interrupted study has complete pairs.
 
     Data and model are loaded and resolved once. `dtype: auto` is resolved to fp32 or bf16, so that a run's key contains
     the actual format.
-
-    Args:
-        recipe: recipe of the study.
-        tunings: how the settings of methods were searched, by label; for their records.
 
     Raises:
         Mistake: if the data or the model cannot be loaded, or this machine does not support the number format.
@@ -49,7 +40,6 @@ def plan(recipe: Recipe, tunings: Mapping[str, Tuning] = MappingProxyType({})) -
             data=data,
             source=source,
             out=Path(recipe.out),
-            tuning=tunings[method.label].describe() if method.label in tunings else {},
         )
         for seed in recipe.seeds
         for method in recipe.methods

@@ -63,6 +63,13 @@ def run_jobs(
         Mistake: if a method does not fit the model.
     """
     progress = progress or Progress()
+    announce(jobs, progress)
+    check_methods_fit(jobs)
+    return (engine or run_one_after_another)(jobs, fresh, progress)
+
+
+def announce(jobs: Sequence[Job], progress: Progress) -> None:
+    """Report what the jobs of a study train on, and what a person should know of it."""
     data, source = jobs[0].data, jobs[0].source
     progress.say(f"task {data.task}, model {source.title}")
     origin = f"model from: {source.origin} ({source.sha256[:12]})"
@@ -71,8 +78,6 @@ def run_jobs(
         progress.say(f"terms of the model: {source.terms}")
     for remark in data.remarks:
         progress.remark(remark)
-    check_methods_fit(jobs)
-    return (engine or run_one_after_another)(jobs, fresh, progress)
 
 
 def run_one_after_another(jobs: Sequence[Job], fresh: bool, progress: Progress) -> list[Path]:

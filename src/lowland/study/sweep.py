@@ -6,11 +6,10 @@ that was stopped goes on where it was, and several machines can share one.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +20,12 @@ from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.progress import Progress
 from lowland.ground.rng import stream_seed
 from lowland.ground.store import key_of
-from lowland.study.recipe import Recipe
+from lowland.study.run import announce
 from lowland.study.search import Range, Search, settings_of, space_of
-from lowland.train.choice import MethodChoice
+from lowland.study.tuning import Tuning
 from lowland.train.fit import check_methods_fit, fit
 from lowland.train.fitted import Diverged
 from lowland.train.job import Job
-from lowland.train.settings import Settings
 
 if TYPE_CHECKING:
     import optuna
@@ -38,54 +36,13 @@ STORAGE_FILE = "sweep.journal"
 """File in the folder of the runs that keeps the trials."""
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """Outcome of the search for one method.
-
-    Attributes:
-        label: label of the method.
-        space: range of each searched setting.
-        trials: settings and validation score of each trial, in their order; no score for one that diverged.
-        best: settings of the best trial.
-        examples: number of training examples that all trials saw together.
-        score: name of the score.
-    """
-
-    label: str
-    space: Mapping[str, Range]
-    trials: Sequence[Mapping[str, Any]]
-    best: Mapping[str, Any]
-    examples: int
-    score: str
-
-    @property
-    def best_so_far(self) -> list[float | None]:
-        """Best validation score up to each trial; None before the first that has one."""
-        best, curve = -math.inf, []
-        for trial in self.trials:
-            best = max(best, -math.inf if trial["score"] is None else trial["score"])
-            curve.append(None if best == -math.inf else best)
-        return curve
-
-    def describe(self) -> dict[str, Any]:
-        """Return the entry for a record: plain values."""
-        return {
-            "space": {name: values.describe() for name, values in self.space.items()},
-            "trials": [dict(trial) for trial in self.trials],
-            "best": dict(self.best),
-            "best_so_far": self.best_so_far,
-            "examples": self.examples,
-            "score": self.score,
-        }
-
-
 def sweep(jobs: Sequence[Job], search: Search, progress: Progress | None = None) -> dict[str, Tuning]:
     """Search the settings of each method that has any to search.
 
     The methods take turns, so that a sweep that is stopped has spent about the same on each.
 
     Args:
-        jobs: a job of each method, with any seed; the search has its own.
+        jobs: jobs of a study; the search takes one of each method, with a seed of its own.
         search: what is searched, and how long.
         progress: reports every trial.
 
@@ -96,10 +53,11 @@ def sweep(jobs: Sequence[Job], search: Search, progress: Progress | None = None)
         Mistake: if Optuna is not installed, the storage cannot be reached, or no trial of a method gave a score.
     """
     progress = progress or Progress()
+    announce(jobs, progress)
     check_methods_fit(jobs)
-    seeded = [replace(job, seed=search.search_seed, keep_weights=False) for job in jobs]
-    spaces = {job.method.label: space_of(job.method.method, search) for job in jobs}
-    searched = [job for job in seeded if spaces[job.method.label]]
+    by_label = {job.method.label: replace(job, seed=search.search_seed, keep_weights=False) for job in jobs}
+    spaces = {label: space_of(job.method.method, search) for label, job in by_label.items()}
+    searched = [job for label, job in by_label.items() if spaces[label]]
     if not searched:
         raise Mistake(
             f"there is nothing to search: {', '.join(spaces)} {'uses' if len(spaces) == 1 else 'use'} none of"
@@ -125,17 +83,14 @@ def sweep(jobs: Sequence[Job], search: Search, progress: Progress | None = None)
     }
 
 
-def tuned(recipe: Recipe, tunings: Mapping[str, Tuning]) -> Recipe:
-    """Return a recipe whose methods have the best settings that a sweep found for them."""
-    shared = Settings(**{name: getattr(recipe, name) for name in Settings.model_fields})
-    methods = []
-    for choice in recipe.methods:
-        if (tuning := tunings.get(choice.label)) is None:
-            methods.append(choice)
-            continue
-        own = {name: getattr(choice.settings, name) for name in choice.own}
-        methods.append(MethodChoice.choose(choice.name, shared, {**own, **tuning.best}, choice.label))
-    return recipe.replace(methods=tuple(methods))
+def tuned(jobs: Sequence[Job], tunings: Mapping[str, Tuning]) -> list[Job]:
+    """Return jobs with the best settings that a sweep found for their methods; their records will say how."""
+    return [
+        replace(_with(job, tunings[job.method.label].best), tuning=tunings[job.method.label].describe())
+        if job.method.label in tunings
+        else job
+        for job in jobs
+    ]
 
 
 def _studies(

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
@@ -171,12 +170,3 @@ def test_it_is_an_option_of_the_command_line(
     assert asked == [None, 2]
     code, _, err = lowland("compare", "--workers", "0")
     assert (code, "workers is 0" in err) == (2, True)
-
-
-def test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    before: dict[str, Any] = dict(os.environ)
-    with local._threads(3):
-        assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == ("3", "PASSIVE")
-    assert dict(os.environ) == before

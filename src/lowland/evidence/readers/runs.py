@@ -72,7 +72,7 @@ def _missing(record: RunRecord) -> list[str]:
         **{f"parameters.{key}": key not in record.parameters for key in ("trainable", "share")},
         **{f"cost.{key}": key not in record.cost for key in ("train_seconds", "peak_bytes")},
         **{
-            f"baseline.{method}.{split}": not set(tuple(scores.get(split, ()))[:1]) <= set(values)
+            f"baseline.{method}.{split}": bool(scores.get(split)) and scores[split][0] not in values
             for method, by_split in record.baseline.items()
             for split, values in by_split.items()
         },

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowland.ground.mistakes import Mistake, reason_of
+from lowland.ground.runtime import environment_with
 from lowland.stress.asking.keys import remove_keys, remove_keys_of_replies, without_keys
 from lowland.stress.asking.settings import MAX_FAILED, PROVIDER, AskingSettings
 
@@ -131,17 +131,8 @@ def inspect_home(folder: Path) -> Iterator[None]:
     ends without an error.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    changed = {"XDG_DATA_HOME": str(folder.resolve()), "INSPECT_TRACE_LEVEL": "CRITICAL"}
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    try:
+    with environment_with(XDG_DATA_HOME=str(folder.resolve()), INSPECT_TRACE_LEVEL="CRITICAL"):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -16,6 +15,7 @@ import psutil
 import torch
 
 from lowland.ground.progress import Progress
+from lowland.ground.runtime import environment_with
 from lowland.study.engines.worker import Done, Raised, Said, Task, nothing, work
 from lowland.study.run import label_of, record_death, run_one_after_another
 from lowland.train.job import Job
@@ -139,7 +139,9 @@ class _Pool:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(theirs, self.workers.threads, self.prepare), daemon=True)
-        with _threads(self.workers.threads):
+        threads = str(self.workers.threads)
+        # PyTorch's threads spin by default: with as many of them as cores, they keep each other from working.
+        with environment_with(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OMP_WAIT_POLICY="PASSIVE"):
             process.start()
         theirs.close()
         worker = _Worker(process, ours)
@@ -197,22 +199,3 @@ def _cause(code: int | None) -> str:
             "its process was killed (signal 9), as Linux does when memory runs out; fewer --workers may help"
         )
     return f"its process ended with exit code {code}"
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let processes that are started in this block have a number of threads, which sleep while they wait.
-
-    PyTorch's threads spin by default: on a machine with as many threads as cores, they keep each other from working.
-    """
-    changes = {"OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count), "OMP_WAIT_POLICY": "PASSIVE"}
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
