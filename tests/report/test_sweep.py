@@ -26,8 +26,8 @@ def tuning(best: float, scores: list[float | None], space: list[float] | None = 
 def test_the_curve_and_the_best_are_shown() -> None:
     text = " ".join(render(sweep_blocks({"lora": tuning(1e-3, [None, 0.5, 0.4, 0.75])})).split())
     assert "with 4 trials for each method" in text
-    assert "Best validation macro F1 so far" in text
-    assert "| method | after 1 | after 2 | best | settings | examples |" in text
+    assert "the best validation macro F1 after so many trials" in text
+    assert "| method | 1 trial | 2 trials | best | settings | examples |" in text
     assert "| lora | | 0.5000 | 0.7500 | lr 0.001 | 1,200 |" in text
     assert "Near the end" not in text
 

@@ -287,3 +287,6 @@ def test_cut_texts_are_remarked_on_once_and_are_in_every_record(recipe: Callable
         assert set(counts) == {"train", "validation", "test"}
         assert counts["test"]["cut"] == counts["test"]["inputs"] == record.data["sizes"]["test"]
         assert counts["test"]["longest"] > 2
+    again = io.StringIO()
+    run_study(recipe(max_length=2, seeds=[1]), progress=Progress(again))
+    assert said[0] in again.getvalue().splitlines()  # a run that is found says what it said

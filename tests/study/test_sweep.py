@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,11 @@ from lowland.study import sweep as sweeping
 from lowland.study.search import Search, space_of
 from lowland.study.sweep import sweep, tuned
 from lowland.tasks.examples import TaskData
+from lowland.train.choice import MethodChoice
 from lowland.train.fitted import Diverged
 from lowland.train.job import Job
-from lowland.train.methods import METHODS, method_named
+from lowland.train.methods import METHODS
+from lowland.train.settings import Settings
 from tests.conftest import job_of
 
 Command = Callable[..., tuple[int, str, str]]
@@ -63,11 +66,23 @@ def by_rate(job: Job) -> float:
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "bag-of-words"])
 def test_the_range_of_a_rate_surrounds_the_methods_default(name: str) -> None:
-    method = method_named(name)
-    space = space_of(method, Search())
+    choice = MethodChoice.choose(name, Settings())
+    method, space = choice.method, space_of(choice, Search())
     default = method.defaults.get("lr", 5e-4)
     assert (space["lr"].low, space["lr"].high) == (default / 10, default * 10)
     assert set(space) == ({"lr", "rho"} if "rho" in method.uses else {"lr"})
+
+
+def test_a_range_is_wide_enough_for_the_recipes_own_value(
+    jobs: list[Job], faked: Callable[[Score], list[Job]]
+) -> None:
+    choice = MethodChoice.choose("lora", Settings(), {"lr": 0.2, "rank": 5})
+    space = space_of(choice, Search(search=("lr", "rank")))
+    assert (space["lr"].low, space["lr"].high) == (5e-5, 0.2)
+    assert space["rank"].choices == (4, 5, 8, 16, 32)
+    seen = faked(by_rate)
+    sweep([dataclasses.replace(jobs[0], method=choice)], Search(trials=3, search=("lr", "rank")))
+    assert (seen[0].settings.lr, seen[0].settings.rank) == (0.2, 5)
 
 
 def test_every_method_gets_the_same_trials_and_examples(
@@ -145,8 +160,6 @@ def test_a_sweep_goes_on_where_it_was_stopped(jobs: list[Job], faked: Callable[[
 
 
 def replace_out(job: Job, name: str) -> Job:
-    import dataclasses
-
     return dataclasses.replace(job, out=job.out / name)
 
 
@@ -274,6 +287,21 @@ def test_a_study_is_tuned_then_tested_with_fresh_seeds(
     assert code == 0, err
     assert "As methods of a recipe file:" in out
     assert "validation accuracy" not in err  # the trials are there
+
+
+def test_the_search_is_shown_though_its_best_runs_were_there(
+    lowland: Command, texts: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """The first trial has the recipe's own settings, so that the runs of the study are found."""
+    options = ("--task", "classification", "--data", texts, "--model", tiny_model, "--out", tmp_path / "runs")
+    words = ("compare", "--methods", "lora", "--seeds", "1", "2", "--epochs", "1", *map(str, options))
+    code, out, err = lowland(*words, small=False)
+    assert code == 0, err
+    assert "Settings were searched" not in out
+    code, out, err = lowland(*words, "--tune", "1", small=False)
+    assert code == 0, err
+    assert err.count("found") == 2
+    assert "Settings were searched on validation data, with 1 trial for each method" in out
 
 
 @pytest.mark.parametrize(

@@ -144,3 +144,11 @@ def test_a_users_own_table_is_no_original_file_and_its_task_is_named(tmp_path: P
     with pytest.raises(Mistake) as caught:
         read_original_table(path, {"first": "#1 String", "second": "#2 String"}, "MRPC")
     assert "its columns are those of single texts, read by --task classification" in str(caught.value)
+
+
+def test_a_file_with_an_unknown_ending_is_named_by_its_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "SMSSpamCollection"
+    path.write_text("ham\thello\n")
+    with pytest.raises(Mistake) as caught:
+        read_table(path, {"text": "text", "label": "label"})
+    assert "it looks like a file of the SMS Spam Collection, read by --task sms-spam" in str(caught.value)

@@ -105,9 +105,10 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     progress = Progress(sys.stderr)
     if search is not None:
         jobs = sweeping.tuned(jobs, sweeping.sweep(jobs, search, progress))
+    tunings = {job.method.label: job.tuning for job in jobs if job.tuning}
     engine = LocalEngine(options.workers, quiet_libraries)
     folders = run_jobs(jobs, fresh=options.fresh, progress=progress, engine=engine)
-    print(f"\n{summary(folders)}\n")
+    print(f"\n{summary(folders, tunings)}\n")
     print("\n".join(closing_lines(folders)))
     return 0 if len(finished(folders)) == len(folders) else 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lowland.evidence.core.pairs import PairedComparison
 from lowland.evidence.core.spread import Spread, spread_of
@@ -23,20 +24,25 @@ MAX_LABELS = 12
 """Largest number of labels whose scores are shown."""
 
 
-def summary(folders: Sequence[str | Path]) -> str:
+def summary(folders: Sequence[str | Path], tunings: Mapping[str, Mapping[str, Any]] | None = None) -> str:
     """Return the report of a study's runs as Markdown.
 
     Args:
         folders: folders of the runs; failed runs are counted and left out.
+        tunings: how the settings were searched, by label (`Tuning.describe()`); None takes it from the records, where
+            runs from before the search say nothing of it.
     """
-    return render(study_blocks([Path(folder) for folder in folders]))
+    return render(study_blocks([Path(folder) for folder in folders], tunings))
 
 
-def study_blocks(folders: Sequence[Path]) -> list[Block]:
+def study_blocks(
+    folders: Sequence[Path], tunings: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Block]:
     """Build the report of a study's runs: scores by method, differences from the reference, warnings.
 
     Args:
         folders: folders of the runs; failed runs are counted and left out.
+        tunings: as for `summary`.
     """
     runs = finished(folders)
     failed = len(folders) - len(runs)
@@ -47,7 +53,8 @@ def study_blocks(folders: Sequence[Path]) -> list[Block]:
     reference = reference_of(list(dict.fromkeys(record.method for record in records)))
     baseline = records[0].baseline
     blocks += [Paragraph(_heading(records)), scores_table(by_method(records), baseline)]
-    if tunings := {record.method: record.tuning for record in records if record.tuning}:
+    tunings = tunings or {record.method: record.tuning for record in records if record.tuning}
+    if tunings:
         others = [name for name in dict.fromkeys(record.method for record in records) if name not in tunings]
         blocks += sweep_blocks(tunings, others)
     for split in records[0].scores:

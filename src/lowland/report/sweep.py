@@ -34,12 +34,12 @@ def sweep_blocks(tunings: Mapping[str, Mapping[str, Any]], others: Sequence[str]
         )
         for label, tuning in tunings.items()
     )
-    header = ("method", *[f"after {step}" for step in steps], "best", "settings", "examples")
+    header = ("method", *[plural(step, "trial") for step in steps], "best", "settings", "examples")
     return [
         Paragraph(
             f"Settings were searched on validation data, with {budget} for each method; the first trial has the"
-            f" recipe's own settings. Best validation {name} so far, the best settings, and the number of training"
-            " examples:"
+            f" recipe's own settings. The table shows the best validation {name} after so many trials, the best settings"
+            " (of equal scores, those with the smaller validation loss), and how many examples all trials trained on:"
         ),
         Table(header, rows),
         *(

@@ -112,6 +112,8 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
     with store.claim(name):
         finished = store.find_to_replace(name) if fresh else store.find(name)
         if finished is not None and not fresh:
+            for sentence in finished.remarks:
+                progress.remark(sentence)
             progress.say(f"{label}: found, {outcome_of(finished)}")
             return store.root / name
         begun, checkpoints = _begin(job), store.checkpoints(name)

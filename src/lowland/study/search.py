@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from lowland.ground.asked import Asked, NotEmpty, Seed, Text, Truth, Whole
 from lowland.study.ablation import ALPHA_PER_RANK
+from lowland.train.choice import MethodChoice
 from lowland.train.methods import Method
 from lowland.train.settings import Settings
 
 Searched = Literal["lr", "rho", "rank", "dropout"]
 DECADES = 10
-"""The learning rate is searched from a tenth of the method's default to ten times of it."""
+"""The learning rate is searched from a tenth of the method's default to ten times the default."""
 RHO = (0.0, 0.3)
 """Range of the strength of Flat-LoRA's noise."""
 RANKS, DROPOUTS = (4, 8, 16, 32), (0.0, 0.05, 0.1)
@@ -60,13 +61,19 @@ class Range:
         """Return the bounds, or the list of values, as plain values for a record."""
         return list(self.choices) if self.choices else [self.low, self.high]
 
-    def holds(self, value: float) -> bool:
-        """Return whether a value is one that may be chosen."""
-        return value in self.choices if self.choices else self.low <= value <= self.high
+    def with_value(self, value: float) -> Range:
+        """Return the range, wide enough for a value."""
+        if self.choices:
+            return replace(self, choices=tuple(sorted({*self.choices, value})))
+        return replace(self, low=min(self.low, value), high=max(self.high, value))
 
 
-def space_of(method: Method, search: Search) -> dict[str, Range]:
-    """Return the range of each searched setting that a method uses; empty if it uses none."""
+def space_of(choice: MethodChoice, search: Search) -> dict[str, Range]:
+    """Return the range of each searched setting that a method uses; empty if it uses none.
+
+    A range is wide enough for the recipe's own value.
+    """
+    method = choice.method
     lr = method.defaults.get("lr", Settings().lr)
     ranges = {
         "lr": Range(lr / DECADES, lr * DECADES, log=True),
@@ -74,7 +81,11 @@ def space_of(method: Method, search: Search) -> dict[str, Range]:
         "rank": Range(choices=RANKS),
         "dropout": Range(choices=DROPOUTS),
     }
-    return {name: ranges[name] for name in search.search if name in method.uses}
+    return {
+        name: ranges[name].with_value(getattr(choice.settings, name))
+        for name in search.search
+        if name in method.uses
+    }
 
 
 def settings_of(values: Mapping[str, Any], method: Method) -> dict[str, Any]:

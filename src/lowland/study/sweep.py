@@ -56,7 +56,7 @@ def sweep(jobs: Sequence[Job], search: Search, progress: Progress | None = None)
     announce(jobs, progress)
     check_methods_fit(jobs)
     by_label = {job.method.label: replace(job, seed=search.search_seed, keep_weights=False) for job in jobs}
-    spaces = {label: space_of(job.method.method, search) for label, job in by_label.items()}
+    spaces = {label: space_of(job.method, search) for label, job in by_label.items()}
     searched = [job for label, job in by_label.items() if spaces[label]]
     if not searched:
         raise Mistake(
@@ -169,8 +169,8 @@ def _try(
     number = len(_ended(study) if search.storage is None else trials)
     study.sampler = optuna.samplers.TPESampler(seed=stream_seed(search.search_seed, "sweep", number) % 2**32)
     has_own = any(trial.user_attrs.get(OWN) and trial.state.is_finished() for trial in trials)
-    if not has_own and (start := _own_values(job, space)) is not None:
-        study.enqueue_trial(start, user_attrs={OWN: True})
+    if not has_own:
+        study.enqueue_trial({name: getattr(job.settings, name) for name in space}, user_attrs={OWN: True})
     trial = study.ask()
     values = {name: _suggest(trial, name, allowed) for name, allowed in space.items()}
     counter = _Epochs(trial, job.task.scores[0])
@@ -187,12 +187,6 @@ def _try(
     _count(trial, job, counter.epochs)
     study.tell(trial, score)
     progress.say(f"{label}: {_shown(values)}: validation {job.task.scores[0].replace('_', ' ')} {score:.4f}")
-
-
-def _own_values(job: Job, space: Mapping[str, Range]) -> dict[str, Any] | None:
-    """Return the searched settings as the recipe has them; None if one of them is out of its range."""
-    values = {name: getattr(job.settings, name) for name in space}
-    return values if all(space[name].holds(value) for name, value in values.items()) else None
 
 
 def _suggest(trial: optuna.Trial, name: str, allowed: Range) -> Any:

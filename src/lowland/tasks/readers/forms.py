@@ -92,9 +92,17 @@ def form_of(path: Path) -> str:
     if form not in FORMS:
         raise Mistake(
             f"{path} has an unknown ending; expected one of {', '.join(FORMS)}, as it is or compressed"
-            f" ({', '.join(COMPRESSED)})"
+            f" ({', '.join(COMPRESSED)}){_hint_at_content(path)}"
         )
     return form
+
+
+def _hint_at_content(path: Path) -> str:
+    """Return the end of a sentence that names the data set of a file by its first line; "" if none is recognised."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hint_at_original(file.readline(10_000).decode("iso-8859-1"))
 
 
 def read_text(path: Path, encoding: str) -> str:
