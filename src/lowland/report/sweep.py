@@ -38,7 +38,7 @@ def sweep_blocks(tunings: Mapping[str, Mapping[str, Any]], others: Sequence[str]
     return [
         Paragraph(
             f"Settings were searched on validation data, with {budget} for each method; the first trial has the"
-            f" recipe's own settings. The table shows the best validation {name} after so many trials, the best settings"
+            f" recipe's own settings. The table shows the best validation {name} after so many trials, its settings"
             " (of equal scores, those with the smaller validation loss), and how many examples all trials trained on:"
         ),
         Table(header, rows),
