@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import timeit
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,12 @@ from transformers import BertModel
 from lowland import LoRAConfig, add_lora, load_adapter, save_adapter
 from lowland.ground.mistakes import Mistake
 from lowland.models.find import find_model
-from lowland.models.formats import answer_in_fp32, hold_base_in, number_format
+from lowland.models.formats import (
+    answer_in_fp32,
+    hold_base_in,
+    number_format,
+    processor_is_faster_in_bf16,
+)
 from lowland.models.load import LoadedModel, load_classifier, load_tokenizer
 from lowland.models.packages import DEFAULT_MODEL, PACKAGED_SHA256
 from lowland.study.recipe import Recipe
@@ -155,21 +162,27 @@ def test_another_tokenizer_or_config_is_another_model(tiny_model: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("dtype", "capable", "used"),
+    ("dtype", "ratio", "used"),
     [
-        ("auto", {"amx_bf16": True, "avx512_bf16": True}, "bf16"),
-        ("auto", {"amx_bf16": False, "avx512_bf16": True}, "fp32"),  # slower than fp32 on such processors
-        ("auto", {"architecture": "aarch64"}, "fp32"),
-        ("fp32", {"amx_bf16": True}, "fp32"),
-        ("bf16", {}, "bf16"),
+        ("auto", 0.5, "bf16"),
+        ("auto", 0.9, "fp32"),  # casts take the rest
+        ("auto", 2.0, "fp32"),
+        ("fp32", 0.5, "fp32"),
+        ("bf16", 2.0, "bf16"),
     ],
 )
 def test_bf16_is_taken_where_the_processor_is_fast_at_it(
-    dtype: str, capable: dict, used: str, monkeypatch: pytest.MonkeyPatch
+    dtype: str, ratio: float, used: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable, raising=False)
+
+    def repeat(product: Callable[[], torch.Tensor], *, number: int, repeat: int) -> list[float]:
+        return [ratio * number] * repeat if product().dtype == torch.bfloat16 else [1.0 * number] * repeat
+
+    monkeypatch.setattr(timeit, "repeat", repeat)
+    processor_is_faster_in_bf16.cache_clear()
     assert number_format(dtype) == used
+    processor_is_faster_in_bf16.cache_clear()
 
 
 def test_a_gpu_without_bf16_is_not_made_to_emulate_it(monkeypatch: pytest.MonkeyPatch) -> None:

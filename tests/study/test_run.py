@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.record_files import read_predictions, read_record
+from lowland.models import formats
 from lowland.study import run as study
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
@@ -251,16 +251,16 @@ def test_a_record_describes_the_run_and_its_data(recipe: Callable[..., Recipe], 
 def test_a_run_is_keyed_and_recorded_by_the_number_format_that_was_used(
     recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(dtype: str, amx: bool) -> tuple[str, str, str]:
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx}, raising=False)
+    def run(dtype: str, fast: bool) -> tuple[str, str, str]:
+        monkeypatch.setattr(formats, "processor_is_faster_in_bf16", lambda: fast)
         (folder,) = run_study(recipe(methods=["lora"], seeds=[1], dtype=dtype))
         record = read_record(folder)
         return folder.name, record.asked["dtype"], record.environment["dtype"]
 
-    slow, fast = run("auto", amx=False), run("auto", amx=True)
+    slow, fast = run("auto", fast=False), run("auto", fast=True)
     assert (slow[1:], fast[1:]) == (("fp32", "fp32"), ("bf16", "bf16"))
-    assert slow == run("fp32", amx=True)
-    assert fast == run("bf16", amx=False)
+    assert slow == run("fp32", fast=True)
+    assert fast == run("bf16", fast=False)
     assert slow[0] != fast[0]
 
 

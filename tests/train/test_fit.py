@@ -18,6 +18,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertModel, T5Config, T5ForSequenceClassification, TrainerCallback
 
 from lowland.ground.mistakes import Mistake
+from lowland.models import formats
 from lowland.models.find import find_model
 from lowland.models.load import load_classifier, load_tokenizer
 from lowland.models.packages import DEFAULT_MODEL
@@ -227,7 +228,7 @@ def test_the_base_is_held_in_bf16_and_never_written(data: TaskData, source: Mode
 def test_auto_is_fp32_on_a_processor_without_fast_bf16(
     texts: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    monkeypatch.setattr(formats, "processor_is_faster_in_bf16", lambda: False)
     settings = {"task": {"name": "classification", "data": str(texts)}, "model": str(tiny_model)}
     settings |= {"methods": ["lora"], "seeds": [42], "epochs": 1, "rank": 4, "lr": 0.01}
     (auto,), (plain,) = (plan(Recipe(**settings, dtype=dtype)) for dtype in ("auto", "fp32"))

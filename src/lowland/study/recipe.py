@@ -166,8 +166,8 @@ class Recipe(Settings):
     """number of tokens after which a text is cut off; default: 128, for question answering 384"""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     """number format: fp32; bf16 (autocast, the frozen base of lowland's LoRA stored in bf16); auto takes bf16 on GPUs
-    that support it and on processors with AMX. Weights are saved in fp32; `lowland predict` computes in the run's
-    format"""
+    that support it and on processors that are faster in it. Weights are saved in fp32; `lowland predict` computes in
+    the run's format"""
     compile: Truth = False
     """train with torch.compile"""
     keep_weights: Truth = True
