@@ -108,7 +108,11 @@ LINES: dict[tuple[str, str], str] = {
     ("models/load.py", "remarks=(*loaded.remarks, redrawn_sentence(names, label_names)),"): "another head",
     ("train/fit.py", 'remark(f"training and validation: {sentence}")'): "long texts in training",
     ("train/fit.py", "remark(sentence)"): PASSES_ON,
-    ("train/test.py", "*job.task.remarks(split, table),"): PASSES_ON,
+    ("train/test.py", "for sentence in job.task.remarks(split, table):"): PASSES_ON,
+    (
+        "train/test.py",
+        'remark(f"{name}, {job.method.label}, seed {job.seed}: {sentence}")',
+    ): "the same answer",
     ("train/test.py", 'remark(f"{name}: {sentence}")'): "long texts in the test",
     ("deploy/table.py", "remark(sentence)"): "long texts to predict",
     ("stress/adapters/run.py", "progress.remark(sentence)"): "long texts in a stress test",

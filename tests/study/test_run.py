@@ -290,3 +290,12 @@ def test_cut_texts_are_remarked_on_once_and_are_in_every_record(recipe: Callable
     again = io.StringIO()
     run_study(recipe(max_length=2, seeds=[1]), progress=Progress(again))
     assert said[0] in again.getvalue().splitlines()  # a run that is found says what it said
+
+
+def test_a_remark_on_predictions_names_its_run(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Classification, "remarks", lambda *arguments: ["they are odd"])
+    folders = run_study(recipe(seeds=[1]))
+    remarks = [read_record(folder).remarks[-1] for folder in folders]
+    assert remarks == ["test, lora, seed 1: they are odd", "test, flat-lora, seed 1: they are odd"]

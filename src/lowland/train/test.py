@@ -61,12 +61,10 @@ def test(fitted: Fitted, remark: Remark = no_remark) -> Evaluation:  # noqa: PT0
         table = job.task.predictions(name, split, job.task.decode(output, encoded[name], fitted.setup))
         scores[name] = job.task.summarise(split, table)
         tables.append(table)
-        for sentence in (
-            encoded[name].truncation.sentence(fitted.setup.max_length, job.max_length),
-            *job.task.remarks(split, table),
-        ):
-            if sentence:
-                remark(f"{name}: {sentence}")
+        if sentence := encoded[name].truncation.sentence(fitted.setup.max_length, job.max_length):
+            remark(f"{name}: {sentence}")
+        for sentence in job.task.remarks(split, table):
+            remark(f"{name}, {job.method.label}, seed {job.seed}: {sentence}")
     answers = dict(zip(outputs, tables, strict=True))
     return Evaluation(
         scores=scores,
