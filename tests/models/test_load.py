@@ -26,6 +26,7 @@ from lowland.models.load import LoadedModel, load_classifier, load_tokenizer
 from lowland.models.packages import DEFAULT_MODEL, PACKAGED_SHA256
 from lowland.study.recipe import Recipe
 from tests.conftest import bert_config
+from tests.language_models import language_model
 from tests.train.runs import adapt
 
 
@@ -251,3 +252,20 @@ def test_the_head_answers_in_fp32_under_autocast(bert: nn.Module, tokens: torch.
     expected = nn.functional.linear(pooled.float(), bert.classifier.weight, bert.classifier.bias)
     assert torch.equal(logits, expected)
     assert not torch.equal(logits, logits.bfloat16().float())
+
+
+def test_a_frozen_head_computes_in_bf16_only_while_the_model_trains() -> None:
+    model = answer_in_fp32(language_model("gemma3"))
+    tokens = torch.arange(12).view(2, 6)
+
+    def dtype_of_logits() -> torch.dtype:
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(tokens).logits.dtype
+
+    assert dtype_of_logits() == torch.float32
+    model.train()
+    assert dtype_of_logits() == torch.float32  # trained
+    model.requires_grad_(False)
+    assert dtype_of_logits() == torch.bfloat16
+    model.eval()
+    assert dtype_of_logits() == torch.float32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import timeit
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from lowland.ground.mistakes import Mistake
@@ -79,7 +80,9 @@ def hold_base_in(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 def answer_in_fp32(model: nn.Module) -> nn.Module:
     """Make the output head compute in fp32 under autocast, in place, by a change of its class.
 
-    bf16 has 8 significant bits, so close logits would be rounded to equal values.
+    bf16 has 8 significant bits, so close logits would be rounded to equal values. Only while a model trains, a frozen
+    head, as that of a language model is, computes as autocast wants it: with a vocabulary of 262,144 tokens, its
+    product in fp32 would take longer than the other layers together.
     """
     from lowland.lora import find_head
 
@@ -90,12 +93,17 @@ def answer_in_fp32(model: nn.Module) -> nn.Module:
 
 
 class _InFloat32:
-    """Mix-in for a module that computes in fp32 under autocast; stands before the module's own class."""
+    """Mix-in for a head that answers in fp32 under autocast; stands before the module's own class."""
+
+    training: bool
+    parameters: Callable[[], Iterator[nn.Parameter]]
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Compute the module's own forward pass for x.float(), with autocast off."""
+        """Compute the module's own forward pass for x.float(), with autocast off, unless it is frozen and training."""
         import torch
 
+        if self.training and not any(parameter.requires_grad for parameter in self.parameters()):
+            return super().forward(x, *args, **kwargs)  # type: ignore[misc]
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float(), *args, **kwargs)  # type: ignore[misc]
 
