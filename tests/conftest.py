@@ -137,7 +137,7 @@ def table_of(copies: int = 12) -> pd.DataFrame:
 @pytest.fixture(autouse=True)
 def one_run_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let studies run in this process, unless a test asks for workers."""
-    monkeypatch.setattr("lowland.study.engines.local.FEWEST", 10**9)
+    monkeypatch.setattr("lowland.study.engines.forks.FEWEST", 10**9)
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_only_settings_that_affect_a_method_change_its_key(
     recipe: Callable[..., Recipe], texts: Path, tmp_path: Path
 ) -> None:
     def names(**changes: Any) -> list[str]:
-        return [folder.name for folder in run_study(recipe(seeds=[1], **changes))]
+        return [job.name for job in plan(recipe(seeds=[1], **changes))]
 
     lora, flat = names()
     assert names(rho=0.2)[0] == lora
@@ -127,10 +127,7 @@ def test_equal_requests_have_equal_keys(
 
 def test_neftune_is_a_separate_run_keyed_by_its_alpha(recipe: Callable[..., Recipe]) -> None:
     def names(**changes: Any) -> list[str]:
-        return [
-            folder.name
-            for folder in run_study(recipe(methods=["lora", "neftune+lora"], seeds=[1], **changes))
-        ]
+        return [job.name for job in plan(recipe(methods=["lora", "neftune+lora"], seeds=[1], **changes))]
 
     lora, under = names()
     assert under.startswith("classification-neftune+lora-s1-")

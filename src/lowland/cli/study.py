@@ -20,6 +20,7 @@ from lowland.cli.recipes import (
 )
 from lowland.cli.searches import SEARCH_FIELDS, TuningOptions, read_comparison, read_sweep
 from lowland.ground.mistakes import Mistake, plural
+from lowland.study.engines.forks import may_have_workers, start_server
 from lowland.study.recipe import Recipe
 from lowland.study.search import Search
 from lowland.tasks.table import TASKS
@@ -89,6 +90,8 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
         return _print_recipe(recipe)
     _check_size(recipe, len(recipe.seeds), 0 if search is None else search.trials, options)
     quiet_libraries()
+    if may_have_workers(len(recipe.methods) * len(recipe.seeds), options.workers):
+        start_server("lowland.cli.worker_imports")
     from lowland.study.plan import plan
 
     jobs = plan(recipe)  # reports what is wrong with the data before torch is imported, which takes seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +15,11 @@ import torch
 
 from lowland.ground.progress import Progress
 from lowland.ground.runtime import environment_with
+from lowland.study.engines.forks import PASSIVE, may_have_workers, workers_context
 from lowland.study.engines.worker import Done, Raised, Said, Task, nothing, work
 from lowland.study.run import label_of, record_death, run_one_after_another
 from lowland.train.job import Job
 
-FEWEST = 4
-"""Number of runs from which workers are started by default: to start one takes as long as a short run."""
 BASE_BYTES, BYTES_PER_WEIGHT_BYTE = 10**9, 10
 """Memory of a run: what the libraries take, and the multiple of the size of the model's weights in their files.
 Measured: 1.9 GB for MiniLM (90 MB), 6.3 GB for Gemma 3 270M (540 MB)."""
@@ -45,8 +43,8 @@ def workers_for(jobs: Sequence[Job], asked: int | None = None) -> Workers:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if asked is not None:
         count = min(asked, len(jobs))
-    elif torch.cuda.is_available() or len(jobs) < FEWEST or int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        count = 1  # with torchrun, one run has several processes already
+    elif torch.cuda.is_available() or not may_have_workers(len(jobs), asked):
+        count = 1
     else:
         fitting = int(psutil.virtual_memory().available // max(map(_needed_bytes, jobs)))
         count = max(1, min(len(jobs), cores, fitting))
@@ -136,12 +134,10 @@ class _Pool:
         """Start a worker, and give it a job."""
         if not self.waiting:
             return
-        context = multiprocessing.get_context("spawn")
+        context = workers_context()
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(theirs, self.workers.threads, self.prepare), daemon=True)
-        threads = str(self.workers.threads)
-        # PyTorch's threads spin by default: with as many of them as cores, they keep each other from working.
-        with environment_with(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OMP_WAIT_POLICY="PASSIVE"):
+        with environment_with(**PASSIVE):
             process.start()
         theirs.close()
         worker = _Worker(process, ours)
