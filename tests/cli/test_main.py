@@ -637,8 +637,12 @@ def command(tmp_path: Path, texts: Path, tiny_model: Path, *options: str) -> lis
     ]
 
 
+@pytest.mark.parametrize(
+    "more",  # an adapter is written by lowland, a whole model by transformers
+    [["2"], pytest.param(["--methods", "full"], marks=pytest.mark.slow)],
+)
 def test_a_full_disk_is_a_sentence_and_keeps_earlier_runs(
-    tmp_path: Path, texts: Path, tiny_model: Path
+    more: list[str], tmp_path: Path, texts: Path, tiny_model: Path
 ) -> None:
     def limited() -> None:  # a file of the adapter does not fit, as on a full disk
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -646,15 +650,11 @@ def test_a_full_disk_is_a_sentence_and_keeps_earlier_runs(
 
     compare = command(tmp_path, texts, tiny_model, "--epochs", "1", "--seeds", "1")
     subprocess.run(compare, check=True, capture_output=True)
-    for more in (
-        ["2"],
-        ["--methods", "full"],
-    ):  # an adapter is written by lowland, a whole model by transformers
-        done = subprocess.run([*compare, *more], preexec_fn=limited, capture_output=True, text=True)
-        assert done.returncode == 2
-        assert "File too large" in done.stderr
-        assert "finished runs are kept" in done.stderr
-        assert "Traceback" not in done.stderr
+    done = subprocess.run([*compare, *more], preexec_fn=limited, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "File too large" in done.stderr
+    assert "finished runs are kept" in done.stderr
+    assert "Traceback" not in done.stderr
     left = [path.name for path in (tmp_path / "runs").iterdir() if path.name != ".locks"]
     assert len(left) == 1
     assert left[0].startswith("classification-lora-s1-")
@@ -665,7 +665,10 @@ def restore_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_an_interruption_has_its_exit_code_and_keeps_earlier_runs(
     sent: signal.Signals, code: int, tmp_path: Path, texts: Path, tiny_model: Path
 ) -> None:

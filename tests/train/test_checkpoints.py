@@ -60,8 +60,7 @@ def stopped_and_continued(job: Job, folder: Path, steps: list[int]) -> FittedNet
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
-        ("flat-lora", {"dropout": 0.1}),
-        ("flat-lora", {"accumulation": 2, "epochs": 6}),
+        ("flat-lora", {"dropout": 0.1, "accumulation": 2, "epochs": 6}),
         ("full", {"dtype": "bf16"}),
         pytest.param("lora", {"dtype": "bf16"}, marks=pytest.mark.slow),
         ("lora", {"batch_size": 16, "epochs": 8}),  # ten steps in an epoch: each loss is logged at its end

@@ -35,9 +35,23 @@ def sometimes(number: int, question: str) -> str | None:
 
 
 @pytest.mark.parametrize(
-    "fault", [always("server error"), always("overloaded"), always("dropped"), sometimes]
+    ("model", "fault"),
+    [
+        ("anthropic/claude-sonnet-5", always("server error")),
+        ("anthropic/claude-sonnet-5", sometimes),
+        ("together/llama", always("dropped")),
+        *(
+            pytest.param(model, fault, marks=pytest.mark.slow)
+            for model, fault in (
+                ("anthropic/claude-sonnet-5", always("overloaded")),
+                ("anthropic/claude-sonnet-5", always("dropped")),
+                ("together/llama", always("server error")),
+                ("together/llama", always("overloaded")),
+                ("together/llama", sometimes),
+            )
+        ),
+    ],
 )
-@pytest.mark.parametrize("model", ["anthropic/claude-sonnet-5", "together/llama"])
 def test_no_more_requests_are_sent_than_allowed(
     model: str,
     fault: Callable[[int, str], str | None],
