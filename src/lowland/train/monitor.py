@@ -60,7 +60,7 @@ class Monitor(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the clock; evaluation, between two epochs, is not counted."""
-        self.since, self.steps = time.perf_counter(), state.global_step
+        self.since, self.since_step = time.perf_counter(), state.global_step
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look at gradients and noise, which are gone at the step's end, if the step gets an entry."""
@@ -100,11 +100,11 @@ class Monitor(TrainerCallback):
             self.log(values)
             state.log_history[-1] |= by_layer
         self.logged = state.global_step
-        self.since, self.steps = time.perf_counter(), state.global_step
+        self.since, self.since_step = time.perf_counter(), state.global_step
 
     def _efficiency(self, args: Any, state: Any) -> Values:
         """Return what the training costs; the times are means since the last entry of this epoch."""
-        steps, seconds = state.global_step - self.steps, time.perf_counter() - self.since
+        steps, seconds = state.global_step - self.since_step, time.perf_counter() - self.since
         return {
             **self.counts,
             "efficiency/seconds_per_step": seconds / max(steps, 1),
