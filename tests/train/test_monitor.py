@@ -145,6 +145,7 @@ def test_a_long_training_has_about_ten_and_one_an_epoch() -> None:
         ("full", {"efficiency/", "training_efficiency/"}),
         ("head", {"efficiency/", "training_efficiency/"}),
         ("vera", {"efficiency/", "training_efficiency/"}),
+        ("flat+vera", {"efficiency/", "training_efficiency/", "noise/"}),
     ],
 )
 def test_what_each_method_logs(data: TaskData, source: ModelSource, method: str, expected: set[str]) -> None:
@@ -163,6 +164,7 @@ def test_what_each_method_logs(data: TaskData, source: ModelSource, method: str,
     rate = 8 / last["efficiency/seconds_per_step"]
     assert last["efficiency/examples_per_second"] == pytest.approx(rate, rel=0.5)
     assert last["efficiency/peak_bytes"] > 10**7
+    assert ("noise/to_adapter" in last) == (method in ("flat-lora", "flat+dora"))
     if "verification/" in expected:
         assert last["verification/with_gradient"] == 1
         assert last["verification/frozen_weights_changed"] == 0

@@ -40,6 +40,10 @@ class Monitor(TrainerCallback):
         noise: the callback of Flat-LoRA's noise, if there is one.
     """
 
+    with_gradient: Values
+    strength: Values
+    noise_norms: Values
+
     def __init__(self, log: Callable[[Values], None], examples: int, noise: FlatLoRA | None = None) -> None:
         self.log, self.examples, self.noise = log, examples, noise
 
@@ -53,10 +57,8 @@ class Monitor(TrainerCallback):
         self.factors = {WRAPPERS.sub("", name): layer for name, layer in adapter_factors(model).items()}
         self.frozen = _some_frozen(list(self.factors.values()))
         self.bits = [_checksum(weight) for weight in self.frozen]
-        self.with_gradient: Values = {}
-        self.strength: Values = {}
-        self.noise_norms: dict[str, float] = {}
         self.logged = state.global_step
+        self._forget()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the clock; evaluation, between two epochs, is not counted."""
@@ -64,9 +66,10 @@ class Monitor(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look at gradients and noise, which are gone at the step's end, if the step gets an entry."""
-        if not self.factors or not _is_due(args, state, state.global_step + 1):
+        if not _is_due(args, state, state.global_step + 1):
             return
-        self.with_gradient = {"verification/with_gradient": _share_with_gradient(self.factors.values())}
+        if self.factors:
+            self.with_gradient = {"verification/with_gradient": _share_with_gradient(self.factors.values())}
         if self.noise is not None and self.noise.noise is not None:
             noise = self.noise.noise
             self.strength = {"noise/rho": noise.config.rho, "noise/sigma": noise.sigma(state.global_step)}
@@ -81,14 +84,19 @@ class Monitor(TrainerCallback):
         """Log an entry."""
         self._enter(args, state)
 
+    def _forget(self) -> None:
+        """Forget what was seen within a step."""
+        self.with_gradient, self.strength, self.noise_norms = {}, {}, {}
+
     def _enter(self, args: Any, state: Any) -> None:
         """Log an entry, unless this step has one."""
         if self.logged == state.global_step:
             return
+        seconds = time.perf_counter() - self.since
         layers = spectra(self.factors)
         by_layer = {name: value for layer, found in layers.items() for name, value in _named(layer, found)}
         values = {
-            **self._efficiency(args, state),
+            **self._efficiency(args, state, seconds),
             **_training_efficiency(state, _seen(args, state, self.examples)),
             **_means(list(layers.values())),
             **self._verification(),
@@ -99,12 +107,13 @@ class Monitor(TrainerCallback):
         else:
             self.log(values)
             state.log_history[-1] |= by_layer
+        self._forget()
         self.logged = state.global_step
         self.since, self.since_step = time.perf_counter(), state.global_step
 
-    def _efficiency(self, args: Any, state: Any) -> Values:
-        """Return what the training costs; the times are means since the last entry of this epoch."""
-        steps, seconds = state.global_step - self.since_step, time.perf_counter() - self.since
+    def _efficiency(self, args: Any, state: Any, seconds: float) -> Values:
+        """Return what the training costs; `seconds` are those since the last entry of this epoch."""
+        steps = state.global_step - self.since_step
         return {
             **self.counts,
             "efficiency/seconds_per_step": seconds / max(steps, 1),
