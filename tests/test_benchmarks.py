@@ -137,3 +137,21 @@ def test_stress_throughput(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert row["requests"] == 17  # clean, and 8 corruptions at two levels
     assert row["seconds"].keys() == row["share_of_ideal"].keys() == {"bare SDK", "lowland", "lowland, whole"}
     assert all(len(times) == 2 for times in row["seconds"].values())
+
+
+def test_monitor(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lowland.train import fit
+
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setattr(fit, "Monitor", fit.Monitor)  # which the benchmark replaces
+    module, out = import_module("monitor"), tmp_path / "a.json"
+    monkeypatch.setattr(module, "LAYERS", 2)
+    options = ["--model", str(tiny_model), "--max-train", "160", "--rounds", "1", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["monitor", *options])
+    module.main()
+    *trained, alone = json.loads(out.read_text())["rows"]
+    assert [row["method"] for row in trained] == ["lora", "flat-lora"]
+    for row in trained:
+        assert (row["steps"], row["entries"]) == (20, 2)
+        assert row["share_of_the_steps"] > 0
+    assert len(alone["seconds"]) == 4

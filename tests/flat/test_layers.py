@@ -54,6 +54,19 @@ def test_outputs_and_gradients_are_those_of_the_explicit_loss(kind: str) -> None
     )  # otherwise the test would show nothing
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_norm_of_the_noise_is_that_of_many_draws(kind: str) -> None:
+    model, sizes = KINDS[kind](), {name: [] for name in TARGETS}
+    with flat.arm(model, rho=0.5, schedule="constant") as noise:
+        assert [layer.noise_norm() for layer in noise.layers.values()] == [0, 0]
+        for step in range(400):
+            noise.begin_step(step)
+            for name, layer in noise.layers.items():
+                sizes[name].append(layer.drawn_noise.eps().square().sum().item())
+        for name, layer in noise.layers.items():
+            assert layer.noise_norm() ** 2 == pytest.approx(sum(sizes[name]) / 400, rel=0.05)
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("conv1d", [False, True])
 def test_our_layer_is_its_formula(dropout: float, conv1d: bool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def test_epochs_have_different_orders_and_each_text_once(data: TaskData, source:
 
 
 def same(a: Run, b: Run) -> bool:
-    timed = ("runtime", "per_second")
+    timed = ("runtime", "per_second", "efficiency/seconds", "peak_bytes", "noise/")
     histories = [
         [{k: v for k, v in entry.items() if not any(t in k for t in timed)} for entry in each.history]
         for each in (a, b)

@@ -25,6 +25,8 @@ from lowland.train import test as testing
 from lowland.train.fitted import Fitted
 from lowland.train.job import Job
 
+MEASURED = ("runtime", "per_second", "efficiency/seconds", "peak_bytes")
+"""Parts of the names of what a history measures: times and memory."""
 WIDE_FIRST = ((".*", 3), ("query", 1))
 
 
@@ -52,9 +54,7 @@ def comparable(folder: Path) -> dict[str, Any]:
     record = dataclasses.asdict(read_record(folder))
     del record["cost"], record["when"]
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    history = [
-        {k: v for k, v in entry.items() if "runtime" not in k and "per_second" not in k} for entry in lines
-    ]
+    history = [{k: v for k, v in entry.items() if not any(part in k for part in MEASURED)} for entry in lines]
     weights = {p.name: p.read_bytes() for p in (folder / "adapter").glob("*")}
     return {
         "record": record,

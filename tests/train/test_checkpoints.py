@@ -41,7 +41,7 @@ def learned(fitted: FittedNetwork) -> dict[str, torch.Tensor]:
 
 
 def log(fitted: FittedNetwork) -> list[dict[str, Any]]:
-    timed = ("runtime", "per_second", "total_flos")
+    timed = ("runtime", "per_second", "total_flos", "efficiency/seconds", "peak_bytes")
     return [
         {name: value for name, value in entry.items() if not any(part in name for part in timed)}
         for entry in fitted.history

@@ -107,6 +107,15 @@ class PerturbedLinear(Perturbed):
         if bias and base.bias is not None:
             self._bias_noise = vector_noise(base.bias, sigma, stream_seed(seed, "bias"))
 
+    @torch.no_grad()
+    def noise_norm(self) -> float:
+        """Return the Frobenius norm sqrt(E‖eps‖²) = sqrt(n) · ‖scale‖ of the current step's noise; 0 without noise.
+
+        Nothing is drawn, and W is not read: the scale (out, 1) is that of the step's first forward pass.
+        """
+        noise = self.drawn_noise
+        return 0.0 if noise is None else math.sqrt(self._shape[1]) * float(noise.scale.float().norm())
+
     def drop_noise(self) -> None:
         """Drop the noise of the current optimizer step, also that on the bias."""
         super().drop_noise()

@@ -4,7 +4,7 @@ A run's folder holds
 
 - `record.json`: what was asked, the scores, and the data, model and environment (`RunRecord`),
 - `predictions.parquet`: one row for each test example (`PREDICTION_COLUMNS`, then the task's own columns),
-- `history.jsonl`: one line for each entry of the training log,
+- `history.jsonl`: one line for each entry of the training log (docs/logging.md),
 - `adapter/` or `model/`: the trained weights, if they were kept.
 
 A stress test's folder holds

@@ -13,6 +13,7 @@ from lowland.study.recipe import Recipe
 from lowland.tasks.examples import TaskData
 from lowland.tasks.table import load_data, task_named
 from lowland.train.job import Job
+from lowland.train.trackers import tracker_problems
 
 
 def plan(recipe: Recipe) -> list[Job]:
@@ -22,7 +23,8 @@ def plan(recipe: Recipe) -> list[Job]:
     the actual format.
 
     Raises:
-        Mistake: if the data or the model cannot be loaded, or this machine does not support the number format.
+        Mistake: if the data or the model cannot be loaded, a tracker's package is missing, or this machine does not
+            support the number format.
     """
     data, source = _look_up(recipe)
     dtype = number_format(recipe.dtype)  # imports torch, and takes seconds
@@ -40,6 +42,7 @@ def plan(recipe: Recipe) -> list[Job]:
             data=data,
             source=source,
             out=Path(recipe.out),
+            trackers=recipe.trackers,
         )
         for seed in recipe.seeds
         for method in recipe.methods
@@ -47,8 +50,8 @@ def plan(recipe: Recipe) -> list[Job]:
 
 
 def _look_up(recipe: Recipe) -> tuple[TaskData, ModelSource]:
-    """Load the data, and find the model; report the mistakes of both."""
-    problems: list[str] = []
+    """Load the data, and find the model; report the mistakes of both, and those with the trackers."""
+    problems = tracker_problems(recipe.trackers, Path(recipe.out))
     data = source = None
     try:
         data = load_data(recipe.task)
@@ -58,7 +61,7 @@ def _look_up(recipe: Recipe) -> tuple[TaskData, ModelSource]:
         source = find_model(recipe.model, recipe.revision)
     except Mistake as mistake:
         problems += mistake.problems
-    if data is None or source is None:
+    if data is None or source is None or problems:
         raise Mistake(*problems)
     return data, source
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, ValidationInfo, model_validator
 
 from lowland.ground.asked import NotEmpty, Seed, Text, Truth, Whole, plain
-from lowland.ground.mistakes import Mistake
+from lowland.ground.mistakes import Mistake, one_of
 from lowland.ground.sentences import problems_with_each
 from lowland.models.packages import DEFAULT_MODEL
 from lowland.study.overrides import (
@@ -22,6 +22,7 @@ from lowland.tasks.examples import TaskFields
 from lowland.tasks.table import TASKS, task_fields
 from lowland.train.choice import MethodChoice
 from lowland.train.settings import Settings
+from lowland.train.trackers import TRACKERS, TrackerName
 
 DEFAULT_METHODS = ("full", "lora", "flat-lora")
 
@@ -124,6 +125,16 @@ def _no_seed_twice(seeds: Sequence[int]) -> Sequence[int]:
     return seeds
 
 
+def _read_trackers(value: Any) -> Any:
+    """Read trackers: one, or a list; "none" alone is an empty list. A name that is given twice counts once."""
+    names = list(map(str, value)) if isinstance(value, list | tuple) else [str(value)]
+    if names == ["none"]:
+        return ()
+    if unknown := [name for name in names if name not in TRACKERS]:
+        raise Mistake(*(one_of("tracker", name, [*TRACKERS, "none"]) for name in dict.fromkeys(unknown)))
+    return tuple(dict.fromkeys(names))
+
+
 class Recipe(Settings):
     """Request for a study: a task, a model, methods, seeds, and the settings that all methods share.
 
@@ -172,6 +183,9 @@ class Recipe(Settings):
     """train with torch.compile"""
     keep_weights: Truth = True
     """save the trained weights in the run's folder; `lowland predict` needs them"""
+    trackers: Annotated[tuple[TrackerName, ...], BeforeValidator(_read_trackers)] = ()
+    """log each training to these as well: wandb, tensorboard, trackio, mlflow (docs/logging.md); they write into the
+    folder trackers beside the runs, and send nothing unless the environment says so (default: none)"""
     out: Text = "runs"
     """folder of the runs; a run found there is not run again"""
 

@@ -55,7 +55,8 @@ def sweep(jobs: Sequence[Job], search: Search, progress: Progress | None = None)
     progress = progress or Progress()
     announce(jobs, progress)
     check_methods_fit(jobs)
-    by_label = {job.method.label: replace(job, seed=search.search_seed, keep_weights=False) for job in jobs}
+    untracked = [replace(job, seed=search.search_seed, keep_weights=False, trackers=()) for job in jobs]
+    by_label = {job.method.label: job for job in untracked}
     spaces = {label: space_of(job.method, search) for label, job in by_label.items()}
     searched = [job for label, job in by_label.items() if spaces[label]]
     if not searched:

@@ -41,7 +41,7 @@ class Meter:
 
     def __exit__(self, *error: object) -> None:
         self.seconds = time.perf_counter() - self._start
-        self.peak_bytes = _peak()
+        self.peak_bytes = peak_memory()
 
 
 def _trim() -> None:
@@ -60,7 +60,8 @@ def _reset_peak() -> None:
             return  # some containers do not allow it: the peak is then that since the start of the process
 
 
-def _peak() -> int:
+def peak_memory() -> int:
+    """Return the peak memory in bytes since it was last reset; see `Meter`."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     if sys.platform != "linux":

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from lowland.flat import FlatLoRA
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import stream_seed, untouched_generators
@@ -32,7 +33,10 @@ from lowland.train.cost import Meter
 from lowland.train.fitted import Diverged, Fitted
 from lowland.train.job import Job
 from lowland.train.methods import noise_callbacks
+from lowland.train.monitor import Monitor
 from lowland.train.paired import EncodedSplit, PairedTrainer, as_float64
+from lowland.train.trackers import PROJECT
+from lowland.train.tracking import tracked, trackers_at_home
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def _fit_network(
 ) -> FittedNetwork:
     """Train a network with the Trainer; see `fit`."""
     setup = job.setup(job.task.load_reader(job.source.folder))
-    with untouched_generators(), TemporaryDirectory() as scratch:
+    with untouched_generators(), trackers_at_home(job), TemporaryDirectory() as scratch:
         adapted = _adapt(job, setup, remark)
         setup = replace(
             setup, max_length=token_limit(setup.tokenizer, adapted.base_model.config, job.max_length)
@@ -112,7 +116,7 @@ def _fit_network(
         if checkpoints is not None:
             callbacks = [*callbacks, CheckpointNowAndThen(checkpoints, before)]
         trainer = _trainer(job, adapted, setup, train, validation, scratch, callbacks)
-        with Meter() as meter:
+        with tracked(trainer, job), Meter() as meter:
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
     counts = count_parameters(adapted.model)
     scores = _last_evaluation(trainer.state.log_history, job.task.scores[0])
@@ -217,6 +221,7 @@ def _trainer(
     callbacks: Sequence[TrainerCallback],
 ) -> PairedTrainer:
     method, settings = job.method.method, job.settings
+    noise = noise_callbacks(method, settings, job.seed)
     trainer = PairedTrainer(
         adapted.model,
         _arguments(job, scratch, len(train)),
@@ -224,12 +229,14 @@ def _trainer(
         eval_dataset=EncodedSplit(validation),
         data_collator=job.task.collator(setup, adapted.base_model),
         compute_metrics=lambda answer: _scores(job, as_float64(answer.predictions), validation, setup),
-        callbacks=[*noise_callbacks(method, settings, job.seed), StopOnDivergence(), *callbacks],
+        callbacks=[*noise, StopOnDivergence(), *callbacks],
         order_seed=stream_seed(job.seed, "order"),
         infer=lambda model, batch: job.task.infer(model, batch, setup),
         parameter_groups=lambda model: method.parameter_groups(model, settings),
     )
     trainer.remove_callback(PrinterCallback)
+    flat = next((callback for callback in noise if isinstance(callback, FlatLoRA)), None)
+    trainer.add_callback(Monitor(trainer.log, len(train), flat))
     return trainer
 
 
@@ -256,7 +263,9 @@ def _arguments(job: Job, scratch: str, examples: int) -> TrainingArguments:
         save_total_limit=1,
         logging_steps=10,
         logging_nan_inf_filter=False,
-        report_to="none",
+        report_to=list(job.trackers) or "none",
+        run_name=job.name,
+        project=PROJECT,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),

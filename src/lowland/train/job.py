@@ -18,6 +18,7 @@ from lowland.tasks.examples import Setup, TaskData, TaskFields, Tokenizer
 from lowland.tasks.table import task_named
 from lowland.train.choice import MethodChoice
 from lowland.train.settings import Settings
+from lowland.train.trackers import TrackerName
 
 PATH_FIELDS = ("data", "test_data")
 """Fields of a task that are paths; a run's key contains a hash of the data instead."""
@@ -42,6 +43,7 @@ class Job:
         source: local folder and hashes of the model.
         out: folder of the runs.
         tuning: how the method's settings were searched, for the record; empty if they were not.
+        trackers: trackers that the training is logged to, which are no part of the request: they change nothing.
     """
 
     fields: TaskFields
@@ -57,6 +59,7 @@ class Job:
     source: ModelSource
     out: Path
     tuning: Mapping[str, Any] = field(default_factory=dict)
+    trackers: tuple[TrackerName, ...] = ()
 
     @property
     def task(self) -> Task:

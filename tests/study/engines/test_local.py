@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -47,11 +48,15 @@ def test_workers_leave_the_same_records_as_one_process(
 ) -> None:
     monkeypatch.setattr(local, "workers_for", lambda jobs, asked: Workers(asked, 1))
     stream = io.StringIO()
-    apart = run_study(recipe(seeds=[1]), progress=Progress(stream), engine=LocalEngine(2))
+    trackers = ["tensorboard"] if find_spec("tensorboard") else []
+    apart = run_study(recipe(seeds=[1], trackers=trackers), progress=Progress(stream), engine=LocalEngine(2))
     together = run_study(recipe(seeds=[1], out=str(tmp_path / "together")))
     assert [folder.name for folder in apart] == [folder.name for folder in together]
     for first, second in zip(apart, together, strict=True):
         assert comparable(first) == comparable(second)
+        for events in (first.parent / "trackers").glob(f"tensorboard/{first.name}/*"):
+            assert b"lora_adapters/mean/norm_ba" in events.read_bytes()
+    assert len(list((apart[0].parent / "trackers").glob("tensorboard/*/*"))) == 2 * len(trackers)
     lines = stream.getvalue().splitlines()
     assert "2 runs at a time, each with 1 of the cores" in lines
     assert len([line for line in lines if line.startswith("[") and "accuracy" in line]) == 2
