@@ -42,6 +42,8 @@ class Job:
         source: local folder and hashes of the model.
         out: folder of the runs.
         tuning: how the method's settings were searched, for the record; empty if they were not.
+        place: number in its study, from 1 on, and number of the study's runs, for reports of a share; None for reports
+            that count the jobs at hand.
     """
 
     fields: TaskFields
@@ -57,6 +59,7 @@ class Job:
     source: ModelSource
     out: Path
     tuning: Mapping[str, Any] = field(default_factory=dict)
+    place: tuple[int, int] | None = None
 
     @property
     def task(self) -> Task:
