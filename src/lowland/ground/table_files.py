@@ -17,7 +17,7 @@ from lowland.ground.store import write_whole
 
 
 def _as_csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n").encode(errors="backslashreplace")
+    return table.to_csv(index=False, lineterminator="\n").encode()
 
 
 def _as_parquet(table: pd.DataFrame) -> bytes:
@@ -30,7 +30,7 @@ def _as_json_lines(table: pd.DataFrame) -> bytes:
     """Return a line for each row; a missing value, NaN or infinity is null."""
     plain = table.astype(object).where(table.notna(), None).replace([float("inf"), float("-inf")], None)
     rows = (json.dumps(row, ensure_ascii=False, default=_plain) for row in plain.to_dict(orient="records"))
-    return "".join(row + "\n" for row in rows).encode(errors="backslashreplace")
+    return "".join(row + "\n" for row in rows).encode()
 
 
 def _plain(value: Any) -> Any:

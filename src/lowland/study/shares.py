@@ -91,7 +91,12 @@ def _finished(share: Path, entries: Sequence[Entry]) -> list[ShareRun]:
         for entry in entries
         if entry.state == "finished" and isinstance(entry.record, RunRecord)
     ]
-    return sorted(runs, key=lambda run: (run.record.when.get("started", ""), run.folder.name))
+    return sorted(runs, key=_started)
+
+
+def _started(run: ShareRun) -> tuple[str, int]:
+    """Return when a run started; of those in one second, the record that was written first is the first."""
+    return run.record.when.get("started", ""), (run.folder / "record.json").stat().st_mtime_ns
 
 
 def _others(listed: Mapping[Path, Sequence[Entry]]) -> list[Entry]:
@@ -108,7 +113,8 @@ def _of_no_use(entry: Entry) -> str:
     """Return the sentence for a run that is not finished, and so is not taken."""
     failure = entry.record.failure if entry.record is not None else None
     reason = entry.reason or visible((failure or "").partition("\n")[0])
-    return f"{entry} is {entry.state}{f' ({reason})' if reason else ''}, and is left out"
+    state = "failed" if entry.state == "failed" else f"is {entry.state}"
+    return f"{entry} {state}{f' ({reason})' if reason else ''}, and is left out"
 
 
 def _left_out(listed: Mapping[Path, Sequence[Entry]]) -> list[str]:

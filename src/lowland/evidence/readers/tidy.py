@@ -57,14 +57,14 @@ def prediction_rows(runs: Mapping[Path, RunRecord]) -> pd.DataFrame:
 
 def _about(folder: Path, record: RunRecord) -> dict[str, Any]:
     return {
-        "task": record.task,
-        "method": record.method,
+        "task": visible(record.task),
+        "method": visible(record.method),
         "seed": record.seed,
         "trainable": record.parameters.get("trainable"),
         "train_seconds": record.cost.get("train_seconds"),
         "test_seconds": record.cost.get("test_seconds"),
         "peak_bytes": record.cost.get("peak_bytes"),
-        "model": title_of(record.model),
+        "model": visible(title_of(record.model)),
         "dtype": record.environment.get("dtype"),
         "lowland": record.code.get("lowland"),
         **{name: record.environment.get(name) for name in VERSIONS},
