@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -260,3 +263,32 @@ def test_two_processes_on_one_folder(lowland: Run, tmp_path: Path) -> None:
         assert (code, out) == (0, "There is nothing to run again.\n")
         assert f"not run again: {failed}: a process works on it" in err
     assert failed.is_dir()
+
+
+def test_the_commands_of_the_docs_run_as_written(
+    lowland: Run, tmp_path: Path, texts: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.yaml").write_text(
+        f"task: {{name: classification, data: {texts}}}\nmodel: {tiny_model}\nmethods: [lora]\nepochs: 1\n"
+    )
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
+    shares, folder = (block.splitlines() for block in re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL))
+    for line in shares:
+        code, out, err = lowland(*shlex.split(line, comments=True)[1:], small=False)
+        assert code == 0, err
+    assert "lora" in out
+    Path("whole").rename("runs")
+    (run,) = Path("runs").glob("classification-lora-s42-*")
+    for line in folder:
+        words = shlex.split(line.replace("runs/classification-lora-s42-…", str(run)), comments=True)
+        code, out, err = lowland(*words[1:], small=False)
+        assert (code, err) == (0, "")
+        assert out
+    names: dict[str, Any] = {}
+    (program,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(program, names)
+    runs = [entry.record for entry in list_folder(Path("runs"))]
+    table = pd.read_parquet("predictions.parquet")
+    assert len(runs) == 3
+    assert sum(record.data["sizes"]["test"] for record in runs) == len(table)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import traceback
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lowland.ground.listing import entry_at, list_folder
 from lowland.ground.record_files import read_record
@@ -15,6 +18,7 @@ from lowland.report.folder import describe_entry, entries_table, folder_blocks
 from lowland.report.markdown import render
 from lowland.report.run import run_blocks
 from tests.folders_of_runs import put_failure, put_run, put_stress_test, put_unfinished
+from tests.strategies import VALUES, mutated
 
 
 def failure() -> str:
@@ -128,3 +132,31 @@ def test_a_damaged_run_is_shown_as_far_as_it_can_be(tmp_path: Path) -> None:
     text = render(run_blocks(entry_at(folder)))
     assert text.startswith(f"{folder.name}: damaged; {folder / 'record.json'} is damaged in line 1")
     assert "- predictions.parquet: " in text
+
+
+SHARED = settings(max_examples=60, suppress_health_check=list(HealthCheck))
+
+
+@SHARED
+@given(data=st.data())
+def test_no_record_stops_the_list_or_reaches_the_terminal(tmp_path: Path, data: st.DataObject) -> None:
+    folders = [path.parent for path in tmp_path.glob("*/record.json")]  # of an earlier example
+    folders = folders or [put_run(tmp_path), put_failure(tmp_path), put_stress_test(tmp_path)]
+    for folder in folders:
+        path = folder / "record.json"
+        whole = path.read_bytes()
+        if data.draw(st.booleans()):
+            content = json.loads(whole)
+            content[data.draw(st.sampled_from(sorted(content)))] = data.draw(VALUES)
+            path.write_text(json.dumps(content))
+        else:
+            path.write_bytes(data.draw(mutated(whole)))
+        try:
+            entries = list_folder(tmp_path)
+            assert {entry.folder for entry in entries} == set(folders)
+            text = render(folder_blocks(entries)) + render(run_blocks(entry_at(folder)))
+            text.encode()
+            assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+            json.dumps([describe_entry(entry) for entry in entries], allow_nan=False)
+        finally:
+            path.write_bytes(whole)
