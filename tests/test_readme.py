@@ -80,7 +80,19 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
     Path("recipe.yaml").write_text(blocks("yaml")[0].replace("rank: 32", "rank: 3"))
     lines = [line.split("  #")[0] for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("lowland ")]
-    verbs = {"compare", "ablate", "sweep", "train", "predict", "merge", "check", "tasks", "methods", "stress"}
+    verbs = {
+        "compare",
+        "ablate",
+        "sweep",
+        "train",
+        "predict",
+        "merge",
+        "check",
+        "tasks",
+        "methods",
+        "stress",
+        "study",
+    }
     assert {command[0] for command in commands} == verbs
     for command in commands:
         arguments = [str(tiny_model) if word in MODELS else word for word in command]

@@ -226,7 +226,14 @@ def test_an_interrupted_study_leaves_nothing_half_written(
     with pytest.raises(type(error)):
         run_study(recipe())
     left = {path.name for path in (tmp_path / "runs").iterdir()}
-    assert left == {finished.name, ".locks"}
+    notes = {name for name in left if name.endswith(".begun")}
+    assert left == {finished.name, ".locks", *notes}
+    assert len(notes) == (0 if isinstance(error, Mistake) else 1)
+    for note in notes:  # of what was asked, for `lowland study retry`
+        assert read_record(tmp_path / "runs" / note).status == "unfinished"
+    monkeypatch.undo()
+    run_study(recipe())
+    assert not list((tmp_path / "runs").glob(".*.begun"))
 
 
 def test_a_record_describes_the_run_and_its_data(recipe: Callable[..., Recipe], tiny_model: Path) -> None:

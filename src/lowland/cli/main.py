@@ -93,11 +93,34 @@ VERBS: Mapping[str, Verb] = {
     "stress merge-back": _stress(
         "join people's ratings with the rows, and with a judge model's", "MERGE_BACK"
     ),
+    "study ls": Verb(
+        "list the runs in a folder, with those that failed or were not finished", "lowland.cli.folders", "LS"
+    ),
+    "study show": Verb("show what one run was asked, and what came of it", "lowland.cli.folders", "SHOW"),
+    "study retry": Verb(
+        "run again what failed or was not finished, with what its records ask for",
+        "lowland.cli.folders",
+        "RETRY",
+    ),
+    "study rm": Verb("remove runs; finished ones only with --yes", "lowland.cli.folders", "RM"),
+    "study merge": Verb(
+        "bring the shares of one study together, which several machines have run",
+        "lowland.cli.folders",
+        "MERGE",
+    ),
+    "study export": Verb(
+        "write scores or predictions of all runs as one table, for other tools",
+        "lowland.cli.folders",
+        "EXPORT",
+    ),
     "tasks": Verb("list the tasks", "lowland.cli.study", "LIST_TASKS"),
     "methods": Verb("list the methods", "lowland.cli.study", "LIST_METHODS"),
 }
 
-GROUPS = {"stress": "Test models on damaged and on multilingual questions."}
+GROUPS = {
+    "stress": "Test models on damaged and on multilingual questions.",
+    "study": "Look after folders of runs, and bring the shares of a study together.",
+}
 """Description of each group of verbs (`stress messy`, `stress adapter`), by the group's name."""
 
 TOP_OPTIONS = {

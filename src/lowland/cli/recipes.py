@@ -46,6 +46,9 @@ class StudyOptions(Asked):
     """start the study, however many runs it has"""
     fresh: Truth = False
     """run again even if a finished run is found in the folder of the runs"""
+    only: Annotated[tuple[Text, ...], Field(json_schema_extra={"metavar": "KEY=VALUE"})] = ()
+    """run only a share of the study: those with this task, method or seed, as method=lora or seed=42,1337; several keys
+    must all hold. `lowland study merge` brings shares together"""
 
 
 class OneRun(Asked):

@@ -63,6 +63,11 @@ def read_comparison(values: Values) -> tuple[Recipe, StudyOptions, Search | None
         problems.append(
             f"{option} is given, and no settings are searched; add --tune N, the number of trials"
         )
+    if trials is not None and "only" in own:
+        problems.append(
+            "--only is given with --tune: each share would search on its own; search first (lowland sweep), and give"
+            " the methods that it prints in a recipe file"
+        )
     recipe, options = _recipe(own, problems)
     if search is not None:
         _check_seeds(recipe, search)

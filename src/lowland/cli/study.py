@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import yaml
 
@@ -23,6 +24,7 @@ from lowland.ground.mistakes import Mistake, plural
 from lowland.study.engines.forks import may_have_workers, start_server
 from lowland.study.recipe import Recipe
 from lowland.study.search import Search
+from lowland.study.selection import places_of, read_selection, share_of
 from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, PERTURBATIONS
 
@@ -88,9 +90,11 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     """Run a study and print its summary, or only print the recipe; return the exit code."""
     if options.print_config:
         return _print_recipe(recipe)
-    _check_size(recipe, len(recipe.seeds), 0 if search is None else search.trials, options)
+    selection = read_selection(options.only, recipe)
+    selected = selection.part_of(recipe)
+    _check_size(selected, len(selected.seeds), 0 if search is None else search.trials, options)
     quiet_libraries()
-    if may_have_workers(len(recipe.methods) * len(recipe.seeds), options.workers):
+    if may_have_workers(len(selected.methods) * len(selected.seeds), options.workers):
         start_server("lowland.cli.worker_imports")
     from lowland.study.plan import plan
 
@@ -98,8 +102,7 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     from lowland.evidence.readers.runs import finished
     from lowland.ground.progress import Progress
     from lowland.ground.runtime import keep_large_blocks
-    from lowland.report.closing import closing_lines
-    from lowland.report.study import summary
+    from lowland.report.share import study_or_share
     from lowland.study import sweep as sweeping
     from lowland.study.engines.local import LocalEngine
     from lowland.study.run import run_jobs
@@ -109,10 +112,16 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     if search is not None:
         jobs = sweeping.tuned(jobs, sweeping.sweep(jobs, search, progress))
     tunings = {job.method.label: job.tuning for job in jobs if job.tuning}
+    share = share_of(jobs, selection)
+    if selection:
+        progress.say(f"--only selects {len(share)} of the study's {plural(len(jobs), 'run')}")
+        if recipe.dtype == "auto":
+            dtype = jobs[0].dtype
+            progress.say(f"--dtype auto is {dtype} on this machine; give --dtype {dtype} for all shares")
     engine = LocalEngine(options.workers, quiet_libraries)
-    folders = run_jobs(jobs, fresh=options.fresh, progress=progress, engine=engine)
-    print(f"\n{summary(folders, tunings)}\n")
-    print("\n".join(closing_lines(folders)))
+    folders = run_jobs(share, fresh=options.fresh, progress=progress, engine=engine)
+    ran = {(job.method.label, job.seed): folder for job, folder in zip(share, folders, strict=True)}
+    print(study_or_share({**places_of(jobs), **ran}, Path(recipe.out), tunings))
     return 0 if len(finished(folders)) == len(folders) else 1
 
 
@@ -139,6 +148,7 @@ def _print_rows(rows: Mapping[str, str]) -> None:
 
 
 _TRAIN_FIELDS = {name: field for name, field in recipe_fields().items() if name not in ("methods", "seeds")}
+_WHOLE_FIELDS = {name: field for name, field in StudyOptions.model_fields.items() if name != "only"}
 
 COMPARE = Command(
     compare,
@@ -146,12 +156,10 @@ COMPARE = Command(
     read_comparison,
     advice=advice,
 )
-SWEEP = Command(
-    sweep, {**StudyOptions.model_fields, **Search.model_fields, **recipe_fields()}, read_sweep, advice=advice
-)
+SWEEP = Command(sweep, {**_WHOLE_FIELDS, **Search.model_fields, **recipe_fields()}, read_sweep, advice=advice)
 TRAIN = Command(
     train,
-    {**StudyOptions.model_fields, **OneRun.model_fields, **_TRAIN_FIELDS},
+    {**_WHOLE_FIELDS, **OneRun.model_fields, **_TRAIN_FIELDS},
     read_one_run,
     advice=advice,
 )

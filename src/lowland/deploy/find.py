@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from lowland.deploy.runs import check_weights, fields_of, finished_record
+from lowland.deploy.runs import check_same_model, check_weights, fields_of, finished_record
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord
 from lowland.lora.init_methods import init_problem, lost_init
@@ -183,7 +183,7 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
     if not (folder / "adapter").is_dir():
         raise Mistake(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")
     source = find_model(model) if model else find_model(record.asked["model"], record.asked["revision"])
-    _check_same_model(folder, record, source)
+    check_same_model(folder, record, source)
     task = task_named(record.task)
     labels = tuple(record.data["labels"])
     fields = fields_of(record)
@@ -191,21 +191,6 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
     base = Base(source, kind, labels, load_reader(task, source.folder), task, fields)
     length = _limit(base, int(record.asked["max_length"]))
     return Adapted(base, folder / "adapter", length, _is_lowland_lora(read_json(folder / "adapter")), record)
-
-
-def _check_same_model(folder: Path, record: RunRecord, source: ModelSource) -> None:
-    """Check by SHA-256 that a model is the one that a run was trained on."""
-    for part, words in (("sha256", "weights"), ("files_sha256", "config and tokenizer")):
-        if part not in record.model:
-            raise Mistake(
-                f"the record in {folder} has no {part} of the base model; it was written by an older lowland: run it"
-                f" again, or name {folder / 'adapter'}, which is not compared with its base"
-            )
-        if source.describe()[part] != record.model[part]:
-            raise Mistake(
-                f"the {words} of the base model {source.title} have SHA-256 {source.describe()[part]};"
-                f" the run in {folder} was trained on {record.model[part]}"
-            )
 
 
 def _of_adapter(folder: Path, model: str | None) -> Adapted:

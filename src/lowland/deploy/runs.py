@@ -8,8 +8,9 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.provenance import hashes_in
 from lowland.ground.record_files import read_record
 from lowland.ground.records import RunRecord
-from lowland.tasks.examples import TaskFields
-from lowland.tasks.table import task_fields, task_named
+from lowland.models.source import ModelSource
+from lowland.tasks.examples import TaskData, TaskFields
+from lowland.tasks.table import load_data, task_fields, task_named
 
 WEIGHTS_FOLDERS = ("adapter", "model")
 """Folders in that of a run that hold what it trained; it has one of them."""
@@ -18,6 +19,55 @@ WEIGHTS_FOLDERS = ("adapter", "model")
 def fields_of(record: RunRecord) -> TaskFields:
     """Return the task fields of a run's request."""
     return task_fields(**record.asked["task"])
+
+
+def data_of(
+    folder: Path, record: RunRecord, data: Path | None = None, test_data: Path | None = None
+) -> TaskData:
+    """Read the data of a run again, as they were.
+
+    Args:
+        folder: of the run.
+        record: its record.
+        data: the data file, if it has moved.
+        test_data: the file with the test set, if it has moved.
+
+    Raises:
+        Mistake: if the data cannot be read, or their content has changed.
+    """
+    moved = {name: str(path) for name, path in (("data", data), ("test_data", test_data)) if path is not None}
+    try:
+        task_data = load_data(task_fields(**{**record.asked["task"], **moved}))
+    except Mistake as mistake:
+        hint = f"the run in {folder} was tested on these data; say with --data (and --test-data) where they are now"
+        raise Mistake(*mistake.problems, hint) from None
+    recorded = str(record.data.get("sha256"))
+    if task_data.sha256 != recorded:
+        raise Mistake(
+            f"the data of task {task_data.task} ({task_data.source}) have SHA-256 {task_data.sha256[:12]}…, and"
+            f" the run in {folder} was trained and tested on {recorded[:12]}…;"
+            " give them with --data as they were then"
+        )
+    return task_data
+
+
+def check_same_model(folder: Path, record: RunRecord, source: ModelSource) -> None:
+    """Check by SHA-256 that a model is the one that a run was trained on.
+
+    Raises:
+        Mistake: if it is not, or the record does not say.
+    """
+    for part, words in (("sha256", "weights"), ("files_sha256", "config and tokenizer")):
+        if part not in record.model:
+            raise Mistake(
+                f"the record in {folder} has no {part} of the base model; it was written by an older lowland: run it"
+                f" again, or name {folder / 'adapter'}, which is not compared with its base"
+            )
+        if source.describe()[part] != record.model[part]:
+            raise Mistake(
+                f"the {words} of the base model {source.title} have SHA-256 {source.describe()[part]};"
+                f" the run in {folder} was trained on {record.model[part]}"
+            )
 
 
 def check_weights(folder: Path, record: RunRecord) -> None:

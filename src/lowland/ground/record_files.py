@@ -39,6 +39,10 @@ class UnreadableRecord(Mistake):
         self.reason = reason
 
 
+class OtherVersion(UnreadableRecord):
+    """Record of a version that this lowland does not read."""
+
+
 Record = TypeVar("Record", RunRecord, StressRecord)
 
 
@@ -82,6 +86,18 @@ def read_stress_record(folder: Path) -> StressRecord:
     if "kind" not in content and isinstance(asked, dict) and "method" in asked:
         raise Mistake(f"{folder} holds a training run; name the folder of a stress test")
     return _parse_record(folder, content, StressRecord, STRESS_RECORD_VERSION)
+
+
+def read_any_record(folder: Path) -> RunRecord | StressRecord:
+    """Return the record in the folder of a run or of a stress test.
+
+    Raises:
+        UnreadableRecord: if the folder has no record, or the record cannot be read or has another version.
+    """
+    content = _read_json(folder)
+    if content.get("kind") == "stress":
+        return _parse_record(folder, content, StressRecord, STRESS_RECORD_VERSION)
+    return _parse_record(folder, content, RunRecord, RECORD_VERSION)
 
 
 def _read_json(folder: Path) -> dict[str, Any]:
@@ -167,15 +183,14 @@ def _wrong_mappings(content: dict[str, Any]) -> list[str]:
 def _check_version(path: Path, version: object, known: int) -> None:
     if version == known and type(version) is int:
         return
+    kind: type[UnreadableRecord] = OtherVersion
     if isinstance(version, int) and 0 < version < known:
         advice = "run it again with --fresh, or read it with the version of lowland that wrote it"
     elif isinstance(version, int) and version > known:
         advice = "update lowland, or run it again with --fresh"
     else:
-        advice = "run it again with --fresh"
-    raise UnreadableRecord(
-        f"{path} is a record of version {version}, and this lowland reads version {known}", advice
-    )
+        kind, advice = UnreadableRecord, "run it again with --fresh"
+    raise kind(f"{path} is a record of version {version}, and this lowland reads version {known}", advice)
 
 
 def write_rows(folder: Path, rows: pd.DataFrame) -> None:

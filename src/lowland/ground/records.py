@@ -23,6 +23,11 @@ from typing import Any
 RECORD_VERSION = 2
 STRESS_RECORD_VERSION = 2
 
+FILES = (
+    "record.json", "predictions.parquet", "history.jsonl", "adapter", "model", "rows.parquet", "rows.csv", "logs",
+)  # fmt: skip
+"""Names of the files and folders that a run or a stress test has in its folder."""
+
 PREDICTION_COLUMNS = ("split", "example", "group", "category", "score")
 """Columns that the predictions of every task have.
 
@@ -70,7 +75,7 @@ class RunRecord:
         key: hash of the request, the data and the model.
         asked: the request as plain values: `task` and `method`, each a mapping with a `name` and its settings,
             `method` also with the `label` that reports use; `seed`, `model` and further settings.
-        status: "finished" or "failed".
+        status: "finished" or "failed"; "unfinished" in the note that a run leaves while it is trained.
         failure: error message of a failed run.
         data: source, SHA-256, sizes of the splits, and what else the task says of its data; what the model `reads`
             ("text" or "image"), and in which columns (`inputs`); `truncated`: by split, the number of examples that are

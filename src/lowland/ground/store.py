@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import UnreadableRecord, read_record, read_stress_record
 from lowland.ground.records import RunRecord, StressRecord
+from lowland.ground.visible import visible
 
 
 def key_of(asked: Mapping[str, Any]) -> str:
@@ -75,22 +76,44 @@ class Store:
             return None
 
     @contextmanager
-    def claim(self, name: str) -> Iterator[None]:
+    def claim(self, name: str, *, wait: bool = True) -> Iterator[None]:
         """Lock a run against other processes, and remove incomplete folders that a killed process left.
 
         The lock is the operating system's: it ends with the process, however that ends.
 
+        Args:
+            name: of the run.
+            wait: whether to wait for a process that works on the run.
+
         Raises:
-            Mistake: if the store's folder is a file.
+            Mistake: if the store's folder is a file; or if a process works on the run, and this one does not wait.
         """
-        locks = self.root / ".locks"
+        lock = self._lock(name)
         try:
-            locks.mkdir(parents=True, exist_ok=True)
+            lock.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
             raise Mistake(f"out is {self.root}, which is a file; name a folder") from None
-        with FileLock(locks / f"{name}.lock"):
+        held = FileLock(lock, timeout=-1 if wait else 0)
+        try:
+            held.acquire()
+        except Timeout:
+            raise Mistake(in_use(self.root / name)) from None
+        try:
             self._clear(name)
             yield
+        finally:
+            held.release()
+
+    def is_claimed(self, name: str) -> bool:
+        """Return whether a process works on a run; nothing is written."""
+        lock = self._lock(name)
+        if not lock.is_file() or not os.access(lock, os.W_OK):
+            return False
+        try:
+            with FileLock(lock, timeout=0):
+                return False
+        except Timeout:
+            return True
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -119,6 +142,24 @@ class Store:
         """Return the hidden folder for what an unfinished run goes on from."""
         return self.root / f".{name}.checkpoints"
 
+    def begun(self, name: str) -> Path:
+        """Return the hidden folder for the note that a run leaves until it ends: its record, as far as it is known."""
+        return self.root / f".{name}.begun"
+
+    def leftovers(self, name: str) -> list[Path]:
+        """Return the hidden folders of a run that is not finished, or was not while it was run again."""
+        hidden = (self._partial(name), self._replaced(name), self.checkpoints(name), self.begun(name))
+        places = (*hidden, self.root / ".unfinished" / name)
+        return [path for path in places if path.is_dir() and not path.is_symlink()]
+
+    def remove(self, name: str) -> None:
+        """Remove a claimed run, and what is hidden beside it; its folder is gone at once."""
+        place, partial = self.root / name, self._partial(name)
+        if place.exists():
+            place.rename(partial)  # if this process is killed now, the next claim removes the rest
+        for path in self.leftovers(name):
+            shutil.rmtree(path)
+
     def _find(self, name: str, kind: type[RunRecord] | type[StressRecord]) -> RunRecord | StressRecord | None:
         folder = self.root / name
         if not folder.is_dir():
@@ -128,6 +169,9 @@ class Store:
         except UnreadableRecord as error:
             raise Mistake(f"{error.reason}; --fresh runs it again and replaces it") from None
         return record if record.status == "finished" else None
+
+    def _lock(self, name: str) -> Path:
+        return self.root / ".locks" / f"{name}.lock"
 
     def _partial(self, name: str) -> Path:
         return self.root / f".{name}.partial"
@@ -141,6 +185,11 @@ class Store:
         if replaced.exists() and not place.exists():
             replaced.rename(place)  # killed between the two renames: the earlier run comes back
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def in_use(folder: Path) -> str:
+    """Return the sentence for a run that a process works on."""
+    return f"a process works on {visible(str(folder))}; wait until it has ended, or end it"
 
 
 def expand_runs(folders: Sequence[Path], kind: type[RunRecord] | type[StressRecord]) -> tuple[Path, ...]:
@@ -165,11 +214,14 @@ def finished_in(folder: Path, kind: type[RunRecord] | type[StressRecord]) -> lis
     return [folder / name for name in names if store.find_to_replace(name, kind) is not None]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file atomically; if writing fails, an existing file is unchanged."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file atomically, a text in UTF-8; if writing fails, an existing file is unchanged."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        if isinstance(content, str):
+            partial.write_text(content, encoding="utf-8")
+        else:
+            partial.write_bytes(content)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)

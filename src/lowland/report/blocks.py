@@ -30,6 +30,13 @@ class Bullets:
 
 
 @dataclass(frozen=True)
+class Code:
+    """Lines that are shown as they are, such as a traceback."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Table:
     """Table with one entry in each row for each column of the header."""
 
@@ -45,4 +52,4 @@ class Section:
     blocks: tuple[Block, ...]
 
 
-Block = Paragraph | Bullets | Table | Section
+Block = Paragraph | Bullets | Code | Table | Section

@@ -20,7 +20,7 @@ def closing_lines(folders: Sequence[Path]) -> list[str]:
     """
     runs = finished(folders)
     failed = [folder for folder in folders if folder not in runs]
-    lines = [f"The run failed; {folder / 'record.json'} says why" for folder in failed]
+    lines = failure_lines(failed)
     if runs:
         lines.append(f"{_where(list(runs))}{_highest(runs) if len(runs) > 1 else ''}")
         lines.append(
@@ -29,6 +29,11 @@ def closing_lines(folders: Sequence[Path]) -> list[str]:
             else f"Next: {_next_step(runs)}"
         )
     return lines
+
+
+def failure_lines(failed: Sequence[Path]) -> list[str]:
+    """Return a line for each run that failed."""
+    return [f"The run failed; {folder / 'record.json'} says why" for folder in failed]
 
 
 def _where(folders: Sequence[Path]) -> str:

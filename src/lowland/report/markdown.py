@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tabulate import tabulate
 
-from lowland.report.blocks import Block, Bullets, Paragraph, Quoted, Section, Table
+from lowland.report.blocks import Block, Bullets, Code, Paragraph, Quoted, Section, Table
 
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\|*_`<>[]#~$&"})
 
@@ -32,6 +32,8 @@ def _render(block: Block, level: int) -> str:
             return text
         case Bullets(items):
             return "\n".join(f"- {item}" for item in items)
+        case Code(text):
+            return f"```\n{text}\n```"
         case Table():
             return _table(block)
         case Section(title, blocks):

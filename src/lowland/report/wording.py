@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 
 import pandas as pd
 
 from lowland.evidence.core.by_item import Estimate
 from lowland.evidence.readers.stress_rows import Cell
+from lowland.ground.visible import visible
 from lowland.report.blocks import Quoted
 
 MISSING = "n/a"
 """Shown in place of a number that cannot be computed."""
 
 _MAX_LENGTH = 140
-_JOINERS = "\u200c\u200d"  # zero-width, but part of how emoji and Devanagari are written
 
 
 def percent(estimate: Estimate) -> str:
@@ -65,9 +64,4 @@ def quoted(text: object) -> Quoted:
     missing = text is None or text is pd.NA or text != text
     line = "" if missing else " ".join(str(text).split())
     cut = line if len(line) <= _MAX_LENGTH else line[: _MAX_LENGTH - 1] + "…"
-    visible = "".join(f"‹U+{ord(char):04X}›" if _hidden(char) else char for char in cut)
-    return Quoted(visible or "(nothing)")
-
-
-def _hidden(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Co", "Cn", "Cs") and character not in _JOINERS
+    return Quoted(visible(cut) or "(nothing)")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,8 +90,12 @@ def run_one_after_another(jobs: Sequence[Job], fresh: bool, progress: Progress) 
 
 
 def label_of(job: Job, number: int, count: int) -> str:
-    """Return what reports of a study call a run: the job with this number, from 0 on, of `count`."""
-    return f"[{number + 1}/{count}] {job.method.label}, seed {job.seed}"
+    """Return what reports of a study call a run: the job with this number, from 0 on, of `count`.
+
+    A job that is one of a share has its number in the whole study.
+    """
+    place, of = job.place or (number + 1, count)
+    return f"[{place}/{of}] {job.method.label}, seed {job.seed}"
 
 
 def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, label: str = "") -> Path:
@@ -120,7 +125,7 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
         if fresh:
             shutil.rmtree(checkpoints, ignore_errors=True)
         try:
-            with store.writing(name) as folder:
+            with _noted(store.begun(name), begun), store.writing(name) as folder:
                 record = _train_and_test(job, begun, folder, checkpoints, progress, label)
             progress.say(f"{label}: {outcome_of(record)}, {record.cost['train_seconds']:.0f} s")
         except (Mistake, OSError):
@@ -129,6 +134,21 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
             name = _leave_failure(store, name, _failed(begun, error), finished is not None, progress, label)
         shutil.rmtree(checkpoints, ignore_errors=True)
     return store.root / name
+
+
+@contextmanager
+def _noted(folder: Path, begun: RunRecord) -> Iterator[None]:
+    """Leave a note of what was asked while a run lasts; it stays if the process is killed or the disk is full."""
+    folder.mkdir(exist_ok=True)
+    try:
+        write_record(folder, replace(begun, status="unfinished"))
+        yield
+    except OSError:
+        raise
+    except Exception:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Died(RuntimeError):
@@ -150,6 +170,7 @@ def record_death(job: Job, cause: str, progress: Progress, label: str) -> Path:
     store = Store(job.out)
     with store.claim(job.name):
         exists = store.find_to_replace(job.name) is not None
+        shutil.rmtree(store.begun(job.name), ignore_errors=True)
         return store.root / _leave_failure(
             store, job.name, _failed(_begin(job), Died(cause)), exists, progress, label
         )

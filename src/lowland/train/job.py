@@ -44,6 +44,8 @@ class Job:
         out: folder of the runs.
         tuning: how the method's settings were searched, for the record; empty if they were not.
         trackers: trackers that the training is logged to, which are no part of the request: they change nothing.
+        place: number in its study, from 1 on, and number of the study's runs, for reports of a share; None for reports
+            that count the jobs at hand.
     """
 
     fields: TaskFields
@@ -60,6 +62,7 @@ class Job:
     out: Path
     tuning: Mapping[str, Any] = field(default_factory=dict)
     trackers: tuple[TrackerName, ...] = ()
+    place: tuple[int, int] | None = None
 
     @property
     def task(self) -> Task:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowland.deploy.runs import finished_record
+from lowland.deploy.runs import data_of, finished_record
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord, title_of
 from lowland.tasks.examples import TaskData
-from lowland.tasks.table import load_data, task_fields, task_named
+from lowland.tasks.table import task_named
 
 
 @dataclass(frozen=True)
@@ -66,20 +66,7 @@ def read_data(
     Raises:
         Mistake: if the data cannot be read, or their content has changed.
     """
-    folder, record = runs[0].folder, runs[0].record
-    moved = {name: str(path) for name, path in (("data", data), ("test_data", test_data)) if path is not None}
-    try:
-        task_data = load_data(task_fields(**{**record.asked["task"], **moved}))
-    except Mistake as mistake:
-        hint = f"the run in {folder} was tested on these data; say with --data (and --test-data) where they are now"
-        raise Mistake(*mistake.problems, hint) from None
-    if task_data.sha256 != record.data["sha256"]:
-        raise Mistake(
-            f"the data of task {task_data.task} ({task_data.source}) have SHA-256 {task_data.sha256[:12]}…, and"
-            f" the run in {folder} was trained and tested on {record.data['sha256'][:12]}…;"
-            " give them with --data as they were then"
-        )
-    return task_data
+    return data_of(runs[0].folder, runs[0].record, data, test_data)
 
 
 def _differences(runs: Sequence[TrainedRun]) -> list[str]:
