@@ -74,6 +74,7 @@ def test_the_method_that_loses_less_is_named_with_its_difference(studied: list[A
     )
     text = page(studied)
     assert text.startswith("# messy: trained runs compared")
+    assert "clean ones are undamaged" in text
     assert f"Under typos light, flat-lora loses {100 * less:.1f} points less than lora" in text
     assert f"{100 * mean['lora', 'typos']:.1f} ±" in text
 
@@ -96,6 +97,19 @@ def test_languages_are_compared_with_english() -> None:
         for seed in SEEDS
     ]
     assert "Under hindi, flat-lora loses" in page(tests)
+    assert "clean ones are in English" in page(tests)
+
+
+def test_several_languages_are_conditions_without_a_level() -> None:
+    shares = {"lora": 0.2, "flat-lora": 0.7}
+    tests = [
+        stress_test(
+            method, seed, {"english": 0.9, "hindi": share, "hinglish": share}, eval="multilingual"
+        )
+        for method, share in shares.items()
+        for seed in SEEDS
+    ]
+    assert "Under 2 conditions, flat-lora loses" in page(tests)
 
 
 def test_only_several_methods_on_the_same_questions_are_compared(studied: list[Any]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
 from lowland.evidence.core.intervals import PairedInterval
 from lowland.evidence.core.spread import Spread
 from lowland.evidence.core.wording import identical_words, seeds_words
+from lowland.evidence.readers.stress_rows import Cell
 from lowland.evidence.stress_adapters import AdapterDifference, AdapterEvidence, adapter_evidence
 from lowland.ground.mistakes import plural
 from lowland.report.blocks import Block, Bullets, Paragraph, Table
@@ -58,8 +60,7 @@ def drop_difference_sentence(difference: AdapterDifference, evidence: AdapterEvi
 
     The sentence claims no more than the interval and p, corrected over all methods and levels, allow.
     """
-    cell, count = difference.cells[0], len(difference.cells)
-    under = cell_name(cell) if count == 1 else f"{count} corruptions, {cell.level}{cell_suffix(cell)}"
+    under = _conditions(difference.cells)
     interval = difference.interval
     if difference.identical or interval.difference == interval.low == interval.high == 0:
         return f"Under {under}, {_equal_words(difference, evidence)}"
@@ -80,6 +81,14 @@ def drop_difference_sentence(difference: AdapterDifference, evidence: AdapterEvi
         return f"Under {under}, these runs do not show whether {methods} holds up better: {amount}."
     amount = f"{100 * abs(interval.difference):.1f} points {'less' if interval.difference > 0 else 'more'}"
     return f"Under {under}, {difference.method} loses {amount} than {difference.reference} ({basis})."
+
+
+def _conditions(cells: Sequence[Cell]) -> str:
+    """Return what the cells of a level have in common: `2 corruptions, heavy`, or the cell's name if it is alone."""
+    cell, count = cells[0], len(cells)
+    if count == 1:
+        return cell_name(cell)
+    return f"{count} {f'corruptions, {cell.level}' if cell.level else 'conditions'}{cell_suffix(cell)}"
 
 
 def _equal_words(difference: AdapterDifference, evidence: AdapterEvidence) -> str:

@@ -87,9 +87,10 @@ def _left_out(count: int) -> list[Block]:
 def _comparison(eval: str, asked: Sequence[Asked]) -> list[Block]:
     """Compare the methods, with a run of each seed."""
     rows = pd.concat([_of_run(record, rows, REFERENCES[eval]) for record, rows in asked], ignore_index=True)
+    clean = "undamaged" if REFERENCES[eval] == "clean" else f"in {REFERENCES[eval].capitalize()}"
     intro = Paragraph(
-        f"Runs of one method are its seeds; each question is a text, and {REFERENCES[eval]} is the undamaged one"
-        " (clean). Questions without an answer count as wrong."
+        f"Runs of one method are its seeds, and each question is a text; clean ones are {clean}. Questions without an"
+        " answer count as wrong."
     )
     try:
         return [intro, *adapter_blocks(rows, full=True)]
