@@ -16,7 +16,8 @@ import pytest
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
-from lowland.models.cache import cache_folder, made_once
+from lowland.ground.cache_folder import cache_folder
+from lowland.models.cache import made_once
 
 PROGRAM = """
 import sys

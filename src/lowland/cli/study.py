@@ -20,6 +20,7 @@ from lowland.cli.recipes import (
 )
 from lowland.cli.searches import SEARCH_FIELDS, TuningOptions, read_comparison, read_sweep
 from lowland.ground.mistakes import Mistake, plural
+from lowland.ground.remote import is_url, shown
 from lowland.study.recipe import Recipe
 from lowland.study.search import Search
 from lowland.tasks.table import TASKS
@@ -109,7 +110,7 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     engine = LocalEngine(options.workers, quiet_libraries)
     folders = run_jobs(jobs, fresh=options.fresh, progress=progress, engine=engine)
     print(f"\n{summary(folders, tunings)}\n")
-    print("\n".join(closing_lines(folders)))
+    print("\n".join(closing_lines(folders, shown(recipe.out) if is_url(recipe.out) else None)))
     return 0 if len(finished(folders)) == len(folders) else 1
 
 
@@ -125,7 +126,9 @@ def _check_size(recipe: Recipe, seeds: int, trials: int, options: StudyOptions) 
 
 
 def _print_recipe(recipe: Recipe) -> int:
-    print(yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True), end="")
+    values = recipe.as_dict()
+    values["out"] = shown(recipe.out) if is_url(recipe.out) else recipe.out
+    print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
     return 0
 
 

@@ -115,9 +115,31 @@ class Store:
             raise
         shutil.rmtree(replaced, ignore_errors=True)
 
+    def prepare(self, names: Sequence[str], *, fresh: bool = False) -> int:
+        """Get ready for runs of these names, before any of them is begun.
+
+        Args:
+            names: names of the runs.
+            fresh: whether all of them will be written, also those that are finished.
+
+        Returns:
+            The number of finished runs that were fetched from elsewhere: here 0.
+
+        Raises:
+            Mistake: if the store cannot be reached, or not be written.
+        """
+        return 0
+
     def checkpoints(self, name: str) -> Path:
         """Return the hidden folder for what an unfinished run goes on from."""
         return self.root / f".{name}.checkpoints"
+
+    def publish_checkpoints(self, name: str) -> None:
+        """Copy the checkpoints of a run to where other machines find them: for this store, they are there already."""
+
+    def remove_checkpoints(self, name: str) -> None:
+        """Remove the checkpoints of a run, if it has any."""
+        shutil.rmtree(self.root / f".{name}.checkpoints", ignore_errors=True)
 
     def _find(self, name: str, kind: type[RunRecord] | type[StressRecord]) -> RunRecord | StressRecord | None:
         folder = self.root / name

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.remote import is_url
 from lowland.models.find import find_model
 from lowland.models.formats import number_format
 from lowland.models.source import ModelSource
@@ -39,7 +40,7 @@ def plan(recipe: Recipe) -> list[Job]:
             keep_weights=recipe.keep_weights,
             data=data,
             source=source,
-            out=Path(recipe.out),
+            out=recipe.out if is_url(recipe.out) else Path(recipe.out),
         )
         for seed in recipe.seeds
         for method in recipe.methods

@@ -173,7 +173,7 @@ class Recipe(Settings):
     keep_weights: Truth = True
     """save the trained weights in the run's folder; `lowland predict` needs them"""
     out: Text = "runs"
-    """folder of the runs; a run found there is not run again"""
+    """folder of the runs, or its URL, such as s3://bucket/runs; a run found there is not run again"""
 
     @model_validator(mode="before")
     @classmethod

@@ -19,6 +19,7 @@ import lowland
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.progress import Progress
 from lowland.ground.rng import stream_seed
+from lowland.ground.remote_store import open_store
 from lowland.ground.store import key_of
 from lowland.study.run import announce
 from lowland.study.search import Range, Search, settings_of, space_of
@@ -55,6 +56,7 @@ def sweep(jobs: Sequence[Job], search: Search, progress: Progress | None = None)
     progress = progress or Progress()
     announce(jobs, progress)
     check_methods_fit(jobs)
+    open_store(jobs[0].out).prepare([])
     by_label = {job.method.label: replace(job, seed=search.search_seed, keep_weights=False) for job in jobs}
     spaces = {label: space_of(job.method, search) for label, job in by_label.items()}
     searched = [job for label, job in by_label.items() if spaces[label]]
@@ -118,14 +120,15 @@ def _studies(
     return studies
 
 
-def _storage(url: str | None, out: Path) -> Any:
+def _storage(url: str | None, out: Path | str) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
     if url is not None:
         return url
-    out.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(out / STORAGE_FILE)))
+    root = open_store(out).root
+    root.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(root / STORAGE_FILE)))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +40,11 @@ class Checkpoints:
     Args:
         folder: the folder; it is made with the first checkpoint.
         dtype: the number format of the run.
+        after: function that is called when one is complete.
     """
 
-    def __init__(self, folder: Path, dtype: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, dtype: str, after: Callable[[], None] | None = None) -> None:
+        self.folder, self.after = folder, after
         self.origin = {"code": code(), "environment": environment(dtype)}
 
     def last(self) -> Path | None:
@@ -107,12 +108,13 @@ class CheckpointNowAndThen(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note how long the training took so far."""
+        folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        seconds = self.before + time.perf_counter() - self.started
+        (folder / SECONDS_FILE).write_text(json.dumps(seconds), encoding="utf-8")
+        if self.checkpoints.after is not None:
+            self.checkpoints.after()
         self.saved = time.perf_counter()
         self.wait = max(EVERY_SECONDS, (self.saved - self.asked) / LARGEST_SHARE if EVERY_SECONDS else 0.0)
-        folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        (folder / SECONDS_FILE).write_text(
-            json.dumps(self.before + self.saved - self.started), encoding="utf-8"
-        )
 
 
 def seconds_before(checkpoint: Path | None) -> float:

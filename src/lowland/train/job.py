@@ -40,7 +40,7 @@ class Job:
         keep_weights: whether to save the trained weights in the run's folder.
         data: data of the task.
         source: local folder and hashes of the model.
-        out: folder of the runs.
+        out: folder of the runs, or its URL.
         tuning: how the method's settings were searched, for the record; empty if they were not.
     """
 
@@ -55,7 +55,7 @@ class Job:
     keep_weights: bool
     data: TaskData
     source: ModelSource
-    out: Path
+    out: Path | str
     tuning: Mapping[str, Any] = field(default_factory=dict)
 
     @property
