@@ -14,7 +14,11 @@ from lowland.ground.mistakes import Mistake, reason_of
 
 T = TypeVar("T")
 
-LAST_FILES = ("record.json", "trainer_state.json")
+RECORD_FILE = "record.json"
+"""File that a run is complete with."""
+STATE_FILE, ORIGIN_FILE = "trainer_state.json", "origin.json"
+"""File that a checkpoint is complete with, and the one that says which code and environment checkpoints are of."""
+LAST_FILES = (RECORD_FILE, STATE_FILE)
 """Files that are copied last: a folder that holds its own is complete, a run's or a checkpoint's."""
 WITH_FOLDERS = {"file", "local", "ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs", "arrow_hdfs", "webdav"}
 """Protocols of file systems in which a file's folder has to be made first. In an object store, that would make buckets."""
@@ -57,8 +61,8 @@ class RemoteFolder:
 
             self._system, self._path = url_to_fs(self.url, use_listings_cache=False)
         protocols = self._system.protocol
-        self._has_folders = bool(
-            WITH_FOLDERS & {protocols} if isinstance(protocols, str) else WITH_FOLDERS & {*protocols}
+        self._has_folders = not WITH_FOLDERS.isdisjoint(
+            [protocols] if isinstance(protocols, str) else protocols
         )
 
     def check_readable(self) -> None:
@@ -68,7 +72,7 @@ class RemoteFolder:
             Mistake: if it does not, or refuses access.
         """
         with self._errors_of("reading"):
-            _within(ANSWER_SECONDS, lambda: self._system.exists(f"{self._path}/{LAST_FILES[0]}"))
+            _within(ANSWER_SECONDS, lambda: self._system.exists(f"{self._path}/{RECORD_FILE}"))
 
     def check_writable(self) -> None:
         """Check that files can be written, by writing one and removing it.
@@ -139,6 +143,11 @@ class RemoteFolder:
                 self._system.rm_file(f"{self._path}/{path}")
             except FileNotFoundError:
                 return
+
+    def remove_folder(self, name: str) -> None:
+        """Remove all files of a folder, `LAST_FILES` first."""
+        for path in reversed(_last_files_last(self.files(name))):
+            self.remove(f"{name}/{path}")
 
     def _make_folder_of(self, place: str) -> None:
         if self._has_folders:

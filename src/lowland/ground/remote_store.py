@@ -16,10 +16,9 @@ from pydantic import BeforeValidator
 from lowland.ground.cache_folder import cache_folder
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.records import RunRecord, StressRecord
-from lowland.ground.remote import RemoteFolder, is_url, shown
+from lowland.ground.remote import ORIGIN_FILE, RECORD_FILE, RemoteFolder, is_url, shown
 from lowland.ground.store import Store
 
-RECORD_FILE = "record.json"
 TRIES = 5
 """Number of times that a run is read which another machine replaces meanwhile."""
 
@@ -88,16 +87,16 @@ class RemoteStore(Store):
         return folder
 
     def publish_checkpoints(self, name: str) -> None:
-        """Copy the checkpoints of a run to the URL."""
+        """Copy the checkpoints of a run to the URL; those of another origin are removed there first."""
         folder = super().checkpoints(name)
+        if self.remote.read(f"{folder.name}/{ORIGIN_FILE}") != (folder / ORIGIN_FILE).read_bytes():
+            self.remote.remove_folder(folder.name)
         self.remote.upload(folder, folder.name)
 
     def remove_checkpoints(self, name: str) -> None:
         """Remove the checkpoints of a run, here and behind the URL."""
         super().remove_checkpoints(name)
-        folder = super().checkpoints(name).name
-        for path in self.remote.files(folder):
-            self.remote.remove(f"{folder}/{path}")
+        self.remote.remove_folder(super().checkpoints(name).name)
 
     def _find(self, name: str, kind: type[RunRecord] | type[StressRecord]) -> RunRecord | StressRecord | None:
         is_there = self.fetch(name)

@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from lowland.ground.provenance import code
+from lowland.ground.remote import ORIGIN_FILE, STATE_FILE
 from lowland.train.environment import environment
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ EVERY_SECONDS = 60.0
 """Seconds of training between two checkpoints, at least. A run that takes less than this leaves none."""
 LARGEST_SHARE = 0.02
 """Largest share of the time that is spent on writing checkpoints; large ones are written less often."""
-ORIGIN_FILE, SECONDS_FILE, WEIGHTS_FILE = "origin.json", "seconds.json", "trained.safetensors"
-STATE_FILE = "trainer_state.json"
-"""The file that the Trainer writes last."""
+SECONDS_FILE, WEIGHTS_FILE = "seconds.json", "trained.safetensors"
 
 
 class Checkpoints:
