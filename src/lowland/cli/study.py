@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -25,6 +26,9 @@ from lowland.study.recipe import Recipe
 from lowland.study.search import Search
 from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, PERTURBATIONS
+
+if TYPE_CHECKING:
+    from lowland.study.run import Engine
 
 MANY = 200
 """Number of runs above which a study starts only with `--yes`."""
@@ -99,7 +103,6 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     from lowland.report.closing import closing_lines
     from lowland.report.study import summary
     from lowland.study import sweep as sweeping
-    from lowland.study.engines.local import LocalEngine
     from lowland.study.run import run_jobs
 
     keep_large_blocks()
@@ -107,11 +110,20 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     if search is not None:
         jobs = sweeping.tuned(jobs, sweeping.sweep(jobs, search, progress))
     tunings = {job.method.label: job.tuning for job in jobs if job.tuning}
-    engine = LocalEngine(options.workers, quiet_libraries)
-    folders = run_jobs(jobs, fresh=options.fresh, progress=progress, engine=engine)
+    folders = run_jobs(jobs, fresh=options.fresh, progress=progress, engine=_engine(options))
     print(f"\n{summary(folders, tunings)}\n")
     print("\n".join(closing_lines(folders, shown(recipe.out) if is_url(recipe.out) else None)))
     return 0 if len(finished(folders)) == len(folders) else 1
+
+
+def _engine(options: StudyOptions) -> Engine:
+    """Return what runs the jobs of a study."""
+    from lowland.study.engines.local import LocalEngine
+    from lowland.study.engines.ray import RayEngine
+
+    if options.engine == "ray":
+        return RayEngine(options.ray_address, options.workers, quiet_libraries)
+    return LocalEngine(options.workers, quiet_libraries)
 
 
 def _check_size(recipe: Recipe, seeds: int, trials: int, options: StudyOptions) -> None:

@@ -84,10 +84,7 @@ class Store:
             Mistake: if the store's folder is a file.
         """
         locks = self.root / ".locks"
-        try:
-            locks.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise Mistake(f"out is {self.root}, which is a file; name a folder") from None
+        self._make(locks)
         with FileLock(locks / f"{name}.lock"):
             self._clear(name)
             yield
@@ -126,9 +123,14 @@ class Store:
             The number of finished runs that were fetched from elsewhere: here 0.
 
         Raises:
-            Mistake: if the store cannot be reached, or not be written.
+            Mistake: if the store's folder is a file, or its URL cannot be read or written.
         """
+        self._make(self.root)
         return 0
+
+    def fetch(self, name: str) -> bool:
+        """Bring a claimed run into this folder, if it is elsewhere; return whether there is one."""
+        return (self.root / name / "record.json").is_file()
 
     def checkpoints(self, name: str) -> Path:
         """Return the hidden folder for what an unfinished run goes on from."""
@@ -150,6 +152,13 @@ class Store:
         except UnreadableRecord as error:
             raise Mistake(f"{error.reason}; --fresh runs it again and replaces it") from None
         return record if record.status == "finished" else None
+
+    def _make(self, folder: Path) -> None:
+        """Make the store's folder, or one in it."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise Mistake(f"out is {self.root}, which is a file; name a folder") from None
 
     def _partial(self, name: str) -> Path:
         return self.root / f".{name}.partial"

@@ -105,7 +105,14 @@ def label_of(job: Job, number: int, count: int) -> str:
     return f"[{number + 1}/{count}] {job.method.label}, seed {job.seed}"
 
 
-def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, label: str = "") -> Path:
+def run_job(
+    job: Job,
+    *,
+    fresh: bool = False,
+    continued: bool = False,
+    progress: Progress | None = None,
+    label: str = "",
+) -> Path:
     """Train and test one job, and write its record; return the record's folder.
 
     A run that raises leaves a record with status "failed"; it does not stop the others.
@@ -113,6 +120,7 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
     Args:
         job: the job.
         fresh: run again, and replace a finished run that is found.
+        continued: the run was begun by the same study, so a fresh one goes on from its checkpoints, too.
         progress: reports the run.
         label: label of the run, in these reports.
 
@@ -129,7 +137,7 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
             progress.say(f"{label}: found, {outcome_of(finished)}")
             return store.root / name
         begun = _begin(job)
-        if fresh:
+        if fresh and not continued:
             store.remove_checkpoints(name)
         try:
             with store.writing(name) as folder:
