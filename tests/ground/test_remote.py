@@ -80,7 +80,9 @@ def test_the_file_that_completes_a_folder_is_copied_last_and_removed_first(
     there.upload(folder, "run")
     there.download("run", tmp_path / "back")
     there.remove_folder("run")
-    ends = {name: [path for other, path in calls if other == name] for name in ("put_file", "get_file", "rm_file")}
+    ends = {
+        name: [path for other, path in calls if other == name] for name in ("put_file", "get_file", "rm_file")
+    }
     assert {len(paths) for paths in ends.values()} == {6}
     assert ends["put_file"][-1].endswith(last)
     assert ends["get_file"][-1].endswith(last)
@@ -144,9 +146,18 @@ def test_no_password_is_shown_or_in_a_sentence(password: str, user: str) -> None
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("s3://no-such-bucket/runs", r"s3://no-such-bucket/runs does not exist \(.*bucket does not exist\); make"),
-        ("foo://bucket/runs", "foo://bucket/runs is of no file system that fsspec knows; name a folder, or a URL"),
-        (f"ftp://me:{SECRET}@127.0.0.1:1/runs", r"opening ftp://127.0.0.1:1/runs failed \(ConnectionRefusedError"),
+        (
+            "s3://no-such-bucket/runs",
+            r"s3://no-such-bucket/runs does not exist \(.*bucket does not exist\); make",
+        ),
+        (
+            "foo://bucket/runs",
+            "foo://bucket/runs is of no file system that fsspec knows; name a folder, or a URL",
+        ),
+        (
+            f"ftp://me:{SECRET}@127.0.0.1:1/runs",
+            r"opening ftp://127.0.0.1:1/runs failed \(ConnectionRefusedError",
+        ),
         (f"s3://me:{SECRET}@bucket/runs", "writing s3://bucket/runs failed"),
     ],
 )
@@ -164,8 +175,14 @@ def test_what_cannot_be_written_is_one_sentence(url: str, sentence: str, bucket:
     ("error", "sentence"),
     [
         (ImportError("Install s3fs to access S3"), r"needs a package .*\(Install s3fs .*lowland\[remote\]"),
-        (PermissionError("Access Denied"), r"reading s3://bucket/runs is refused \(Access Denied\); use credentials"),
-        (type("NoCredentialsError", (Exception,), {})("Unable to locate"), "reading s3://bucket/runs needs credentials"),
+        (
+            PermissionError("Access Denied"),
+            r"reading s3://bucket/runs is refused \(Access Denied\); use credentials",
+        ),
+        (
+            type("NoCredentialsError", (Exception,), {})("Unable to locate"),
+            "reading s3://bucket/runs needs credentials",
+        ),
     ],
 )
 def test_other_errors_say_what_to_do(

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.record_files import write_record
 from lowland.ground.remote import RemoteFolder
 from lowland.ground.remote_store import RemoteStore, fetch_runs, mirror_of, open_store
 from lowland.ground.store import Store
@@ -195,7 +193,9 @@ def test_checkpoints_go_with_the_run_to_another_machine(url: str, machine: Machi
     leave(first, 1)
     machine("b")
     second = RemoteStore(url)
-    write(Store.checkpoints(second, NAME), {"origin.json": b"other", "checkpoint-9/trainer_state.json": b"{}"})
+    write(
+        Store.checkpoints(second, NAME), {"origin.json": b"other", "checkpoint-9/trainer_state.json": b"{}"}
+    )
     assert read(second.checkpoints(NAME)) == read(Store.checkpoints(first, NAME))
     both = leave(second, 2)
     assert read(first.checkpoints(NAME)) == both
@@ -242,7 +242,7 @@ def test_checkpoints_whose_copying_is_cut_off_are_those_before_or_of_one_origin(
 def test_a_study_that_cannot_be_stored_is_known_before_it_begins(machine: Machine, tmp_path: Path) -> None:
     machine("a")
     store = RemoteStore("file:///proc/no-such/runs")
-    with pytest.raises(Mistake, match="writing file:///proc/no-such/runs|does not exist"):
+    with pytest.raises(Mistake, match="file:///proc/no-such/runs does not exist"):
         store.prepare([NAME])
     good = RemoteStore(f"file://{tmp_path}/remote")
     assert good.prepare([NAME]) == 0

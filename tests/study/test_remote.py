@@ -103,9 +103,7 @@ def test_what_cannot_be_stored_is_not_trained(
 Lowland = Callable[..., tuple[int, str, str]]
 
 
-def test_the_command_line_takes_urls(
-    lowland: Lowland, bucket: str, machine: Machine, tmp_path: Path
-) -> None:
+def test_the_command_line_takes_urls(lowland: Lowland, bucket: str, machine: Machine, tmp_path: Path) -> None:
     machine("a")
     code, out, err = lowland("train", "--seed", "1", "--out", f"{bucket}/runs")
     assert code == 0, err

@@ -21,7 +21,7 @@ STATE_FILE, ORIGIN_FILE = "trainer_state.json", "origin.json"
 LAST_FILES = (RECORD_FILE, STATE_FILE)
 """Files that are copied last: a folder that holds its own is complete, a run's or a checkpoint's."""
 WITH_FOLDERS = {"file", "local", "ftp", "sftp", "ssh", "smb", "hdfs", "webhdfs", "arrow_hdfs", "webdav"}
-"""Protocols of file systems in which a file's folder has to be made first. In an object store, that would make buckets."""
+"""Protocols of file systems in which a file's folder is made before the file; an object store would make a bucket."""
 ANSWER_SECONDS = 60.0
 """Seconds that a file system may take to answer for the first time."""
 
@@ -106,7 +106,9 @@ class RemoteFolder:
                 return {}
             files = {path.partition(f"{root}/")[2]: int(entry["size"]) for path, entry in found.items()}
         if unsafe := [path for path in files if ".." in PurePosixPath(path).parts]:
-            raise Mistake(f"{self.shown}/{name} holds a file {unsafe[0]!r}, which is outside of it; remove it")
+            raise Mistake(
+                f"{self.shown}/{name} holds a file {unsafe[0]!r}, which is outside of it; remove it"
+            )
         return {path: size for path, size in files.items() if path}
 
     def read(self, path: str) -> bytes | None:

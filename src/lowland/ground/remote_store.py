@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BeforeValidator
 
@@ -67,7 +67,9 @@ class RemoteStore(Store):
             with super().writing(name) as partial:
                 self.remote.download(name, partial)
                 (partial / RECORD_FILE).write_bytes(record)
-            if self.remote.read(f"{name}/{RECORD_FILE}") == record:  # so its other files are those of this record
+            if (
+                self.remote.read(f"{name}/{RECORD_FILE}") == record
+            ):  # so its other files are those of this record
                 return True
         raise Mistake(f"{self.remote.shown}/{name} changes while it is read; wait until it is written")
 
@@ -124,7 +126,7 @@ class RemoteStore(Store):
             ours = (self.root / name / RECORD_FILE).read_bytes()
         except OSError:
             return False
-        return _status(ours) == "finished" != _status(record)
+        return _status(ours) == "finished" and _status(record) != "finished"
 
     def _publish(self, name: str) -> None:
         """Copy a run to the URL; until its record is there, readers see none."""
@@ -132,12 +134,11 @@ class RemoteStore(Store):
         self.remote.upload(self.root / name, name)
 
 
-def _status(record: bytes) -> Any:
+def _status(record: bytes) -> str | None:
     try:
-        content = json.loads(record)
-    except ValueError:
+        return str(json.loads(record)["status"])
+    except (ValueError, LookupError, TypeError):
         return None
-    return content.get("status") if isinstance(content, dict) else None
 
 
 def open_store(place: str | Path) -> Store:
@@ -191,16 +192,16 @@ def _fetched(value: Any) -> Any:
     store, names = _runs_behind(value)
     if names and store.remote.url == value.rstrip("/"):
         listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-        raise Mistake(f"{shown(value)} is a folder of {plural(len(names), 'run')}; name one of them: {listed}")
+        raise Mistake(
+            f"{shown(value)} is a folder of {plural(len(names), 'run')}; name one of them: {listed}"
+        )
     return fetch_runs(value)[0]
 
 
 def _each_fetched(value: Any) -> Any:
     """Turn each URL among several folders into the folders of the copies of its runs."""
     values = value if isinstance(value, list | tuple) else (value,)
-    return tuple(
-        folder for place in values for folder in (fetch_runs(place) if is_url(place) else (place,))
-    )
+    return tuple(folder for place in values for folder in (fetch_runs(place) if is_url(place) else (place,)))
 
 
 FromURL = BeforeValidator(_fetched)

@@ -18,8 +18,8 @@ from transformers import TrainerCallback
 import lowland
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.progress import Progress
-from lowland.ground.rng import stream_seed
 from lowland.ground.remote_store import open_store
+from lowland.ground.rng import stream_seed
 from lowland.ground.store import key_of
 from lowland.study.run import announce
 from lowland.study.search import Range, Search, settings_of, space_of

@@ -1,4 +1,4 @@
-"""Ray cluster on the loopback of this machine, in a process of its own; run as a program, it obeys lines of its input."""
+"""Ray cluster on the loopback of this machine, in a process of its own, which obeys the lines of its input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "OMP_NUM_THREADS": "1",
+}
 """Environment that keeps Ray on the loopback."""
 SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 

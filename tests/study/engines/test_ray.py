@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -21,12 +20,12 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.provenance import code
 from lowland.ground.record_files import read_record
 from lowland.ground.remote_store import open_store
-from lowland.study.engines import ray as engine
-from lowland.study.engines import ray_task
+from lowland.study.engines import ray_connection, ray_task
 from lowland.study.engines.local import Workers
-from lowland.study.engines.ray import check_answer, task_options, workers_for
+from lowland.study.engines.ray import task_options, workers_for
+from lowland.study.engines.ray_connection import check_answer
 from lowland.study.engines.ray_task import Mailbox, Order, run_on_node
-from lowland.study.engines.worker import Done, Raised, Said, nothing
+from lowland.study.engines.worker import Done, Raised, nothing
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
@@ -94,13 +93,13 @@ def test_an_address_that_does_not_answer_is_a_mistake(address: str, sentence: st
 
 
 def test_a_server_that_is_not_ray_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(ray_connection, "ANSWER_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address = "127.0.0.1:{}".format(server.getsockname()[1])
+        address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(Mistake, match="what listens there does not answer as Ray does"):
             check_answer(address)
-        monkeypatch.setattr(engine, "ANSWER_SECONDS", 30)
-        monkeypatch.setattr(engine, "ANSWERS", "raise SystemExit('no token')")
+        monkeypatch.setattr(ray_connection, "ANSWER_SECONDS", 30)
+        monkeypatch.setattr(ray_connection, "ANSWERS", "raise SystemExit('no token')")
         with pytest.raises(Mistake, match=rf"no Ray cluster answers at {address} \(no token\)"):
             check_answer(address)
 
@@ -125,7 +124,14 @@ def mailbox(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def order_of(**changes: Any) -> Order:
-    values = {"number": 0, "label": "[1/1] lora", "fresh": False, "continued": False, "threads": 1, "shared": None}
+    values = {
+        "number": 0,
+        "label": "[1/1] lora",
+        "fresh": False,
+        "continued": False,
+        "threads": 1,
+        "shared": None,
+    }
     values |= {"source_sha256": code()["source_sha256"], "prepare": nothing}
     return Order(**{**values, **changes})
 
@@ -264,7 +270,7 @@ def test_a_run_whose_node_is_killed_is_the_run(
     assert checkpoints(), "the run was not killed in the middle"
     (folder,) = study.folders()
     goes_on = "[1/1] flat-lora, seed 1: its node died; the run goes on from its last checkpoint"
-    assert [line for line in study.lines if line.startswith("[1/1]")][0] == goes_on
+    assert next(line for line in study.lines if line.startswith("[1/1]")) == goes_on
     assert comparable(folder) == comparable(whole)
     assert not checkpoints()
     assert not list(tmp_path.glob("shared/.ray-*"))
@@ -281,7 +287,10 @@ def test_on_ray_a_run_that_ends_badly_is_recorded_and_the_others_go_on(
     for seed, cause in {2: "its process died, for the 3rd time", 4: "it fails"}.items():
         assert records[seed].status == "failed"
         assert cause in str(records[seed].failure)
-    assert len([line for line in study.lines if "[2/4] lora, seed 2: its process died; the run goes on" in line]) == 2
+    assert (
+        len([line for line in study.lines if "[2/4] lora, seed 2: its process died; the run goes on" in line])
+        == 2
+    )
     assert not [line for line in study.lines if "raylet" in line]
 
 

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,29 +14,17 @@ from lowland.ground.progress import Progress
 from lowland.ground.provenance import code
 from lowland.ground.remote import is_url
 from lowland.ground.remote_store import open_store
-from lowland.ground.runtime import environment_with
-from lowland.study.engines.local import Workers, cores_here, needed_bytes
+from lowland.study.engines.local import Workers, needed_bytes
+from lowland.study.engines.ray_connection import connected
 from lowland.study.engines.ray_task import Mailbox, Order, run_on_node
 from lowland.study.engines.worker import Raised, nothing
 from lowland.study.run import label_of, record_death
 from lowland.train.job import Job
 
-LOCAL = "local"
-"""Address that starts Ray on this machine, for this study."""
 MOST_DEATHS = 3
 """Number of workers that may die over one run; then it is recorded as failed."""
 REPORT_SECONDS = 1.0
 """Seconds between two looks at what the nodes say."""
-CONNECT_SECONDS, ANSWER_SECONDS = 5, 10
-"""Seconds that an address may take to accept a connection, and then to answer as Ray does."""
-ANSWERS = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
-"""Program that ends well if Ray answers at an address. Within `ray.init`, Ray waits for two minutes."""
-
-
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
-"""Environment in which Ray reports no usage, and prints no logs of its nodes. Ray reads it when it is imported."""
-ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Environment in which a Ray that is started here listens to this machine only; its name is of older days."""
 CAUSES = {
     "NodeDiedError": "its node died",
     "WorkerCrashedError": "its process died",
@@ -117,7 +98,9 @@ def workers_for(nodes: Sequence[Mapping[str, float]], jobs: int, asked: int | No
         return sum(min(pair) if by_gpu else pair[0] for pair in fit)
 
     if not room(1):
-        raise Mistake("no node of the Ray cluster has a core for a run; start one with: ray start --num-cpus N")
+        raise Mistake(
+            "no node of the Ray cluster has a core for a run; start one with: ray start --num-cpus N"
+        )
     count = min(asked or jobs, jobs, room(1))
     most = int(max(node.get("CPU", 0) for node in nodes))
     return Workers(count, max(cores for cores in range(1, most + 1) if room(cores) >= count))
@@ -142,94 +125,6 @@ def task_options(nodes: Sequence[Mapping[str, float]], workers: Workers, needed:
         "max_retries": 0,  # the engine counts the deaths
         "runtime_env": {"env_vars": environment},
     }
-
-
-@contextmanager
-def connected(address: str | None) -> Iterator[None]:
-    """Connect to Ray for a block, or start it; a connection that exists already is used, and stays.
-
-    Raises:
-        Mistake: if Ray is not installed, or does not answer.
-    """
-    address = address or os.environ.get("RAY_ADDRESS") or LOCAL
-    with environment_with(**QUIET, **(ON_LOOPBACK if address == LOCAL else {})):
-        try:
-            import ray
-        except ImportError:
-            raise Mistake("--engine ray needs the package ray; pip install 'lowland[ray]'") from None
-        if ray.is_initialized():
-            yield
-            return
-        check_answer(address)
-        with _own_signals():
-            _initialise(address)
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-def _initialise(address: str) -> None:
-    import ray
-
-    own = {"num_cpus": cores_here(), "include_dashboard": False} if address == LOCAL else {}
-    try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except ConnectionError:
-        raise Mistake(
-            "no Ray cluster runs on this machine; start one with `ray start --head`, or leave --ray-address out to start"
-            " Ray for this study"
-        ) from None
-    except (Exception, SystemExit) as error:
-        raise Mistake(
-            f"Ray at {address} cannot be used ({reason_of(error)}); see whether it runs, in the same versions of Ray and"
-            " Python as here"
-        ) from error
-
-
-def check_answer(address: str) -> None:
-    """Check that Ray answers at an address; "auto" and "local" need no check.
-
-    Raises:
-        Mistake: if it does not.
-    """
-    if address in (LOCAL, "auto"):
-        return
-    host, _, port = address.rpartition(":")
-    if "://" in address or not host or not port.isdigit():
-        raise Mistake(
-            f"ray_address is {address}; give host:port of a cluster's head, or auto on a machine of the cluster"
-        )
-    try:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        program = [sys.executable, "-c", ANSWERS, address]
-        subprocess.run(program, timeout=ANSWER_SECONDS, check=True, capture_output=True)
-    except (OSError, OverflowError, subprocess.SubprocessError) as error:
-        reason = str(error) if isinstance(error, OSError) else _last_line(error)
-        raise Mistake(
-            f"no Ray cluster answers at {address} ({reason}); start one with `ray start --head`, or leave --ray-address"
-            " out to start Ray on this machine"
-        ) from None
-
-
-def _last_line(error: Exception) -> str:
-    """Return the last line that a program wrote before it failed."""
-    lines = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip().splitlines()
-    failed = isinstance(error, subprocess.CalledProcessError) and lines
-    return lines[-1][:300] if failed else "what listens there does not answer as Ray does"
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep the handler of SIGTERM, which Ray replaces."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -266,8 +161,9 @@ class _Study:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        mailbox = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
-        task, jobs = ray.remote(run_on_node).options(**self.options), ray.put(list(self.jobs))
+        mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+        task: Any = ray.remote(run_on_node).options(**self.options)
+        jobs = ray.put(self.jobs)
         self.waiting = list(range(len(self.jobs)))
         self.progress.begin(len(self.jobs), unit="runs")
         try:

@@ -18,7 +18,7 @@ from lowland.train.job import Job
 
 @dataclass(frozen=True)
 class Order:
-    """What a node needs to know of a run beside its job.
+    """Request for one run: which job of the study, and how a node runs it.
 
     Attributes:
         number: number of the job in the study.
