@@ -113,7 +113,7 @@ def test_a_run_whose_copying_is_cut_off_is_absent_and_copied_later(
         write_run(store, "older")
     with monkeypatch.context() as patch:
         fail_at(number, patch)
-        with pytest.raises(Mistake, match="the line is cut"):
+        with pytest.raises(Mistake, match=r"the line is cut.*; .* is kept, and the same command copies it"):
             write_run(store)
     machine("b")
     assert RemoteStore(place).find(NAME) is None

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from transformers import TrainerCallback
 
+from lowland.deploy.predict import load
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.remote import RemoteFolder
@@ -118,10 +119,24 @@ def test_the_command_line_takes_urls(lowland: Lowland, bucket: str, machine: Mac
     code, out, err = lowland("predict", f"{bucket}/none", "--text", "the firm rises")
     sentence = f"lowland: {bucket}/none holds no run; name the URL of a run, or of a folder of runs\n"
     assert (code, err) == (2, sentence)
-    for runs in (run, f"{bucket}/runs"):
-        options = ("--limit", "3", "--corruptions", "casing", "--levels", "heavy")
-        code, out, err = lowland("stress", "adapter", runs, *options, "--out", str(tmp_path / "stress"))
-        assert code == 0, err
+    assert load(run).predict(["the firm rises"]) in (["good"], ["bad"])
+    options = ("--limit", "3", "--corruptions", "casing", "--levels", "heavy", "--out", f"{bucket}/stress")
+    code, out, err = lowland("stress", "adapter", f"{bucket}/runs", *options)
+    assert code == 0, err
+    (test,) = RemoteFolder(f"{bucket}/stress").folders()
+    machine("c")
+    code, out, err = lowland("stress", "adapter", run, *options)
+    assert (code, "1 run of classification" in err, "found, " in err) == (0, True, True), err
+    code, out, err = lowland("stress", "report", f"{bucket}/stress/{test}")
+    assert (code, "casing" in out) == (0, True), err
+
+
+def test_files_that_are_written_here_have_no_url(lowland: Lowland, machine: Machine, tmp_path: Path) -> None:
+    machine("a")
+    for verb in (("merge", str(tmp_path)), ("predict", str(tmp_path), "--text", "rises")):
+        code, _, err = lowland(*verb, "--out", "ftp://me:s3cr3t@host/file.csv")
+        sentence = "lowland: ftp://host/file.csv is a URL; name a file or folder of this machine\n"
+        assert (code, err) == (2, sentence)
 
 
 def test_no_secret_of_a_url_is_printed(lowland: Lowland, machine: Machine) -> None:

@@ -43,6 +43,11 @@ def sweep(recipe: Recipe, options: StudyOptions, search: Search) -> int:
     """Search the settings of each method on validation data, and print the best ones."""
     if options.print_config:
         return _print_recipe(recipe)
+    if options.engine != "local":
+        raise Mistake(
+            f"engine is {options.engine}, and a search trains on this machine; leave --engine out, and share the"
+            " search with other machines by --storage"
+        )
     _check_size(recipe, 0, search.trials, options)
     quiet_libraries()
     from lowland.study.plan import plan

@@ -7,7 +7,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from lowland.ground.asked import Asked, NotEmpty, Number, OutputFile, Several, Text, Truth, Whole, check_free
+from lowland.ground.asked import (
+    Asked,
+    LocalPath,
+    NotEmpty,
+    Number,
+    OutputFile,
+    Several,
+    Text,
+    Truth,
+    Whole,
+    check_free,
+)
 from lowland.ground.mistakes import Mistake, gathering, plural
 from lowland.ground.records import RunRecord
 from lowland.ground.remote_store import FromURL
@@ -116,7 +127,7 @@ class MergeSettings(Asked):
 
     run: RunFolder
     """folder or URL of a run, or folder of an adapter in PEFT's format"""
-    out: Path
+    out: LocalPath
     """folder for the merged model; new, or empty"""
     model: Text | None = None
     """the base model; default: the one that the run or the adapter names"""

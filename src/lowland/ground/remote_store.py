@@ -130,8 +130,11 @@ class RemoteStore(Store):
 
     def _publish(self, name: str) -> None:
         """Copy a run to the URL; until its record is there, readers see none."""
-        self.remote.remove(f"{name}/{RECORD_FILE}")
-        self.remote.upload(self.root / name, name)
+        try:
+            self.remote.remove(f"{name}/{RECORD_FILE}")
+            self.remote.upload(self.root / name, name)
+        except Mistake as mistake:
+            raise Mistake(f"{mistake}; {self.root / name} is kept, and the same command copies it") from None
 
 
 def _status(record: bytes) -> str | None:
@@ -185,8 +188,12 @@ def _runs_behind(url: str) -> tuple[RemoteStore, list[str]]:
     return store, [name for name in store.remote.folders() if RECORD_FILE in store.remote.files(name)]
 
 
-def _fetched(value: Any) -> Any:
-    """Turn the URL of a run into the folder of its copy."""
+def fetched(value: Any) -> Any:
+    """Return the folder of a run's copy if a value is the run's URL; return another value as it is.
+
+    Raises:
+        Mistake: if there is no run, or several.
+    """
     if not is_url(value):
         return value
     store, names = _runs_behind(value)
@@ -204,8 +211,7 @@ def _each_fetched(value: Any) -> Any:
     return tuple(folder for place in values for folder in (fetch_runs(place) if is_url(place) else (place,)))
 
 
-FromURL = BeforeValidator(_fetched)
+FromURL = BeforeValidator(fetched)
 """Lets a field that takes the folder of a run take its URL, too."""
 EachFromURL = BeforeValidator(_each_fetched)
 """Lets a field that takes folders of runs take URLs, too."""
-__all__ = ["EachFromURL", "FromURL", "RemoteStore", "fetch_runs", "mirror_of", "open_store"]

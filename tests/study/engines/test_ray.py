@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from lowland.ground.record_files import read_record
 from lowland.ground.remote_store import open_store
 from lowland.study.engines import ray_connection, ray_task
 from lowland.study.engines.local import Workers
-from lowland.study.engines.ray import task_options, workers_for
+from lowland.study.engines.ray import task_options, with_absolute_paths, workers_for
 from lowland.study.engines.ray_connection import check_answer
 from lowland.study.engines.ray_task import Mailbox, Order, run_on_node
 from lowland.study.engines.worker import Done, Raised, nothing
@@ -109,9 +110,25 @@ def test_the_command_line_says_what_is_missing(lowland: Lowland, monkeypatch: py
     assert (code, "ray_address is given, and the engine is local; add --engine ray" in err) == (2, True)
     code, _, err = lowland("train", "--engine", "ray", "--ray-address", "127.0.0.1:1")
     assert (code, "no Ray cluster answers at 127.0.0.1:1" in err) == (2, True)
+    code, _, err = lowland("sweep", "--task", "classification", "--engine", "ray", "--trials", "2")
+    assert (code, "engine is ray, and a search trains on this machine; leave --engine out" in err) == (2, True)
     monkeypatch.setitem(sys.modules, "ray", None)
     code, _, err = lowland("train", "--engine", "ray")
     assert (code, "--engine ray needs the package ray; pip install 'lowland[ray]'" in err) == (2, True)
+
+
+def test_workers_find_files_from_another_folder(
+    recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = recipe(methods=["lora"], seeds=[1], out="runs")
+    (job,) = plan(asked.replace(model=os.path.relpath(asked.model)))
+    sent = with_absolute_paths(job)
+    assert (sent.out, sent.source.folder.resolve()) == (tmp_path / "runs", Path(asked.model).resolve())
+    assert sent.source.folder.is_absolute()
+    assert sent.asked() == job.asked()
+    (remote,) = plan(asked.replace(out="memory://bucket/runs"))
+    assert with_absolute_paths(remote).out == "memory://bucket/runs"
 
 
 @pytest.fixture
@@ -155,7 +172,7 @@ def test_a_node_that_lacks_something_ends_the_study(recipe: MakeRecipe, mailbox:
             job,
             order_of(shared=tmp_path / "no-such-file"),
         ),
-        "is not that of this machine: its weights have SHA-256": (other_model, order_of()),
+        "is another on a node of the Ray cluster": (other_model, order_of()),
     }
     for sentence, (asked, order) in cases.items():
         outcome = run_on_node([asked], order, mailbox)

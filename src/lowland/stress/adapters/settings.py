@@ -66,5 +66,5 @@ class AdapterStressSettings(Asked):
     """its file with the test set, if it has moved"""
     fresh: Truth = False
     """test again although a finished test exists"""
-    out: Path = Path("runs")
+    out: Path | str = Path("runs")
     """folder of the records"""

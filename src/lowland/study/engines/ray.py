@@ -59,19 +59,30 @@ class RayEngine:
                 fit the model.
             OSError: if a record cannot be written.
         """
-        jobs = [job if is_url(job.out) else replace(job, out=Path(job.out).absolute()) for job in jobs]
         with connected(self.address), _shared_file(jobs[0].out) as shared:
-            import ray
-
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            nodes = _nodes()
             workers = workers_for(nodes, len(jobs), self.asked)
+            count = sum(_room(node, 1, has_gpus(nodes)) > 0 for node in nodes)
             progress.say(
-                f"Ray: {plural(len(nodes), 'node')}; up to {plural(workers.count, 'run')} at a time, each with"
+                f"Ray: {plural(count, 'node')}; up to {plural(workers.count, 'run')} at a time, each with"
                 f" {plural(workers.threads, 'core')}{' and a GPU' if has_gpus(nodes) else ''}"
             )
             order = Order(0, "", fresh, False, workers.threads, code()["source_sha256"], shared, self.prepare)
             options = task_options(nodes, workers, max(map(needed_bytes, jobs)))
             return _Study(jobs, order, options, self.asked or len(jobs), progress).run()
+
+
+def _nodes() -> list[Mapping[str, float]]:
+    """Return the resources of the nodes that are alive."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def with_absolute_paths(job: Job) -> Job:
+    """Return a job that means the same in another folder, where workers may be."""
+    out = job.out if is_url(job.out) else Path(job.out).absolute()
+    return replace(job, out=out, source=replace(job.source, folder=job.source.folder.absolute()))
 
 
 def has_gpus(nodes: Sequence[Mapping[str, float]]) -> bool:
@@ -90,12 +101,9 @@ def workers_for(nodes: Sequence[Mapping[str, float]], jobs: int, asked: int | No
     Raises:
         Mistake: if no node has room for a run.
     """
-    by_gpu = has_gpus(nodes)
 
     def room(cores: int) -> int:
-        """Return the number of runs with this number of cores that fit on the nodes."""
-        fit = [(int(node.get("CPU", 0) // cores), int(node.get("GPU", 0))) for node in nodes]
-        return sum(min(pair) if by_gpu else pair[0] for pair in fit)
+        return sum(_room(node, cores, has_gpus(nodes)) for node in nodes)
 
     if not room(1):
         raise Mistake(
@@ -106,16 +114,22 @@ def workers_for(nodes: Sequence[Mapping[str, float]], jobs: int, asked: int | No
     return Workers(count, max(cores for cores in range(1, most + 1) if room(cores) >= count))
 
 
+def _room(node: Mapping[str, float], cores: int, by_gpu: bool) -> int:
+    """Return the number of runs with this number of cores, and perhaps a GPU, that a node has room for."""
+    fitting = int(node.get("CPU", 0) // cores)
+    return min(fitting, int(node.get("GPU", 0))) if by_gpu else fitting
+
+
 def task_options(nodes: Sequence[Mapping[str, float]], workers: Workers, needed: int) -> dict[str, Any]:
     """Return what Ray is told of each run: what it takes of a node, and the environment of its process.
 
     Args:
         nodes: resources of the nodes.
         workers: cores of a run.
-        needed: bytes of memory of a run; at most what the largest node has.
+        needed: bytes of memory of a run; Ray is told at most what the largest node has.
     """
     threads = str(workers.threads)
-    largest = max(node.get("memory", 0) for node in nodes)
+    largest = max(node.get("memory", 0) for node in nodes if _room(node, workers.threads, has_gpus(nodes)))
     # PyTorch's threads spin by default: with as many of them as cores, they keep each other from working.
     environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE"}
     return {
@@ -133,7 +147,7 @@ def _shared_file(out: Path | str) -> Iterator[Path | None]:
     if is_url(out):
         yield None
         return
-    path = Path(out) / f".ray-{uuid4().hex}"
+    path = Path(out).absolute() / f".ray-{uuid4().hex}"
     path.touch()
     try:
         yield path
@@ -163,7 +177,7 @@ class _Study:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         mailbox: Any = ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
         task: Any = ray.remote(run_on_node).options(**self.options)
-        jobs = ray.put(self.jobs)
+        jobs = ray.put([with_absolute_paths(job) for job in self.jobs])
         self.waiting = list(range(len(self.jobs)))
         self.progress.begin(len(self.jobs), unit="runs")
         try:
@@ -213,6 +227,11 @@ class _Study:
         if deaths < MOST_DEATHS:
             self.progress.say(f"{label}: {reason}; the run goes on from its last checkpoint")
             self.waiting.insert(0, number)
+            cores, by_gpu = self.options["num_cpus"], bool(self.options["num_gpus"])
+            if not any(_room(node, cores, by_gpu) for node in _nodes()):
+                self.progress.say(
+                    f"no node of the Ray cluster has {plural(cores, 'core')} now; waiting for one"
+                )
             return
         cause = f"{reason}, for the {MOST_DEATHS}rd time; fewer --workers may help"
         self._finish(number, record_death(job, cause, self.progress, label))

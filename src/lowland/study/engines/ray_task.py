@@ -11,7 +11,8 @@ from typing import Any
 from lowland.ground.mistakes import Mistake
 from lowland.ground.provenance import code
 from lowland.ground.runtime import keep_large_blocks
-from lowland.models.source import ModelSource
+from lowland.models.find import find_model
+from lowland.models.source import files_hash, weights_hash
 from lowland.study.engines.worker import Done, Raised, Relay, Said
 from lowland.train.job import Job
 
@@ -100,18 +101,16 @@ def _check_node(order: Order, node: str) -> None:
 
 
 def _with_model_of_node(job: Job) -> Job:
-    """Return the job with its model as this node finds it."""
-    source = _model_of_node(job.model, job.revision)
-    if (source.sha256, source.files_sha256) != (job.source.sha256, job.source.files_sha256):
+    """Return the job with its model where this node has it: in the same folder, or found by name."""
+    folder = job.source.folder if job.source.folder.is_dir() else find_model(job.model, job.revision).folder
+    if _hashes(folder) != (job.source.sha256, job.source.files_sha256):
         raise Mistake(
-            f"model {job.model} on a node of the Ray cluster is not that of this machine: its weights have SHA-256"
-            f" {source.sha256} there and {job.source.sha256} here; put the same model on all"
+            f"model {job.model} is another on a node of the Ray cluster, in {folder}: its weights have SHA-256"
+            f" {_hashes(folder)[0]} there and {job.source.sha256} here; put the same model on all"
         )
-    return replace(job, source=replace(job.source, folder=source.folder))
+    return replace(job, source=replace(job.source, folder=folder))
 
 
 @functools.cache
-def _model_of_node(name: str, revision: str | None) -> ModelSource:
-    from lowland.models.find import find_model
-
-    return find_model(name, revision)
+def _hashes(folder: Path) -> tuple[str, str]:
+    return weights_hash(folder), files_hash(folder)
