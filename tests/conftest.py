@@ -11,7 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test waits for a hub
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -244,3 +244,21 @@ def job_of(method: str, data: TaskData, source: ModelSource, seed: int = 42, **c
         source=source,
         out=Path(recipe.out),
     )
+
+
+@pytest.fixture(scope="session")
+def s3_address() -> Iterator[str]:
+    """The address of an S3 server on this machine."""
+    from tests.ground.s3 import s3_server
+
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new bucket; this process finds its server."""
+    from tests.ground.s3 import new_bucket, use_s3
+
+    use_s3(s3_address, monkeypatch)
+    return new_bucket()

@@ -299,6 +299,8 @@ def test_every_file_is_synced(store, monkeypatch):
 def test_a_file_in_the_place_of_the_folder_is_a_sentence(tmp_path, below):
     (tmp_path / "runs").write_text("a file")
     store = Store(tmp_path / "runs" / "deeper" if below else tmp_path / "runs")
+    with pytest.raises(Mistake, match="which is a file; name a folder"):
+        store.prepare([NAME])
     with pytest.raises(Mistake, match=r"out is .*runs.* name a folder"), store.claim(NAME):
         pass
     assert (tmp_path / "runs").read_text() == "a file"

@@ -14,9 +14,10 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from lowland.ground.cache_folder import cache_folder
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
-from lowland.models.cache import cache_folder, made_once
+from lowland.models.cache import made_once
 
 PROGRAM = """
 import sys

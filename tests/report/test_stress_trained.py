@@ -103,9 +103,7 @@ def test_languages_are_compared_with_english() -> None:
 def test_several_languages_are_conditions_without_a_level() -> None:
     shares = {"lora": 0.2, "flat-lora": 0.7}
     tests = [
-        stress_test(
-            method, seed, {"english": 0.9, "hindi": share, "hinglish": share}, eval="multilingual"
-        )
+        stress_test(method, seed, {"english": 0.9, "hindi": share, "hinglish": share}, eval="multilingual")
         for method, share in shares.items()
         for seed in SEEDS
     ]

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lowland.cli.options import command
 from lowland.cli.quiet import quiet_libraries
-from lowland.ground.asked import Asked, NotEmpty, Several, Text, Truth, Whole, check_free
+from lowland.ground.asked import Asked, LocalPath, NotEmpty, Several, Text, Truth, Whole, check_free
 from lowland.ground.listing import Entry, entries_at, entry_at, finished_runs, training_runs
 from lowland.ground.mistakes import Mistake, plural
+from lowland.ground.remote_store import EachFromURL, FromURL, folder_of_runs
 from lowland.ground.table_files import TableFile
 from lowland.ground.visible import visible
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 class Listing(Asked):
     """A folder to list."""
 
-    folder: Path = Path("runs")
-    """folder of runs"""
+    folder: Annotated[Path, BeforeValidator(folder_of_runs)] = Path("runs")
+    """folder or URL of runs"""
     as_json: Truth = Field(False, json_schema_extra={"option": "json"})
     """print a JSON list with an object for each run, with all that is known"""
 
@@ -34,14 +35,14 @@ class Listing(Asked):
 class OneFolder(Asked):
     """A run to show."""
 
-    run: Path
-    """folder of a run or a stress test"""
+    run: Annotated[Path, FromURL]
+    """folder or URL of a run or a stress test"""
 
 
 class Removal(Asked):
     """Runs to remove."""
 
-    runs: Annotated[Several[Path], NotEmpty]
+    runs: Annotated[Several[LocalPath], NotEmpty]
     """folders of runs and stress tests, or folders that hold them; nothing else is removed"""
     failed: Truth = False
     """remove only those that failed"""
@@ -52,7 +53,7 @@ class Removal(Asked):
 class Again(Asked):
     """Runs to run again."""
 
-    runs: Annotated[Several[Path], NotEmpty]
+    runs: Annotated[Several[LocalPath], NotEmpty]
     """folders of runs, or folders that hold them; what failed or was not finished is run again"""
     data: Path | None = None
     """the task's data file, if it has moved"""
@@ -67,9 +68,9 @@ class Again(Asked):
 class SharesToMerge(Asked):
     """Shares of a study to bring together."""
 
-    shares: Annotated[Several[Path], NotEmpty]
+    shares: Annotated[Several[LocalPath], NotEmpty]
     """folders of runs, each a share of one study"""
-    out: Path
+    out: LocalPath
     """new folder for the whole study; the shares stay as they are"""
     partial: Truth = False
     """merge also if runs are missing"""
@@ -78,8 +79,8 @@ class SharesToMerge(Asked):
 class Export(Asked):
     """A table to write from runs."""
 
-    runs: Annotated[Several[Path], NotEmpty]
-    """folders of runs, or folders that hold them"""
+    runs: Annotated[Several[Path], NotEmpty, EachFromURL]
+    """folders or URLs of runs, or of folders that hold them"""
     out: TableFile
     """file to write: .csv, .parquet or .jsonl"""
     predictions: Truth = False

@@ -6,9 +6,9 @@ import sys
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
 from lowland.cli.entries import (
@@ -41,7 +41,12 @@ class StudyOptions(Asked):
     """print the recipe as a recipe file, and run nothing"""
     workers: Annotated[Whole, Field(ge=1)] | None = None
     """number of runs at a time, which share the cores; default: one for each core if memory allows, for four runs or
-    more; on a GPU one"""
+    more; on a GPU one; with --engine ray, as many as the cluster has room for"""
+    engine: Literal["local", "ray"] = "local"
+    """what runs the study: local, processes of this machine; ray, a cluster of Ray (extra ray)"""
+    ray_address: Text | None = None
+    """host:port of the Ray cluster, or auto on a machine of the cluster; default: RAY_ADDRESS of the environment, or
+    Ray is started on this machine"""
     yes: Truth = False
     """start the study, however many runs it has"""
     fresh: Truth = False
@@ -49,6 +54,12 @@ class StudyOptions(Asked):
     only: Annotated[tuple[Text, ...], Field(json_schema_extra={"metavar": "KEY=VALUE"})] = ()
     """run only a share of the study: those with this task, method or seed, as method=lora or seed=42,1337; several keys
     must all hold. `lowland study merge` brings shares together"""
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        if self.ray_address is not None and self.engine != "ray":
+            raise Mistake("ray_address is given, and the engine is local; add --engine ray, or leave it out")
+        return self
 
 
 class OneRun(Asked):

@@ -13,6 +13,7 @@ from lowland.cli.quiet import quiet_libraries
 from lowland.ground.asked import Asked, NotEmpty, OutputFile, Seed, Several, Text, Truth, Whole, check_free
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import StressRecord
+from lowland.ground.remote_store import EachFromURL
 from lowland.ground.store import expand_runs, write_whole
 from lowland.stress.adapters.settings import AdapterStressSettings
 from lowland.stress.asking.settings import AskingSettings, MultilingualAskingSettings
@@ -33,7 +34,7 @@ def _stress_tests(folders: tuple[Path, ...]) -> tuple[Path, ...]:
     return expand_runs(folders, StressRecord)
 
 
-Folders = Annotated[Several[Path], NotEmpty, AfterValidator(_stress_tests)]
+Folders = Annotated[Several[Path], NotEmpty, EachFromURL, AfterValidator(_stress_tests)]
 """Folders of stress tests; a folder that holds such folders stands for the finished tests in it."""
 
 

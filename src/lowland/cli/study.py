@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -21,12 +22,16 @@ from lowland.cli.recipes import (
 )
 from lowland.cli.searches import SEARCH_FIELDS, TuningOptions, read_comparison, read_sweep
 from lowland.ground.mistakes import Mistake, plural
+from lowland.ground.remote import is_url, shown
 from lowland.study.engines.forks import may_have_workers, start_server
 from lowland.study.recipe import Recipe
 from lowland.study.search import Search
 from lowland.study.selection import places_of, read_selection, share_of
 from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, PERTURBATIONS
+
+if TYPE_CHECKING:
+    from lowland.study.run import Engine
 
 MANY = 200
 """Number of runs above which a study starts only with `--yes`."""
@@ -41,6 +46,11 @@ def sweep(recipe: Recipe, options: StudyOptions, search: Search) -> int:
     """Search the settings of each method on validation data, and print the best ones."""
     if options.print_config:
         return _print_recipe(recipe)
+    if options.engine != "local":
+        raise Mistake(
+            f"engine is {options.engine}, and a search trains on this machine; leave --engine out, and share the"
+            " search with other machines by --storage"
+        )
     _check_size(recipe, 0, search.trials, options)
     quiet_libraries()
     from lowland.study.plan import plan
@@ -104,7 +114,6 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     from lowland.ground.runtime import keep_large_blocks
     from lowland.report.share import study_or_share
     from lowland.study import sweep as sweeping
-    from lowland.study.engines.local import LocalEngine
     from lowland.study.run import run_jobs
 
     keep_large_blocks()
@@ -118,11 +127,21 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
         if recipe.dtype == "auto":
             dtype = jobs[0].dtype
             progress.say(f"--dtype auto is {dtype} on this machine; give --dtype {dtype} for all shares")
-    engine = LocalEngine(options.workers, quiet_libraries)
-    folders = run_jobs(share, fresh=options.fresh, progress=progress, engine=engine)
+    folders = run_jobs(share, fresh=options.fresh, progress=progress, engine=_engine(options))
     ran = {(job.method.label, job.seed): folder for job, folder in zip(share, folders, strict=True)}
-    print(study_or_share({**places_of(jobs), **ran}, Path(recipe.out), tunings))
+    place = shown(recipe.out) if is_url(recipe.out) else Path(recipe.out)
+    print(study_or_share({**places_of(jobs), **ran}, place, tunings))
     return 0 if len(finished(folders)) == len(folders) else 1
+
+
+def _engine(options: StudyOptions) -> Engine:
+    """Return what runs the jobs of a study."""
+    from lowland.study.engines.local import LocalEngine
+    from lowland.study.engines.ray import RayEngine
+
+    if options.engine == "ray":
+        return RayEngine(options.ray_address, options.workers, quiet_libraries)
+    return LocalEngine(options.workers, quiet_libraries)
 
 
 def _check_size(recipe: Recipe, seeds: int, trials: int, options: StudyOptions) -> None:
@@ -137,7 +156,9 @@ def _check_size(recipe: Recipe, seeds: int, trials: int, options: StudyOptions) 
 
 
 def _print_recipe(recipe: Recipe) -> int:
-    print(yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True), end="")
+    values = recipe.as_dict()
+    values["out"] = shown(recipe.out) if is_url(recipe.out) else recipe.out
+    print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
     return 0
 
 

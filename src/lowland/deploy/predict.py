@@ -28,6 +28,7 @@ from lowland.deploy.merged import merge_report, merged_fields, merged_setup, tas
 from lowland.deploy.runs import check_weights, fields_of, finished_record
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.records import RunRecord
+from lowland.ground.remote_store import fetched
 from lowland.lora import merge_lora
 from lowland.models.bag_of_words import BagOfWords
 from lowland.models.formats import NumberFormat, answer_in_fp32
@@ -179,7 +180,7 @@ def load(folder: str | Path, *, merge: bool = False) -> Predictor:
     """Load the trained model of a run, of an adapter, or of a folder with a complete (merged) model.
 
     Args:
-        folder: folder of a run, of a Hugging Face model, or of an adapter in PEFT's format.
+        folder: folder or URL of a run, or folder of a Hugging Face model, or of an adapter in PEFT's format.
         merge: whether to merge the adapter into the base model first.
 
     Raises:
@@ -190,7 +191,7 @@ def load(folder: str | Path, *, merge: bool = False) -> Predictor:
     Example:
         >>> lowland.load("runs/financial-demo-lora-s42-…").predict(["profit rose", "sales fell"])
     """
-    folder = Path(folder)
+    folder = Path(fetched(folder))
     if not folder.exists():
         raise Mistake(f"{folder} does not exist; name the folder of a run, of a model or of an adapter")
     if (folder / "record.json").is_file():

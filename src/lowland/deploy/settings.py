@@ -7,9 +7,21 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from lowland.ground.asked import Asked, NotEmpty, Number, OutputFile, Several, Text, Truth, Whole, check_free
+from lowland.ground.asked import (
+    Asked,
+    LocalPath,
+    NotEmpty,
+    Number,
+    OutputFile,
+    Several,
+    Text,
+    Truth,
+    Whole,
+    check_free,
+)
 from lowland.ground.mistakes import Mistake, gathering, plural
 from lowland.ground.records import RunRecord
+from lowland.ground.remote_store import FromURL
 from lowland.ground.store import finished_in
 from lowland.tasks.readers.separator import Separator
 
@@ -33,8 +45,8 @@ def _one_run(folder: Path) -> Path:
     return folder
 
 
-RunFolder = Annotated[Path, AfterValidator(_one_run)]
-"""Folder of one run, of an adapter or of a model."""
+RunFolder = Annotated[Path, FromURL, AfterValidator(_one_run)]
+"""Folder of one run, of an adapter or of a model, or the URL of a run."""
 JSON_LINES = ".jsonl"
 """Ending of a file with one JSON object a line."""
 ColumnNames = Annotated[Several[Text], NotEmpty]
@@ -44,7 +56,7 @@ class PredictSettings(Asked):
     """Texts or images to answer, and the trained model."""
 
     run: RunFolder
-    """folder of a run, of an adapter, or of a complete model"""
+    """folder or URL of a run, or folder of an adapter or of a complete model"""
     text: Annotated[Several[Text], NotEmpty] | None = None
     """texts to predict for, two for each pair of sentences, or a question and its context; write --text=-5% if a
     text begins with a dash"""
@@ -114,8 +126,8 @@ class MergeSettings(Asked):
     """Adapter to merge into its base model, and how the result is verified."""
 
     run: RunFolder
-    """folder of a run, or of an adapter in PEFT's format"""
-    out: Path
+    """folder or URL of a run, or folder of an adapter in PEFT's format"""
+    out: LocalPath
     """folder for the merged model; new, or empty"""
     model: Text | None = None
     """the base model; default: the one that the run or the adapter names"""

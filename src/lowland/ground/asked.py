@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.remote import is_url, shown
 from lowland.ground.sentences import sentences_of
 
 T = TypeVar("T")
@@ -91,6 +92,13 @@ class FixedMapping(Mapping[K, V]):
         return repr(self._items)
 
 
+def _on_this_machine(value: Any) -> Any:
+    """Refuse a URL, which would become a path with one slash."""
+    if is_url(value):
+        raise Mistake(f"{shown(value)} is a URL; name a file or folder of this machine")
+    return value
+
+
 def _writable(path: Path) -> Path:
     """Check that a file can be written, before any work is done for it."""
     if path.is_dir():
@@ -122,7 +130,9 @@ Truth = Annotated[bool, BeforeValidator(_truth)]
 Several = Annotated[tuple[T, ...], BeforeValidator(_several)]
 """A list of values. A single value is accepted, too, and becomes a list of one."""
 NotEmpty = annotated_types.MinLen(1)
-OutputFile = Annotated[Path, AfterValidator(_writable)]
+LocalPath = Annotated[Path, BeforeValidator(_on_this_machine)]
+"""A file or folder of this machine, and no URL."""
+OutputFile = Annotated[LocalPath, AfterValidator(_writable)]
 """A file to write, in a folder that exists."""
 
 

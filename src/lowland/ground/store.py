@@ -89,10 +89,7 @@ class Store:
             Mistake: if the store's folder is a file; or if a process works on the run, and this one does not wait.
         """
         lock = self._lock(name)
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise Mistake(f"out is {self.root}, which is a file; name a folder") from None
+        self._make(lock.parent)
         held = FileLock(lock, timeout=-1 if wait else 0)
         try:
             held.acquire()
@@ -138,6 +135,26 @@ class Store:
             raise
         shutil.rmtree(replaced, ignore_errors=True)
 
+    def prepare(self, names: Sequence[str], *, fresh: bool = False) -> int:
+        """Get ready for runs of these names, before any of them is begun.
+
+        Args:
+            names: names of the runs.
+            fresh: whether all of them will be written, also those that are finished.
+
+        Returns:
+            The number of finished runs that were fetched from elsewhere: here 0.
+
+        Raises:
+            Mistake: if the store's folder is a file, or its URL cannot be read or written.
+        """
+        self._make(self.root)
+        return 0
+
+    def fetch(self, name: str) -> bool:
+        """Bring a claimed run into this folder, if it is elsewhere; return whether there is one."""
+        return (self.root / name / "record.json").is_file()
+
     def checkpoints(self, name: str) -> Path:
         """Return the hidden folder for what an unfinished run goes on from."""
         return self.root / f".{name}.checkpoints"
@@ -160,6 +177,13 @@ class Store:
         for path in self.leftovers(name):
             shutil.rmtree(path)
 
+    def publish_checkpoints(self, name: str) -> None:
+        """Copy the checkpoints of a run to where other machines find them: for this store, they are there already."""
+
+    def remove_checkpoints(self, name: str) -> None:
+        """Remove the checkpoints of a run, if it has any."""
+        shutil.rmtree(self.root / f".{name}.checkpoints", ignore_errors=True)
+
     def _find(self, name: str, kind: type[RunRecord] | type[StressRecord]) -> RunRecord | StressRecord | None:
         folder = self.root / name
         if not folder.is_dir():
@@ -172,6 +196,13 @@ class Store:
 
     def _lock(self, name: str) -> Path:
         return self.root / ".locks" / f"{name}.lock"
+
+    def _make(self, folder: Path) -> None:
+        """Make the store's folder, or one in it."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise Mistake(f"out is {self.root}, which is a file; name a folder") from None
 
     def _partial(self, name: str) -> Path:
         return self.root / f".{name}.partial"

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock, Timeout
 
+from lowland.ground.cache_folder import VARIABLE, cache_folder
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.progress import Progress
 from lowland.ground.store import flush_files
 
-VARIABLE = "LOWLAND_CACHE"
-"""Environment variable that names the cache folder."""
 SILENT_SECONDS = 2.0
 """Seconds of waiting for another process after which a person is informed."""
-
-
-def cache_folder() -> Path:
-    """Return the cache folder: the one in LOWLAND_CACHE, else the operating system's usual place for a cache."""
-    named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("lowland")
 
 
 def made_once(

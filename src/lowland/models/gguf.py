@@ -17,9 +17,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lowland.ground.cache_folder import cache_folder
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.progress import Progress
-from lowland.models.cache import cache_folder, made_once
+from lowland.models.cache import made_once
 from lowland.models.gguf_file import GgufFile, Header, read_header
 from lowland.models.load import first_names
 from lowland.models.source import DEQUANTISED_FROM, ModelSource, files_hash, weights_hash

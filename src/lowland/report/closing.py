@@ -12,21 +12,22 @@ from lowland.ground.mistakes import plural
 from lowland.ground.records import RunRecord
 
 
-def closing_lines(folders: Sequence[Path]) -> list[str]:
+def closing_lines(folders: Sequence[Path], url: str | None = None) -> list[str]:
     """Return the last lines of a study.
 
     Args:
         folders: of the runs; failed ones are named.
+        url: the URL that they are copied to, without its secrets; None if they are in folders only.
     """
     runs = finished(folders)
     failed = [folder for folder in folders if folder not in runs]
     lines = failure_lines(failed)
     if runs:
-        lines.append(f"{_where(list(runs))}{_highest(runs) if len(runs) > 1 else ''}")
+        lines.append(f"{_where(list(runs), url)}{_highest(runs) if len(runs) > 1 else ''}")
         lines.append(
-            f"Next, with the run of the highest validation score: {_next_step(runs)}"
+            f"Next, with the run of the highest validation score: {_next_step(runs, url)}"
             if len(runs) > 1
-            else f"Next: {_next_step(runs)}"
+            else f"Next: {_next_step(runs, url)}"
         )
     return lines
 
@@ -36,10 +37,15 @@ def failure_lines(failed: Sequence[Path]) -> list[str]:
     return [f"The run failed; {folder / 'record.json'} says why" for folder in failed]
 
 
-def _where(folders: Sequence[Path]) -> str:
+def _where(folders: Sequence[Path], url: str | None) -> str:
     if len(folders) == 1:
-        return f"The run is in {folders[0]}"
-    return f"{plural(len(folders), 'run')} are in {folders[0].parent}"
+        return f"The run is in {_place_of(folders[0], url)}"
+    return f"{plural(len(folders), 'run')} are in {url or folders[0].parent}"
+
+
+def _place_of(folder: Path, url: str | None) -> str:
+    """Return where a person finds a run."""
+    return str(folder) if url is None else f"{url}/{folder.name}"
 
 
 def _highest(runs: Mapping[Path, RunRecord]) -> str:
@@ -60,7 +66,7 @@ def _means(runs: Mapping[Path, RunRecord]) -> dict[str, float]:
     return {method: fmean(values) for method, values in scores.items()}
 
 
-def _next_step(runs: Mapping[Path, RunRecord]) -> str:
+def _next_step(runs: Mapping[Path, RunRecord], url: str | None) -> str:
     """Return a command that uses the run with the highest validation score: the test set chooses nothing."""
     folder = max(runs, key=lambda folder: runs[folder].validation.get(runs[folder].primary_score, -math.inf))
     if not any((folder / part).is_dir() for part in ("adapter", "model")):
@@ -69,4 +75,4 @@ def _next_step(runs: Mapping[Path, RunRecord]) -> str:
     reads, inputs = data.get("reads", "text"), data.get("inputs", ["text"])
     values = "…" if len(inputs) == 1 else " ".join(map(str.upper, inputs))
     files = "FOLDER" if reads == "image" else "FILE"
-    return f"lowland predict {folder} --{reads} {values}, or --data {files} --out FILE"
+    return f"lowland predict {_place_of(folder, url)} --{reads} {values}, or --data {files} --out FILE"

@@ -22,19 +22,20 @@ SHOWN = 8
 
 def study_or_share(
     runs: Mapping[Slot, Path | None],
-    place: Path,
+    place: Path | str,
     tunings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
     """Return the last words on a study: its report; or which of its runs are there and what to do, if it is a part.
 
     Args:
         runs: the folder of each run of the study, in the study's order; None if it is not there.
-        place: folder of the runs.
+        place: folder of the runs, or their URL, as text.
         tunings: as for `summary`.
     """
     folders = [folder for folder in runs.values() if folder is not None]
     if len(folders) == len(runs):  # a run that failed is there, and the report counts it
-        return "\n".join([f"\n{summary(folders, tunings)}\n", *closing_lines(folders)])
+        url = place if isinstance(place, str) else None
+        return "\n".join([f"\n{summary(folders, tunings)}\n", *closing_lines(folders, url)])
     entries = [entry for folder in folders for entry in entries_at(folder)]
     finished = {entry.folder for entry in entries if entry.state == "finished"}
     missing = [slot for slot, folder in runs.items() if folder not in finished]
@@ -59,12 +60,12 @@ def share_blocks(entries: Sequence[Entry], slots: Sequence[Slot], missing: Seque
     return [head, entries_table(entries)] if entries else [head]
 
 
-def advice_on_shares(folder: Path) -> str:
-    """Return what to do with the folder of a share."""
-    return (
-        "Run the other shares with --only, here or on other machines. Then bring their folders together: lowland study"
-        f" merge {folder} FOLDER … --out FOLDER"
-    )
+def advice_on_shares(place: Path | str) -> str:
+    """Return what to do with the folder of a share, or with one behind a URL."""
+    others = "Run the other shares with --only, here or on other machines"
+    if isinstance(place, str):
+        return f"{others}, with the same --out"
+    return f"{others}. Then bring their folders together: lowland study merge {place} FOLDER … --out FOLDER"
 
 
 def slots_in_words(slots: Sequence[Slot]) -> str:

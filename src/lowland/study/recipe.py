@@ -187,7 +187,7 @@ class Recipe(Settings):
     """log each training to these as well: wandb, tensorboard, trackio, mlflow (docs/logging.md); they write into the
     folder trackers beside the runs, and send nothing unless the environment says so (default: none)"""
     out: Text = "runs"
-    """folder of the runs; a run found there is not run again"""
+    """folder of the runs, or its URL, such as s3://bucket/runs; a run found there is not run again"""
 
     @model_validator(mode="before")
     @classmethod

@@ -82,7 +82,7 @@ def plan_retry(entries: Sequence[Entry], moved: Moved | None = None) -> Retry:
             if entry.store.find_to_replace(job.name) is not None:
                 left.append(f"{entry}: a finished run of the same request is there")
             else:
-                jobs[job.out / job.name] = job
+                jobs[entry.folder.parent / job.name] = job
         problems |= dict.fromkeys(of_entry)
     if problems:
         raise Mistake(*problems)

@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from lowland.ground.asked import check_kind
-from lowland.ground.mistakes import Mistake
+from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.progress import Progress
 from lowland.ground.provenance import code, hashes_in, utc_now
 from lowland.ground.record_files import write_history, write_predictions, write_record
 from lowland.ground.records import RunRecord
+from lowland.ground.remote import shown
+from lowland.ground.remote_store import open_store
 from lowland.ground.store import Store
 from lowland.study.plan import plan
 from lowland.study.progress import TrainingBar, outcome_of
@@ -61,12 +63,23 @@ def run_jobs(
     """Run the jobs of one study; see `run_study`.
 
     Raises:
-        Mistake: if a method does not fit the model.
+        Mistake: if a method does not fit the model, or the runs cannot be stored.
     """
     progress = progress or Progress()
     announce(jobs, progress)
     check_methods_fit(jobs)
+    prepare_store(jobs, fresh, progress)
     return (engine or run_one_after_another)(jobs, fresh, progress)
+
+
+def prepare_store(jobs: Sequence[Job], fresh: bool, progress: Progress) -> None:
+    """Check that the runs can be stored, before any of them is begun, and fetch finished ones from a URL.
+
+    Raises:
+        Mistake: if they cannot be stored.
+    """
+    if count := open_store(jobs[0].out).prepare([job.name for job in jobs], fresh=fresh):
+        progress.say(f"{plural(count, 'finished run')} fetched from {shown(str(jobs[0].out))}")
 
 
 def announce(jobs: Sequence[Job], progress: Progress) -> None:
@@ -98,7 +111,14 @@ def label_of(job: Job, number: int, count: int) -> str:
     return f"[{place}/{of}] {job.method.label}, seed {job.seed}"
 
 
-def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, label: str = "") -> Path:
+def run_job(
+    job: Job,
+    *,
+    fresh: bool = False,
+    continued: bool = False,
+    progress: Progress | None = None,
+    label: str = "",
+) -> Path:
     """Train and test one job, and write its record; return the record's folder.
 
     A run that raises leaves a record with status "failed"; it does not stop the others.
@@ -106,6 +126,7 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
     Args:
         job: the job.
         fresh: run again, and replace a finished run that is found.
+        continued: the run was begun by the same study, so a fresh one goes on from its checkpoints, too.
         progress: reports the run.
         label: label of the run, in these reports.
 
@@ -113,7 +134,7 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
         Mistake: if the method does not fit the model.
         OSError: if the record cannot be written.
     """
-    store, name, progress = Store(job.out), job.name, progress or Progress()
+    store, name, progress = open_store(job.out), job.name, progress or Progress()
     with store.claim(name):
         finished = store.find_to_replace(name) if fresh else store.find(name)
         if finished is not None and not fresh:
@@ -121,18 +142,18 @@ def run_job(job: Job, *, fresh: bool = False, progress: Progress | None = None, 
                 progress.remark(sentence)
             progress.say(f"{label}: found, {outcome_of(finished)}")
             return store.root / name
-        begun, checkpoints = _begin(job), store.checkpoints(name)
-        if fresh:
-            shutil.rmtree(checkpoints, ignore_errors=True)
+        begun = _begin(job)
+        if fresh and not continued:
+            store.remove_checkpoints(name)
         try:
             with _noted(store.begun(name), begun), store.writing(name) as folder:
-                record = _train_and_test(job, begun, folder, checkpoints, progress, label)
+                record = _train_and_test(job, begun, folder, store, progress, label)
             progress.say(f"{label}: {outcome_of(record)}, {record.cost['train_seconds']:.0f} s")
         except (Mistake, OSError):
             raise
         except Exception as error:
             name = _leave_failure(store, name, _failed(begun, error), finished is not None, progress, label)
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        store.remove_checkpoints(name)
     return store.root / name
 
 
@@ -167,7 +188,7 @@ def record_death(job: Job, cause: str, progress: Progress, label: str) -> Path:
     Raises:
         OSError: if the record cannot be written.
     """
-    store = Store(job.out)
+    store = open_store(job.out)
     with store.claim(job.name):
         exists = store.find_to_replace(job.name) is not None
         shutil.rmtree(store.begun(job.name), ignore_errors=True)
@@ -189,7 +210,7 @@ def _leave_failure(
 
 
 def _train_and_test(
-    job: Job, begun: RunRecord, folder: Path, checkpoints: Path, progress: Progress, label: str
+    job: Job, begun: RunRecord, folder: Path, store: Store, progress: Progress, label: str
 ) -> RunRecord:
     """Train, test, and write everything into the run's folder."""
     remarks = list(job.data.remarks)
@@ -198,7 +219,13 @@ def _train_and_test(
         remarks.append(sentence)
         progress.remark(sentence)
 
-    fitted = fit(job, _callbacks(job, progress, label), remark, checkpoints)
+    def publish() -> None:
+        try:
+            store.publish_checkpoints(job.name)
+        except Mistake as mistake:  # the training goes on: the next one may be copied
+            progress.say(f"{label}: its checkpoint was not copied: {mistake}")
+
+    fitted = fit(job, _callbacks(job, progress, label), remark, store.checkpoints(job.name), publish)
     evaluation = test(fitted, remark)
     record = replace(_finished(begun, fitted, evaluation), remarks=remarks)
     if job.keep_weights:

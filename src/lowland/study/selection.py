@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lowland.ground.mistakes import Mistake, one_of
+from lowland.ground.remote_store import open_store
 from lowland.study.overrides import canonical_name
 from lowland.study.recipe import Recipe
 from lowland.train.job import Job
@@ -89,7 +90,9 @@ def share_of(jobs: Sequence[Job], selection: Selection) -> list[Job]:
 
 def places_of(jobs: Sequence[Job]) -> dict[tuple[str, int], Path | None]:
     """Return the folder of each of a study's runs, by the method's label and the seed; None if it is not there."""
-    places = {(job.method.label, job.seed): job.out / job.name for job in jobs}
+    store = open_store(jobs[0].out)
+    store.prepare([job.name for job in jobs])
+    places = {(job.method.label, job.seed): store.root / job.name for job in jobs}
     return {slot: place if place.is_dir() else None for slot, place in places.items()}
 
 

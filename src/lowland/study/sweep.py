@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 import lowland
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.progress import Progress
+from lowland.ground.remote_store import open_store
 from lowland.ground.rng import stream_seed
 from lowland.ground.store import key_of
 from lowland.study.run import announce
@@ -55,6 +56,7 @@ def sweep(jobs: Sequence[Job], search: Search, progress: Progress | None = None)
     progress = progress or Progress()
     announce(jobs, progress)
     check_methods_fit(jobs)
+    open_store(jobs[0].out).prepare([])
     untracked = [replace(job, seed=search.search_seed, keep_weights=False, trackers=()) for job in jobs]
     by_label = {job.method.label: job for job in untracked}
     spaces = {label: space_of(job.method, search) for label, job in by_label.items()}
@@ -119,14 +121,15 @@ def _studies(
     return studies
 
 
-def _storage(url: str | None, out: Path) -> Any:
+def _storage(url: str | None, out: Path | str) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
     if url is not None:
         return url
-    out.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(out / STORAGE_FILE)))
+    root = open_store(out).root
+    root.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(root / STORAGE_FILE)))
 
 
 @contextmanager

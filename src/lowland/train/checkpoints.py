@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from lowland.ground.provenance import code
+from lowland.ground.remote import ORIGIN_FILE, STATE_FILE
 from lowland.train.environment import environment
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ EVERY_SECONDS = 60.0
 """Seconds of training between two checkpoints, at least. A run that takes less than this leaves none."""
 LARGEST_SHARE = 0.02
 """Largest share of the time that is spent on writing checkpoints; large ones are written less often."""
-ORIGIN_FILE, SECONDS_FILE, WEIGHTS_FILE = "origin.json", "seconds.json", "trained.safetensors"
-STATE_FILE = "trainer_state.json"
-"""The file that the Trainer writes last."""
+SECONDS_FILE, WEIGHTS_FILE = "seconds.json", "trained.safetensors"
 
 
 class Checkpoints:
@@ -40,10 +39,11 @@ class Checkpoints:
     Args:
         folder: the folder; it is made with the first checkpoint.
         dtype: the number format of the run.
+        after: function that is called when one is complete.
     """
 
-    def __init__(self, folder: Path, dtype: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, dtype: str, after: Callable[[], None] | None = None) -> None:
+        self.folder, self.after = folder, after
         self.origin = {"code": code(), "environment": environment(dtype)}
 
     def last(self) -> Path | None:
@@ -107,12 +107,13 @@ class CheckpointNowAndThen(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note how long the training took so far."""
+        folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        seconds = self.before + time.perf_counter() - self.started
+        (folder / SECONDS_FILE).write_text(json.dumps(seconds), encoding="utf-8")
+        if self.checkpoints.after is not None:
+            self.checkpoints.after()
         self.saved = time.perf_counter()
         self.wait = max(EVERY_SECONDS, (self.saved - self.asked) / LARGEST_SHARE if EVERY_SECONDS else 0.0)
-        folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        (folder / SECONDS_FILE).write_text(
-            json.dumps(self.before + self.saved - self.started), encoding="utf-8"
-        )
 
 
 def seconds_before(checkpoint: Path | None) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,6 +74,7 @@ def fit(
     callbacks: Sequence[TrainerCallback] = (),
     remark: Remark = no_remark,
     checkpoints: Path | None = None,
+    after_checkpoint: Callable[[], None] | None = None,
 ) -> Fitted:
     """Train one model, and evaluate it on the validation set after each epoch.
 
@@ -84,6 +85,7 @@ def fit(
         callbacks: further callbacks for the Trainer, to show progress, for instance.
         remark: function that is called with a sentence on anything that a user should know about model or data.
         checkpoints: folder for checkpoints; a training that left some there goes on from the last. None keeps none.
+        after_checkpoint: function that is called when a checkpoint is complete.
 
     Raises:
         Mistake: if the method does not fit the model, or the task.
@@ -91,9 +93,8 @@ def fit(
     """
     if job.method.method.counts_words:
         return fit_bag_of_words(job)
-    return _fit_network(
-        job, callbacks, remark, None if checkpoints is None else Checkpoints(checkpoints, job.dtype)
-    )
+    kept = None if checkpoints is None else Checkpoints(checkpoints, job.dtype, after_checkpoint)
+    return _fit_network(job, callbacks, remark, kept)
 
 
 def _fit_network(

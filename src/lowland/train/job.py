@@ -41,7 +41,7 @@ class Job:
         keep_weights: whether to save the trained weights in the run's folder.
         data: data of the task.
         source: local folder and hashes of the model.
-        out: folder of the runs.
+        out: folder of the runs, or its URL.
         tuning: how the method's settings were searched, for the record; empty if they were not.
         trackers: trackers that the training is logged to, which are no part of the request: they change nothing.
         place: number in its study, from 1 on, and number of the study's runs, for reports of a share; None for reports
@@ -59,7 +59,7 @@ class Job:
     keep_weights: bool
     data: TaskData
     source: ModelSource
-    out: Path
+    out: Path | str
     tuning: Mapping[str, Any] = field(default_factory=dict)
     trackers: tuple[TrackerName, ...] = ()
     place: tuple[int, int] | None = None

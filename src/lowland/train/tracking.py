@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
@@ -22,10 +23,11 @@ def trackers_at_home(job: Job) -> Iterator[None]:
     if not job.trackers:
         yield
         return
-    folder = tracker_folder(job.out)
+    out = Path(job.out)
+    folder = tracker_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(environment_with(**tracker_environment(job.trackers, job.out, job.name)))
+        stack.enter_context(environment_with(**tracker_environment(job.trackers, out, job.name)))
         if "trackio" in job.trackers:  # it prints; what lowland prints is its result alone
             stack.enter_context(redirect_stdout(io.StringIO()))
         with FileLock(folder / ".lock"):

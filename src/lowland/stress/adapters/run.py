@@ -20,6 +20,7 @@ from lowland.ground.progress import Progress
 from lowland.ground.provenance import code, utc_now
 from lowland.ground.record_files import read_predictions, write_rows, write_stress_record
 from lowland.ground.records import ROW_COLUMNS, STRESS_RECORD_VERSION, StressRecord
+from lowland.ground.remote_store import open_store
 from lowland.ground.rng import stream
 from lowland.ground.store import Store, key_of
 from lowland.stress.adapters.runs import TrainedRun, read_data, read_runs
@@ -93,7 +94,7 @@ def stress_adapters(settings: AdapterStressSettings, *, progress: Progress | Non
     )
     requests = damaged_requests(examples, conditions, settings.mitigations, settings.seed)
     test = StressTest(runs, data, requests, _asked(settings, runs, data))
-    return _find_or_ask(test, Store(settings.out), progress, settings.fresh)
+    return _find_or_ask(test, open_store(settings.out), progress, settings.fresh)
 
 
 def answer(predictor: Predictor, inputs: pd.DataFrame, report: Callable[[int], None]) -> np.ndarray:
@@ -172,6 +173,7 @@ def _find_or_ask(test: StressTest, store: Store, progress: Progress, fresh: bool
     """Return the folder of a finished test; ask first, if there is none."""
     name = f"adapter-{test.data.task}-{test.key[:10]}"
     place, beside = store.root / name, store.root / ".unfinished" / name
+    store.prepare([name], fresh=fresh)
     with store.claim(name):
         if fresh:
             shutil.rmtree(beside, ignore_errors=True)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from lowland.ground.asked import Asked, NotEmpty, Seed, Several, Truth, Whole
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord
+from lowland.ground.remote_store import EachFromURL
 from lowland.ground.store import expand_runs
 from lowland.stress.questions.words import Words, chosen, word
 from lowland.text.corruptions import ALL, CORRUPTIONS
@@ -45,8 +46,8 @@ class AdapterStressSettings(Asked):
 
     model_config = ConfigDict(validate_default=True)
 
-    runs: Annotated[Several[Path], NotEmpty, AfterValidator(_training_runs)]
-    """folders of finished runs of one study, or the folder that holds them"""
+    runs: Annotated[Several[Path], NotEmpty, EachFromURL, AfterValidator(_training_runs)]
+    """folders or URLs of finished runs of one study, or the folder or URL that holds them"""
     corruptions: Annotated[Words, AfterValidator(_chosen_corruptions)] = (ALL,)
     """kinds of damage to the text"""
     levels: Annotated[Words, AfterValidator(_chosen_levels)] = DEFAULT_LEVELS
@@ -65,5 +66,5 @@ class AdapterStressSettings(Asked):
     """its file with the test set, if it has moved"""
     fresh: Truth = False
     """test again although a finished test exists"""
-    out: Path = Path("runs")
+    out: Path | str = Path("runs")
     """folder of the records"""

@@ -12,6 +12,7 @@ from lowland.ground.mistakes import plural
 from lowland.ground.progress import Progress
 from lowland.ground.provenance import utc_now
 from lowland.ground.records import StressRecord
+from lowland.ground.remote_store import open_store
 from lowland.ground.store import Store
 from lowland.stress.asking.budget import Budget, Confirm, estimate, is_paid, require_consent
 from lowland.stress.asking.inspecting import inspect_home, open_model, run_task
@@ -54,7 +55,8 @@ def run_stress(
     questions = questionnaire.questions()
     request = Request(questionnaire, questions, settings, run_key(questionnaire, questions, settings))
     name = f"{questionnaire.eval}-{_slug(settings.label)}-{request.key[:10]}"
-    store = Store(settings.out)
+    store = open_store(settings.out)
+    store.prepare([name], fresh=settings.fresh)
     with store.claim(name):
         find = store.find_to_replace if settings.fresh else store.find
         finished = find(name, StressRecord)

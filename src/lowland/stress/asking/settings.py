@@ -141,7 +141,7 @@ class AskingSettings(Asked):
     """send any number of paid requests without asking for confirmation"""
     fresh: Truth = False
     """ask again although a finished run exists"""
-    out: Path = Path("runs")
+    out: Path | str = Path("runs")
     """folder of the runs"""
 
     @field_validator("max_cost")

@@ -40,18 +40,23 @@ def workers_for(jobs: Sequence[Job], asked: int | None = None) -> Workers:
         jobs: the jobs of the study.
         asked: the number that the user wants; None chooses.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = cores_here()
     if asked is not None:
         count = min(asked, len(jobs))
     elif torch.cuda.is_available() or not may_have_workers(len(jobs), asked):
         count = 1
     else:
-        fitting = int(psutil.virtual_memory().available // max(map(_needed_bytes, jobs)))
+        fitting = int(psutil.virtual_memory().available // max(map(needed_bytes, jobs)))
         count = max(1, min(len(jobs), cores, fitting))
     return Workers(count, max(1, cores // count))
 
 
-def _needed_bytes(job: Job) -> int:
+def cores_here() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def needed_bytes(job: Job) -> int:
     """Return an estimate of the memory that a run takes."""
     files = [*job.source.folder.glob("*.safetensors"), *job.source.folder.glob("pytorch_model*.bin")]
     return BASE_BYTES + BYTES_PER_WEIGHT_BYTE * sum(path.stat().st_size for path in files)

@@ -49,19 +49,19 @@ class Raised:
 
 
 class Relay(Progress):
-    """Progress that sends its lines through a pipe."""
+    """Progress that sends its lines elsewhere."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, send: Callable[[Said], object]) -> None:
         super().__init__()
-        self.connection = connection
+        self.send = send
 
     def say(self, line: str) -> None:
         """Send one line."""
-        self.connection.send(Said(line))
+        self.send(Said(line))
 
     def remark(self, sentence: str) -> None:
         """Send a sentence that a person should read."""
-        self.connection.send(Said(sentence, is_remark=True))
+        self.send(Said(sentence, is_remark=True))
 
 
 def nothing() -> None:
@@ -87,7 +87,7 @@ def work(connection: Connection, threads: int, prepare: Callable[[], None]) -> N
 
     torch.set_num_threads(threads)
     keep_large_blocks()
-    progress = Relay(connection)
+    progress = Relay(connection.send)
     while (task := connection.recv()) is not None:
         try:
             folder = run_job(task.job, fresh=task.fresh, progress=progress, label=task.label)
