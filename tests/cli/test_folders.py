@@ -254,6 +254,14 @@ def test_merge_says_what_it_leaves_out_and_what_is_missing(lowland: Run, tmp_pat
     assert said.endswith(f"3 runs of 2 shares are in {out}\n")
 
 
+def test_merge_refuses_a_record_that_the_report_cannot_show(lowland: Run, tmp_path: Path) -> None:
+    first, second = put_run(tmp_path / "first"), put_run(tmp_path / "second", seed=2, parameters={})
+    shares = [str(folder.parent) for folder in (first, second)]
+    code, out, err = lowland("study", "merge", *shares, "--out", str(tmp_path / "out"))
+    assert (code, out, (tmp_path / "out").exists()) == (2, "", False)
+    assert f"{second / 'record.json'} is damaged: it lacks parameters.trainable" in err
+
+
 def test_two_processes_on_one_folder(lowland: Run, tmp_path: Path) -> None:
     failed = put_failure(tmp_path)
     with Store(tmp_path).claim(failed.name):

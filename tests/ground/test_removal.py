@@ -89,6 +89,7 @@ def test_links_in_a_run_are_removed_and_not_followed(tmp_path: Path) -> None:
     (precious / "file").write_text("mine")
     (folder / "adapter").symlink_to(precious)
     (tmp_path / "runs" / ".toy-lora-s9-0123456789.partial").symlink_to(precious)
+    Store(tmp_path / "runs").checkpoints(folder.name).symlink_to(precious)
     remove_runs([tmp_path / "runs"], yes=True)
     assert not folder.exists()
     assert (precious / "file").read_text() == "mine"
@@ -106,6 +107,7 @@ def test_a_damaged_run_goes_only_with_yes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("put", [put_run, put_failure, put_unfinished])
 def test_a_run_that_a_process_works_on_is_refused(tmp_path: Path, put: object) -> None:
     folder = put(tmp_path)  # type: ignore[operator]
+    put_failure(tmp_path, "full", 1)  # comes before it
     with Store(tmp_path).claim(folder.name):
         Store(tmp_path).begun(folder.name).mkdir(exist_ok=True)
         before = tree(tmp_path)

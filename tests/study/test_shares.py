@@ -160,9 +160,18 @@ def test_runs_of_two_studies_are_refused(shares: tuple[Path, Path], tmp_path: Pa
 
 def test_one_seed_with_two_settings_is_refused(shares: tuple[Path, Path], tmp_path: Path) -> None:
     other = put_share(tmp_path / "third", ("lora", 2), settings={"rank": 4})
-    assert "the runs of lora differ in their rank: None in " in mistake(
-        *shares, other, out=tmp_path / "whole"
-    )
+    sentence = mistake(*shares, other, out=tmp_path / "whole")
+    assert sentence.startswith("the runs of lora differ in their rank: None in ")
+    assert len(sentence.splitlines()) == 1
+
+
+def test_runs_without_predictions_are_refused(shares: tuple[Path, Path], tmp_path: Path) -> None:
+    for share in shares:
+        (folder,) = share.glob("toy-lora-*")
+        (folder / "predictions.parquet").unlink()
+    sentences = mistake(*shares, out=tmp_path / "whole", partial=True).splitlines()
+    assert len(sentences) == 2
+    assert all("predictions.parquet is missing or damaged" in sentence for sentence in sentences)
 
 
 def test_paths_of_data_and_names_of_models_may_differ(shares: tuple[Path, Path], tmp_path: Path) -> None:

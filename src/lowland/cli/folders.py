@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from lowland.cli.options import command
 from lowland.cli.quiet import quiet_libraries
 from lowland.ground.asked import Asked, LocalPath, NotEmpty, Several, Text, Truth, Whole, check_free
-from lowland.ground.listing import Entry, entries_at, entry_at, finished_runs, training_runs
+from lowland.ground.listing import Entry, entries_at, entry_at, finished_runs, list_folder, training_runs
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.remote_store import EachFromURL, FromURL, folder_of_runs
 from lowland.ground.table_files import TableFile
@@ -159,10 +159,15 @@ def retry(settings: Again) -> int:
 
 def merge(settings: SharesToMerge) -> int:
     """Bring the shares of a study together."""
+    from lowland.evidence.readers.runs import finished
     from lowland.ground.progress import Progress
     from lowland.report.share import study_or_share
     from lowland.study.merging import merge_shares
 
+    for share in settings.shares:
+        finished(
+            list(finished_runs(list_folder(share)))
+        )  # a record may lack what the report at the end shows
     merged = merge_shares(
         settings.shares, settings.out, partial=settings.partial, progress=Progress(sys.stderr)
     )

@@ -32,7 +32,9 @@ class Selection:
         return all(own[key] in values for key, values in self.values.items())
 
     def part_of(self, recipe: Recipe) -> Recipe:
-        """Return the recipe of the selected runs alone."""
+        """Return the recipe of the selected runs alone; the recipe itself if nothing is selected."""
+        if not self:
+            return recipe
         methods = self.values.get("method", tuple(choice.label for choice in recipe.methods))
         seeds = self.values.get("seed", tuple(map(str, recipe.seeds)))
         return recipe.replace(

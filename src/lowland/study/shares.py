@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lowland.ground.listing import Entry, list_folder, training_runs
-from lowland.ground.mistakes import Mistake, plural
+from lowland.ground.mistakes import Mistake, gathering, plural
 from lowland.ground.record_files import read_predictions
 from lowland.ground.records import RunRecord, title_of
 from lowland.ground.visible import visible
@@ -71,6 +71,11 @@ def read_shares(folders: Sequence[Path], *, partial: bool = False) -> Shares:
         if not training_runs(entries)[0]
     ]
     every = [run for folder, entries in listed.items() for run in _finished(folder, entries)]
+    for run in every:
+        with gathering(problems):
+            read_predictions(run.folder)
+    if problems:
+        raise Mistake(*problems)
     runs, said = _without_copies(every, problems)
     problems += _same_names(runs)
     for task in dict.fromkeys(run.record.task for run in runs):
