@@ -38,6 +38,12 @@ def test_a_share_of_which_nothing_is_there(tmp_path: Path) -> None:
     assert "|" not in text
 
 
+def test_shares_behind_a_url_need_no_merging() -> None:
+    text = study_or_share({("lora", 1): None}, "s3://bucket/runs")
+    assert "with the same --out" in text
+    assert "merge" not in text
+
+
 def test_many_seeds_are_counted() -> None:
     assert (
         slots_in_words([("lora", seed) for seed in range(10)])

@@ -15,6 +15,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.remote import RemoteFolder
 from lowland.study import run as study
+from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
 from lowland.train import checkpoints
@@ -129,6 +130,28 @@ def test_the_command_line_takes_urls(lowland: Lowland, bucket: str, machine: Mac
     assert (code, "1 run of classification" in err, "found, " in err) == (0, True, True), err
     code, out, err = lowland("stress", "report", f"{bucket}/stress/{test}")
     assert (code, "casing" in out) == (0, True), err
+
+
+def test_shares_of_two_machines_meet_behind_the_url(lowland: Lowland, bucket: str, machine: Machine) -> None:
+    options = ("--methods", "lora", "--seeds", "1", "2", "--out", f"{bucket}/runs", "--dtype", "fp32")
+    machine("a")
+    code, out, err = lowland("compare", *options, "--only", "seed=1")
+    assert (code, "with the same --out" in out) == (0, True), (out, err)
+    machine("b")
+    code, out, err = lowland("compare", *options, "--only", "seed=2")
+    assert (code, f"2 runs are in {bucket}/runs" in out) == (0, True), err
+    machine("c")
+    code, out, err = lowland("study", "ls", f"{bucket}/runs")
+    assert (code, "2 runs: 2 finished" in out.replace("Runs", "runs")) == (0, True), (out, err)
+    code, out, err = lowland("study", "retry", f"{bucket}/runs")
+    assert (code, "Traceback" in err) == (2, False)
+
+
+def test_trackers_need_a_folder(recipe: MakeRecipe, bucket: str) -> None:
+    with pytest.raises(
+        Mistake, match=r"trackers write into a folder beside the runs, and out is s3://.*/runs;"
+    ):
+        plan(recipe(trackers=["tensorboard"], out=f"{bucket}/runs"))
 
 
 def test_files_that_are_written_here_have_no_url(lowland: Lowland, machine: Machine, tmp_path: Path) -> None:
