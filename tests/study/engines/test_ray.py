@@ -64,11 +64,8 @@ def test_where_there_are_gpus_each_run_has_one() -> None:
     assert workers_for(nodes, 100) == Workers(6, 1)
     assert workers_for(nodes, 2) == Workers(2, 8)
     options = task_options(nodes, Workers(2, 8), 10**10)
-    assert [options[name] for name in ("num_cpus", "num_gpus", "memory")] == [
-        8,
-        1,
-        3 * 10**9,
-    ]  # the other has too few cores
+    assert [options[name] for name in ("num_cpus", "num_gpus", "memory")] == [8, 1, 3 * 10**9]
+    assert task_options(nodes, Workers(6, 1), 10**10)["memory"] == 5 * 10**9  # the small node has room, too
     assert options["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "8"
     options = task_options(nodes[2:], Workers(2, 1), 10**10)
     assert (options["num_gpus"], options["max_retries"]) == (0, 0)
@@ -249,14 +246,14 @@ class Study:
             self.lines.append(line.rstrip("\n"))
 
     def wait_until(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + 800
         while not condition():
             assert time.monotonic() < deadline, self.lines
             assert self.process.poll() is None, self.lines
             time.sleep(0.05)
 
     def folders(self) -> list[Path]:
-        assert self.process.wait(timeout=250) == 0, self.lines
+        assert self.process.wait(timeout=800) == 0, self.lines
         self.reader.join()
         return [Path(line.removeprefix("folder ")) for line in self.lines if line.startswith("folder ")]
 
@@ -269,7 +266,7 @@ def two_nodes() -> Iterator[Cluster]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("place", ["folder", "url"])
 def test_a_run_whose_node_is_killed_is_the_run(
     place: str, recipe: MakeRecipe, two_nodes: Cluster, tmp_path: Path, machine: Machine, request: Any
@@ -301,25 +298,25 @@ def test_a_run_whose_node_is_killed_is_the_run(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_on_ray_a_run_that_ends_badly_is_recorded_and_the_others_go_on(
     recipe: MakeRecipe, two_nodes: Cluster
 ) -> None:
-    study = Study(recipe(methods=["lora"], seeds=[1, 2, 4, 5]), two_nodes, "end_by_seed")
+    study = Study(recipe(methods=["lora"], seeds=[1, 2, 4]), two_nodes, "end_by_seed")
     records = {record.seed: record for record in map(read_record, study.folders())}
-    assert [records[seed].status for seed in (1, 5)] == ["finished"] * 2
-    for seed, cause in {2: "its process died, for the 3rd time", 4: "it fails"}.items():
+    assert records[1].status == "finished"
+    for seed, cause in {2: "its process died; 3 workers died over this run", 4: "it fails"}.items():
         assert records[seed].status == "failed"
         assert cause in str(records[seed].failure)
     assert (
-        len([line for line in study.lines if "[2/4] lora, seed 2: its process died; the run goes on" in line])
+        len([line for line in study.lines if "[2/3] lora, seed 2: its process died; the run goes on" in line])
         == 2
     )
     assert not [line for line in study.lines if "raylet" in line]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_on_a_ray_of_its_own_a_study_leaves_the_same_records(recipe: MakeRecipe, tmp_path: Path) -> None:
     """By the command line; and nothing of Ray is left."""
     asked = recipe(seeds=[1])
@@ -328,7 +325,7 @@ def test_on_a_ray_of_its_own_a_study_leaves_the_same_records(recipe: MakeRecipe,
     paths = ["--data", asked.task.data, "--model", asked.model, "--out", str(tmp_path / "ray")]
     command = [sys.executable, "-m", "lowland.cli.main", "compare", *options.split(), *map(str, paths)]
     environ = {**environment(), "LOWLAND_TEST_RAY": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, cwd=tmp_path, timeout=800)
     assert done.returncode == 0, done.stderr
     assert "Ray: 1 node; up to " in done.stderr
     for folder in folders:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ REPORT_SECONDS = 1.0
 CAUSES = {
     "NodeDiedError": "its node died",
     "WorkerCrashedError": "its process died",
-    "OutOfMemoryError": "its node had no memory left",
+    "OutOfMemoryError": "its node had no memory left (fewer --workers may help)",
 }
 """Why a run ended, by the class of Ray's error."""
 
@@ -192,9 +192,10 @@ class _Study:
                     self._take(reference)
         finally:
             self.progress.end()
-            for reference in self.running:
-                ray.cancel(reference, force=True)
-            ray.kill(mailbox)
+            with suppress(ray.exceptions.RayError):
+                for reference in self.running:
+                    ray.cancel(reference, force=True)
+                ray.kill(mailbox)
         return [self.folders[number] for number in range(len(self.jobs))]
 
     def _order(self, number: int) -> Order:
@@ -233,7 +234,7 @@ class _Study:
                     f"no node of the Ray cluster has {plural(cores, 'core')} now; waiting for one"
                 )
             return
-        cause = f"{reason}, for the {MOST_DEATHS}rd time; fewer --workers may help"
+        cause = f"{reason}; {deaths} workers died over this run"
         self._finish(number, record_death(job, cause, self.progress, label))
 
     def _fetched(self, number: int, name: str) -> Path:

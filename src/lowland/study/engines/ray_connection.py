@@ -20,10 +20,16 @@ LOCAL = "local"
 """Address that starts Ray on this machine, for this study."""
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 10
 """Seconds that an address may take to accept a connection, and then to answer as Ray does."""
-ANSWERS = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
-"""Program that ends well if Ray answers at an address. Within `ray.init`, Ray waits for two minutes."""
-
-
+ANSWERS = """
+import sys
+try:
+    from ray._raylet import GcsClient
+except ImportError:  # a private name, of no other use here
+    raise SystemExit
+print("ready", flush=True)
+GcsClient(address=sys.argv[1])
+"""
+"""Program that ends well if Ray answers at an address; it writes a line before it asks. `ray.init` waits for minutes."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 """Environment in which Ray reports no usage, and prints no logs of its nodes. Ray reads it when it is imported."""
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -90,21 +96,29 @@ def check_answer(address: str) -> None:
         )
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        program = [sys.executable, "-c", ANSWERS, address]
-        subprocess.run(program, timeout=ANSWER_SECONDS, check=True, capture_output=True)
-    except (OSError, OverflowError, subprocess.SubprocessError) as error:
-        reason = str(error) if isinstance(error, OSError) else _last_line(error)
+        reason = _problem_at(address)
+    except (OSError, OverflowError) as error:
+        reason = str(error)
+    if reason:
         raise Mistake(
             f"no Ray cluster answers at {address} ({reason}); start one with `ray start --head`, or leave --ray-address"
             " out to start Ray on this machine"
-        ) from None
+        )
 
 
-def _last_line(error: Exception) -> str:
-    """Return the last line that a program wrote before it failed."""
-    lines = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip().splitlines()
-    failed = isinstance(error, subprocess.CalledProcessError) and lines
-    return lines[-1][:300] if failed else "what listens there does not answer as Ray does"
+def _problem_at(address: str) -> str:
+    """Return why what listens at an address does not answer as Ray does; "" if it does."""
+    program, pipe = [sys.executable, "-c", ANSWERS, address], subprocess.PIPE
+    with subprocess.Popen(program, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # to import Ray may take long
+        try:
+            _, errors = process.communicate(timeout=ANSWER_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return "what listens there does not answer as Ray does"
+    lines = errors.strip().splitlines() or [f"exit code {process.returncode}"]
+    return lines[-1][:300] if process.returncode else ""
 
 
 @contextmanager
