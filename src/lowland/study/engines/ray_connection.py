@@ -29,7 +29,7 @@ except ImportError:  # a private name, of no other use here
 print("ready", flush=True)
 GcsClient(address=sys.argv[1])
 """
-"""Program that ends well if Ray answers at an address; it writes a line before it asks. `ray.init` waits for minutes."""
+"""Program that ends well if Ray answers at an address; it writes a line before it asks. `ray.init` waits minutes."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 """Environment in which Ray reports no usage, and prints no logs of its nodes. Ray reads it when it is imported."""
 ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
