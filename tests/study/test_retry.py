@@ -65,6 +65,7 @@ def test_a_run_that_failed_or_was_stopped_becomes_the_run_that_it_would_have_bee
     assert run_jobs(retry.jobs) == [root / whole.name]
     assert comparable(root / whole.name) == comparable(whole)
     assert [entry.state for entry in list_folder(root)] == ["finished"]
+    assert {path.name for path in root.iterdir()} == {".locks", whole.name}
     assert retry_of(root) == Retry([], [])
 
 

@@ -164,10 +164,8 @@ def merge(settings: SharesToMerge) -> int:
     from lowland.report.share import study_or_share
     from lowland.study.merging import merge_shares
 
-    for share in settings.shares:
-        finished(
-            list(finished_runs(list_folder(share)))
-        )  # a record may lack what the report at the end shows
+    for share in settings.shares:  # a record may lack what the report at the end shows
+        finished(list(finished_runs(list_folder(share))))
     merged = merge_shares(
         settings.shares, settings.out, partial=settings.partial, progress=Progress(sys.stderr)
     )

@@ -65,11 +65,9 @@ def _copy(run: ShareRun, place: Path) -> None:
     """Copy a run, and check that its record is still the one that was read."""
     try:
         shutil.copytree(run.folder, place)
-    except shutil.Error as error:  # holds a line for each file, and the disk is full for all of them
-        _, target, reason = error.args[0][0]
-        problem = (
-            reason.partition("] ")[2].partition(": ")[0] or reason
-        )  # of "[Errno 28] No space left: 'a' -> 'b'"
+    except shutil.Error as error:
+        _, target, reason = error.args[0][0]  # of the first file: "[Errno 28] No space left: 'a' -> 'b'"
+        problem = reason.partition("] ")[2].partition(": ")[0] or reason
         raise OSError(f"{target} cannot be written ({problem})") from None
     if read_record(place) != run.record:
         raise Mistake(f"{visible(str(run.folder))} has changed while it was copied; nothing was written")

@@ -78,6 +78,7 @@ def test_a_run_that_ends_badly_is_recorded_and_the_others_go_on(recipe: MakeReci
         assert records[seed].status == "failed"
         assert cause in str(records[seed].failure)
         assert f"/4] lora, seed {seed}: FAILED, " in stream.getvalue()
+    assert not list(Path(asked.out).glob(".*.begun"))  # they are not unfinished
     assert [read_record(folder).status for folder in run_study(asked)] == ["finished"] * 4
     assert _cause(3) == "its process ended with exit code 3"
 
