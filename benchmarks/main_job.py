@@ -74,10 +74,8 @@ def write_splits(arguments: argparse.Namespace, folder: Path) -> Path:
     data = load_data(task_fields(TASK, data=str(arguments.data), max_train=arguments.train))
     for name in ("train", "validation", "test"):
         split = data.splits[name]
-        labels = [data.label_names[number] for number in split["label"]]
-        pd.DataFrame({"text": list(split["text"]), "label": labels}).to_csv(
-            folder / f"{name}.csv", index=False
-        )
+        table = pd.DataFrame({"text": split["text"], "label": split["label"]})
+        table.to_csv(folder / f"{name}.csv", index=False)
     return folder
 
 
