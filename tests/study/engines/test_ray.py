@@ -255,6 +255,9 @@ class Study:
     def folders(self) -> list[Path]:
         assert self.process.wait(timeout=800) == 0, self.lines
         self.reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.reader.join()
         return [Path(line.removeprefix("folder ")) for line in self.lines if line.startswith("folder ")]
 
 
@@ -269,10 +272,10 @@ def two_nodes() -> Iterator[Cluster]:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("place", ["folder", "url"])
 def test_a_run_whose_node_is_killed_is_the_run(
-    place: str, recipe: MakeRecipe, two_nodes: Cluster, tmp_path: Path, machine: Machine, request: Any
+    place: str, recipe: MakeRecipe, bucket: str, two_nodes: Cluster, tmp_path: Path, machine: Machine
 ) -> None:
     machine("driver")
-    out = f"{request.getfixturevalue('bucket')}/runs" if place == "url" else str(tmp_path / "shared")
+    out = f"{bucket}/runs" if place == "url" else str(tmp_path / "shared")
     asked = recipe(methods=["flat-lora"], seeds=[1], epochs=60, out=out)
     (whole,) = run_study(asked.replace(out=str(tmp_path / "undisturbed")))
     study = Study(asked, two_nodes, "checkpoint_at_every_step")
