@@ -12,9 +12,10 @@ from pathlib import Path
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
     "OMP_NUM_THREADS": "1",
 }
-"""Environment that keeps Ray on the loopback."""
+"""Environment that keeps Ray on the loopback, and lets its workers have the priority of the tests."""
 SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 
 

@@ -30,6 +30,7 @@ from lowland.study.engines.worker import Done, Raised, nothing
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
+from tests.ground.s3 import use_s3
 from tests.ground.test_remote_store import Machine, machine
 from tests.study.engines.cluster import Cluster, cluster, environment
 from tests.study.test_run import comparable, recipe
@@ -241,9 +242,9 @@ class Study:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        self.lines += [""]
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.append(line.rstrip("\n"))
 
     def wait_until(self, condition: Callable[[], object]) -> None:
         deadline = time.monotonic() + 800
@@ -255,30 +256,30 @@ class Study:
     def folders(self) -> list[Path]:
         assert self.process.wait(timeout=800) == 0, self.lines
         self.reader.join()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.reader.join()
         return [Path(line.removeprefix("folder ")) for line in self.lines if line.startswith("folder ")]
 
 
 @pytest.fixture(scope="module")
-def two_nodes() -> Iterator[Cluster]:
-    with cluster() as running:
-        running.order("add")
-        yield running
+def nodes_of_one_core(s3_address: str) -> Iterator[Cluster]:
+    """A cluster of a head and a node, to which tests add; nodes have credentials of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_s3(s3_address, patch)
+        with cluster() as running:
+            running.order("add")
+            yield running
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("place", ["folder", "url"])
 def test_a_run_whose_node_is_killed_is_the_run(
-    place: str, recipe: MakeRecipe, bucket: str, two_nodes: Cluster, tmp_path: Path, machine: Machine
+    place: str, recipe: MakeRecipe, nodes_of_one_core: Cluster, tmp_path: Path, machine: Machine, request: Any
 ) -> None:
     machine("driver")
-    out = f"{bucket}/runs" if place == "url" else str(tmp_path / "shared")
+    out = f"{request.getfixturevalue('bucket')}/runs" if place == "url" else str(tmp_path / "shared")
     asked = recipe(methods=["flat-lora"], seeds=[1], epochs=60, out=out)
     (whole,) = run_study(asked.replace(out=str(tmp_path / "undisturbed")))
-    study = Study(asked, two_nodes, "checkpoint_at_every_step")
+    study = Study(asked, nodes_of_one_core, "checkpoint_at_every_step")
     (job,) = plan(asked)
     where = open_store(out)
     remote = getattr(where, "remote", None)
@@ -289,8 +290,8 @@ def test_a_run_whose_node_is_killed_is_the_run(
         return [path for path in files if path.endswith("trainer_state.json")]
 
     study.wait_until(checkpoints)
-    two_nodes.order("add")
-    two_nodes.order("kill")
+    nodes_of_one_core.order("add")
+    nodes_of_one_core.order("kill")
     assert checkpoints(), "the run was not killed in the middle"
     (folder,) = study.folders()
     goes_on = "[1/1] flat-lora, seed 1: its node died; the run goes on from its last checkpoint"
@@ -303,9 +304,9 @@ def test_a_run_whose_node_is_killed_is_the_run(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_on_ray_a_run_that_ends_badly_is_recorded_and_the_others_go_on(
-    recipe: MakeRecipe, two_nodes: Cluster
+    recipe: MakeRecipe, nodes_of_one_core: Cluster
 ) -> None:
-    study = Study(recipe(methods=["lora"], seeds=[1, 2, 4]), two_nodes, "end_by_seed")
+    study = Study(recipe(methods=["lora"], seeds=[1, 2, 4]), nodes_of_one_core, "end_by_seed")
     records = {record.seed: record for record in map(read_record, study.folders())}
     assert records[1].status == "finished"
     for seed, cause in {2: "its process died; 3 workers died over this run", 4: "it fails"}.items():
