@@ -83,10 +83,14 @@ def in_trainings(recipe: Recipe, rounds: int) -> list[dict[str, Any]]:
             "layers": len(monitors[0].factors),
             "steps": len(monitors[0].step_seconds),
             "entries": len(monitors[0].entry_seconds),
-            "share_of_the_steps": round(median(one.hooks / sum(one.step_seconds) for one in monitors), 4),
-            "shares": [round(one.hooks / sum(one.step_seconds), 4) for one in monitors],
-            "median_step_seconds": round(median(s for one in monitors for s in one.step_seconds), 4),
-            "median_entry_seconds": round(median(s for one in monitors for s in one.entry_seconds), 5),
+            "share_of_the_steps": round(
+                median(monitor.hooks / sum(monitor.step_seconds) for monitor in monitors), 4
+            ),
+            "shares": [round(monitor.hooks / sum(monitor.step_seconds), 4) for monitor in monitors],
+            "median_step_seconds": round(median(s for monitor in monitors for s in monitor.step_seconds), 4),
+            "median_entry_seconds": round(
+                median(s for monitor in monitors for s in monitor.entry_seconds), 5
+            ),
         }
         for label, monitors in watched.items()
     ]

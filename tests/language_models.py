@@ -71,12 +71,12 @@ def language_model(family: str, seed: int = 0, **changes: Any) -> Any:
 
 
 def long_decoder(family: str, window: int = 64) -> Any:
-    """A decoder that reads 256 tokens; Gemma 3's window slides over as many as given."""
+    """A decoder that reads 512 tokens; Gemma 3's window slides over as many as given."""
     changes = {
-        "gpt2": {"n_positions": 256},
-        "gemma3": {"max_position_embeddings": 256, "sliding_window": window},
+        "gpt2": {"n_positions": 512},
+        "gemma3": {"max_position_embeddings": 512, "sliding_window": window},
     }
-    return language_model(family, **changes.get(family, {"max_position_embeddings": 256}))
+    return language_model(family, **changes.get(family, {"max_position_embeddings": 512}))
 
 
 def _build(family: str, changes: dict[str, Any]) -> Any:

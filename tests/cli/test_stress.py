@@ -108,7 +108,7 @@ def test_the_way_from_a_sheet_to_rated_rows(
         (["messy", "--temperature", "3"], "temperature is 3; it must be in [0, 2]"),
         (["multilingual", "--languages", "klingon"], "unknown language 'klingon'"),
         (["adapter", "nowhere"], "nowhere"),
-        (["report", "nowhere"], "nowhere holds no record.json"),
+        (["report", "nowhere"], "nowhere does not exist; name the folder of a run"),
         (["report", __file__], "is a file; name the folder of a run"),
         (["merge-back", "nowhere.csv", "--runs", "nowhere"], "nowhere"),
     ],

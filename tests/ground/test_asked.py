@@ -97,6 +97,7 @@ def problems(**values: Any) -> tuple[str, ...]:
         ({"name": 3}, "name is 3; it must be text that is not empty"),
         ({"name": "a\udcff"}, "name is 'a\\udcff'; it must be text in UTF-8"),
         ({"words": []}, "words is []; it must not be empty"),
+        ({"words": [""]}, "words holds ''; each value must be text that is not empty"),
         ({"words": ["a", ""]}, "words holds ''; each value must be text that is not empty"),
         ({"ranks": 3}, "ranks is 3; it must be a mapping"),
         ({"ranks": {"q": 0}}, "ranks holds 0 for q; it must be at least 1"),

@@ -37,26 +37,26 @@ def by_the_product(layer: Factors) -> torch.Tensor:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_it_is_the_spectrum_of_the_product(shape: tuple[int, int, int]) -> None:
     layer = factors(*shape)
-    found = spectra({"layer": layer})["layer"]
+    result = spectra({"layer": layer})["layer"]
     values = by_the_product(layer)
     k = min(shape)
     torch.testing.assert_close(
-        torch.tensor(found.singular_values, dtype=torch.float64), values[:k], rtol=1e-9, atol=0
+        torch.tensor(result.singular_values, dtype=torch.float64), values[:k], rtol=1e-9, atol=0
     )
     assert bool((values[k:] < 1e-12).all())
-    assert found.norm_a == pytest.approx(layer.a.norm().item(), rel=1e-12)
-    assert found.norm_b == pytest.approx(layer.b.norm().item(), rel=1e-12)
-    assert found.norm_ba == pytest.approx((layer.b @ layer.a).norm().item(), rel=1e-12)
+    assert result.norm_a == pytest.approx(layer.a.norm().item(), rel=1e-12)
+    assert result.norm_b == pytest.approx(layer.b.norm().item(), rel=1e-12)
+    assert result.norm_ba == pytest.approx((layer.b @ layer.a).norm().item(), rel=1e-12)
     p = values[:k] / values[:k].sum()
-    assert found.effective_rank == pytest.approx(math.exp(-(p * p.log()).sum()), rel=1e-9)
+    assert result.effective_rank == pytest.approx(math.exp(-(p * p.log()).sum()), rel=1e-9)
 
 
 def test_layers_of_several_shapes_keep_their_names_and_order() -> None:
     layers = {f"{number}": factors(*shape, seed=number) for number, shape in enumerate(SHAPES * 2)}
-    found = spectra(layers)
-    assert list(found) == list(layers)
+    result = spectra(layers)
+    assert list(result) == list(layers)
     for name, layer in layers.items():
-        assert found[name].singular_values[0] == pytest.approx(by_the_product(layer)[0].item(), rel=1e-9)
+        assert result[name].singular_values[0] == pytest.approx(by_the_product(layer)[0].item(), rel=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -68,8 +68,8 @@ def test_it_is_precise_in_float32(dtype: torch.dtype) -> None:
 
 def test_the_product_is_never_formed() -> None:
     side = 300_000  # the product would take 360 GB
-    found = spectra({"layer": factors(side, side, 2, dtype=torch.float32)})["layer"]
-    assert found.norm_ba == pytest.approx(side * math.sqrt(2), rel=0.02)
+    result = spectra({"layer": factors(side, side, 2, dtype=torch.float32)})["layer"]
+    assert result.norm_ba == pytest.approx(side * math.sqrt(2), rel=0.02)
 
 
 def test_the_effective_rank_of_known_spectra() -> None:
@@ -84,36 +84,36 @@ def test_the_effective_rank_of_known_spectra() -> None:
 
 def test_a_start_at_zero_has_rank_zero() -> None:
     layer = Factors(torch.ones(3, 5), torch.zeros(7, 3), 2.0, nn.Identity())
-    found = spectra({"layer": layer})["layer"]
-    assert (found.norm_ba, found.effective_rank, found.singular_values) == (0, 0, (0, 0, 0))
+    result = spectra({"layer": layer})["layer"]
+    assert (result.norm_ba, result.effective_rank, result.singular_values) == (0, 0, (0, 0, 0))
 
 
 def test_a_layer_that_is_not_finite_is_nan_and_the_others_are_not() -> None:
     good, bad = factors(7, 5, 3), factors(7, 5, 3, seed=1)
     bad.b[0, 0] = torch.nan
-    found = spectra({"bad": bad, "good": good})
-    assert math.isnan(found["bad"].effective_rank)
-    assert all(map(math.isnan, found["bad"].singular_values))
-    assert found["good"] == spectra({"good": good})["good"]
+    result = spectra({"bad": bad, "good": good})
+    assert math.isnan(result["bad"].effective_rank)
+    assert all(map(math.isnan, result["bad"].singular_values))
+    assert result["good"] == spectra({"good": good})["good"]
 
 
 def test_it_finds_the_factors_of_lowland(gpt2: GPT2LMHeadModel) -> None:
     add_lora(gpt2, LoRAConfig(r=4, alpha=8))
-    layers, found = dict(lora_layers(gpt2)), adapter_factors(gpt2)
-    assert found.keys() == layers.keys()
+    layers, result = dict(lora_layers(gpt2)), adapter_factors(gpt2)
+    assert result.keys() == layers.keys()
     for name, layer in layers.items():
-        assert found[name].a is layer.lora_A
-        assert found[name].b is layer.lora_B
-        assert (found[name].scaling, found[name].base) == (2.0, layer.base)
+        assert result[name].a is layer.lora_A
+        assert result[name].b is layer.lora_B
+        assert (result[name].scaling, result[name].base) == (2.0, layer.base)
 
 
 @pytest.mark.parametrize("dora", [False, True])
 def test_it_finds_the_factors_of_peft(bert: BertForSequenceClassification, dora: bool) -> None:
     config = peft.LoraConfig(r=4, lora_alpha=12, target_modules=["query", "dense"], use_dora=dora)
     model = peft.get_peft_model(bert, config)
-    found = adapter_factors(model)
-    assert len(found) == 2 * 4 + 1  # query and three named dense in each block, and the pooler
-    for name, factor in found.items():
+    result = adapter_factors(model)
+    assert len(result) == 2 * 4 + 1  # query and three named dense in each block, and the pooler
+    for name, factor in result.items():
         layer = model.get_submodule(name)
         delta = layer.get_delta_weight("default")
         torch.testing.assert_close(factor.scaling * factor.b @ factor.a, delta)

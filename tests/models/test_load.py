@@ -70,6 +70,12 @@ def test_a_missing_model_is_not_replaced_by_another(name: str) -> None:
         find_model(name)
 
 
+def test_a_file_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n")
+    with pytest.raises(Mistake, match=r"rows\.csv is a file; name a folder, a file that ends in \.gguf"):
+        find_model(str(tmp_path / "rows.csv"))
+
+
 def test_a_revision_of_the_default_model_is_never_the_package() -> None:
     with pytest.raises(Mistake, match="cannot be loaded from the hub"):
         find_model(DEFAULT_MODEL, revision="abc")

@@ -148,6 +148,7 @@ def test_one_seed_shows_no_deviation(tmp_path):
     assert f"{accuracy:.4f}" in cells
     assert not [cell for cell in cells if "±" in cell or "nan" in cell]
     assert "1 seed" in text
+    assert "Permutation" not in text  # there is nothing to permute
     assert "One seed says nothing of the methods" in text
 
 

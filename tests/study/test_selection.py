@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.store import Store
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
 from lowland.study.selection import places_of, read_selection, share_of
@@ -91,6 +92,12 @@ def test_the_places_of_runs_that_are_there(asked: Recipe) -> None:
     jobs = plan(asked)
     there = jobs[2].out / jobs[2].name
     there.mkdir(parents=True)
-    places = places_of(jobs)
-    assert list(places) == [(job.method.label, job.seed) for job in jobs]
-    assert {slot: place for slot, place in places.items() if place is not None} == {("r3", 3): Path(there)}
+    (there / "record.json").touch()
+    slots = [(job.method.label, job.seed) for job in jobs]
+    ran = {slots[0]: Path("ran")}
+    places = places_of(jobs, ran)
+    assert list(places) == slots
+    known = {slot: place for slot, place in places.items() if place is not None}
+    assert known == {**ran, ("r3", 3): Path(there)}
+    with Store(jobs[2].out).claim(jobs[2].name):  # another process runs it again
+        assert places_of(jobs, ran)["r3", 3] is None

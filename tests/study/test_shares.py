@@ -152,10 +152,10 @@ def test_runs_of_two_studies_are_refused(shares: tuple[Path, Path], tmp_path: Pa
     record = read_record(folder)
     write_record(folder, dataclasses.replace(record, **changes(record.asked)))
     for partial in (False, True):
-        told = mistake(*shares, out=tmp_path / "whole", partial=partial)
-        assert sentence in told
-        assert f" in {shares[0]}" in told
-        assert f" in {shares[1]}; give shares of one study" in told
+        sentences = mistake(*shares, out=tmp_path / "whole", partial=partial)
+        assert sentence in sentences
+        assert f" in {shares[0]}" in sentences
+        assert f" in {shares[1]}; give shares of one study" in sentences
 
 
 def test_one_seed_with_two_settings_is_refused(shares: tuple[Path, Path], tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_a_row_with_too_many_fields_is_reported_by_its_line(tmp_path):
 def test_an_unclosed_quote_is_reported(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('text,label\n"Sales rose,good\nSales fell,bad\n')
-    with pytest.raises(Mistake, match=rf"{path}, line 3"):
+    with pytest.raises(Mistake, match=rf"{path}, line 2: a cell begins with a quotation mark"):
         read(path)
 
 
@@ -264,7 +264,9 @@ def test_an_empty_file_is_reported(tmp_path, read, name):
 def test_an_undecodable_file_is_reported_with_the_place(tmp_path, read, name, content):
     (tmp_path / name).write_bytes(content)
     place = next(i for i, byte in enumerate(content) if byte >= 0x80)
-    with pytest.raises(Mistake, match=rf"{tmp_path / name} is not UTF-8 \(byte {place}\); save it as UTF-8"):
+    with pytest.raises(
+        Mistake, match=rf"{tmp_path / name} is not UTF-8 \(byte {place}, line \d+\); save it as UTF-8"
+    ):
         read(tmp_path / name)
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from lowland.cli.options import Values, option_name, read_models
-from lowland.cli.recipes import StudyOptions, read_recipe
+from lowland.cli.recipes import read_recipe
+from lowland.cli.study_options import StudyOptions
 from lowland.ground.asked import Asked, Whole
 from lowland.ground.mistakes import Mistake, gathering
 from lowland.study.recipe import Recipe

@@ -11,16 +11,9 @@ import yaml
 
 from lowland.cli.options import Command, command
 from lowland.cli.quiet import quiet_libraries
-from lowland.cli.recipes import (
-    AblationOptions,
-    OneRun,
-    StudyOptions,
-    advice,
-    read_ablation,
-    read_one_run,
-    recipe_fields,
-)
+from lowland.cli.recipes import advice, read_ablation, read_one_run, recipe_fields
 from lowland.cli.searches import SEARCH_FIELDS, TuningOptions, read_comparison, read_sweep
+from lowland.cli.study_options import AblationOptions, OneRun, StudyOptions
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.remote import is_url, shown
 from lowland.study.engines.forks import may_have_workers, start_server
@@ -130,7 +123,7 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     folders = run_jobs(share, fresh=options.fresh, progress=progress, engine=_engine(options))
     ran = {(job.method.label, job.seed): folder for job, folder in zip(share, folders, strict=True)}
     place = shown(recipe.out) if is_url(recipe.out) else Path(recipe.out)
-    print(study_or_share({**places_of(jobs), **ran}, place, tunings))
+    print(study_or_share(places_of(jobs, ran), place, tunings))
     return 0 if len(finished(folders)) == len(folders) else 1
 
 

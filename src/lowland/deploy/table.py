@@ -16,8 +16,9 @@ from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.progress import Remark, no_remark
 from lowland.tasks.base import Task
 from lowland.tasks.examples import Split
-from lowland.tasks.readers.forms import RawTable, read_form
+from lowland.tasks.readers.forms import read_form
 from lowland.tasks.readers.images import check_images, images_in
+from lowland.tasks.readers.raw_table import RawTable
 from lowland.tasks.readers.tables import pick_columns
 
 

@@ -105,7 +105,8 @@ def _read_json(folder: Path) -> dict[str, Any]:
     try:
         content = parse_json(path.read_text(encoding="utf-8"), finite=True)
     except FileNotFoundError:
-        raise UnreadableRecord(f"{folder} holds no record.json", "name the folder of a run") from None
+        what = "holds no record.json" if folder.exists() else "does not exist"
+        raise UnreadableRecord(f"{folder} {what}", "name the folder of a run") from None
     except NotADirectoryError:
         raise UnreadableRecord(f"{folder} is a file", "name the folder of a run") from None
     except NotJSON as error:

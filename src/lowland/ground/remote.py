@@ -101,10 +101,10 @@ class RemoteFolder:
         root = f"{self._path}/{name}"
         with self._errors_of("reading"):
             try:
-                found = self._system.find(root, detail=True)
+                entries = self._system.find(root, detail=True)
             except FileNotFoundError:
                 return {}
-            files = {path.partition(f"{root}/")[2]: int(entry["size"]) for path, entry in found.items()}
+            files = {path.partition(f"{root}/")[2]: int(entry["size"]) for path, entry in entries.items()}
         if unsafe := [path for path in files if ".." in PurePosixPath(path).parts]:
             raise Mistake(
                 f"{self.shown}/{name} holds a file {unsafe[0]!r}, which is outside of it; remove it"

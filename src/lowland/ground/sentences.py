@@ -24,7 +24,11 @@ def sentences_of(error: ValidationError, model: type[BaseModel], listed_by: str 
         listed_by: command that lists the fields, for a sentence on an unknown one.
     """
     sentences: list[str] = []
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    lists_with_wrong_items = {problem["loc"][:1] for problem in problems if len(problem["loc"]) > 1}
+    for problem in problems:
+        if problem["type"] == "too_short" and problem["loc"] in lists_with_wrong_items:
+            continue  # pydantic counts only the right items
         cause = problem.get("ctx", {}).get("error")
         if isinstance(cause, Mistake):  # of a model within this one, or of a validator that says it all
             prefix = f"{problem['loc'][0]}: " if _holds_model(model, problem["loc"]) else ""

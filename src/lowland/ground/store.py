@@ -25,6 +25,10 @@ def key_of(asked: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
+class InUse(Mistake):
+    """A process works on a run."""
+
+
 class Store:
     """Folder of runs.
 
@@ -86,7 +90,8 @@ class Store:
             wait: whether to wait for a process that works on the run.
 
         Raises:
-            Mistake: if the store's folder is a file; or if a process works on the run, and this one does not wait.
+            Mistake: if the store's folder is a file.
+            InUse: if a process works on the run, and this one does not wait.
         """
         lock = self._lock(name)
         self._make(lock.parent)
@@ -94,7 +99,7 @@ class Store:
         try:
             held.acquire()
         except Timeout:
-            raise Mistake(in_use(self.root / name)) from None
+            raise InUse(in_use(self.root / name)) from None
         try:
             self._clear(name)
             yield

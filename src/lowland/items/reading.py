@@ -10,12 +10,14 @@ from pydantic import BeforeValidator
 
 from lowland.ground.asked import Asked, Text
 from lowland.ground.json_text import NotJSON, parse_json
-from lowland.ground.mistakes import Mistake
+from lowland.ground.mistakes import Mistake, plural
 from lowland.items.tables import is_table, looks_like_table, objects_of
 
 Model = TypeVar("Model", bound=Asked)
 
 
+PROBLEMS_SHOWN = 10
+"""Number of problems of a file that have a sentence each."""
 ITEMS_FOLDER = Path(__file__).parent
 """The folder of the package's own files."""
 
@@ -58,7 +60,8 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
         model: model of a line; its field `id`, if it has one, must differ from line to line.
 
     Raises:
-        Mistake: if the file is missing, empty or not UTF-8, or a line does not fit; a sentence for each problem.
+        Mistake: if the file is missing, empty or not UTF-8, or a line does not fit; a sentence for each of the first
+            `PROBLEMS_SHOWN` problems, and the number of the others.
     """
     rows: list[Model] = []
     problems: list[str] = []
@@ -79,6 +82,8 @@ def read_rows(path: Path, model: type[Model]) -> list[Model]:
             line_of_id.setdefault(key, number)
     if not rows and not problems:
         problems.append(f"{path} holds no items; it must hold a JSON object in each line, or be a .csv file")
+    if (further := len(problems) - PROBLEMS_SHOWN) > 0:
+        problems[PROBLEMS_SHOWN:] = [f"{path} has {plural(further, 'further problem')}; mend these first"]
     if problems:
         raise Mistake(*problems)
     return rows

@@ -98,7 +98,7 @@ def spectra(factors: Mapping[str, Factors]) -> dict[str, Spectrum]:
     alike: dict[Any, list[str]] = defaultdict(list)
     for name, layer in factors.items():
         alike[layer.a.shape, layer.b.shape, layer.a.dtype, layer.a.device].append(name)
-    found: dict[str, Spectrum] = {}
+    by_layer: dict[str, Spectrum] = {}
     for names in alike.values():
         a = _stacked([factors[name].a for name in names])  # (layers, r, in)
         b = _stacked([factors[name].b for name in names])  # (layers, out, r)
@@ -110,8 +110,8 @@ def spectra(factors: Mapping[str, Factors]) -> dict[str, Spectrum]:
         rows = torch.cat([norms, values], dim=1).tolist()  # one transfer from the device
         for name, (norm_a, norm_b, norm_ba, *sigma) in zip(names, rows, strict=True):
             scale = abs(factors[name].scaling)
-            found[name] = Spectrum(norm_a, norm_b, norm_ba, tuple(scale * value for value in sigma))
-    return {name: found[name] for name in factors}
+            by_layer[name] = Spectrum(norm_a, norm_b, norm_ba, tuple(scale * value for value in sigma))
+    return {name: by_layer[name] for name in factors}
 
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:

@@ -38,6 +38,10 @@ def find_model(name: str, revision: str | None = None, progress: Progress | None
         return _from_gguf(name, path.expanduser(), progress)
     if name == GEMMA and revision is None:
         return packaged_gemma(progress)
+    if path.is_file():
+        raise Mistake(
+            f"model {name} is a file; name a folder, a file that ends in {SUFFIX}, or a model of the hub"
+        )
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise Mistake(f"model {name} is not a folder; name a folder that exists or a model of the hub")
     try:

@@ -168,6 +168,8 @@ def _comparisons(compared: Sequence[PairedComparison]) -> Bullets:
         for comparison in compared
     ]
     sentences = [comparison.sentence() for comparison in compared]
+    if max((len(comparison.seeds) for comparison in compared), default=0) < 2:  # there is nothing to permute
+        return Bullets(tuple(sentences))
     return Bullets((*sentences, f"Permutation test over seeds, p: {', '.join(p)}."))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.remote import is_url, shown
+from lowland.ground.remote import is_url
 from lowland.models.find import find_model
 from lowland.models.formats import number_format
 from lowland.models.source import ModelSource
@@ -52,14 +52,7 @@ def plan(recipe: Recipe) -> list[Job]:
 
 def _look_up(recipe: Recipe) -> tuple[TaskData, ModelSource]:
     """Load the data, and find the model; report the mistakes of both, and those with the trackers."""
-    problems = []
-    if recipe.trackers and is_url(recipe.out):
-        problems.append(
-            f"trackers write into a folder beside the runs, and out is {shown(recipe.out)}; name a folder, or leave"
-            " trackers out"
-        )
-    else:
-        problems += tracker_problems(recipe.trackers, Path(recipe.out))
+    problems = tracker_problems(recipe.trackers, recipe.out)
     data = source = None
     try:
         data = load_data(recipe.task)

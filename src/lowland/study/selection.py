@@ -8,9 +8,13 @@ from pathlib import Path
 
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.ground.remote_store import open_store
+from lowland.ground.store import InUse, Store
 from lowland.study.overrides import canonical_name
 from lowland.study.recipe import Recipe
 from lowland.train.job import Job
+
+Slot = tuple[str, int]
+"""Label of a method, and a seed: what tells the runs of a study apart."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,25 @@ def share_of(jobs: Sequence[Job], selection: Selection) -> list[Job]:
     ]
 
 
-def places_of(jobs: Sequence[Job]) -> dict[tuple[str, int], Path | None]:
-    """Return the folder of each of a study's runs, by the method's label and the seed; None if it is not there."""
+def places_of(jobs: Sequence[Job], ran: Mapping[Slot, Path]) -> dict[Slot, Path | None]:
+    """Return the folder of each of a study's runs, in the study's order; None if it is not there.
+
+    Args:
+        jobs: all jobs of the study.
+        ran: folders of those that ran here; the others are looked for where the study's runs are.
+    """
     store = open_store(jobs[0].out)
-    store.prepare([job.name for job in jobs])
-    places = {(job.method.label, job.seed): store.root / job.name for job in jobs}
-    return {slot: place if place.is_dir() else None for slot, place in places.items()}
+    slots = {(job.method.label, job.seed): job.name for job in jobs}
+    return {slot: ran.get(slot) or _place(store, name) for slot, name in slots.items()}
+
+
+def _place(store: Store, name: str) -> Path | None:
+    """Return the folder of a run; None if it is not there, or a process works on it."""
+    try:
+        with store.claim(name, wait=False):
+            return store.root / name if store.fetch(name) else None
+    except InUse:
+        return None
 
 
 def _known(key: str, value: str, allowed: Sequence[str]) -> str:

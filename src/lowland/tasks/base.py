@@ -28,7 +28,7 @@ from lowland.tasks.examples import (
     Tokenizer,
 )
 from lowland.tasks.readers.cells import problem_with_text
-from lowland.tasks.readers.forms import RawTable
+from lowland.tasks.readers.raw_table import RawTable
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -21,7 +21,7 @@ from lowland.tasks.examples import Batch, Encoded, Outputs, Purpose, Setup, Spli
 from lowland.tasks.generation import IGNORED, Generation, GenerationFields, check_targets, with_end
 from lowland.tasks.readers.conversations import chats_to_answer, read_conversations, turns_of
 from lowland.tasks.readers.files import FetchedTable, TablesOfFiles, read_tables
-from lowland.tasks.readers.forms import RawTable
+from lowland.tasks.readers.raw_table import RawTable
 from lowland.tasks.splits import Roles, make_splits
 from lowland.tasks.template import Written, check_template, write
 from lowland.tasks.truncation import count_truncated

@@ -57,8 +57,8 @@ def write(turns: Sequence[Turn], completion: str, template: str | None, tokenize
             "the tokenizer has no chat template" if template is None else f"the template has only {PLACE}"
         )
         raise Mistake(
-            f"a chat has turns before the prompt, and {reason}; give a chat template (Jinja, as transformers reads it)"
-            " with --template, or chats of one prompt"
+            f"a chat has turns before the prompt, and {reason}; give chats of one prompt, or train with a chat template"
+            " (--template, in Jinja as transformers reads it)"
         )
     prompt = (template or PLACE).replace(PLACE, turns[-1]["content"])
     space = "" if not prompt or prompt[-1].isspace() or completion[:1].isspace() else " "

@@ -242,7 +242,10 @@ def users_of(setting: str) -> str:
 def _problem_with_name(name: str, front: Sequence[str], row: str) -> str | None:
     """Return what is wrong with the parts of a method's name, in one sentence with the name that is meant."""
     if len(names := re.split(r"[,\s]+", name.strip(" ,"))) > 1:
-        return f"'{name}' names {len(names)} methods; list them one by one: {', '.join(names)}"
+        return (
+            f"'{name}' names {len(names)} methods; give one, or several separated by spaces where several can be given"
+            f" (lowland compare --methods {' '.join(names)})"
+        )
     rows = [part for part in (*front, row) if part in METHODS]
     noises = [part for part in (*front, row) if part in PERTURBATIONS]
     if not front and noises:

@@ -94,7 +94,9 @@ class Monitor(TrainerCallback):
             return
         seconds = time.perf_counter() - self.since
         layers = spectra(self.factors)
-        by_layer = {name: value for layer, found in layers.items() for name, value in _named(layer, found)}
+        by_layer = {
+            name: value for layer, spectrum in layers.items() for name, value in _named(layer, spectrum)
+        }
         values = {
             **self._efficiency(args, state, seconds),
             **_training_efficiency(state, _seen(args, state, self.examples)),
@@ -172,14 +174,14 @@ def _training_efficiency(state: Any, seen: int) -> Values:
     return {"training_efficiency/examples_seen": float(seen), **logged}
 
 
-def _named(layer: str, found: Spectrum) -> list[tuple[str, float]]:
+def _named(layer: str, spectrum: Spectrum) -> list[tuple[str, float]]:
     """Return the values of one layer, or of their means, by name."""
-    values = found.singular_values
+    values = spectrum.singular_values
     return [
-        (f"lora_adapters/{layer}/norm_a", found.norm_a),
-        (f"lora_adapters/{layer}/norm_b", found.norm_b),
-        (f"lora_adapters/{layer}/norm_ba", found.norm_ba),
-        (f"lora_rank/{layer}/effective_rank", found.effective_rank),
+        (f"lora_adapters/{layer}/norm_a", spectrum.norm_a),
+        (f"lora_adapters/{layer}/norm_b", spectrum.norm_b),
+        (f"lora_adapters/{layer}/norm_ba", spectrum.norm_ba),
+        (f"lora_rank/{layer}/effective_rank", spectrum.effective_rank),
         (f"lora_rank/{layer}/singular_values/largest", values[0]),
         (f"lora_rank/{layer}/singular_values/mean", fmean(values)),
         (f"lora_rank/{layer}/singular_values/smallest", values[-1]),
@@ -188,7 +190,7 @@ def _named(layer: str, found: Spectrum) -> list[tuple[str, float]]:
 
 def _means(layers: Sequence[Spectrum]) -> Values:
     """Return the means of all values over the layers."""
-    rows = [_named("mean", found) for found in layers]
+    rows = [_named("mean", spectrum) for spectrum in layers]
     return {column[0][0]: fmean(value for _, value in column) for column in zip(*rows, strict=True)}
 
 
@@ -208,7 +210,7 @@ def _some_frozen(layers: Sequence[Factors]) -> list[Tensor]:
 
 
 def _checksum(weight: Tensor) -> int:
-    """Return the sum of a weight's bits, read as whole numbers: any changed entry changes it."""
+    """Return the sum of a weight's bits, read as whole numbers: a changed entry changes it."""
     whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     bits = gathered(weight.detach()).contiguous().view(whole[weight.itemsize])
     return int(bits.sum(dtype=torch.int64))

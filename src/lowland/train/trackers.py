@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from lowland.ground.remote import is_url, shown
+
 TrackerName = Literal["wandb", "tensorboard", "trackio", "mlflow"]
 PROJECT = "lowland"
 """Name of the project that wandb and trackio put runs into."""
@@ -47,14 +49,24 @@ def tracker_folder(out: Path) -> Path:
     return out / "trackers"
 
 
-def tracker_problems(names: Collection[TrackerName], out: Path) -> list[str]:
-    """Return a sentence if packages of trackers are missing, or one of them writes into another folder already."""
+def tracker_problems(names: Collection[TrackerName], out: str | Path) -> list[str]:
+    """Return sentences on what keeps trackers from writing beside the runs: a URL, a missing package, another folder.
+
+    Args:
+        names: the trackers.
+        out: folder or URL of the runs.
+    """
     problems = []
+    if names and is_url(out):
+        problems.append(
+            f"trackers write into a folder beside the runs, and out is {shown(str(out))}; name a folder, or leave"
+            " trackers out"
+        )
     if missing := [name for name in names if not _is_installed(name)]:
         problems.append(
             f"trackers needs packages that are not installed: {', '.join(missing)}; pip install 'lowland[trackers]'"
         )
-    elif "trackio" in names and (place := _trackio_place()) not in (None, _wanted_place(out)):
+    elif "trackio" in names and (place := _trackio_place()) not in (None, _wanted_place(Path(out))):
         problems.append(
             f"trackio writes into {place} since it was imported in this process, and cannot change that; start a new"
             " process, or set TRACKIO_DIR before trackio is imported"

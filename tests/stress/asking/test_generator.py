@@ -18,7 +18,7 @@ from lowland.lora import lora_layers
 from lowland.models.source import ModelSource
 from lowland.stress.asking.generator import EXAMPLES, MAX_NEW_TOKENS, Generator, load_generator
 from lowland.stress.asking.replying import Prompt
-from tests.language_models import SHAPES, VOCABULARY, characters, long_decoder, save
+from tests.language_models import SHAPES, VOCABULARY, characters, language_model, long_decoder, save
 from tests.stress.asking.support import INSPECTS
 
 SOURCE = ModelSource("tiny", Path("tiny"), "folder", None, "0" * 64, "1" * 64, title="tiny")
@@ -152,6 +152,12 @@ def test_a_trained_run_is_asked_by_its_own_template(trained: tuple[Path, Path]) 
     ids = torch.tensor([ours.tokenizer("Say ba! >")["input_ids"]])
     with torch.no_grad():
         assert not torch.allclose(ours.model(ids).logits, untrained.model(ids).logits, atol=1e-4)
+
+
+def test_a_model_of_short_context_is_refused_before_it_is_asked(tmp_path: Path) -> None:
+    base = save(language_model("gpt2"), tmp_path / "gpt2")
+    with pytest.raises(Mistake, match=r"reads \d+ tokens, and a question with 6 examples .* may take \d+"):
+        load_generator(str(base))
 
 
 def test_a_run_on_another_base_or_of_another_task_is_a_mistake(

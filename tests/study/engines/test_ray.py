@@ -67,7 +67,7 @@ def test_where_there_are_gpus_each_run_has_one() -> None:
     options = task_options(nodes, Workers(2, 8), 10**10)
     assert [options[name] for name in ("num_cpus", "num_gpus", "memory")] == [8, 1, 3 * 10**9]
     assert task_options(nodes, Workers(6, 1), 10**10)["memory"] == 5 * 10**9  # the small node has room, too
-    assert options["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "8"
+    assert options["runtime_env"]["env_vars"]["OMP_WAIT_POLICY"] == "PASSIVE"
     options = task_options(nodes[2:], Workers(2, 1), 10**10)
     assert (options["num_gpus"], options["max_retries"]) == (0, 0)
 

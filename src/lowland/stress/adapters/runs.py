@@ -42,7 +42,8 @@ def read_runs(folders: Sequence[Path]) -> list[TrainedRun]:
         if not any((folder / kept).is_dir() for kept in ("model", "adapter")):
             problems.append(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")
     problems += _differences(runs)
-    task = task_named(runs[0].record.task) if runs else None
+    tasks = {run.record.task for run in runs}
+    task = task_named(tasks.pop()) if len(tasks) == 1 else None
     if task is not None and task.reads != "text":
         problems = [
             f"stress adapter damages texts, and the runs are of {task.name}, which reads {task.reads}s;"

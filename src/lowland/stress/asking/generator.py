@@ -7,6 +7,7 @@ questions share (the examples, and a system prompt before them) is computed once
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.models.find import find_model
 from lowland.models.language import end_tokens, load_language_model
 from lowland.models.load import load_tokenizer
+from lowland.models.positions import token_limit
 from lowland.models.source import ModelSource
 from lowland.stress.asking.replying import Prompt, Reply
 from lowland.tasks.instruction import Instruction, InstructionFields
@@ -39,6 +41,8 @@ EXAMPLES = (
 """Questions with answers that a base model is shown; none is near an item of the stress tests."""
 MAX_NEW_TOKENS = 16
 """Largest number of tokens of a reply; the answers are short, and a reply ends with its line."""
+LONGEST_QUESTION = 64
+"""Number of tokens that a model must have room for besides the examples and the reply."""
 
 
 class Generator:
@@ -120,6 +124,27 @@ class Generator:
             for new, row in zip(written, rows, strict=True)
         ]
 
+    def check_context(self) -> None:
+        """Check that the model can read the examples, a question of `LONGEST_QUESTION` tokens, and a reply.
+
+        Raises:
+            Mistake: if it reads fewer tokens.
+        """
+        examples = len(self._tokens(self._shown(), first=True))
+        limit = token_limit(self.tokenizer, self.model.config, sys.maxsize)
+        if (needed := examples + LONGEST_QUESTION + MAX_NEW_TOKENS) > limit:
+            raise Mistake(
+                f"{self.source.name} reads {limit} tokens, and a question with {len(self.examples)} examples and the"
+                f" reply may take {needed}; name a model with a longer context"
+            )
+
+    def _shown(self) -> str:
+        """Return the examples, as they stand before each question."""
+        template = self.template or "{prompt}"
+        return "".join(
+            f"{template.replace('{prompt}', question)} {answer}\n\n" for question, answer in self.examples
+        )
+
     def _fits_window(self, tokens: int) -> bool:
         """Return whether texts of so many tokens, with their replies, are within a sliding window's reach.
 
@@ -144,11 +169,7 @@ class Generator:
         if self.template is None:
             return [], None
         if system not in self._shared:
-            shown = [
-                f"{self.template.replace('{prompt}', question)} {answer}\n\n"
-                for question, answer in self.examples
-            ]
-            text = (f"{system}\n\n" if system else "") + "".join(shown)
+            text = (f"{system}\n\n" if system else "") + self._shown()
             ids = self._tokens(text, first=True) if text else []
             cache = self.model(input_ids=torch.tensor([ids]), use_cache=True).past_key_values if ids else None
             self._shared[system] = ids, cache
@@ -179,7 +200,9 @@ def load_generator(name: str, run: Path | None = None) -> Generator:
     is_chat = getattr(tokenizer, "chat_template", None) is not None
     if is_chat:
         return Generator(model, tokenizer, source, template=None, examples=())
-    return Generator(model, tokenizer, source)
+    generator = Generator(model, tokenizer, source)
+    generator.check_context()
+    return generator
 
 
 def _of_run(source: ModelSource, run: Path) -> Generator:

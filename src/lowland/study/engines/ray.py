@@ -14,6 +14,7 @@ from lowland.ground.progress import Progress
 from lowland.ground.provenance import code
 from lowland.ground.remote import is_url
 from lowland.ground.remote_store import open_store
+from lowland.study.engines.forks import PASSIVE
 from lowland.study.engines.local import Workers, needed_bytes
 from lowland.study.engines.ray_connection import connected
 from lowland.study.engines.ray_task import Mailbox, Order, run_on_node
@@ -128,16 +129,13 @@ def task_options(nodes: Sequence[Mapping[str, float]], workers: Workers, needed:
         workers: cores of a run.
         needed: bytes of memory of a run; Ray is told at most what the largest node has.
     """
-    threads = str(workers.threads)
     largest = max(node.get("memory", 0) for node in nodes if _room(node, workers.threads, has_gpus(nodes)))
-    # PyTorch's threads spin by default: with as many of them as cores, they keep each other from working.
-    environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE"}
     return {
         "num_cpus": workers.threads,
         "num_gpus": 1 if has_gpus(nodes) else 0,
         "memory": min(needed, int(largest)),
         "max_retries": 0,  # the engine counts the deaths
-        "runtime_env": {"env_vars": environment},
+        "runtime_env": {"env_vars": dict(PASSIVE)},
     }
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 
 from lowland.ground.mistakes import Mistake, plural
 from lowland.tasks.readers.cells import problem_with_label, problem_with_text
-from lowland.tasks.readers.forms import RawTable, read_form
+from lowland.tasks.readers.forms import read_form
+from lowland.tasks.readers.raw_table import RawTable
 from lowland.tasks.readers.tables import pick_columns
 
 CHATS = ("messages", "conversations")

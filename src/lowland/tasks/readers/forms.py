@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from pyarrow import parquet
 
 from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake, reason_of
-from lowland.tasks.readers.cells import SURROGATE
 from lowland.tasks.readers.compressed import COMPRESSED
 from lowland.tasks.readers.other_tasks import hint_at_original
+from lowland.tasks.readers.raw_table import RawTable, check_names
+from lowland.tasks.readers.separated import read_separated
 from lowland.tasks.readers.squad import squad_rows
 
 FORMS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-"""Separators that are recognised in a .csv file, the usual one first."""
-QUOTED = re.compile(r'"(?=.*[^"].*"$)(?:[^"]|"")+"', re.DOTALL)
-"""A cell in quotes, with the quotes inside doubled."""
-LARGEST_CELL = 2**31 - 1
-"""Number of characters; the csv module's own limit of 131,072 is less than a long document."""
-
-
-@dataclass(frozen=True)
-class RawTable:
-    """A file's cells, as they are in the file.
-
-    Attributes:
-        path: the file.
-        rows: the cells; column names are text.
-        unit: unit of `numbers`.
-        numbers: position of each row in the file, from 1 on; a header counts.
-        separator: character between the cells of a .csv or .tsv file, else "".
-    """
-
-    path: Path
-    rows: pd.DataFrame
-    unit: Literal["line", "row", "question"]
-    numbers: list[int]
-    separator: str = ""
-
-    def place(self, row: int) -> str:
-        """Return the place of a row in words, as "line 12"."""
-        return f"{self.unit} {self.numbers[row]}"
 
 
 def read_form(path: Path, *, separator: str | None = None, header: bool = True) -> RawTable:
@@ -74,7 +43,7 @@ def read_form(path: Path, *, separator: str | None = None, header: bool = True) 
         if (questions := squad_rows(path, text)) is not None:
             return RawTable(path, _table_of(path, questions), "question", list(range(1, len(questions) + 1)))
         return _read_array(path, text) if text.lstrip().startswith("[") else _read_json_lines(path, text)
-    return _read_separated(path, text, "\t" if form == ".tsv" else separator, header)
+    return read_separated(path, text, "\t" if form == ".tsv" else separator, header)
 
 
 def form_of(path: Path) -> str:
@@ -118,7 +87,8 @@ def read_text(path: Path, encoding: str) -> str:
         name = encoding.upper().removesuffix("-SIG")
         hint = hint_at_original(content.split(b"\n", 1)[0].decode("iso-8859-1"))
         advice = hint or f"; save it as {name} and try again"
-        raise Mistake(f"{path} is not {name} (byte {error.start}){advice}") from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise Mistake(f"{path} is not {name} (byte {error.start}, line {line}){advice}") from None
     if not text.strip():
         raise Mistake(f"the data file {path} is empty")
     return text
@@ -180,20 +150,10 @@ def _read_xlsx(path: Path, header: bool) -> RawTable:
     if header:
         first_row = list(table.iloc[0]) if len(table) else []
         names = [str(cell) or f"Unnamed: {number}" for number, cell in enumerate(first_row)]
-        _check_names(path, names)
+        check_names(path, names)
         table = table.iloc[1:].reset_index(drop=True)
     first = 2 if header else 1
     return RawTable(path, table.set_axis(names, axis=1), "row", list(range(first, first + len(table))))
-
-
-def _check_names(path: Path, names: Sequence[str]) -> None:
-    """Check the names of columns; raise `Mistake` if two are the same, or if one is not text in UTF-8."""
-    if len(set(names)) < len(names):
-        raise Mistake(f"{path}: two columns of one name in {', '.join(names)}")
-    if broken := [name for name in names if SURROGATE.search(name)]:
-        raise Mistake(
-            f"{path}: the name {broken[0]!r} holds half of a character (a lone surrogate); repair it"
-        )
 
 
 def _read_array(path: Path, text: str) -> RawTable:
@@ -216,7 +176,8 @@ def _read_json_lines(path: Path, text: str) -> RawTable:
         try:
             row = parse_json(line)
         except (NotJSON, Mistake) as error:
-            raise Mistake(f"{path}, line {number}: cannot be read as JSON ({error})") from None
+            reason = error.reason if isinstance(error, NotJSON) else error
+            raise Mistake(f"{path}, line {number}: cannot be read as JSON ({reason})") from None
         if not isinstance(row, dict):
             raise Mistake(f'{path}, line {number}: expected an object such as {{"text": …, "label": …}}')
         rows.append(row)
@@ -227,79 +188,6 @@ def _read_json_lines(path: Path, text: str) -> RawTable:
 def _table_of(path: Path, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the rows as a table whose cells are the objects that JSON gave."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    _check_names(path, names)
+    check_names(path, names)
     cells = {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names}
     return pd.DataFrame(cells, dtype=object)
-
-
-def _read_separated(path: Path, text: str, separator: str | None, header: bool) -> RawTable:
-    """Read a .csv file with the usual quotes, or a .tsv file, in which quotes mean nothing."""
-    separator = separator or _separator_of(text)
-    quoting: Literal[0, 3] = (
-        csv.QUOTE_NONE if separator == "\t" and ".tsv" in path.name.lower() else csv.QUOTE_MINIMAL
-    )
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True)
-    rows: list[list[str]] = []
-    numbers: list[int] = []
-    before = 0
-    try:
-        with _large_cells():
-            for row in reader:
-                number, before = before + 1, reader.line_num
-                if not row:
-                    continue
-                if rows and len(row) != len(rows[0]):
-                    name = SEPARATORS.get(separator, repr(separator))
-                    raise Mistake(
-                        f"{path}, line {number}: {len(row)} fields, where the first line has {len(rows[0])}; the fields"
-                        f" are separated by {name}: put a text that holds one in quotes, or name another separator"
-                    )
-                rows.append(row)
-                numbers.append(number)
-    except csv.Error as error:
-        raise Mistake(f"{path}, line {reader.line_num}: {error}") from None
-    if quoting == csv.QUOTE_NONE:
-        _check_quotes_are_letters(path, rows, numbers, header)
-    names = rows[0] if header else [str(number) for number in range(1, len(rows[0]) + 1)]
-    _check_names(path, names)
-    first = 1 if header else 0
-    return RawTable(
-        path, pd.DataFrame(rows[first:], columns=names, dtype=object), "line", numbers[first:], separator
-    )
-
-
-def _check_quotes_are_letters(
-    path: Path, rows: Sequence[Sequence[str]], numbers: Sequence[int], header: bool
-) -> None:
-    """Check that no program has put the cells of a .tsv file into quotes, as it does in a .csv file.
-
-    Raises:
-        Mistake: if the whole header is in quotes, or a cell is, with the quotes inside doubled.
-    """
-    quoted = [numbers[0]] if header and all(QUOTED.fullmatch(cell) for cell in rows[0]) else []
-    quoted += [
-        number
-        for number, row in zip(numbers, rows, strict=True)
-        if any('""' in cell[1:-1] and QUOTED.fullmatch(cell) for cell in row)
-    ]
-    if quoted:
-        raise Mistake(
-            f"{path}, line {quoted[0]}: cells are in quotes, which are letters in a .tsv file; if they only enclose the"
-            " cells, let the file's name end in .csv"
-        )
-
-
-def _separator_of(text: str) -> str:
-    """Return the separator that occurs most often in the first line, outside quotes; a comma if none does."""
-    line = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").split("\n", 1)[0])
-    return max(SEPARATORS, key=line.count)
-
-
-@contextmanager
-def _large_cells() -> Iterator[None]:
-    """Let the csv module read cells of any length."""
-    before = csv.field_size_limit(LARGEST_CELL)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)

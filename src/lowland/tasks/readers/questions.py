@@ -12,8 +12,9 @@ import pandas as pd
 from lowland.ground.mistakes import Mistake
 from lowland.models.hub import hub_reachable
 from lowland.tasks.readers.cells import MISSING, problem_with_label
-from lowland.tasks.readers.forms import RawTable, read_form
+from lowland.tasks.readers.forms import read_form
 from lowland.tasks.readers.originals import hub_errors
+from lowland.tasks.readers.raw_table import RawTable
 from lowland.tasks.readers.squad import Answers, NoAnswers, read_answers
 from lowland.tasks.readers.tables import CellMistake, pick_columns
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from lowland.ground.mistakes import Mistake, one_of, plural
 from lowland.tasks.readers.cells import MISSING, problem_with_label, problem_with_text
-from lowland.tasks.readers.forms import RawTable, read_form
+from lowland.tasks.readers.forms import read_form
 from lowland.tasks.readers.other_tasks import task_that_fits
+from lowland.tasks.readers.raw_table import RawTable
 
 LABELS = ("label", "split")
 """Columns of names, which may be numbers and truth values, too; all other columns must contain text."""
