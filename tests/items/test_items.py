@@ -246,3 +246,13 @@ def test_the_hash_depends_on_every_field_and_on_nothing_else() -> None:
     hashes = {content_hash([*start, *items[1:]]) for start in [[items[0]], *changed]}
     assert len(hashes) == 6
     assert content_hash(items) != content_hash(items[::-1])
+
+
+def test_of_many_problems_the_first_have_a_sentence_each(tmp_path: Path) -> None:
+    path = tmp_path / "other.jsonl"
+    path.write_text('{"messages": 1}\n' * 30)
+    with pytest.raises(Mistake) as raised:
+        messy_items(path)
+    problems = raised.value.problems
+    assert len(problems) == 11
+    assert problems[-1] == f"{path} has {30 * 5 - 10} further problems; mend these first"

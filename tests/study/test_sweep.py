@@ -331,3 +331,9 @@ def test_optuna_is_named_where_it_is_missing(jobs: list[Job], monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(Mistake, match=r"needs the package optuna; pip install 'lowland\[sweep\]'"):
         sweep(jobs[:1], Search(trials=1))
+
+
+def test_a_wrong_setting_is_one_mistake() -> None:
+    with pytest.raises(Mistake) as raised:
+        Search(search=["foo"])
+    assert raised.value.problems == ("unknown search 'foo'; Allowed: lr, rho, rank, dropout",)
