@@ -22,7 +22,13 @@ def test_runs_of_several_tasks_are_named_by_their_tasks(
 
     def record_of(folder: Path) -> object:
         record = read_record(folder)
-        return dataclasses.replace(record, asked={**record.asked, "task": {"name": tasks[folder]}})
+        asked = {**record.asked, "task": {"name": tasks[folder]}, "max_length": 8}
+        return dataclasses.replace(
+            record,
+            asked=asked,
+            data={**record.data, "sha256": folder.name},
+            model={"name": "m", "sha256": "0"},
+        )
 
     monkeypatch.setattr(runs, "finished_record", record_of)
     with pytest.raises(
