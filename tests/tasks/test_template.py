@@ -141,7 +141,7 @@ def test_a_chat_template_that_cannot_be_used_is_reported_in_one_sentence(templat
 def test_earlier_turns_need_a_chat_template(template: str | None, reason: str) -> None:
     with pytest.raises(Mistake) as caught:
         write(TALK, "So.", template, tokenizer_with(None if template is None else CHAT))
-    assert f"a chat has turns before the prompt, and {reason}; give a chat template" in str(caught.value)
+    assert f"a chat has turns before the prompt, and {reason}; give chats of one prompt" in str(caught.value)
 
 
 @pytest.mark.parametrize(
