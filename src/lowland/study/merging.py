@@ -45,18 +45,16 @@ def merge_shares(
         raise Mistake(
             f"{beside} is there: another merge into {out} is at work, or was killed; remove it"
         ) from None
-    progress.begin(len(shares.runs), unit="runs", label="copying")
     try:
-        for run in shares.runs:
-            _copy(run, beside / run.folder.name)
-            progress.step()
+        with progress.bar(len(shares.runs), unit="runs", label="copying") as bar:
+            for run in shares.runs:
+                _copy(run, beside / run.folder.name)
+                bar.step()
         flush_files(beside)
         beside.rename(out)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    finally:
-        progress.end()
     runs = [ShareRun(out, out / run.folder.name, run.record) for run in shares.runs]
     return Shares(runs, shares.missing, shares.said)
 

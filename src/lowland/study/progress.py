@@ -1,13 +1,219 @@
-"""Progress of a study: a line for each run, and on a terminal a bar for each training."""
+"""Progress of a study: runs done, running and failed, the best method so far, and the time left."""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-from lowland.ground.progress import Progress
+from lowland.ground.progress import Bar, Progress
+from lowland.ground.record_files import read_record
 from lowland.ground.records import RunRecord
+from lowland.study.messages import Began, Moved, Said
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from lowland.train.job import Job
+
+
+class TimeLeft:
+    """Estimate of the time that a list of runs or trials still takes, from the time that earlier ones took.
+
+    Args:
+        labels: label of each of them; equal labels are expected to take equally long.
+        workers: number at a time.
+    """
+
+    def __init__(self, labels: Sequence[str], workers: int = 1) -> None:
+        self.waiting, self.workers = list(labels), workers
+        self.seconds: dict[str, list[float]] = {}
+
+    def ended(self, label: str, seconds: float | None) -> None:
+        """Note that one has ended.
+
+        Args:
+            label: its label.
+            seconds: how long it took; None if this says nothing of the others.
+        """
+        self.waiting.remove(label)
+        if seconds is not None:
+            self.seconds.setdefault(label, []).append(seconds)
+
+    def sentence(self, spent: float = 0.0) -> str:
+        """Return the time left in words; empty if nothing was measured yet.
+
+        Args:
+            spent: seconds that those which run now have taken so far, in all.
+        """
+        if not self.seconds:
+            return ""
+        means = {label: fmean(values) for label, values in self.seconds.items()}
+        other = fmean(means.values())
+        whole = sum(means.get(label, other) for label in self.waiting)
+        return f"about {duration(max(0.0, whole - spent) / self.workers)} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words: 40 s, 7 min, 2 h 5 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class StudyProgress:
+    """Progress of a study's runs. Enter it as a context around the runs.
+
+    Args:
+        jobs: the jobs of the study.
+        workers: number of runs at a time.
+        progress: where it is shown.
+    """
+
+    def __init__(self, jobs: Sequence[Job], workers: int, progress: Progress) -> None:
+        self.jobs, self.progress = jobs, progress
+        self.left = TimeLeft([job.method.label for job in jobs], workers)
+        self.failed = 0
+        self._began: dict[int, float] = {}
+        self._scores: dict[str, list[float]] = {}
+        self._bar = progress.bar(len(jobs), unit="runs")
+        self._training: dict[str, Bar] = {}
+
+    def __enter__(self) -> Self:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for bar in self._training.values():
+            bar.end()
+        self._bar.end()
+
+    def take(self, message: Said | Began | Moved) -> None:
+        """Show what a run says."""
+        match message:
+            case Said():
+                (self.progress.remark if message.is_remark else self.progress.say)(message.text)
+            case Began():
+                self.began(message.number)
+            case Moved():
+                self._move(message)
+
+    def began(self, number: int) -> None:
+        """Note that the job with this number runs now."""
+        self._began[number] = time.perf_counter()
+        self._bar.note(self.summary())
+
+    def stopped(self, number: int) -> None:
+        """Note that a job runs no longer: it has ended, or waits to be run again."""
+        self._began.pop(number, None)
+        if bar := self._training.pop(label_of(self.jobs[number], number, len(self.jobs)), None):
+            bar.end()
+
+    def ended(self, number: int, folder: Path) -> None:
+        """Note that a job has ended.
+
+        Args:
+            number: number of the job.
+            folder: folder of its record.
+        """
+        record, label = read_record(folder), self.jobs[number].method.label
+        seconds = time.perf_counter() - self._began.get(number, time.perf_counter())
+        self.stopped(number)
+        if record.failure is not None:
+            self.failed += 1
+        elif record.validation:
+            score = self.jobs[number].task.scores[0]
+            self._scores.setdefault(label, []).append(record.validation[score])
+        was_run = record.failure is None and seconds >= record.cost["train_seconds"]  # else found
+        self.left.ended(label, seconds if was_run else None)
+        self._bar.note(self.summary())
+        self._bar.step()
+
+    def summary(self) -> str:
+        """Return in words what runs, what failed, the best method on validation data, and the time left."""
+        now = time.perf_counter()
+        parts = [
+            f"{count} {state}"
+            for count, state in ((len(self._began), "running"), (self.failed, "failed"))
+            if count
+        ]
+        if self._scores:
+            means = {label: fmean(scores) for label, scores in self._scores.items()}
+            best = max(means, key=means.__getitem__)
+            name = self.jobs[0].task.scores[0].replace("_", " ")
+            parts.append(f"best so far: {best}, validation {name} {means[best]:.3f}")
+        if self.left.waiting and (
+            left := self.left.sentence(sum(now - began for began in self._began.values()))
+        ):
+            parts.append(left)
+        return "; ".join(parts)
+
+    def _move(self, message: Moved) -> None:
+        """Show how far a training is; a bar appears with its first message."""
+        bar = self._training.get(message.label)
+        if bar is None:
+            bar = self._training[message.label] = self.progress.bar(
+                message.total, unit=message.unit, label=message.label
+            ).__enter__()
+        bar.note(message.text)
+        bar.step(message.done - bar.done)
+        self._bar.note(self.summary())
+        if message.ended:
+            self._training.pop(message.label).end()
+
+
+class TrialsProgress:
+    """Progress of a sweep's trials. Enter it as a context around the trials.
+
+    Args:
+        labels: label of the method of each trial.
+        progress: where it is shown.
+    """
+
+    def __init__(self, labels: Sequence[str], progress: Progress) -> None:
+        self.left = TimeLeft(labels)
+        self._bar = progress.bar(len(labels), unit="trials")
+        self._began = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.end()
+
+    def ended(self, label: str, best: Mapping[str, float | None], was_run: bool = True) -> None:
+        """Note that a trial has ended.
+
+        Args:
+            label: label of its method.
+            best: best validation score so far, for each label.
+            was_run: whether it was trained here, and not found.
+        """
+        now = time.perf_counter()
+        self.left.ended(label, now - self._began if was_run else None)
+        self._began = now
+        scores = ", ".join(f"{name} {score:.3f}" for name, score in best.items() if score is not None)
+        parts = [f"best so far on validation data: {scores}"] if scores else []
+        if self.left.waiting and (left := self.left.sentence()):
+            parts.append(left)
+        self._bar.note("; ".join(parts))
+        self._bar.step()
+
+
+def label_of(job: Job, number: int, count: int) -> str:
+    """Return what reports of a study call a run: the job with this number, from 0 on, of `count`.
+
+    A job that is one of a share has its number in the whole study.
+    """
+    place, of = job.place or (number + 1, count)
+    return f"[{place}/{of}] {job.method.label}, seed {job.seed}"
 
 
 class TrainingBar(TrainerCallback):
@@ -22,25 +228,50 @@ class TrainingBar(TrainerCallback):
     def __init__(self, progress: Progress, label: str, score: str) -> None:
         self.progress, self.label, self.score = progress, label, score
         self.last: dict[str, str] = {}
+        self.bar: Bar | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Show the bar."""
-        self.progress.begin(state.max_steps, unit="steps", label=self.label)
+        self.bar = self.progress.bar(state.max_steps, unit="steps", label=self.label).__enter__()
+        self.bar.step(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Move the bar by one step."""
-        self.progress.step()
+        if self.bar is not None:
+            self.bar.step()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Show the last loss and validation score next to the bar."""
-        for name, shown in (("loss", "loss"), (f"eval_{self.score}", f"validation_{self.score}")):
+        for name, shown in (("loss", "loss"), (f"eval_{self.score}", f"validation {self.score}")):
             if logs and name in logs:
-                self.last[shown] = f"{logs[name]:.3f}"
-        self.progress.note(**self.last)
+                self.last[shown.replace("_", " ")] = f"{logs[name]:.3f}"
+        if self.bar is not None:
+            self.bar.note(", ".join(f"{name} {value}" for name, value in self.last.items()))
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def end(self) -> None:
         """Remove the bar."""
-        self.progress.end()
+        if self.bar is not None:
+            self.bar.end()
+            self.bar = None
+
+
+@contextmanager
+def training_bar(progress: Progress, label: str, score: str) -> Iterator[list[TrainingBar]]:
+    """Yield the callback that shows a training; none if there is no terminal.
+
+    Args:
+        progress: progress that shows the bar.
+        label: text before the bar.
+        score: name of the task's primary score.
+    """
+    if not progress.on_terminal:
+        yield []
+        return
+    bar = TrainingBar(progress, label, score)
+    try:
+        yield [bar]
+    finally:
+        bar.end()
 
 
 def outcome_of(record: RunRecord) -> str:

@@ -19,7 +19,7 @@ from lowland.ground.remote import shown
 from lowland.ground.remote_store import open_store
 from lowland.ground.store import Store
 from lowland.study.plan import plan
-from lowland.study.progress import TrainingBar, outcome_of
+from lowland.study.progress import StudyProgress, label_of, outcome_of, training_bar
 from lowland.study.recipe import Recipe
 from lowland.tasks.examples import TaskData
 from lowland.train.environment import environment
@@ -96,19 +96,14 @@ def announce(jobs: Sequence[Job], progress: Progress) -> None:
 
 def run_one_after_another(jobs: Sequence[Job], fresh: bool, progress: Progress) -> list[Path]:
     """Run jobs in this process."""
-    return [
-        run_job(job, fresh=fresh, progress=progress, label=label_of(job, number, len(jobs)))
-        for number, job in enumerate(jobs)
-    ]
-
-
-def label_of(job: Job, number: int, count: int) -> str:
-    """Return what reports of a study call a run: the job with this number, from 0 on, of `count`.
-
-    A job that is one of a share has its number in the whole study.
-    """
-    place, of = job.place or (number + 1, count)
-    return f"[{place}/{of}] {job.method.label}, seed {job.seed}"
+    folders = []
+    with StudyProgress(jobs, 1, progress) as study:
+        for number, job in enumerate(jobs):
+            study.began(number)
+            label = label_of(job, number, len(jobs))
+            folders.append(run_job(job, fresh=fresh, progress=progress, label=label))
+            study.ended(number, folders[-1])
+    return folders
 
 
 def run_job(
@@ -225,7 +220,8 @@ def _train_and_test(
         except Mistake as mistake:  # the training goes on: the next one may be copied
             progress.say(f"{label}: its checkpoint was not copied: {mistake}")
 
-    fitted = fit(job, _callbacks(job, progress, label), remark, store.checkpoints(job.name), publish)
+    with training_bar(progress, label, job.task.scores[0]) as callbacks:
+        fitted = fit(job, callbacks, remark, store.checkpoints(job.name), publish)
     evaluation = test(fitted, remark)
     record = replace(_finished(begun, fitted, evaluation), remarks=remarks)
     if job.keep_weights:
@@ -235,10 +231,6 @@ def _train_and_test(
     write_history(folder, fitted.history)
     write_record(folder, record)
     return record
-
-
-def _callbacks(job: Job, progress: Progress, label: str) -> list[TrainingBar]:
-    return [TrainingBar(progress, label, job.task.scores[0])] if progress.on_terminal else []
 
 
 def _begin(job: Job) -> RunRecord:

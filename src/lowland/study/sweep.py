@@ -21,6 +21,7 @@ from lowland.ground.progress import Progress
 from lowland.ground.remote_store import open_store
 from lowland.ground.rng import stream_seed
 from lowland.ground.store import key_of
+from lowland.study.progress import TrialsProgress, training_bar
 from lowland.study.run import announce
 from lowland.study.search import Range, Search, settings_of, space_of
 from lowland.study.tuning import Tuning
@@ -67,18 +68,21 @@ def sweep(jobs: Sequence[Job], search: Search, progress: Progress | None = None)
             f" {', '.join(search.search)}; take another method, or leave the search out"
         )
     studies = _studies(searched, spaces, search)
-    for number in range(search.trials):
-        for job in searched:
-            label = job.method.label
-            if len(_ended(studies[label])) > number:
-                continue
-            _try(
-                studies[label],
-                job,
-                spaces[label],
-                search,
-                progress,
-                f"[{number + 1}/{search.trials}] {label}",
+    trials = [
+        (number, job)
+        for number in range(search.trials)
+        for job in searched
+        if len(_ended(studies[job.method.label])) <= number
+    ]
+    with TrialsProgress([job.method.label for _, job in trials], progress) as counter:
+        for number, job in trials:
+            label, name = job.method.label, f"[{number + 1}/{search.trials}] {job.method.label}"
+            # Where several machines share a storage, another may have taken the trial in the meantime.
+            tried = len(_ended(studies[label])) <= number
+            if tried:
+                _try(studies[label], job, spaces[label], search, progress, name)
+            counter.ended(
+                label, was_run=tried, best={label: _best(study) for label, study in studies.items()}
             )
     return {
         job.method.label: _outcome(studies[job.method.label], job, spaces[job.method.label], search)
@@ -157,6 +161,14 @@ def _ended(study: optuna.Study) -> list[Any]:
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
+def _best(study: optuna.Study) -> float | None:
+    """Return the highest score of the trials so far; None if none of them has a score."""
+    scores = [
+        trial.value for trial in _ended(study) if trial.value is not None and trial.state.name == "COMPLETE"
+    ]
+    return max(scores, default=None)
+
+
 def _try(
     study: optuna.Study,
     job: Job,
@@ -179,7 +191,8 @@ def _try(
     values = {name: _suggest(trial, name, allowed) for name, allowed in space.items()}
     counter = _Epochs(trial, job.task.scores[0])
     try:
-        fitted = fit(_with(job, settings_of(values, job.method.method)), [counter])
+        with training_bar(progress, label, job.task.scores[0]) as bars:
+            fitted = fit(_with(job, settings_of(values, job.method.method)), [counter, *bars])
     except (Diverged, optuna.TrialPruned) as stop:
         pruned = isinstance(stop, optuna.TrialPruned)
         _count(trial, job, counter.epochs)

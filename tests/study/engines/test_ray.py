@@ -152,6 +152,7 @@ def order_of(**changes: Any) -> Order:
         "fresh": False,
         "continued": False,
         "threads": 1,
+        "bars": False,
         "shared": None,
     }
     values |= {"source_sha256": code()["source_sha256"], "prepare": nothing}

@@ -16,7 +16,7 @@ import pandas as pd
 import lowland
 from lowland.deploy.predict import Predictor, load
 from lowland.ground.mistakes import plural
-from lowland.ground.progress import Progress
+from lowland.ground.progress import Bar, Progress
 from lowland.ground.provenance import code, utc_now
 from lowland.ground.record_files import read_predictions, write_rows, write_stress_record
 from lowland.ground.records import ROW_COLUMNS, STRESS_RECORD_VERSION, StressRecord
@@ -200,18 +200,17 @@ def _ask_all(test: StressTest, beside: Path, progress: Progress) -> list[pd.Data
     stored = [_stored(part, inputs) for part in parts]
     left = sum(answers is None for answers in stored)
     progress.say(f"{plural(len(inputs), 'different text')} a run; {plural(left, 'run')} left to test")
-    progress.begin(left * len(inputs))
-    for place, run in enumerate(test.runs):
-        if stored[place] is None:
-            answers = _ask(run, inputs, left, progress)
-            answers.to_parquet(parts[place].with_suffix(".partial"), index=False)
-            parts[place].with_suffix(".partial").replace(parts[place])
-            stored[place], left = answers, left - 1
-    progress.end()
+    with progress.bar(left * len(inputs)) as bar:
+        for place, run in enumerate(test.runs):
+            if stored[place] is None:
+                answers = _ask(run, inputs, left, progress, bar)
+                answers.to_parquet(parts[place].with_suffix(".partial"), index=False)
+                parts[place].with_suffix(".partial").replace(parts[place])
+                stored[place], left = answers, left - 1
     return [answers for answers in stored if answers is not None]
 
 
-def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress) -> pd.DataFrame:
+def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress, bar: Bar) -> pd.DataFrame:
     """Return one run's predictions; after the first batches, report how long this run and the others will take."""
     predictor = load(run.folder)
     columns = {str(name): list(inputs[name]) for name in inputs}
@@ -227,7 +226,7 @@ def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress) -
             progress.say(
                 f"{run}: about {_duration(seconds)}, {_duration(seconds * left)} in total for the rest"
             )
-        progress.step(done - done_before)
+        bar.step(done - done_before)
         done_before = done
 
     predicted = answer(predictor, inputs, report)

@@ -64,10 +64,8 @@ def judge_replies(
         require_consent(estimate_texts(texts.values(), MAX_TOKENS), model, yes=yes, confirm=confirm)
     progress, opened = progress or Progress(), open_model(settings)
     folder = beside.parent / f".{beside.name}.judge-{_digest([model, *texts.values()])}"
-    progress.begin(len(texts))
-    with inspect_home(folder / "inspect"):
-        log = run_task(_task(texts, progress.step), len(texts), settings, opened, folder, role=ROLE)
-    progress.end()
+    with inspect_home(folder / "inspect"), progress.bar(len(texts)) as bar:
+        log = run_task(_task(texts, bar.step), len(texts), settings, opened, folder, role=ROLE)
     replies = _replies(log)
     ratings = [rating_of(replies.get(_id(row), "")) for row in rated.to_dict("records")]
     if not any(ratings):

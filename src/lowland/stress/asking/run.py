@@ -93,14 +93,12 @@ def _ask(
             f"{_title(request)}: {_size(request.questions, settings.epoch_count)}; {left:,} left to ask"
         )
         started, clock = utc_now(), time.perf_counter()
-        with inspect_home(work / "inspect"):
-            progress.begin(left)
+        with inspect_home(work / "inspect"), progress.bar(left) as bar:
             limit_repetitions(model, budget)
             task = stress_task(
-                request.questionnaire, request.questions, settings, budget=budget, step=progress.step
+                request.questionnaire, request.questions, settings, budget=budget, step=bar.step
             )
             log = run_task(task, request.rows, settings, model, work / "logs")
-            progress.end()
         return Answers(
             log=log,
             spent=dict(budget.spent),

@@ -16,8 +16,10 @@ import torch
 from lowland.ground.progress import Progress
 from lowland.ground.runtime import environment_with
 from lowland.study.engines.forks import PASSIVE, may_have_workers, workers_context
-from lowland.study.engines.worker import Done, Raised, Said, Task, nothing, work
-from lowland.study.run import label_of, record_death, run_one_after_another
+from lowland.study.engines.worker import Done, Raised, Task, nothing, work
+from lowland.study.messages import Moved, Said
+from lowland.study.progress import StudyProgress, label_of
+from lowland.study.run import record_death, run_one_after_another
 from lowland.train.job import Job
 
 BASE_BYTES, BYTES_PER_WEIGHT_BYTE = 10**9, 10
@@ -88,7 +90,8 @@ class LocalEngine:
         if workers.count == 1:
             return run_one_after_another(jobs, fresh, progress)
         progress.say(f"{workers.count} runs at a time, each with {workers.threads} of the cores")
-        return _Pool(jobs, fresh, progress, workers, self.prepare).run()
+        with StudyProgress(jobs, workers.count, progress) as study:
+            return _Pool(jobs, fresh, study, workers, self.prepare).run()
 
 
 @dataclass
@@ -106,7 +109,7 @@ class _Pool:
 
     jobs: Sequence[Job]
     fresh: bool
-    progress: Progress
+    study: StudyProgress
     workers: Workers
     prepare: Callable[[], None]
     waiting: list[int] = field(default_factory=list)
@@ -116,7 +119,6 @@ class _Pool:
     def run(self) -> list[Path]:
         """Run all jobs."""
         self.waiting = list(range(len(self.jobs)))
-        self.progress.begin(len(self.jobs), unit="runs")
         try:
             for _ in range(self.workers.count):
                 self._start()
@@ -128,7 +130,6 @@ class _Pool:
                 }.values():
                     self._listen(worker)
         finally:
-            self.progress.end()
             for worker in self.living:
                 worker.process.terminate()
             for worker in self.living:
@@ -156,7 +157,9 @@ class _Pool:
             worker.connection.send(None)
             return
         job = self.jobs[worker.number]
-        worker.connection.send(Task(job, self.fresh, label_of(job, worker.number, len(self.jobs))))
+        label = label_of(job, worker.number, len(self.jobs))
+        self.study.began(worker.number)
+        worker.connection.send(Task(job, self.fresh, label, self.study.progress.on_terminal))
 
     def _listen(self, worker: _Worker) -> None:
         """Take all messages of a worker; see what became of it if there can be no more."""
@@ -169,16 +172,17 @@ class _Pool:
         if not worker.process.is_alive() and not worker.connection.poll():
             self._bury(worker)
 
-    def _take(self, worker: _Worker, message: Said | Done | Raised) -> None:
+    def _take(self, worker: _Worker, message: Said | Moved | Done | Raised) -> None:
         if isinstance(message, Raised):
             raise message.error
-        if isinstance(message, Said):
-            (self.progress.remark if message.is_remark else self.progress.say)(message.text)
+        if isinstance(message, Said | Moved):
+            self.study.take(message)
             return
         assert worker.number is not None
-        self.folders[worker.number] = message.folder
-        self.progress.step()
+        number = worker.number
+        self.folders[number] = message.folder
         self._give(worker)
+        self.study.ended(number, message.folder)
 
     def _bury(self, worker: _Worker) -> None:
         """Record the run of a worker that died, and start another worker."""
@@ -188,9 +192,10 @@ class _Pool:
             return
         job = self.jobs[worker.number]
         label = label_of(job, worker.number, len(self.jobs))
-        self.folders[worker.number] = record_death(job, _cause(worker.process.exitcode), self.progress, label)
-        self.progress.step()
+        folder = record_death(job, _cause(worker.process.exitcode), self.study.progress, label)
+        self.folders[worker.number] = folder
         self._start()
+        self.study.ended(worker.number, folder)
 
 
 def _cause(code: int | None) -> str:

@@ -19,7 +19,8 @@ from lowland.study.engines.local import Workers, needed_bytes
 from lowland.study.engines.ray_connection import connected
 from lowland.study.engines.ray_task import Mailbox, Order, run_on_node
 from lowland.study.engines.worker import Raised, nothing
-from lowland.study.run import label_of, record_death
+from lowland.study.progress import StudyProgress, label_of
+from lowland.study.run import record_death
 from lowland.train.job import Job
 
 MOST_DEATHS = 3
@@ -68,9 +69,20 @@ class RayEngine:
                 f"Ray: {plural(count, 'node')}; up to {plural(workers.count, 'run')} at a time, each with"
                 f" {plural(workers.threads, 'core')}{' and a GPU' if has_gpus(nodes) else ''}"
             )
-            order = Order(0, "", fresh, False, workers.threads, code()["source_sha256"], shared, self.prepare)
+            order = Order(
+                number=0,
+                label="",
+                fresh=fresh,
+                continued=False,
+                threads=workers.threads,
+                source_sha256=code()["source_sha256"],
+                bars=progress.on_terminal,
+                shared=shared,
+                prepare=self.prepare,
+            )
             options = task_options(nodes, workers, max(map(needed_bytes, jobs)))
-            return _Study(jobs, order, options, self.asked or len(jobs), progress).run()
+            with StudyProgress(jobs, workers.count, progress) as study:
+                return _Study(jobs, order, options, self.asked or len(jobs), study).run()
 
 
 def _nodes() -> list[Mapping[str, float]]:
@@ -161,7 +173,7 @@ class _Study:
     order: Order
     options: Mapping[str, Any]
     most: int
-    progress: Progress
+    study: StudyProgress
     waiting: list[int] = field(default_factory=list)
     running: dict[Any, int] = field(default_factory=dict)
     deaths: dict[int, int] = field(default_factory=dict)
@@ -177,7 +189,6 @@ class _Study:
         task: Any = ray.remote(run_on_node).options(**self.options)
         jobs = ray.put([with_absolute_paths(job) for job in self.jobs])
         self.waiting = list(range(len(self.jobs)))
-        self.progress.begin(len(self.jobs), unit="runs")
         try:
             while self.waiting or self.running:
                 while self.waiting and len(self.running) < self.most:
@@ -185,11 +196,10 @@ class _Study:
                     self.running[task.remote(jobs, order, mailbox)] = order.number
                 ended, _ = ray.wait(list(self.running), timeout=REPORT_SECONDS)
                 for message in ray.get(mailbox.take.remote()):
-                    (self.progress.remark if message.is_remark else self.progress.say)(message.text)
+                    self.study.take(message)
                 for reference in ended:
                     self._take(reference)
         finally:
-            self.progress.end()
             with suppress(ray.exceptions.RayError):
                 for reference in self.running:
                     ray.cancel(reference, force=True)
@@ -222,18 +232,21 @@ class _Study:
     def _count_death(self, number: int, reason: str) -> None:
         """Run a job again whose worker died, or record it as failed."""
         deaths = self.deaths[number] = self.deaths.get(number, 0) + 1
-        job, label = self.jobs[number], label_of(self.jobs[number], number, len(self.jobs))
+        job, progress, label = (
+            self.jobs[number],
+            self.study.progress,
+            label_of(self.jobs[number], number, len(self.jobs)),
+        )
         if deaths < MOST_DEATHS:
-            self.progress.say(f"{label}: {reason}; the run goes on from its last checkpoint")
+            self.study.stopped(number)
+            progress.say(f"{label}: {reason}; the run goes on from its last checkpoint")
             self.waiting.insert(0, number)
             cores, by_gpu = self.options["num_cpus"], bool(self.options["num_gpus"])
             if not any(_room(node, cores, by_gpu) for node in _nodes()):
-                self.progress.say(
-                    f"no node of the Ray cluster has {plural(cores, 'core')} now; waiting for one"
-                )
+                progress.say(f"no node of the Ray cluster has {plural(cores, 'core')} now; waiting for one")
             return
         cause = f"{reason}; {deaths} workers died over this run"
-        self._finish(number, record_death(job, cause, self.progress, label))
+        self._finish(number, record_death(job, cause, progress, label))
 
     def _fetched(self, number: int, name: str) -> Path:
         """Return the folder of a run on this machine."""
@@ -244,4 +257,4 @@ class _Study:
 
     def _finish(self, number: int, folder: Path) -> None:
         self.folders[number] = folder
-        self.progress.step()
+        self.study.ended(number, folder)

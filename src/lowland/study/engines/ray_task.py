@@ -13,7 +13,8 @@ from lowland.ground.provenance import code
 from lowland.ground.runtime import keep_large_blocks
 from lowland.models.find import find_model
 from lowland.models.source import files_hash, weights_hash
-from lowland.study.engines.worker import Done, Raised, Relay, Said
+from lowland.study.engines.worker import Done, Raised
+from lowland.study.messages import Began, Moved, Relay, Said
 from lowland.train.job import Job
 
 
@@ -28,6 +29,7 @@ class Order:
         continued: whether an earlier worker of this study has begun the run.
         threads: number of threads of torch.
         source_sha256: hash of lowland's source on the machine that asks.
+        bars: whether trainings can be shown as bars.
         shared: file that the node sees if it shares the folder of the runs; None where that is behind a URL.
         prepare: function to call first.
     """
@@ -38,6 +40,7 @@ class Order:
     continued: bool
     threads: int
     source_sha256: str
+    bars: bool
     shared: Path | None
     prepare: Callable[[], None]
 
@@ -46,13 +49,13 @@ class Mailbox:
     """Messages of all nodes, for the process that asks. It lives in a process of its own, as an actor of Ray."""
 
     def __init__(self) -> None:
-        self.messages: list[Said] = []
+        self.messages: list[Said | Began | Moved] = []
 
-    def put(self, message: Said) -> None:
+    def put(self, message: Said | Began | Moved) -> None:
         """Add a message."""
         self.messages.append(message)
 
-    def take(self) -> list[Said]:
+    def take(self) -> list[Said | Began | Moved]:
         """Return all messages since the last call."""
         messages, self.messages = self.messages, []
         return messages
@@ -75,7 +78,8 @@ def run_on_node(jobs: Sequence[Job], order: Order, mailbox: Any) -> Done | Raise
 
     torch.set_num_threads(order.threads)
     keep_large_blocks()
-    progress = Relay(lambda message: ray.get(mailbox.put.remote(message)))
+    progress = Relay(lambda message: ray.get(mailbox.put.remote(message)), order.bars)
+    ray.get(mailbox.put.remote(Began(order.number)))
     try:
         _check_node(order, ray.util.get_node_ip_address())
         job = _with_model_of_node(jobs[order.number])

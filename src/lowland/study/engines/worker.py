@@ -12,26 +12,26 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.progress import Progress
 from lowland.ground.runtime import keep_large_blocks
+from lowland.study.messages import Relay
 from lowland.train.job import Job
 
 
 @dataclass(frozen=True)
 class Task:
-    """A job to run."""
+    """A job to run.
+
+    Attributes:
+        job: the job.
+        fresh: whether a finished run is replaced.
+        label: label of the run in reports.
+        bars: whether its training can be shown as a bar.
+    """
 
     job: Job
     fresh: bool
     label: str
-
-
-@dataclass(frozen=True)
-class Said:
-    """A line for a person, or a remark."""
-
-    text: str
-    is_remark: bool = False
+    bars: bool
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,6 @@ class Raised:
     """An error that ends the study."""
 
     error: Exception
-
-
-class Relay(Progress):
-    """Progress that sends its lines elsewhere."""
-
-    def __init__(self, send: Callable[[Said], object]) -> None:
-        super().__init__()
-        self.send = send
-
-    def say(self, line: str) -> None:
-        """Send one line."""
-        self.send(Said(line))
-
-    def remark(self, sentence: str) -> None:
-        """Send a sentence that a person should read."""
-        self.send(Said(sentence, is_remark=True))
 
 
 def nothing() -> None:
@@ -87,8 +71,8 @@ def work(connection: Connection, threads: int, prepare: Callable[[], None]) -> N
 
     torch.set_num_threads(threads)
     keep_large_blocks()
-    progress = Relay(connection.send)
     while (task := connection.recv()) is not None:
+        progress = Relay(connection.send, task.bars)
         try:
             folder = run_job(task.job, fresh=task.fresh, progress=progress, label=task.label)
         except (Mistake, OSError) as error:
