@@ -61,7 +61,7 @@ LINES: dict[tuple[str, str], str] = {
         "tasks/splits.py",
         'remarks = [*joined_remarks(kept), *case_remarks(table["label"]), *copies, *remarks]',
     ): "joined, case, copies",
-    ("study/engines/worker.py", "def remark(self, sentence: str) -> None:"): PASSES_ON,
+    ("study/messages.py", "def remark(self, sentence: str) -> None:"): PASSES_ON,
     ("tasks/splits.py", "remarks += surplus_remarks(fields.max_train, train)"): "few to train on",
     (
         "tasks/splits.py",

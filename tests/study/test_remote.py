@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,12 @@ def test_a_run_goes_on_on_another_machine_to_the_bit(
     asked = recipe(methods=["flat-lora"], seeds=[1], epochs=4, out=f"{bucket}/runs")
     (whole,) = run_study(asked.replace(out=str(tmp_path / "undisturbed")))
     machine("a")
-    monkeypatch.setattr(study, "_callbacks", lambda *rest: [Stop(25)])
+    monkeypatch.setattr(study, "training_bar", lambda *rest: nullcontext([Stop(25)]))
     with pytest.raises(KeyboardInterrupt):
         run_study(asked)
     machine("b")
     count = Count()
-    monkeypatch.setattr(study, "_callbacks", lambda *rest: [count])
+    monkeypatch.setattr(study, "training_bar", lambda *rest: nullcontext([count]))
     (folder,) = run_study(asked)
     assert comparable(folder) == comparable(whole)
     assert count.steps == 40 - 20

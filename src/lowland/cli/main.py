@@ -16,6 +16,7 @@ from lowland import __version__
 from lowland.cli.options import Command, help_of
 from lowland.cli.words import read_words, wants_help
 from lowland.ground.mistakes import Mistake, one_of, reason_of, unknown_setting
+from lowland.train.processes import is_first, process_rank
 
 ABOUT = "Fine-tune language models with low-rank adapters that settle in flat minima, and measure whether it helped."
 
@@ -277,7 +278,8 @@ def _unforeseen(error: Exception) -> str:
 
 
 def _complain(sentence: str) -> None:
-    print(f"lowland: {sentence}", file=sys.stderr)
+    process = "" if is_first() else f" (process {process_rank()})"
+    print(f"lowland{process}: {sentence}", file=sys.stderr)
 
 
 if __name__ == "__main__":

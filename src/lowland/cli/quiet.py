@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 
+from lowland.train.processes import process_count
+
 NOISY = ("torchao", "bitsandbytes", "torch.utils._pytree")
 """Loggers that warn at import about things that users can do nothing about, such as kernels for other machines."""
 
@@ -17,6 +19,8 @@ def quiet_libraries() -> None:
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if process_count() > 1:  # DDP advises an option that is not safe for every model
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()

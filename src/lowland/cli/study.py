@@ -22,6 +22,7 @@ from lowland.study.search import Search
 from lowland.study.selection import places_of, read_selection, share_of
 from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, PERTURBATIONS
+from lowland.train.processes import is_first, process_count
 
 if TYPE_CHECKING:
     from lowland.study.run import Engine
@@ -45,6 +46,7 @@ def sweep(recipe: Recipe, options: StudyOptions, search: Search) -> int:
             " search with other machines by --storage"
         )
     _check_size(recipe, 0, search.trials, options)
+    _check_processes(options, search)
     quiet_libraries()
     from lowland.study.plan import plan
 
@@ -96,6 +98,7 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     selection = read_selection(options.only, recipe)
     selected = selection.part_of(recipe)
     _check_size(selected, len(selected.seeds), 0 if search is None else search.trials, options)
+    _check_processes(options, search)
     quiet_libraries()
     if may_have_workers(len(selected.methods) * len(selected.seeds), options.workers):
         start_server("lowland.cli.worker_imports")
@@ -110,7 +113,7 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     from lowland.study.run import run_jobs
 
     keep_large_blocks()
-    progress = Progress(sys.stderr)
+    progress = Progress(sys.stderr if is_first() else None)
     if search is not None:
         jobs = sweeping.tuned(jobs, sweeping.sweep(jobs, search, progress))
     tunings = {job.method.label: job.tuning for job in jobs if job.tuning}
@@ -120,6 +123,11 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
         if recipe.dtype == "auto":
             dtype = jobs[0].dtype
             progress.say(f"--dtype auto is {dtype} on this machine; give --dtype {dtype} for all shares")
+    if not is_first():
+        from lowland.study.engines.processes import follow
+
+        follow(share)
+        return 0
     folders = run_jobs(share, fresh=options.fresh, progress=progress, engine=_engine(options))
     ran = {(job.method.label, job.seed): folder for job, folder in zip(share, folders, strict=True)}
     place = shown(recipe.out) if is_url(recipe.out) else Path(recipe.out)
@@ -130,11 +138,30 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
 def _engine(options: StudyOptions) -> Engine:
     """Return what runs the jobs of a study."""
     from lowland.study.engines.local import LocalEngine
+    from lowland.study.engines.processes import lead
     from lowland.study.engines.ray import RayEngine
 
+    if process_count() > 1:
+        return lead
     if options.engine == "ray":
         return RayEngine(options.ray_address, options.workers, quiet_libraries)
     return LocalEngine(options.workers, quiet_libraries)
+
+
+def _check_processes(options: StudyOptions, search: Search | None) -> None:
+    """Check that what is asked can be done by several processes of torchrun; raise `Mistake` otherwise."""
+    if process_count() == 1:
+        return
+    wrong = {
+        "--workers": options.workers is not None,
+        "--engine ray": options.engine == "ray",
+        "a search": search is not None,
+    }
+    if asked := [name for name, is_asked in wrong.items() if is_asked]:
+        raise Mistake(
+            f"{process_count()} processes were started to train each run together, and {asked[0]} cannot be combined"
+            " with that; leave it out, or start lowland without a launcher"
+        )
 
 
 def _check_size(recipe: Recipe, seeds: int, trials: int, options: StudyOptions) -> None:

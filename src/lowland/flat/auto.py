@@ -189,7 +189,7 @@ def sample_batches(
     with untouched_generators():
         rows = [data[index] for index in indices]
         batches = [loader.collate_fn(rows[start : start + size]) for start in range(0, len(rows), size)]
-    from accelerate.utils import send_to_device  # type: ignore[import-untyped]
+    from accelerate.utils import send_to_device
 
     return [send_to_device(batch, args.device) for batch in batches]
 

@@ -94,8 +94,17 @@ def announce(jobs: Sequence[Job], progress: Progress) -> None:
         progress.remark(remark)
 
 
-def run_one_after_another(jobs: Sequence[Job], fresh: bool, progress: Progress) -> list[Path]:
-    """Run jobs in this process."""
+def run_one_after_another(
+    jobs: Sequence[Job], fresh: bool, progress: Progress, check: Callable[[Path], None] | None = None
+) -> list[Path]:
+    """Run jobs in this process.
+
+    Args:
+        jobs: the jobs.
+        fresh: run everything again.
+        progress: reports every run.
+        check: function that is called with the folder of each run; it may raise `Mistake` to stop the study.
+    """
     folders = []
     with StudyProgress(jobs, 1, progress) as study:
         for number, job in enumerate(jobs):
@@ -103,6 +112,8 @@ def run_one_after_another(jobs: Sequence[Job], fresh: bool, progress: Progress) 
             label = label_of(job, number, len(jobs))
             folders.append(run_job(job, fresh=fresh, progress=progress, label=label))
             study.ended(number, folders[-1])
+            if check is not None:
+                check(folders[-1])
     return folders
 
 

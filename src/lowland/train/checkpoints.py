@@ -20,6 +20,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from lowland.ground.provenance import code
 from lowland.ground.remote import ORIGIN_FILE, STATE_FILE
 from lowland.train.environment import environment
+from lowland.train.processes import from_first, is_first
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -98,8 +99,9 @@ class CheckpointNowAndThen(TrainerCallback):
     def _ask(self, args: Any, state: Any, control: Any) -> None:
         self.asked = time.perf_counter()
         is_logged = state.global_step % args.logging_steps == 0
-        if is_logged and self.asked - self.saved >= self.wait:
-            self.checkpoints.begin()
+        if is_logged and from_first(self.asked - self.saved >= self.wait):
+            if is_first():
+                self.checkpoints.begin()
             args.output_dir = str(
                 self.checkpoints.folder
             )  # the Trainer makes this folder, so not before it is needed
@@ -107,6 +109,8 @@ class CheckpointNowAndThen(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note how long the training took so far."""
+        if not is_first():
+            return
         folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         seconds = self.before + time.perf_counter() - self.started
         (folder / SECONDS_FILE).write_text(json.dumps(seconds), encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from lowland.ground.provenance import machine
+from lowland.train.processes import process_count
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "numpy", "safetensors", "scikit-learn")
 
@@ -22,4 +23,5 @@ def environment(dtype: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "dtype": dtype,
+        **({"processes": process_count()} if process_count() > 1 else {}),
     }

@@ -35,6 +35,7 @@ from lowland.train.job import Job
 from lowland.train.methods import noise_callbacks
 from lowland.train.monitor import Monitor
 from lowland.train.paired import EncodedSplit, PairedTrainer, as_float64
+from lowland.train.processes import from_first, is_first, process_count, process_rank
 from lowland.train.trackers import PROJECT
 from lowland.train.tracking import tracked, trackers_at_home
 
@@ -100,7 +101,9 @@ def fit(
 def _fit_network(
     job: Job, callbacks: Sequence[TrainerCallback], remark: Remark, checkpoints: Checkpoints | None
 ) -> FittedNetwork:
-    """Train a network with the Trainer; see `fit`."""
+    """Train a network with the Trainer; see `fit`. Where several processes train it together, the others follow."""
+    if is_first():
+        from_first(job.name)
     setup = job.setup(job.task.load_reader(job.source.folder))
     with untouched_generators(), trackers_at_home(job), TemporaryDirectory() as scratch:
         adapted = _adapt(job, setup, remark)
@@ -112,7 +115,7 @@ def _fit_network(
         truncation = train.truncation + validation.truncation
         if sentence := truncation.sentence(setup.max_length, job.max_length):
             remark(f"training and validation: {sentence}")
-        last = None if checkpoints is None else checkpoints.last()
+        last = None if checkpoints is None else from_first(checkpoints.last() if is_first() else None)
         before = seconds_before(last)
         if checkpoints is not None:
             callbacks = [*callbacks, CheckpointNowAndThen(checkpoints, before)]
@@ -244,20 +247,23 @@ def _trainer(
 def _arguments(job: Job, scratch: str, examples: int) -> TrainingArguments:
     settings = job.settings
     batches = -(-examples // settings.batch_size)
+    processes, rank = process_count(), process_rank()
     steps = -(-batches // settings.accumulation) * settings.epochs
     bf16 = job.dtype == "bf16"
     return TrainingArguments(
         output_dir=scratch,
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=2 * settings.batch_size,
+        per_device_train_batch_size=settings.batch_size // processes,
+        per_device_eval_batch_size=max(1, 2 * settings.batch_size // processes),
         gradient_accumulation_steps=settings.accumulation,
         learning_rate=settings.lr,
         weight_decay=settings.weight_decay,
         warmup_steps=round(settings.warmup * steps),
-        seed=stream_seed(job.seed, "dropout") % 2**32,  # the Trainer seeds the global generators with it
+        # The Trainer seeds the global generators with it; each process draws masks of its own.
+        seed=stream_seed(job.seed, "dropout", *([rank] if rank else [])) % 2**32,
         bf16=bf16,  # the forward pass under autocast, in training and evaluation; logits and losses are fp32
-        use_cpu=bf16 and not torch.cuda.is_available(),  # without it the Trainer refuses bf16 on a CPU
+        # Without it the Trainer refuses bf16 on a CPU, and does not share the examples among processes.
+        use_cpu=(bf16 or processes > 1) and not torch.cuda.is_available(),
         torch_compile=job.compile,
         eval_strategy="epoch",
         save_strategy="no",  # `CheckpointNowAndThen` says when

@@ -131,14 +131,16 @@ class PairedTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         assert isinstance(self.train_dataset, EncodedSplit)
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        step = self.args.gradient_accumulation_steps * self.args.world_size
+        batch = self.args.train_batch_size * step
         lengths = self.train_dataset.encoded.lengths
         return EpochSampler(batch, lengths, self.order_seed)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write what the training has changed into a checkpoint's folder."""
         assert output_dir is not None
-        save_changed(self.model, Path(output_dir))  # type: ignore[arg-type]  # there is a model
+        if self.args.should_save:
+            save_changed(self.model, Path(output_dir))  # type: ignore[arg-type]  # there is a model
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_changed(self.model, Path(resume_from_checkpoint))  # type: ignore[arg-type]

@@ -7,10 +7,10 @@ parent reads data. Where a system cannot fork (Windows), each worker imports the
 from __future__ import annotations
 
 import multiprocessing
-import os
 from typing import TYPE_CHECKING
 
 from lowland.ground.runtime import environment_with
+from lowland.train.processes import process_count
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
@@ -32,8 +32,7 @@ def may_have_workers(runs: int, asked: int | None) -> bool:
     """
     if asked is not None:
         return min(asked, runs) > 1
-    by_torchrun = int(os.environ.get("WORLD_SIZE", 1)) > 1  # one run has several processes already
-    return runs >= FEWEST and not by_torchrun
+    return runs >= FEWEST and process_count() == 1  # else one run has several processes already
 
 
 def start_server(imports: str = "lowland.study.run") -> None:
