@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from peft import PeftModel
 from transformers.trainer_pt_utils import nested_concat
 
+from lowland.deploy.batches import batches
 from lowland.deploy.find import (
     DEFAULT_MAX_LENGTH,
     QUESTION_ANS,
@@ -31,12 +32,12 @@ from lowland.ground.records import RunRecord
 from lowland.ground.remote_store import fetched
 from lowland.lora import merge_lora
 from lowland.models.bag_of_words import BagOfWords
-from lowland.models.formats import NumberFormat, answer_in_fp32
+from lowland.models.formats import NumberFormat, answer_in_fp32, attend_eagerly
 from lowland.models.load import read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import check_readable, compute_in_float32
 from lowland.tasks.base import Task
-from lowland.tasks.examples import Batch, Encoded, Setup, TaskFields
+from lowland.tasks.examples import Encoded, Setup, TaskFields
 from lowland.tasks.table import task_named
 from lowland.train.methods import method_named
 
@@ -102,10 +103,12 @@ class Predictor:
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.dtype == "bf16"):
             outputs = [
                 self.task.infer(self.model, batch, self.setup)[1]
-                for batch in batches(self.task, encoded, self.setup, batch_size, self.model)
+                for batch in batches(
+                    self.task, encoded, self.setup, batch_size, self.model, encoded.by_length
+                )
             ]
         joined = functools.reduce(partial(nested_concat, padding_index=-100), outputs)
-        as_arrays = {name: tensor.double().numpy() for name, tensor in joined.items()}
+        as_arrays = encoded.in_order({name: tensor.double().numpy() for name, tensor in joined.items()})
         return self.task.decode(as_arrays, encoded, self.setup)
 
     def ready(self) -> Predictor:
@@ -113,7 +116,8 @@ class Predictor:
         self.model.eval()
         if self.record is None or self.record.environment.get("dtype") != "bf16":
             return self
-        answer_in_fp32(self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model)
+        base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        answer_in_fp32(attend_eagerly(base))
         return replace(self, dtype="bf16")
 
     def encode(self, columns: Columns) -> Encoded:
@@ -147,13 +151,6 @@ class Predictor:
         if problems:
             raise Mistake(*problems)
         return {name: [row[place] for row in rows] for place, name in enumerate(names)}
-
-
-def batches(task: Task, encoded: Encoded, setup: Setup, size: int, model: Any = None) -> Iterator[Batch]:
-    """Yield padded batches of encoded inputs, in their order, for a model if its arguments matter."""
-    collate = task.collator(setup, model)
-    for start in range(0, len(encoded), size):
-        yield collate([encoded[row] for row in range(start, min(start + size, len(encoded)))])
 
 
 @dataclass(frozen=True)

@@ -165,3 +165,13 @@ class Encoded:
     def lengths(self) -> list[int]:
         """Number of tokens of each row; 1 for rows without tokens."""
         return [len(ids) for ids in self.rows.get("input_ids", [[0]] * len(self))]
+
+    @property
+    def by_length(self) -> npt.NDArray[np.int64]:
+        """Numbers of the rows (m,), the longest first: in this order, batches need little padding."""
+        return np.argsort(-np.array(self.lengths), kind="stable")
+
+    def in_order(self, outputs: Mapping[str, Any]) -> Outputs:
+        """Return outputs for the rows in the order `by_length` as float64, in the order of the rows themselves."""
+        places = np.argsort(self.by_length)
+        return {name: np.asarray(values, dtype=np.float64)[places] for name, values in outputs.items()}

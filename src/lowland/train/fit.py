@@ -20,7 +20,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import stream_seed, untouched_generators
 from lowland.lora import count_parameters
-from lowland.models.formats import answer_in_fp32, hold_base_in
+from lowland.models.formats import answer_in_fp32, attend_eagerly, hold_base_in
 from lowland.models.load import LoadedModel, first_names, read_model_config
 from lowland.models.positions import token_limit
 from lowland.models.quantised import quantised_with
@@ -34,7 +34,7 @@ from lowland.train.fitted import Diverged, Fitted
 from lowland.train.job import Job
 from lowland.train.methods import noise_callbacks
 from lowland.train.monitor import Monitor
-from lowland.train.paired import EncodedSplit, PairedTrainer, as_float64
+from lowland.train.paired import EncodedSplit, PairedTrainer
 from lowland.train.processes import from_first, is_first, process_count, process_rank
 from lowland.train.trackers import PROJECT
 from lowland.train.tracking import tracked, trackers_at_home
@@ -207,6 +207,7 @@ def _adapt(job: Job, setup: Setup, remark: Remark) -> AdaptedModel:
         remark(sentence)
     adapted = job.method.method.adapt(loaded, job.settings, job.seed)
     if job.dtype == "bf16":
+        attend_eagerly(adapted.base_model)
         answer_in_fp32(adapted.base_model)
         if job.method.method.has_adapter and not isinstance(
             adapted.model, PeftModel
@@ -232,7 +233,9 @@ def _trainer(
         train_dataset=EncodedSplit(train),
         eval_dataset=EncodedSplit(validation),
         data_collator=job.task.collator(setup, adapted.base_model),
-        compute_metrics=lambda answer: _scores(job, as_float64(answer.predictions), validation, setup),
+        compute_metrics=lambda answer: _scores(
+            job, validation.in_order(answer.predictions), validation, setup
+        ),
         callbacks=[*noise, StopOnDivergence(), *callbacks],
         order_seed=stream_seed(job.seed, "order"),
         infer=lambda model, batch: job.task.infer(model, batch, setup),

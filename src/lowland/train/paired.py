@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 from transformers import Trainer
@@ -93,7 +92,7 @@ class PairedTrainer(Trainer):
             predictions: Any = self.predict(EncodedSplit(encoded)).predictions
         finally:
             self.compute_metrics = metrics
-        return as_float64(predictions)
+        return encoded.in_order(predictions)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -136,6 +135,10 @@ class PairedTrainer(Trainer):
         lengths = self.train_dataset.encoded.lengths
         return EpochSampler(batch, lengths, self.order_seed)
 
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        assert isinstance(eval_dataset, EncodedSplit)
+        return eval_dataset.encoded.by_length.tolist()
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write what the training has changed into a checkpoint's folder."""
         assert output_dir is not None
@@ -144,8 +147,3 @@ class PairedTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_changed(self.model, Path(resume_from_checkpoint))  # type: ignore[arg-type]
-
-
-def as_float64(outputs: Mapping[str, Any]) -> Outputs:
-    """Return a model's outputs as arrays in float64."""
-    return {name: np.asarray(values, dtype=np.float64) for name, values in outputs.items()}

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from lowland.deploy.batches import batches
 from lowland.deploy.find import CAUSAL_LM, QUESTION_ANS, SEQ_2_SEQ_LM, Base
-from lowland.deploy.predict import batches
 from lowland.lora import lora_layers
 from lowland.lora.bases import weight_of
 from lowland.tasks.examples import Batch
