@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lowland.ground.progress import Progress
+from lowland.ground.progress import Bar, Progress
 from lowland.ground.provenance import code, machine
 from lowland.stress.asking.run import run_stress
 from lowland.stress.asking.settings import AskingSettings
@@ -41,9 +41,19 @@ class Clock(Progress):
         super().__init__()
         self.arrivals: list[float] = []
 
+    def bar(self, total: int, *, unit: str = "questions", label: str = "") -> Bar:
+        """Return a bar that records the time of each step."""
+        return ClockBar(self, total, unit, label)
+
+
+class ClockBar(Bar):
+    """Bar whose steps are replies."""
+
+    progress: Clock
+
     def step(self, count: int = 1) -> None:
         """Record the time of a reply."""
-        self.arrivals += [time.perf_counter()] * count
+        self.progress.arrivals += [time.perf_counter()] * count
 
 
 @contextlib.contextmanager

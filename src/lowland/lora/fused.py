@@ -129,15 +129,23 @@ class Plan:
         """Return whether to compute W + s·BA, see the function `merges`; noise lowers the threshold."""
         return merges(tokens, width, dtype, self.p, MERGE_FROM if self.noise is None else MERGE_NOISY_FROM)
 
-    def dropped(self, x: Tensor) -> Tensor:
-        """Return M ∘ x. The mask M depends on the seed and the shape of x alone, and is the same in every call."""
+    def drops(self, x: Tensor) -> Tensor | None:
+        """Return where M is 0, (T, in_features), or None without dropout.
+
+        It depends on the seed and the shape of x alone, and is the same in every call.
+        """
         if self.p == 0:
-            return x
+            return None
         generator = torch.Generator(x.device).manual_seed(self.seed)
         words = torch.empty(-(-x.numel() * MASK_BITS // 64), dtype=torch.int64, device=x.device)
         bits = words.random_(-(2**63), None, generator=generator).view(torch.int16)
         least = min(round((self.p - 0.5) * 2**MASK_BITS), 2 ** (MASK_BITS - 1) - 1)
-        return x.masked_fill(bits[: x.numel()].view(x.shape) < least, 0)
+        drops: Tensor = bits[: x.numel()].view(x.shape) < least
+        return drops
+
+    def dropped(self, x: Tensor) -> Tensor:
+        """Return M ∘ x."""
+        return _without(x, self.drops(x))
 
 
 class AdaptedLinear(torch.autograd.Function):
@@ -162,8 +170,9 @@ class AdaptedLinear(torch.autograd.Function):
         x, weight, a, b, xa = ctx.saved_tensors
         plan, (need_x, _, _, need_a, need_b, _) = ctx.plan, ctx.needs_input_grad
         gb = g @ b  # (T, r)
-        dx = _input_gradient(g, gb, weight, a, b, plan) if need_x else None
-        dropped = plan.dropped(x) if need_a or torch.is_grad_enabled() else x
+        drops = plan.drops(x) if need_x or need_a or torch.is_grad_enabled() else None
+        dx = _input_gradient(g, gb, weight, a, b, plan, drops) if need_x else None
+        dropped = _without(x, drops) if need_a or torch.is_grad_enabled() else x
         if torch.is_grad_enabled():
             xa = dropped @ a.T  # computed again, since second derivatives flow through it
         da = plan.branch_scaling * (gb.T @ dropped) if need_a else None
@@ -208,11 +217,18 @@ def adapted_product(
     return y.view(*x.shape[:-1], y.shape[-1])
 
 
-def _input_gradient(g: Tensor, gb: Tensor, weight: Tensor | None, a: Tensor, b: Tensor, plan: Plan) -> Tensor:
+def _without(x: Tensor, drops: Tensor | None) -> Tensor:
+    """Return M ∘ x, from where M is 0."""
+    return x if drops is None else x.masked_fill(drops, 0)
+
+
+def _input_gradient(
+    g: Tensor, gb: Tensor, weight: Tensor | None, a: Tensor, b: Tensor, plan: Plan, drops: Tensor | None
+) -> Tensor:
     """Return dX = G W + s · M ∘ (G B A) / (1 - p), (T, in_features)."""
     if plan.merges(len(g), g.shape[1], g.dtype):
         return g @ plan.merged_weight_again(weight, a, b)
     full = plan.full_weight(weight, g.dtype)
-    if plan.p == 0:
+    if drops is None:
         return (g @ full).addmm_(gb, a, alpha=plan.scaling)
-    return (g @ full).add_(plan.dropped(gb @ a), alpha=plan.branch_scaling)
+    return (g @ full).add_(_without(gb @ a, drops), alpha=plan.branch_scaling)
