@@ -92,7 +92,7 @@ def test_an_ablation_has_shares_as_well(lowland: Run, tmp_path: Path, texts: Pat
     [
         (
             ["compare", "--only", "seed=7"],
-            "--only seed=7 selects nothing: unknown seed '7'; Allowed: 42, 1337, 2024",
+            "--only seed=7 selects nothing: no run has seed 7; the seeds are 42, 1337, 2024",
         ),
         (["compare", "--only", "sed=7"], "--only sed=7: unknown key 'sed'; did you mean 'seed'?"),
         (["compare", "--only"], "--only has no value; give one, as --only KEY=VALUE"),
@@ -148,7 +148,9 @@ def test_ls_lists_the_folder_runs_by_default(
     lowland: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert lowland("study", "ls")[2] == "lowland: runs does not exist; name a folder of runs\n"
+    assert lowland("study", "ls")[2] == (
+        "lowland: runs does not exist; name the folder of a run, or a folder of runs\n"
+    )
     folder = put_run(Path("runs"))
     assert folder.name in lowland("study", "ls")[1]
 
@@ -186,10 +188,31 @@ def test_retry_runs_what_failed_and_says_what_it_leaves(
     code, out, err = lowland("study", "retry", str(root))
     assert code == 0, err
     assert f"lowland: not run again: {damaged}: {damaged / 'record.json'} is damaged" in err
+    assert "; remove it with lowland study rm --yes, and repeat the study's command" in err
     assert "1 run again: 1 finished, 0 failed" in out
     assert read_record(failed).status == "finished"
-    code, out, err = lowland("study", "retry", str(root))
-    assert (code, out) == (0, "There is nothing to run again.\n")
+    assert lowland("study", "retry", str(root))[:2] == (1, "No run can be run again.\n")
+    assert lowland("study", "rm", str(damaged), "--yes")[0] == 0
+    assert lowland("study", "retry", str(root))[:2] == (0, "There is nothing to run again.\n")
+
+
+@pytest.mark.parametrize("verb", ["show", "rm", "retry"])
+def test_a_mistyped_run_has_its_nearest_name(lowland: Run, tmp_path: Path, verb: str) -> None:
+    folder = put_run(tmp_path)
+    code, out, err = lowland("study", verb, str(folder.with_name(folder.name[:-1] + "x")))
+    assert (code, out) == (2, "")
+    assert err == (
+        f"lowland: {tmp_path} has no run {folder.name[:-1]}x; did you mean {folder.name}?"
+        f" lowland study ls {tmp_path} lists its runs\n"
+    )
+
+
+def test_a_record_that_is_no_object_is_damaged(lowland: Run, tmp_path: Path) -> None:
+    folder = put_run(tmp_path)
+    (folder / "record.json").write_text("[]")
+    out = lowland("study", "ls", str(tmp_path))[1]
+    assert "damaged" in out
+    assert "it holds no JSON object" in out
 
 
 def test_export_writes_one_table(lowland: Run, tmp_path: Path) -> None:
@@ -220,8 +243,8 @@ def test_what_holds_no_run_is_a_sentence(lowland: Run, tmp_path: Path, verb: str
     (tmp_path / "empty").mkdir()
     more = ["--out", str(tmp_path / "a.csv")] if verb == "export" else []
     for name, sentence in (
-        ("nowhere", "does not exist; name a folder of runs"),
-        ("file", "is a file; name a folder of runs"),
+        ("nowhere", "does not exist; name the folder of a run, or a folder of runs"),
+        ("file", "is a file; name the folder of a run, or a folder of runs"),
         ("empty", "holds no "),
     ):
         code, out, err = lowland("study", verb, str(tmp_path / name), *more)
@@ -268,7 +291,7 @@ def test_two_processes_on_one_folder(lowland: Run, tmp_path: Path) -> None:
         assert "a process works on it" in lowland("study", "ls", str(tmp_path))[1]
         assert lowland("study", "rm", str(tmp_path))[0] == 2
         code, out, err = lowland("study", "retry", str(tmp_path))
-        assert (code, out) == (0, "There is nothing to run again.\n")
+        assert (code, out) == (1, "No run can be run again.\n")
         assert f"not run again: {failed}: a process works on it" in err
     assert failed.is_dir()
 

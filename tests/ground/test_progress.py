@@ -8,7 +8,7 @@ import re
 import pytest
 
 from lowland.ground import progress as module
-from lowland.ground.progress import Progress
+from lowland.ground.progress import Progress, duration
 
 
 class Terminal(io.StringIO):
@@ -98,3 +98,9 @@ def test_the_display_ends_with_the_last_bar(terminal: Terminal) -> None:
     assert terminal.getvalue().count("\x1b[?25h") == 1  # the cursor is there again
     progress.say("after it")
     assert terminal.getvalue().endswith("after it\n")
+
+
+def test_durations_are_read_at_a_glance() -> None:
+    assert [duration(s) for s in (3.4, 89, 100, 3000, 5400, 7500)] == [
+        "3 s", "89 s", "2 min", "50 min", "1 h 30 min", "2 h 5 min",
+    ]  # fmt: skip

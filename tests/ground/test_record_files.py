@@ -114,7 +114,9 @@ def test_a_record_that_is_cut_off_anywhere_is_refused_with_a_sentence(tmp_path):
 @pytest.mark.parametrize("junk", [b"\xff\xfe{", b"{", b"", b"\x00" * 512])
 def test_junk_is_refused_with_a_sentence(tmp_path, junk):
     (tmp_path / "record.json").write_bytes(junk)
-    with pytest.raises(Mistake, match=r"record\.json is damaged.*; run it again with --fresh"):
+    with pytest.raises(
+        Mistake, match=r"record\.json is damaged.*; remove it with lowland study rm --yes and run it again"
+    ):
         read_record(tmp_path)
 
 
@@ -152,7 +154,7 @@ def test_json_that_is_not_a_record_is_refused(tmp_path, text):
 def test_a_record_with_a_field_too_few_or_too_many_is_refused(tmp_path, changes):
     write_record(tmp_path, record_of())
     change(tmp_path, **changes)
-    with pytest.raises(Mistake, match=rf"is damaged: it .*'{next(iter(changes))}'; run it again") as caught:
+    with pytest.raises(Mistake, match=rf"is damaged: it .*'{next(iter(changes))}'; remove it") as caught:
         read_record(tmp_path)
     assert "__init__" not in str(caught.value)
 

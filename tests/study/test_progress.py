@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from lowland.ground.record_files import read_record, write_record
 from lowland.study import progress as module
 from lowland.study.messages import Began, Moved
 from lowland.study.plan import plan
-from lowland.study.progress import StudyProgress, TimeLeft, TrialsProgress, duration, training_bar
+from lowland.study.progress import StudyProgress, TimeLeft, TrialsProgress
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
 from lowland.train.job import Job
@@ -66,12 +65,6 @@ def changed(folder: Path, place: Path, **changes: Any) -> Path:
     return place
 
 
-def test_durations_are_read_at_a_glance() -> None:
-    assert [duration(s) for s in (3.4, 89, 100, 3000, 5400, 7500)] == [
-        "3 s", "89 s", "2 min", "50 min", "1 h 30 min", "2 h 5 min",
-    ]  # fmt: skip
-
-
 def test_the_time_left_knows_that_methods_differ() -> None:
     left = TimeLeft(["full", "lora", "full", "lora", "dora"], workers=2)
     assert left.sentence() == ""
@@ -82,7 +75,7 @@ def test_the_time_left_knows_that_methods_differ() -> None:
     assert left.sentence(spent=40) == "about 32 s left"
     left.ended("full", None)  # found, or failed
     assert left.sentence() == "about 28 s left"
-    assert left.sentence(spent=1000) == "about 0 s left"
+    assert left.sentence(spent=1000) == ""  # it takes longer than the others did
 
 
 def test_a_study_counts_runs_and_names_the_best_method_on_validation_data(
@@ -150,16 +143,16 @@ def test_trials_report_the_best_scores_and_the_time_left(
 ) -> None:
     monkeypatch.setattr(ground, "SECONDS", 0.0)
     stream = io.StringIO()
-    with TrialsProgress(["lora", "full", "lora"], Progress(stream)) as trials:
+    with TrialsProgress(["lora", "lora", "full"], Progress(stream)) as trials:
         clock.now = 10
         trials.ended("lora", {"lora": 0.8, "full": None})
         clock.now = 40
-        trials.ended("full", {"lora": 0.8, "full": 0.7}, was_run=False)
+        trials.ended("lora", {"lora": 0.9, "full": 0.7}, was_run=False)  # another machine made it
         clock.now = 45
-        trials.ended("lora", {"lora": 0.9, "full": 0.7})
+        trials.ended("full", {"lora": 0.9, "full": 0.7})
     assert stream.getvalue().splitlines() == [
         "1 of 3 trials, 10 s; best so far on validation data: lora 0.800; about 20 s left",
-        "2 of 3 trials, 40 s; best so far on validation data: lora 0.800, full 0.700; about 10 s left",
+        "2 of 3 trials, 40 s; best so far on validation data: lora 0.900, full 0.700; about 10 s left",
     ]
 
 
@@ -196,39 +189,9 @@ def test_the_trainings_of_workers_are_bars_until_they_end(
     assert not progress.shown
 
 
-def test_a_training_that_breaks_removes_its_bar(make_terminal: Callable[[], Any]) -> None:
-    progress = make_terminal()
-    state = type("State", (), {"max_steps": 10, "global_step": 4})
-    callbacks = []
-
-    def train() -> None:
-        with training_bar(progress, "[1/1] lora", "accuracy") as (callback,):
-            callbacks.append(callback)
-            callback.on_train_begin(None, state, None)
-            callback.on_step_end(None, state, None)
-            callback.on_log(None, state, None, logs={"loss": 0.25, "eval_accuracy": 0.5})
-            assert callback.bar is not None
-            assert (callback.bar.done, callback.bar.text) == (5, "loss 0.250, validation accuracy 0.500")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        train()
-    assert callbacks[0].bar is None
-
-
-@pytest.fixture
-def make_terminal() -> Callable[[], Any]:
-    class OnTerminal(Bars):
-        on_terminal = True  # type: ignore[assignment]
-
-        def bar(self, total: int, *, unit: str = "questions", label: str = "") -> Any:
-            from lowland.ground.progress import Bar
-
-            return Bar(self, total, unit, label)
-
-    return OnTerminal
-
-
-def test_without_a_terminal_a_training_has_no_bar() -> None:
-    with training_bar(Progress(io.StringIO()), "[1/1] lora", "accuracy") as callbacks:
-        assert callbacks == []
+def test_a_single_run_has_no_bar_of_runs(study: tuple[list[Job], list[Path]]) -> None:
+    progress = Bars()
+    with StudyProgress(study[0][:1], 1, progress) as shown:
+        shown.began(0)
+        assert not progress.shown
+        shown.ended(0, study[1][0])

@@ -62,7 +62,7 @@ def test_shares_that_cover_the_values_cover_the_study(asked: Recipe) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["seed=4"], "--only seed=4 selects nothing: unknown seed '4'; Allowed: 3, 1, 2"),
+        (["seed=4"], "--only seed=4 selects nothing: no run has seed 4; the seeds are 3, 1, 2"),
         (
             ["method=loar"],
             "unknown method 'loar'; did you mean 'lora'? Allowed: full, lora, r3, flat-lora",
@@ -72,6 +72,11 @@ def test_shares_that_cover_the_values_cover_the_study(asked: Recipe) -> None:
         (["lora"], "--only lora: unknown key 'lora'"),
         (["method"], "--only method has no value; give one or several, as method=full,lora"),
         (["seed=,"], "--only seed=, has no value; give one or several, as seed=3,1"),
+        (["seed=3,,1"], "--only seed=3,,1 has an empty value; give one or several, as seed=3,1"),
+        (
+            ["method=lora,"],
+            "--only method=lora, has an empty value; give one or several, as method=full,lora",
+        ),
         (["seed=1", "seed=2"], "--only names seed twice; list all its values behind one equals sign"),
     ],
 )

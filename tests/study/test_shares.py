@@ -87,7 +87,14 @@ def test_a_run_with_two_outcomes_is_refused(shares: tuple[Path, Path], tmp_path:
     answers.loc[answers.index[:2], "predicted"] = "other"
     copy = put_share(tmp_path / "third", ("lora", 2), answers=answers)
     sentence = mistake(*shares, copy, out=tmp_path / "whole")
-    assert f"lora, seed 2 is in {shares[1]} and in {copy}, with different predictions" in sentence
+    assert f"lora, seed 2 is in {shares[1]} and in {copy}, with different predictions; keep one" in sentence
+    record = read_record(next(copy.glob("toy-lora-*")))
+    write_record(
+        next(copy.glob("toy-lora-*")),
+        dataclasses.replace(record, environment={**record.environment, "processes": 2}),
+    )
+    sentence = mistake(*shares, copy, out=tmp_path / "whole")
+    assert "with different predictions (their environments differ in processes); keep one" in sentence
     assert "with different predictions" in mistake(*shares, copy, out=tmp_path / "whole", partial=True)
 
 
@@ -120,6 +127,10 @@ def test_a_damaged_record_needs_partial(shares: tuple[Path, Path], tmp_path: Pat
     sentence = mistake(*shares, out=tmp_path / "whole")
     assert "1 run missing: lora, seed 2" in sentence
     assert f"{lora} is damaged (" in sentence
+    assert (
+        "remove it with lowland study rm --yes and run it again, or add --partial to merge the others"
+        in sentence
+    )
     assert any("is damaged" in said for said in merge_shares(shares, tmp_path / "whole", partial=True).said)
 
 

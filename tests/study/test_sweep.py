@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.progress import Progress
 from lowland.ground.record_files import read_record
 from lowland.models.source import ModelSource
 from lowland.study import sweep as sweeping
@@ -161,6 +163,20 @@ def test_a_sweep_goes_on_where_it_was_stopped(jobs: list[Job], faked: Callable[[
 
 def replace_out(job: Job, name: str) -> Job:
     return dataclasses.replace(job, out=job.out / name)
+
+
+def test_the_best_scores_are_said_while_it_lasts(
+    jobs: list[Job], faked: Callable[[Score], list[Job]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lowland.ground.progress.SECONDS", 0.0)
+    faked(by_rate)
+    stream = io.StringIO()
+    outcome = sweep(jobs[:2], Search(trials=3, storage=None), Progress(stream))
+    lines = [line for line in stream.getvalue().splitlines() if "best so far" in line]
+    first = {label: tuning.best_so_far[0] for label, tuning in outcome.items()}
+    assert lines[0].startswith("1 of 6 trials, 0 s; best so far on validation data: lora ")
+    assert f"lora {first['lora']:.3f}, flat-lora {first['flat-lora']:.3f}" in lines[1]
+    assert f"lora {outcome['lora'].best_so_far[-1]:.3f}, " in lines[-1]
 
 
 def test_a_trial_that_was_interrupted_is_made_again(

@@ -28,7 +28,7 @@ from lowland.study.recipe import Recipe
 from lowland.study.run import run_job
 from lowland.tasks.examples import Split, TaskData
 from lowland.tasks.table import task_named
-from lowland.train.fit import check_methods_fit, fit
+from lowland.train.fit import _arguments, check_methods_fit, fit
 from lowland.train.fitted import Diverged
 from tests.train.runs import NETWORKS, run, run_job_of, small_job
 
@@ -183,6 +183,26 @@ def test_it_learns_in_bf16_and_keeps_what_it_learned_in_fp32(
     plain = run(method, data, source, epochs=6, dtype="fp32")
     assert trained.losses != plain.losses  # bf16 was used
     np.testing.assert_allclose(trained.losses[:3], plain.losses[:3], atol=0.03)
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("bf16", "eager"), ("fp32", "sdpa")])
+def test_attention_is_computed_by_products_in_bf16(
+    data: TaskData, source: ModelSource, dtype: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    fitted = fit(small_job("lora", data, source, epochs=1, dtype=dtype))
+    assert fitted.adapted.base_model.config._attn_implementation == expected
+
+
+def test_each_process_drops_other_entries(
+    data: TaskData, source: ModelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = small_job("lora", data, source)
+    seeds = []
+    for rank in (0, 1, 2):
+        monkeypatch.setattr("lowland.train.fit.process_rank", lambda rank=rank: rank)
+        seeds.append(_arguments(job, str(tmp_path), 32).seed)
+    assert len(set(seeds)) == 3
 
 
 class Look(TrainerCallback):

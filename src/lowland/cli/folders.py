@@ -73,7 +73,7 @@ class SharesToMerge(Asked):
     out: LocalPath
     """new folder for the whole study; the shares stay as they are"""
     partial: Truth = False
-    """merge also if runs are missing"""
+    """merge also if runs are missing, or their records damaged"""
 
 
 class Export(Asked):
@@ -145,8 +145,8 @@ def retry(settings: Again) -> int:
     for sentence in planned.left:
         print(f"lowland: not run again: {sentence}", file=sys.stderr)
     if not planned.jobs:
-        print("There is nothing to run again.")
-        return 0
+        print("No run can be run again." if planned.left else "There is nothing to run again.")
+        return 1 if planned.left else 0
     keep_large_blocks()
     progress, folders = Progress(sys.stderr), []
     for jobs in _by_data_and_model(planned.jobs):

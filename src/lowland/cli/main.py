@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from lowland import __version__
 from lowland.cli.options import Command, help_of
 from lowland.cli.words import read_words, wants_help
 from lowland.ground.mistakes import Mistake, one_of, reason_of, unknown_setting
-from lowland.train.processes import is_first, process_rank
+from lowland.train.processes import is_first, process_rank, speaks_for_machine
 
 ABOUT = "Fine-tune language models with low-rank adapters that settle in flat minima, and measure whether it helped."
 
@@ -136,21 +137,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 if all is done; 1 if a run, a merge or a check failed, or after an unexpected error; 2 after a
-        mistake of the user or an error of the operating system, such as a full disk; 130 if interrupted, 143 if ended.
+        mistake of the user or an error of the operating system, such as a full disk; 130 if interrupted, 143 if ended,
+        141 if what reads the output stops reading.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
         with _termination_as_interrupt():
-            return _dispatch(words)
+            code = _dispatch(words)
+            sys.stdout.flush()
+            return code
     except KeyboardInterrupt as interrupt:
-        _complain("interrupted; finished runs are kept, and the same command goes on with the others")
+        if is_first():
+            _complain("interrupted; finished runs are kept, and the same command goes on with the others")
         return 143 if isinstance(interrupt, Terminated) else 130
+    except BrokenPipeError:  # what reads the output, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except Exception as error:
         if debug:
             traceback.print_exc()
-        for problem in error.problems if isinstance(error, Mistake) else [_unforeseen(error)]:
+        problems = error.problems if isinstance(error, Mistake) else [_unforeseen(error)]
+        for problem in problems if speaks_for_machine() or not isinstance(error, Mistake) else ():
             _complain(problem)
         return 2 if isinstance(error, Mistake | OSError) else 1
 

@@ -46,7 +46,7 @@ def sweep(recipe: Recipe, options: StudyOptions, search: Search) -> int:
             " search with other machines by --storage"
         )
     _check_size(recipe, 0, search.trials, options)
-    _check_processes(options, search)
+    _check_processes(recipe, options, search)
     quiet_libraries()
     from lowland.study.plan import plan
 
@@ -98,7 +98,7 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     selection = read_selection(options.only, recipe)
     selected = selection.part_of(recipe)
     _check_size(selected, len(selected.seeds), 0 if search is None else search.trials, options)
-    _check_processes(options, search)
+    _check_processes(selected, options, search)
     quiet_libraries()
     if may_have_workers(len(selected.methods) * len(selected.seeds), options.workers):
         start_server("lowland.cli.worker_imports")
@@ -148,7 +148,7 @@ def _engine(options: StudyOptions) -> Engine:
     return LocalEngine(options.workers, quiet_libraries)
 
 
-def _check_processes(options: StudyOptions, search: Search | None) -> None:
+def _check_processes(recipe: Recipe, options: StudyOptions, search: Search | None) -> None:
     """Check that what is asked can be done by several processes of torchrun; raise `Mistake` otherwise."""
     if process_count() == 1:
         return
@@ -161,6 +161,12 @@ def _check_processes(options: StudyOptions, search: Search | None) -> None:
         raise Mistake(
             f"{process_count()} processes were started to train each run together, and {asked[0]} cannot be combined"
             " with that; leave it out, or start lowland without a launcher"
+        )
+    sizes = {choice.settings.batch_size for choice in recipe.methods if not choice.method.counts_words}
+    if uneven := sorted(size for size in sizes if size % process_count()):
+        raise Mistake(
+            f"batch_size is {uneven[0]}, which {process_count()} processes cannot share equally; give a multiple of"
+            f" {process_count()}"
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.names import nearest
 from lowland.ground.record_files import OtherVersion, UnreadableRecord, read_any_record, read_record
 from lowland.ground.records import RunRecord, StressRecord
 from lowland.ground.store import Store
@@ -94,7 +95,19 @@ def entries_at(path: Path) -> list[Entry]:
         inside = [entry for entry in list_folder(path.parent) if entry.folder.name == path.name]
         if inside:
             return inside
+        if names := [entry.folder.name for entry in list_folder(path.parent)]:
+            raise Mistake(_no_such_run(path, names))
+    if path.is_file() or not path.exists():
+        what = "is a file" if path.exists() else "does not exist"
+        raise Mistake(f"{visible(str(path))} {what}; name the folder of a run, or a folder of runs")
     return list_folder(path)
+
+
+def _no_such_run(path: Path, names: Sequence[str]) -> str:
+    near = nearest(path.name, names)
+    hint = f"did you mean {visible(near)}? " if near is not None else ""
+    here = visible(str(path.parent))
+    return f"{here} has no run {visible(path.name)}; {hint}lowland study ls {here} lists its runs"
 
 
 def entry_at(path: Path) -> Entry:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from rich.progress import Progress as Display
 
 LINES = 10
@@ -19,6 +17,14 @@ SECONDS = 2.0
 
 Remark = Callable[[str], None]
 """Receives a sentence that a person should read."""
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words: 40 s, 7 min, 2 h 5 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def no_remark(sentence: str) -> None:

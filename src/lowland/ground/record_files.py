@@ -23,7 +23,7 @@ from lowland.ground.records import (
     StressRecord,
 )
 
-RENEW = "run it again with --fresh, which replaces it, or remove its folder"
+RENEW = "remove it with lowland study rm --yes and run it again, or run everything again with --fresh"
 """Advice at the end of each error about a record that cannot be read."""
 
 
@@ -120,7 +120,9 @@ def _read_json(folder: Path) -> dict[str, Any]:
         raise UnreadableRecord(
             f"{path} cannot be read ({reason_of(error)})", "name the folder of a run"
         ) from None
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise UnreadableRecord(f"{path} is damaged: it holds no JSON object", RENEW)
+    return content
 
 
 def _parse_record(folder: Path, content: dict[str, Any], kind: type[Record], known: int) -> Record:

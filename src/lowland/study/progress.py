@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
-from transformers import TrainerCallback
-
-from lowland.ground.progress import Bar, Progress
+from lowland.ground.progress import Bar, Progress, duration
 from lowland.ground.record_files import read_record
 from lowland.ground.records import RunRecord
 from lowland.study.messages import Began, Moved, Said
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from lowland.train.job import Job
 
 
@@ -46,7 +41,7 @@ class TimeLeft:
             self.seconds.setdefault(label, []).append(seconds)
 
     def sentence(self, spent: float = 0.0) -> str:
-        """Return the time left in words; empty if nothing was measured yet.
+        """Return the time left in words; empty if nothing was measured yet, or it is over.
 
         Args:
             spent: seconds that those which run now have taken so far, in all.
@@ -55,20 +50,12 @@ class TimeLeft:
             return ""
         means = {label: fmean(values) for label, values in self.seconds.items()}
         other = fmean(means.values())
-        whole = sum(means.get(label, other) for label in self.waiting)
-        return f"about {duration(max(0.0, whole - spent) / self.workers)} left"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in words: 40 s, 7 min, 2 h 5 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+        left = (sum(means.get(label, other) for label in self.waiting) - spent) / self.workers
+        return f"about {duration(left)} left" if left >= 1 else ""
 
 
 class StudyProgress:
-    """Progress of a study's runs. Enter it as a context around the runs.
+    """Progress of a study's runs. Enter it as a context around the runs. A single run has no bar of runs.
 
     Args:
         jobs: the jobs of the study.
@@ -82,7 +69,7 @@ class StudyProgress:
         self.failed = 0
         self._began: dict[int, float] = {}
         self._scores: dict[str, list[float]] = {}
-        self._bar = progress.bar(len(jobs), unit="runs")
+        self._bar = (progress if len(jobs) > 1 else Progress()).bar(len(jobs), unit="runs")
         self._training: dict[str, Bar] = {}
 
     def __enter__(self) -> Self:
@@ -214,64 +201,6 @@ def label_of(job: Job, number: int, count: int) -> str:
     """
     place, of = job.place or (number + 1, count)
     return f"[{place}/{of}] {job.method.label}, seed {job.seed}"
-
-
-class TrainingBar(TrainerCallback):
-    """Callback that shows a bar of optimizer steps, with the last loss and validation score.
-
-    Args:
-        progress: progress that shows the bar.
-        label: text before the bar.
-        score: name of the task's primary score.
-    """
-
-    def __init__(self, progress: Progress, label: str, score: str) -> None:
-        self.progress, self.label, self.score = progress, label, score
-        self.last: dict[str, str] = {}
-        self.bar: Bar | None = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Show the bar."""
-        self.bar = self.progress.bar(state.max_steps, unit="steps", label=self.label).__enter__()
-        self.bar.step(state.global_step)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Move the bar by one step."""
-        if self.bar is not None:
-            self.bar.step()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Show the last loss and validation score next to the bar."""
-        for name, shown in (("loss", "loss"), (f"eval_{self.score}", f"validation {self.score}")):
-            if logs and name in logs:
-                self.last[shown.replace("_", " ")] = f"{logs[name]:.3f}"
-        if self.bar is not None:
-            self.bar.note(", ".join(f"{name} {value}" for name, value in self.last.items()))
-
-    def end(self) -> None:
-        """Remove the bar."""
-        if self.bar is not None:
-            self.bar.end()
-            self.bar = None
-
-
-@contextmanager
-def training_bar(progress: Progress, label: str, score: str) -> Iterator[list[TrainingBar]]:
-    """Yield the callback that shows a training; none if there is no terminal.
-
-    Args:
-        progress: progress that shows the bar.
-        label: text before the bar.
-        score: name of the task's primary score.
-    """
-    if not progress.on_terminal:
-        yield []
-        return
-    bar = TrainingBar(progress, label, score)
-    try:
-        yield [bar]
-    finally:
-        bar.end()
 
 
 def outcome_of(record: RunRecord) -> str:

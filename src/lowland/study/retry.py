@@ -94,7 +94,9 @@ def _left(entry: Entry) -> str | None:
     if entry.state == "finished":
         return None
     if entry.state in ("damaged", "other version"):
-        return f"{entry}: {entry.reason}"
+        return (
+            f"{entry}: {entry.reason}; remove it with lowland study rm --yes, and repeat the study's command"
+        )
     if entry.state == "running":
         return f"{entry}: a process works on it"
     if is_stress(entry):

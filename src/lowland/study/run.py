@@ -19,8 +19,9 @@ from lowland.ground.remote import shown
 from lowland.ground.remote_store import open_store
 from lowland.ground.store import Store
 from lowland.study.plan import plan
-from lowland.study.progress import StudyProgress, label_of, outcome_of, training_bar
+from lowland.study.progress import StudyProgress, label_of, outcome_of
 from lowland.study.recipe import Recipe
+from lowland.study.training_bar import training_bar
 from lowland.tasks.examples import TaskData
 from lowland.train.environment import environment
 from lowland.train.fit import check_methods_fit, fit
@@ -146,7 +147,10 @@ def run_job(
         if finished is not None and not fresh:
             for sentence in finished.remarks:
                 progress.remark(sentence)
-            progress.say(f"{label}: found, {outcome_of(finished)}")
+            untracked = (
+                "; not tracked, since it was finished before (--fresh runs it again)" if job.trackers else ""
+            )
+            progress.say(f"{label}: found, {outcome_of(finished)}{untracked}")
             return store.root / name
         begun = _begin(job)
         if fresh and not continued:

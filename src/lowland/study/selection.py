@@ -62,25 +62,35 @@ def read_selection(words: Sequence[str], recipe: Recipe) -> Selection:
     problems: list[str] = []
     for word in words:
         key, equals, listed = word.partition("=")
-        values = [value.strip() for value in listed.split(",") if value.strip()]
+        values = [value.strip() for value in listed.split(",")]
         if key not in allowed:
             problems.append(f"--only {word}: {one_of('key', key, allowed)}; write it as seed=42,1337")
-        elif not equals or not values:
+        elif not equals or not all(values):
             problems.append(
-                f"--only {word} has no value; give one or several, as {key}={','.join(allowed[key][:2])}"
+                f"--only {word} {'has an empty value' if any(values) else 'has no value'}; give one or several, as"
+                f" {key}={','.join(allowed[key][:2])}"
             )
         elif key in selected:
             problems.append(f"--only names {key} twice; list all its values behind one equals sign")
         else:
             selected[key] = tuple(_known(key, value, allowed[key]) for value in values)
             problems += [
-                f"--only {word} selects nothing: {one_of(key, value, allowed[key])}"
+                f"--only {word} selects nothing: {_unknown(key, value, allowed[key])}"
                 for value in selected[key]
                 if value not in allowed[key]
             ]
     if problems:
         raise Mistake(*dict.fromkeys(problems))
     return Selection(selected)
+
+
+def _unknown(key: str, value: str, allowed: Sequence[str]) -> str:
+    """Return the sentence for a value that the study lacks; seeds have no near ones."""
+    return (
+        f"no run has seed {value}; the seeds are {', '.join(allowed)}"
+        if key == "seed"
+        else one_of(key, value, allowed)
+    )
 
 
 def share_of(jobs: Sequence[Job], selection: Selection) -> list[Job]:

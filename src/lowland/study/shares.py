@@ -83,7 +83,7 @@ def read_shares(folders: Sequence[Path], *, partial: bool = False) -> Shares:
     missing = _missing(runs)
     if not partial:
         problems += [_missing_sentence(task, slots) for task, slots in missing.items() if slots]
-        problems += [_of_no_use(entry) for entry in _others(listed) if entry.record is None and entry.reason]
+        problems += [_unreadable(entry) for entry in _others(listed) if entry.record is None and entry.reason]
     if problems:
         raise Mistake(*dict.fromkeys(problems))
     said += [_of_no_use(entry) for entry in _others(listed)]
@@ -122,6 +122,14 @@ def _of_no_use(entry: Entry) -> str:
     return f"{entry} {state}{f' ({reason})' if reason else ''}, and is left out"
 
 
+def _unreadable(entry: Entry) -> str:
+    """Return the sentence for a run whose record cannot be read, where the study must be whole."""
+    return (
+        f"{entry} is {entry.state} ({entry.reason}); remove it with lowland study rm --yes and run it again, or add"
+        " --partial to merge the others"
+    )
+
+
 def _left_out(listed: Mapping[Path, Sequence[Entry]]) -> list[str]:
     count = sum(len(training_runs(entries)[1]) for entries in listed.values())
     return [f"{plural(count, 'stress test')} left out: only training runs are merged"] if count else []
@@ -141,10 +149,18 @@ def _without_copies(runs: Sequence[ShareRun], problems: list[str]) -> tuple[list
             )
         else:
             problems.append(
-                f"{run} is in {first.place} and in {run.place}, with different predictions; keep one of the two, and"
-                " remove the other with lowland study rm"
+                f"{run} is in {first.place} and in {run.place}, with different predictions"
+                f"{_why_different(first.record, run.record)}; keep one of the two, and remove the other with lowland"
+                " study rm --yes"
             )
     return list(kept.values()), said
+
+
+def _why_different(first: RunRecord, second: RunRecord) -> str:
+    """Return in brackets where the environments of two runs differ; "" if they do not."""
+    ours, theirs = first.environment, second.environment
+    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    return f" (their environments differ in {', '.join(names)})" if names else ""
 
 
 def _same_names(runs: Sequence[ShareRun]) -> list[str]:
@@ -180,11 +196,11 @@ def _traits(record: RunRecord) -> dict[str, Any]:
     """Return what all runs of a study have in common: data, model, and the request but for method and seed."""
     task = {name: value for name, value in record.asked["task"].items() if name not in (*PATH_FIELDS, "name")}
     return {
+        **task,  # first, since a setting explains why the data differ
+        **{name: value for name, value in record.asked.items() if name not in APART},
         "data": str(record.data.get("sha256"))[:12],
         "base model": f"{title_of(record.model)} ({str(record.model.get('sha256'))[:12]})",
         "config or tokenizer": str(record.model.get("files_sha256"))[:12],
-        **task,
-        **{name: value for name, value in record.asked.items() if name not in APART},
     }
 
 

@@ -21,9 +21,10 @@ from lowland.ground.progress import Progress
 from lowland.ground.remote_store import open_store
 from lowland.ground.rng import stream_seed
 from lowland.ground.store import key_of
-from lowland.study.progress import TrialsProgress, training_bar
+from lowland.study.progress import TrialsProgress
 from lowland.study.run import announce
 from lowland.study.search import Range, Search, settings_of, space_of
+from lowland.study.training_bar import training_bar
 from lowland.study.tuning import Tuning
 from lowland.train.fit import check_methods_fit, fit
 from lowland.train.fitted import Diverged

@@ -26,6 +26,11 @@ def is_first() -> bool:
     return process_rank() == 0
 
 
+def speaks_for_machine() -> bool:
+    """Return whether this process is the first on its machine: mistakes that all its processes make, it names once."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
+
+
 def from_first(value: Value) -> Value:
     """Return the first process's value in all processes, each of which must call this.
 

@@ -20,8 +20,7 @@ from safetensors.torch import load_file
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_record
-from lowland.study.engines.processes import _check_shared_fate, check_batches
-from lowland.study.plan import plan
+from lowland.study.engines.processes import _check_shared_fate
 from lowland.study.recipe import Recipe
 from lowland.train import processes
 from tests.study.test_run import comparable, recipe
@@ -51,7 +50,7 @@ def words_of(texts: Path, model: Path, out: Path, *further: str) -> list[str]:
     asked = (
         "--task classification --methods lora flat-lora --seeds 1 --epochs 3 --rank 2 --lr 0.01 --dtype fp32"
     )
-    sizes = ["--max-train", "96", "--accumulation", "2"]
+    sizes = ["--max-train", "144", "--batch-size", "2", "--accumulation", "2"]
     paths = ["--data", str(texts), "--model", str(model), "--out", str(out)]
     return ["compare", *asked.split(), *sizes, *paths, *further]
 
@@ -82,6 +81,7 @@ def test_two_processes_train_the_run_of_one_process(texts: Path, no_dropout: Pat
     output, _ = together.communicate()
     assert together.returncode == 0, output
     assert output.count("2 processes train each run together") == 1
+    assert output.count("data: 144 train") == 1
     assert output.count("Next, with the run of") == 1, "the processes print the report once"
     ones = sorted((tmp_path / "one").glob("classification-*"))
     assert [path.name for path in ones] == sorted(
@@ -155,21 +155,49 @@ def test_what_cannot_be_combined_is_said_before_data_are_read(
     assert f"2 processes were started to train each run together, and {named}" in err
 
 
-def test_batches_are_shared_equally(recipe: Callable[..., Recipe], two_processes: None) -> None:
-    check_batches(plan(recipe(batch_size=6)))
-    with pytest.raises(
-        Mistake, match="batch_size is 5, which 2 processes cannot share equally; give a multiple of 2"
-    ):
-        check_batches(plan(recipe(batch_size=5)))
-
-
-def test_other_processes_sign_their_messages(
-    lowland: Callable[..., tuple[int, str, str]], two_processes: None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("size", "code"), [("5", 2), ("6", 0)])
+def test_batches_are_shared_equally(
+    lowland: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: str,
+    code: int,
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("lowland.cli.study.process_count", lambda: 2)
+    monkeypatch.setattr("lowland.study.engines.processes.from_first", lambda value: value)
+    ended, _, err = lowland(
+        "compare", "--methods", "lora", "--seeds", "1", "--batch-size", size, "--epochs", "1"
+    )
+    assert ended == code
+    if code:
+        assert (
+            err == "lowland: batch_size is 5, which 2 processes cannot share equally; give a multiple of 2\n"
+        )
+        assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("local", "said"), [("0", "lowland (process 3): 4 processes"), ("1", "")])
+def test_a_mistake_of_all_processes_is_said_once_on_each_machine(
+    lowland: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, local: str, said: str
+) -> None:
+    for name, value in (("WORLD_SIZE", "4"), ("RANK", "3"), ("LOCAL_RANK", local)):
+        monkeypatch.setenv(name, value)
     code, _, err = lowland("compare", "--workers", "2", "--methods", "lora")
     assert code == 2
-    assert err.startswith("lowland (process 1): ")
+    assert err.startswith(said)
+    assert bool(err) == bool(said)
+
+
+def test_an_interrupt_is_said_by_the_first_process(
+    lowland: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lowland.cli.main._dispatch", interrupt)
+    assert lowland("tasks")[0] == 130
+    monkeypatch.setenv("RANK", "1")
+    assert lowland("tasks") == (130, "", "")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pandas as pd
 import lowland
 from lowland.deploy.predict import Predictor, load
 from lowland.ground.mistakes import plural
-from lowland.ground.progress import Bar, Progress
+from lowland.ground.progress import Bar, Progress, duration
 from lowland.ground.provenance import code, utc_now
 from lowland.ground.record_files import read_predictions, write_rows, write_stress_record
 from lowland.ground.records import ROW_COLUMNS, STRESS_RECORD_VERSION, StressRecord
@@ -224,7 +224,7 @@ def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress, b
         if done_before < enough <= done:
             seconds = (time.perf_counter() - started) / done * len(inputs)
             progress.say(
-                f"{run}: about {_duration(seconds)}, {_duration(seconds * left)} in total for the rest"
+                f"{run}: about {duration(seconds)}, {duration(seconds * left)} in total for the rest"
             )
         bar.step(done - done_before)
         done_before = done
@@ -289,7 +289,3 @@ def _record(
         },
         when={"started": started, "ended": utc_now()},
     )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -7,6 +7,7 @@ parent reads data. Where a system cannot fork (Windows), each worker imports the
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from typing import TYPE_CHECKING
 
 from lowland.ground.runtime import environment_with
@@ -42,11 +43,18 @@ def start_server(imports: str = "lowland.study.run") -> None:
         imports: module that the server imports.
     """
     if CAN_FORK:
-        from multiprocessing import forkserver
+        from multiprocessing import forkserver, resource_tracker
 
         multiprocessing.get_context("forkserver").set_forkserver_preload([imports])
-        with environment_with(**PASSIVE):
-            forkserver.ensure_running()
+        resource_tracker.ensure_running()  # its own start would lift the block
+        before = signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGINT}
+        )  # Ctrl-C: the parent ends its workers
+        try:
+            with environment_with(**PASSIVE):
+                forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def workers_context() -> ForkServerContext | SpawnContext:

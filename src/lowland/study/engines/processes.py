@@ -22,9 +22,8 @@ def lead(jobs: Sequence[Job], fresh: bool, progress: Progress) -> list[Path]:
     """Run jobs in the first process, one after another; the others `follow`.
 
     Raises:
-        Mistake: if a batch cannot be shared equally, or a run fails for a reason that the other processes do not share.
+        Mistake: if a run fails for a reason that the other processes do not share.
     """
-    check_batches(jobs)
     progress.say(f"{process_count()} processes train each run together")
     folders = run_one_after_another(jobs, fresh, progress, _check_shared_fate)
     from_first(None)
@@ -33,12 +32,7 @@ def lead(jobs: Sequence[Job], fresh: bool, progress: Progress) -> list[Path]:
 
 
 def follow(jobs: Sequence[Job]) -> None:
-    """Train and test what the first process trains and tests, until it is done. Nothing is written.
-
-    Raises:
-        Mistake: if a batch cannot be shared equally.
-    """
-    check_batches(jobs)
+    """Train and test what the first process trains and tests, until it is done. Nothing is written."""
     by_name = {job.name: job for job in jobs}
     while (name := from_first(None)) is not None:
         job = replace(by_name[name], trackers=())
@@ -47,20 +41,6 @@ def follow(jobs: Sequence[Job]) -> None:
         except Diverged:  # in all processes alike
             continue
     part_ways()
-
-
-def check_batches(jobs: Sequence[Job]) -> None:
-    """Check that each process gets an equal part of each batch.
-
-    Raises:
-        Mistake: otherwise.
-    """
-    sizes = {job.settings.batch_size for job in jobs if not job.method.method.counts_words}
-    if uneven := sorted(size for size in sizes if size % process_count()):
-        raise Mistake(
-            f"batch_size is {uneven[0]}, which {process_count()} processes cannot share equally; give a multiple of"
-            f" {process_count()}"
-        )
 
 
 def _check_shared_fate(folder: Path) -> None:

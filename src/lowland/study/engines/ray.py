@@ -232,11 +232,8 @@ class _Study:
     def _count_death(self, number: int, reason: str) -> None:
         """Run a job again whose worker died, or record it as failed."""
         deaths = self.deaths[number] = self.deaths.get(number, 0) + 1
-        job, progress, label = (
-            self.jobs[number],
-            self.study.progress,
-            label_of(self.jobs[number], number, len(self.jobs)),
-        )
+        job, progress = self.jobs[number], self.study.progress
+        label = label_of(job, number, len(self.jobs))
         if deaths < MOST_DEATHS:
             self.study.stopped(number)
             progress.say(f"{label}: {reason}; the run goes on from its last checkpoint")
