@@ -14,6 +14,7 @@ from io import StringIO
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -691,6 +692,36 @@ def test_an_interruption_has_its_exit_code_and_keeps_earlier_runs(
     notes = [folder.name for folder in left if read_record(folder).status == "unfinished"]
     assert len(notes) == len(states) - states.count("finished") <= 1
     assert all(name.startswith(".") and name.endswith(".begun") for name in notes)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_an_interruption_while_workers_start_is_a_sentence(
+    tmp_path: Path, texts: Path, tiny_model: Path
+) -> None:
+    arguments = command(tmp_path, texts, tiny_model, "--seeds", "1", "2", "--workers", "2")
+    process = subprocess.Popen(
+        arguments, preexec_fn=restore_ctrl_c, start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:  # until the server that imports the libraries is there
+        children = psutil.Process(process.pid).children()
+        if any("forkserver" in " ".join(child.cmdline()) for child in children):
+            break
+        time.sleep(0.01)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.count("interrupted") == 1
+
+
+def test_a_reader_that_has_read_enough_is_no_error(tmp_path: Path) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run([sys.executable, "-m", "lowland", "methods"], stdout=writes, stderr=subprocess.PIPE)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_evidence_and_the_lists_need_no_torch() -> None:

@@ -170,6 +170,15 @@ def test_what_each_method_logs(data: TaskData, source: ModelSource, method: str,
         assert last["verification/frozen_weights_changed"] == 0
 
 
+def test_a_last_batch_that_is_not_full_counts_its_own_examples(data: TaskData, source: ModelSource) -> None:
+    count = len(data.splits["train"])
+    size = next(size for size in range(7, 20) if count % size)
+    fitted = trained(small_job("lora", data, source, batch_size=size, epochs=2))
+    seen = [entry["training_efficiency/examples_seen"] for entry in entries(fitted)]
+    assert {count, 2 * count} <= set(seen)
+    assert max(seen) == 2 * count
+
+
 def test_examples_are_counted_as_they_are_seen() -> None:
     class Arguments:
         num_train_epochs, train_batch_size, gradient_accumulation_steps, world_size = 2.0, 8, 2, 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from lowland.ground.progress import Progress
 from lowland.models.source import ModelSource
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
@@ -120,7 +122,12 @@ def test_a_tracked_study_leaves_the_same_runs_to_the_bit(
     alone = run_study(recipe(**changes))
     assert [folder.name for folder in tracked] == [folder.name for folder in alone]
     assert comparable(tracked[0]) == comparable(alone[0])
-    assert run_study(recipe(trackers=["mlflow"], **changes)) == alone  # found, and not run again
+    stream = io.StringIO()
+    again = run_study(recipe(trackers=["mlflow"], **changes), progress=Progress(stream))
+    assert again == alone  # found, and not run again
+    assert "; not tracked, since it was finished before (--fresh runs it again)" in stream.getvalue()
+    run_study(recipe(**changes), progress=Progress(stream))
+    assert stream.getvalue().count("not tracked") == 1
     assert len(noted("start")) == 1
 
 
