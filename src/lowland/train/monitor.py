@@ -163,7 +163,7 @@ def _batch(args: Any) -> int:
 def _seen(args: Any, state: Any, examples: int) -> int:
     """Return the number of examples seen so far; the last batch of an epoch may be smaller than the others."""
     epochs, steps = divmod(int(state.global_step), _steps_in_epoch(args, state))
-    return epochs * examples + min(examples, steps * _batch(args))
+    return epochs * examples + steps * _batch(args)
 
 
 def _training_efficiency(state: Any, seen: int) -> Values:

@@ -47,10 +47,8 @@ def no_dropout(tiny_model: Path, tmp_path: Path) -> Path:
 
 def words_of(texts: Path, model: Path, out: Path, *further: str) -> list[str]:
     """Words of a study with as many examples as fill the batches of two processes."""
-    asked = (
-        "--task classification --methods lora flat-lora --seeds 1 --epochs 3 --rank 2 --lr 0.01 --dtype fp32"
-    )
-    sizes = ["--max-train", "144", "--batch-size", "2", "--accumulation", "2"]
+    asked = "--task classification --methods lora flat-lora --seeds 1 --only seed=1 --epochs 3 --rank 2 --lr 0.01 --dtype fp32"
+    sizes = ["--max-train", "140", "--batch-size", "2", "--accumulation", "2"]
     paths = ["--data", str(texts), "--model", str(model), "--out", str(out)]
     return ["compare", *asked.split(), *sizes, *paths, *further]
 
@@ -81,7 +79,8 @@ def test_two_processes_train_the_run_of_one_process(texts: Path, no_dropout: Pat
     output, _ = together.communicate()
     assert together.returncode == 0, output
     assert output.count("2 processes train each run together") == 1
-    assert output.count("data: 144 train") == 1
+    assert output.count("data: 140 train") == 1
+    assert output.count("--only selects 2 of the study's 2 runs") == 1
     assert output.count("Next, with the run of") == 1, "the processes print the report once"
     ones = sorted((tmp_path / "one").glob("classification-*"))
     assert [path.name for path in ones] == sorted(
