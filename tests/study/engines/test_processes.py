@@ -47,8 +47,8 @@ def no_dropout(tiny_model: Path, tmp_path: Path) -> Path:
 
 def words_of(texts: Path, model: Path, out: Path, *further: str) -> list[str]:
     """Words of a study with as many examples as fill the batches of two processes."""
-    asked = "--task classification --methods lora flat-lora --seeds 1 --only seed=1 --epochs 3 --rank 2 --lr 0.01 --dtype fp32"
-    sizes = ["--max-train", "140", "--batch-size", "2", "--accumulation", "2"]
+    asked = "--task classification --methods lora flat-lora --seeds 1 --only seed=1 --rank 2 --lr 0.01 --dtype fp32"
+    sizes = ["--max-train", "140", "--batch-size", "2", "--accumulation", "2", "--epochs", "3"]
     paths = ["--data", str(texts), "--model", str(model), "--out", str(out)]
     return ["compare", *asked.split(), *sizes, *paths, *further]
 
