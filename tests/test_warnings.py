@@ -141,7 +141,7 @@ LINES: dict[tuple[str, str], str] = {
     ): "versions",
     (
         "report/study.py",
-        'warnings.append(Paragraph("Beware: the runs were made in different environments."))',
+        'sentence = f"Beware: the runs were made in different environments, which differ in {differing}."',
     ): "environments",
 }
 """Lines in which a sentence enters a channel, with the names of their cases; or passes on what another line said."""

@@ -187,8 +187,8 @@ def test_retry_runs_what_failed_and_says_what_it_leaves(
     (damaged / "record.json").write_text("{")
     code, out, err = lowland("study", "retry", str(root))
     assert code == 0, err
-    assert f"lowland: not run again: {damaged}: {damaged / 'record.json'} is damaged" in err
-    assert "; remove it with lowland study rm --yes, and repeat the study's command" in err
+    assert f"lowland: not run again: {damaged / 'record.json'} is damaged" in err
+    assert f"; remove it with lowland study rm --yes {damaged}, and repeat the study's command" in err
     assert "1 run again: 1 finished, 0 failed" in out
     assert read_record(failed).status == "finished"
     assert lowland("study", "retry", str(root))[:2] == (1, "No run can be run again.\n")

@@ -522,7 +522,9 @@ def test_a_record_in_the_runs_place_that_cannot_be_read_is_replaced_by_fresh(
     (run / "record.json").write_text(json.dumps({**content, "version": 1}))
     code, _, err = lowland("train")
     assert code == 2
-    assert "is a record of version 1, and this lowland reads version 2; --fresh runs it again" in err
+    assert (
+        "is a record of version 1, and this lowland reads version 2; remove it with lowland study rm" in err
+    )
     assert lowland("train", "--fresh")[0] == 0
     assert read_record(run).status == "finished"
 

@@ -480,7 +480,10 @@ def test_what_cannot_be_read_in_its_place_is_replaced_by_fresh(tmp_path, content
         (folder / "record.json").write_bytes(content)
     store = Store(tmp_path)
     for kind in (RunRecord, StressRecord):
-        with pytest.raises(Mistake, match=r"; --fresh runs it again and replaces it$"):
+        with pytest.raises(
+            Mistake,
+            match=r"; remove it with lowland study rm --yes .* and run it again, or run everything",
+        ):
             store.find(NAME, kind)
         assert store.find_to_replace(NAME, kind) is None
 

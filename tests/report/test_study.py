@@ -141,6 +141,13 @@ def test_runs_with_different_environments_cause_a_warning(tmp_path, changes, war
         assert f"different {warning}" in line
 
 
+def test_the_warning_names_what_differs(tmp_path):
+    leave_run(tmp_path, "lora", 1, environment={"torch": "1", "threads": 1})
+    leave_run(tmp_path, "lora", 2, environment={"torch": "1", "threads": 1, "processes": 2})
+    text = summary(finished(sorted(tmp_path.iterdir())))
+    assert "different environments, which differ in processes (none, 2)." in text
+
+
 def test_one_seed_shows_no_deviation(tmp_path):
     text = summary(study(tmp_path, seeds=1))
     cells = [cell for table in tables(text) for row in table for cell in row]

@@ -182,7 +182,7 @@ def test_what_is_not_run_again_is_said(stopped: Callable[..., Path], tmp_path: P
         retry = retry_of(root)
     assert retry.jobs == []
     sentences = [
-        f"{damaged}: {damaged / 'record.json'} is damaged in line 1",
+        f"{damaged / 'record.json'} is damaged in line 1; remove it with lowland study rm --yes {damaged}, and",
         f"{running}: a process works on it",
         "a stress test; repeat its command, lowland stress …",
         "it left no note of what was asked; repeat the study's command",

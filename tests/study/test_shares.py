@@ -128,10 +128,21 @@ def test_a_damaged_record_needs_partial(shares: tuple[Path, Path], tmp_path: Pat
     assert "1 run missing: lora, seed 2" in sentence
     assert f"{lora} is damaged (" in sentence
     assert (
-        "remove it with lowland study rm --yes and run it again, or add --partial to merge the others"
+        f"remove it with lowland study rm --yes {lora} and run it again, or add --partial to merge the others"
         in sentence
     )
     assert any("is damaged" in said for said in merge_shares(shares, tmp_path / "whole", partial=True).said)
+
+
+def test_a_damaged_record_does_no_harm_where_another_share_has_the_run(
+    shares: tuple[Path, Path], tmp_path: Path
+) -> None:
+    copy = put_share(tmp_path / "third", ("lora", 2))
+    (copied,) = copy.glob("toy-lora-*")
+    (copied / "record.json").write_text("{")
+    merged = merge_shares((*shares, copy), tmp_path / "whole")
+    assert len(merged.runs) == 4
+    assert any(str(copied) in said and "is left out" in said for said in merged.said)
 
 
 DIFFERENCES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {

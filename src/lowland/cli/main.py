@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
 from lowland import __version__
+from lowland.cli.interrupts import Terminated, interrupts
 from lowland.cli.options import Command, help_of
 from lowland.cli.words import read_words, wants_help
 from lowland.ground.mistakes import Mistake, one_of, reason_of, unknown_setting
@@ -144,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        with _termination_as_interrupt():
+        with interrupts():
             code = _dispatch(words)
             sys.stdout.flush()
             return code
@@ -162,27 +160,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in problems if speaks_for_machine() or not isinstance(error, Mistake) else ():
             _complain(problem)
         return 2 if isinstance(error, Mistake | OSError) else 1
-
-
-class Terminated(KeyboardInterrupt):
-    """The request of the system, or of a scheduler, to end."""
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """End at SIGTERM as at Ctrl-C: with what is begun removed, and a sentence."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, frame: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _dispatch(words: list[str]) -> int:

@@ -27,6 +27,7 @@ from lowland.deploy.find import (
 from lowland.deploy.load import load_adapted, load_with_peft
 from lowland.deploy.merged import merge_report, merged_fields, merged_setup, task_of_model
 from lowland.deploy.runs import check_weights, fields_of, finished_record
+from lowland.ground.listing import no_such_run
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.records import RunRecord
 from lowland.ground.remote_store import fetched
@@ -190,7 +191,10 @@ def load(folder: str | Path, *, merge: bool = False) -> Predictor:
     """
     folder = Path(fetched(folder))
     if not folder.exists():
-        raise Mistake(f"{folder} does not exist; name the folder of a run, of a model or of an adapter")
+        raise Mistake(
+            no_such_run(folder)
+            or f"{folder} does not exist; name the folder of a run, of a model or of an adapter"
+        )
     if (folder / "record.json").is_file():
         predictor = _of_run(folder, merge)
     elif (folder / "config.json").is_file():

@@ -95,18 +95,21 @@ def entries_at(path: Path) -> list[Entry]:
         inside = [entry for entry in list_folder(path.parent) if entry.folder.name == path.name]
         if inside:
             return inside
-        if names := [entry.folder.name for entry in list_folder(path.parent)]:
-            raise Mistake(_no_such_run(path, names))
+        if sentence := no_such_run(path):
+            raise Mistake(sentence)
     if path.is_file() or not path.exists():
         what = "is a file" if path.exists() else "does not exist"
         raise Mistake(f"{visible(str(path))} {what}; name the folder of a run, or a folder of runs")
     return list_folder(path)
 
 
-def _no_such_run(path: Path, names: Sequence[str]) -> str:
-    near = nearest(path.name, names)
+def no_such_run(path: Path) -> str | None:
+    """Return the sentence for a path to a run that is not there, with the nearest name; None if no run is beside it."""
+    names = [entry.folder.name for entry in list_folder(path.parent)] if path.parent.is_dir() else []
+    if not names:
+        return None
+    near, here = nearest(path.name, names), visible(str(path.parent))
     hint = f"did you mean {visible(near)}? " if near is not None else ""
-    here = visible(str(path.parent))
     return f"{here} has no run {visible(path.name)}; {hint}lowland study ls {here} lists its runs"
 
 

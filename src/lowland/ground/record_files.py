@@ -22,9 +22,15 @@ from lowland.ground.records import (
     RunRecord,
     StressRecord,
 )
+from lowland.ground.visible import visible
 
-RENEW = "remove it with lowland study rm --yes and run it again, or run everything again with --fresh"
-"""Advice at the end of each error about a record that cannot be read."""
+
+def renewal(folder: Path) -> str:
+    """Return what to do about a run whose record is damaged."""
+    return (
+        f"remove it with lowland study rm --yes {visible(str(folder))} and run it again, or run everything again with"
+        " --fresh"
+    )
 
 
 class UnreadableRecord(Mistake):
@@ -111,17 +117,17 @@ def _read_json(folder: Path) -> dict[str, Any]:
         raise UnreadableRecord(f"{folder} is a file", "name the folder of a run") from None
     except NotJSON as error:
         where = f"in line {error.line}" if error.line is not None else f"({error.reason})"
-        raise UnreadableRecord(f"{path} is damaged {where}", RENEW) from None
+        raise UnreadableRecord(f"{path} is damaged {where}", renewal(folder)) from None
     except Mistake as mistake:
-        raise UnreadableRecord(f"{path} is damaged: {mistake}", RENEW) from None
+        raise UnreadableRecord(f"{path} is damaged: {mistake}", renewal(folder)) from None
     except UnicodeDecodeError:
-        raise UnreadableRecord(f"{path} is damaged", RENEW) from None
+        raise UnreadableRecord(f"{path} is damaged", renewal(folder)) from None
     except OSError as error:
         raise UnreadableRecord(
             f"{path} cannot be read ({reason_of(error)})", "name the folder of a run"
         ) from None
     if not isinstance(content, dict):
-        raise UnreadableRecord(f"{path} is damaged: it holds no JSON object", RENEW)
+        raise UnreadableRecord(f"{path} is damaged: it holds no JSON object", renewal(folder))
     return content
 
 
@@ -135,7 +141,7 @@ def _parse_record(folder: Path, content: dict[str, Any], kind: type[Record], kno
     wrong = [f"has the unknown entry {name}" for name in unknown] + [f"lacks {name}" for name in missing]
     wrong = wrong or _wrong_values(content, kind)
     if wrong:
-        raise UnreadableRecord(f"{path} is damaged: it {' and '.join(wrong)}", RENEW)
+        raise UnreadableRecord(f"{path} is damaged: it {' and '.join(wrong)}", renewal(folder))
     return kind(**content)
 
 

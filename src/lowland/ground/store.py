@@ -14,7 +14,7 @@ from typing import Any, overload
 from filelock import FileLock, Timeout
 
 from lowland.ground.mistakes import Mistake
-from lowland.ground.record_files import UnreadableRecord, read_record, read_stress_record
+from lowland.ground.record_files import UnreadableRecord, read_record, read_stress_record, renewal
 from lowland.ground.records import RunRecord, StressRecord
 from lowland.ground.visible import visible
 
@@ -196,7 +196,7 @@ class Store:
         try:
             record = read_record(folder) if kind is RunRecord else read_stress_record(folder)
         except UnreadableRecord as error:
-            raise Mistake(f"{error.reason}; --fresh runs it again and replaces it") from None
+            raise Mistake(f"{error.reason}; {renewal(folder)}") from None
         return record if record.status == "finished" else None
 
     def _lock(self, name: str) -> Path:

@@ -178,9 +178,22 @@ def _warnings(records: Sequence[RunRecord]) -> list[Paragraph]:
     warnings = []
     if len({str(record.code) for record in records}) > 1:
         warnings.append(Paragraph("Beware: the runs were made with different versions of lowland's code."))
-    if len({str(record.environment) for record in records}) > 1:
-        warnings.append(Paragraph("Beware: the runs were made in different environments."))
+    if differing := _differing([record.environment for record in records]):
+        sentence = f"Beware: the runs were made in different environments, which differ in {differing}."
+        warnings.append(Paragraph(sentence))
     return warnings
+
+
+def _differing(environments: Sequence[Mapping[str, Any]]) -> str:
+    """Return the entries in which environments differ, with their values; "" if they do not."""
+    names = dict.fromkeys(name for environment in environments for name in environment)
+    values = {
+        name: list(dict.fromkeys(str(environment.get(name, "none")) for environment in environments))
+        for name in names
+    }
+    return "; ".join(
+        f"{name} ({', '.join(different)})" for name, different in values.items() if len(different) > 1
+    )
 
 
 def _plus_minus(spread: Spread, unit: float, form: str, unit_name: str = "") -> str:

@@ -95,7 +95,7 @@ def _left(entry: Entry) -> str | None:
         return None
     if entry.state in ("damaged", "other version"):
         return (
-            f"{entry}: {entry.reason}; remove it with lowland study rm --yes, and repeat the study's command"
+            f"{entry.reason}; remove it with lowland study rm --yes {entry}, and repeat the study's command"
         )
     if entry.state == "running":
         return f"{entry}: a process works on it"

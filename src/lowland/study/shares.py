@@ -83,7 +83,12 @@ def read_shares(folders: Sequence[Path], *, partial: bool = False) -> Shares:
     missing = _missing(runs)
     if not partial:
         problems += [_missing_sentence(task, slots) for task, slots in missing.items() if slots]
-        problems += [_unreadable(entry) for entry in _others(listed) if entry.record is None and entry.reason]
+        whole = {run.folder.name for run in runs}
+        problems += [
+            _unreadable(entry)
+            for entry in _others(listed)
+            if entry.record is None and entry.reason and entry.folder.name not in whole
+        ]
     if problems:
         raise Mistake(*dict.fromkeys(problems))
     said += [_of_no_use(entry) for entry in _others(listed)]
@@ -125,8 +130,8 @@ def _of_no_use(entry: Entry) -> str:
 def _unreadable(entry: Entry) -> str:
     """Return the sentence for a run whose record cannot be read, where the study must be whole."""
     return (
-        f"{entry} is {entry.state} ({entry.reason}); remove it with lowland study rm --yes and run it again, or add"
-        " --partial to merge the others"
+        f"{entry} is {entry.state} ({entry.reason}); remove it with lowland study rm --yes {entry} and run it again, or"
+        " add --partial to merge the others"
     )
 
 
@@ -150,8 +155,8 @@ def _without_copies(runs: Sequence[ShareRun], problems: list[str]) -> tuple[list
         else:
             problems.append(
                 f"{run} is in {first.place} and in {run.place}, with different predictions"
-                f"{_why_different(first.record, run.record)}; keep one of the two, and remove the other with lowland"
-                " study rm --yes"
+                f"{_why_different(first.record, run.record)}; keep one of the two, and remove the other, as with"
+                f" lowland study rm --yes {visible(str(run.folder))}"
             )
     return list(kept.values()), said
 

@@ -18,7 +18,7 @@ import pytest
 
 from lowland.deploy.predict import load
 from lowland.ground.mistakes import Mistake
-from lowland.ground.progress import Progress
+from lowland.ground.progress import Progress, duration
 from lowland.ground.record_files import read_predictions, read_record, write_predictions, write_record
 from lowland.stress.adapters import run as adapters
 from lowland.stress.adapters.run import COLUMNS, stress_adapters
@@ -252,7 +252,7 @@ def test_the_remaining_time_is_estimated_after_the_first_texts(
     assert lines[0].startswith("3 runs of classification: corrupting ")
     assert lines[0].endswith(" in 4 ways")
     assert lines[1] == f"{texts} different texts a run; 3 runs left to test"
-    first = [adapters._duration(1.5 / 10 * texts * runs_left) for runs_left in (1, 3, 2, 1)]
+    first = [duration(1.5 / 10 * texts * runs_left) for runs_left in (1, 3, 2, 1)]
     estimates = [line for line in lines if " in total for the rest" in line]
     assert estimates[0] == f"full, seed 1: about {first[0]}, {first[1]} in total for the rest"
     assert estimates[1] == f"lora, seed 1: about {first[0]}, {first[2]} in total for the rest"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lowland.evidence.core.metrics import Floats
 from lowland.ground.mistakes import Mistake
-from lowland.ground.record_files import RENEW, read_predictions, read_record
+from lowland.ground.record_files import read_predictions, read_record, renewal
 from lowland.ground.records import RunRecord
 
 MEAN_SCORE = "mean score"
@@ -57,7 +57,9 @@ def finished(folders: Sequence[Path]) -> dict[Path, RunRecord]:
     records = {folder: record for folder, record in records.items() if record.status == "finished"}
     for folder, record in records.items():
         if missing := _missing(record):
-            raise Mistake(f"{folder / 'record.json'} is damaged: it lacks {', '.join(missing)}; {RENEW}")
+            raise Mistake(
+                f"{folder / 'record.json'} is damaged: it lacks {', '.join(missing)}; {renewal(folder)}"
+            )
     return records
 
 
