@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, set_seed
 
+from lowland import fuse
 from lowland.ground.provenance import code
 from lowland.lora import LoRAConfig, add_lora
 from lowland.models.formats import hold_base_in
@@ -85,8 +86,16 @@ def peft_lora(shape: Shape, dtype: str, dropout: float) -> nn.Module:
     return get_peft_model(backbone(shape), config)
 
 
+def fused(shape: Shape, dtype: str, dropout: float) -> nn.Module:
+    """PEFT's, with our arithmetic."""
+    model = peft_lora(shape, dtype, dropout)
+    fuse(model)
+    return model
+
+
 CONTESTANTS: Mapping[str, Callable[[Shape, str, float], nn.Module]] = {
     "peft": peft_lora,
+    "peft, fused": fused,
     "lora": lora,
     "full": full,
     "frozen base": frozen,

@@ -144,10 +144,13 @@ def test_trials_report_the_best_scores_and_the_time_left(
     monkeypatch.setattr(ground, "SECONDS", 0.0)
     stream = io.StringIO()
     with TrialsProgress(["lora", "lora", "full"], Progress(stream)) as trials:
+        trials.began("lora")
         clock.now = 10
         trials.ended("lora", {"lora": 0.8, "full": None})
+        trials.began("lora")
         clock.now = 40
         trials.ended("lora", {"lora": 0.9, "full": 0.7}, was_run=False)  # another machine made it
+        trials.began("full")
         clock.now = 45
         trials.ended("full", {"lora": 0.9, "full": 0.7})
     assert stream.getvalue().splitlines() == [

@@ -15,7 +15,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.record_files import read_record
 from lowland.models.source import ModelSource
-from lowland.study import sweep as sweeping
+from lowland.study import trials
 from lowland.study.search import Search, space_of
 from lowland.study.sweep import sweep, tuned
 from lowland.tasks.examples import TaskData
@@ -53,7 +53,7 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Score], list[Job]]:
                 callbacks[0].on_evaluate(None, None, None, metrics={"eval_accuracy": value})
             return SimpleNamespace(validation={"accuracy": value, "loss": -value})
 
-        monkeypatch.setattr(sweeping, "fit", fit)
+        monkeypatch.setattr(trials, "fit", fit)
         return seen
 
     return replace_by
@@ -121,7 +121,7 @@ def test_of_equal_scores_the_smaller_loss_wins(jobs: list[Job], monkeypatch: pyt
         rates.append(job.settings.lr)
         return SimpleNamespace(validation={"accuracy": 0.5, "loss": next(losses)})
 
-    monkeypatch.setattr(sweeping, "fit", fit)
+    monkeypatch.setattr(trials, "fit", fit)
     assert sweep(jobs[:1], Search(trials=3))["lora"].best == {"lr": rates[1]}
 
 

@@ -48,6 +48,8 @@ def sweep(recipe: Recipe, options: StudyOptions, search: Search) -> int:
     _check_size(recipe, 0, search.trials, options)
     _check_processes(recipe, options, search)
     quiet_libraries()
+    if may_have_workers(len(recipe.methods) * search.trials, options.workers):
+        start_server("lowland.cli.worker_imports")
     from lowland.study.plan import plan
 
     jobs = plan(recipe.replace(seeds=recipe.seeds[:1]))
@@ -56,9 +58,11 @@ def sweep(recipe: Recipe, options: StudyOptions, search: Search) -> int:
     from lowland.report.markdown import render
     from lowland.report.sweep import sweep_blocks
     from lowland.study import sweep as sweeping
+    from lowland.study.engines.local import LocalEngine
 
     keep_large_blocks()
-    tunings = sweeping.sweep(jobs, search, Progress(sys.stderr))
+    engine = LocalEngine(options.workers, quiet_libraries)
+    tunings = sweeping.sweep(jobs, search, Progress(sys.stderr), engine.run_trials)
     others = [choice.label for choice in recipe.methods if choice.label not in tunings]
     blocks = sweep_blocks({label: tuning.describe() for label, tuning in tunings.items()}, others)
     methods = [job.method.as_recipe() for job in sweeping.tuned(jobs, tunings)]
@@ -110,12 +114,14 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     from lowland.ground.runtime import keep_large_blocks
     from lowland.report.share import study_or_share
     from lowland.study import sweep as sweeping
+    from lowland.study.engines.local import LocalEngine
     from lowland.study.run import run_jobs
 
     keep_large_blocks()
     progress = Progress(sys.stderr if is_first() else None)
     if search is not None:
-        jobs = sweeping.tuned(jobs, sweeping.sweep(jobs, search, progress))
+        engine = LocalEngine(options.workers, quiet_libraries)
+        jobs = sweeping.tuned(jobs, sweeping.sweep(jobs, search, progress, engine.run_trials))
     tunings = {job.method.label: job.tuning for job in jobs if job.tuning}
     share = share_of(jobs, selection)
     if selection:

@@ -19,6 +19,10 @@ class Said:
     text: str
     is_remark: bool = False
 
+    def show(self, progress: Progress) -> None:
+        """Say it there."""
+        (progress.remark if self.is_remark else progress.say)(self.text)
+
 
 @dataclass(frozen=True)
 class Began:

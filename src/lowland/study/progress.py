@@ -54,6 +54,35 @@ class TimeLeft:
         return f"about {duration(left)} left" if left >= 1 else ""
 
 
+class TrainingBars:
+    """A bar for each training in another process, from its first message to its last one."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._bars: dict[str, Bar] = {}
+
+    def move(self, message: Moved) -> None:
+        """Show how far a training is."""
+        bar = self._bars.get(message.label)
+        if bar is None:
+            bar = self.progress.bar(message.total, unit=message.unit, label=message.label).__enter__()
+            self._bars[message.label] = bar
+        bar.note(message.text)
+        bar.step(message.done - bar.done)
+        if message.ended:
+            self.end_of(message.label)
+
+    def end_of(self, label: str) -> None:
+        """Remove the bar with this label, if there is one."""
+        if bar := self._bars.pop(label, None):
+            bar.end()
+
+    def end(self) -> None:
+        """Remove all bars."""
+        for label in list(self._bars):
+            self.end_of(label)
+
+
 class StudyProgress:
     """Progress of a study's runs. Enter it as a context around the runs. A single run has no bar of runs.
 
@@ -70,26 +99,26 @@ class StudyProgress:
         self._began: dict[int, float] = {}
         self._scores: dict[str, list[float]] = {}
         self._bar = (progress if len(jobs) > 1 else Progress()).bar(len(jobs), unit="runs")
-        self._training: dict[str, Bar] = {}
+        self._trainings = TrainingBars(progress)
 
     def __enter__(self) -> Self:
         self._bar.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        for bar in self._training.values():
-            bar.end()
+        self._trainings.end()
         self._bar.end()
 
     def take(self, message: Said | Began | Moved) -> None:
         """Show what a run says."""
         match message:
             case Said():
-                (self.progress.remark if message.is_remark else self.progress.say)(message.text)
+                message.show(self.progress)
             case Began():
                 self.began(message.number)
             case Moved():
-                self._move(message)
+                self._trainings.move(message)
+                self._bar.note(self.summary())
 
     def began(self, number: int) -> None:
         """Note that the job with this number runs now."""
@@ -99,8 +128,7 @@ class StudyProgress:
     def stopped(self, number: int) -> None:
         """Note that a job runs no longer: it has ended, or waits to be run again."""
         self._began.pop(number, None)
-        if bar := self._training.pop(label_of(self.jobs[number], number, len(self.jobs)), None):
-            bar.end()
+        self._trainings.end_of(label_of(self.jobs[number], number, len(self.jobs)))
 
     def ended(self, number: int, folder: Path) -> None:
         """Note that a job has ended.
@@ -141,19 +169,6 @@ class StudyProgress:
             parts.append(left)
         return "; ".join(parts)
 
-    def _move(self, message: Moved) -> None:
-        """Show how far a training is; a bar appears with its first message."""
-        bar = self._training.get(message.label)
-        if bar is None:
-            bar = self._training[message.label] = self.progress.bar(
-                message.total, unit=message.unit, label=message.label
-            ).__enter__()
-        bar.note(message.text)
-        bar.step(message.done - bar.done)
-        self._bar.note(self.summary())
-        if message.ended:
-            self._training.pop(message.label).end()
-
 
 class TrialsProgress:
     """Progress of a sweep's trials. Enter it as a context around the trials.
@@ -161,19 +176,32 @@ class TrialsProgress:
     Args:
         labels: label of the method of each trial.
         progress: where it is shown.
+        workers: number of trials at a time, of different methods.
     """
 
-    def __init__(self, labels: Sequence[str], progress: Progress) -> None:
-        self.left = TimeLeft(labels)
-        self._bar = progress.bar(len(labels), unit="trials")
-        self._began = time.perf_counter()
+    def __init__(self, labels: Sequence[str], progress: Progress, workers: int = 1) -> None:
+        self.left, self.progress = TimeLeft(labels, workers), progress
+        self._bar, self._trainings = progress.bar(len(labels), unit="trials"), TrainingBars(progress)
+        self._began: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         self._bar.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._trainings.end()
         self._bar.end()
+
+    def take(self, message: Said | Moved) -> None:
+        """Show what a trial in another process says."""
+        if isinstance(message, Moved):
+            self._trainings.move(message)
+        else:
+            message.show(self.progress)
+
+    def began(self, label: str) -> None:
+        """Note that a trial of the method with this label runs now."""
+        self._began[label] = time.perf_counter()
 
     def ended(self, label: str, best: Mapping[str, float | None], was_run: bool = True) -> None:
         """Note that a trial has ended.
@@ -183,9 +211,8 @@ class TrialsProgress:
             best: best validation score so far, for each label.
             was_run: whether it was trained here, and not found.
         """
-        now = time.perf_counter()
-        self.left.ended(label, now - self._began if was_run else None)
-        self._began = now
+        seconds = time.perf_counter() - self._began.pop(label)
+        self.left.ended(label, seconds if was_run else None)
         scores = ", ".join(f"{name} {score:.3f}" for name, score in best.items() if score is not None)
         parts = [f"best so far on validation data: {scores}"] if scores else []
         if self.left.waiting and (left := self.left.sentence()):

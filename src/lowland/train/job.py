@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,12 @@ class Job:
     def settings(self) -> Settings:
         """The method's settings."""
         return self.method.settings
+
+    def with_settings(self, **values: Any) -> Job:
+        """Return the job with other settings of its method."""
+        choice = self.method
+        settings = choice.settings.replace(**values)
+        return replace(self, method=choice.replace(settings=settings, own=choice.own | set(values)))
 
     def asked(self) -> dict[str, Any]:
         """Return the request as plain values for a record, with those settings that the method uses."""

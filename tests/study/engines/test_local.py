@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,12 +23,15 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.record_files import read_record
 from lowland.study.engines import forks, local
-from lowland.study.engines.local import LocalEngine, Workers, _cause, workers_for
+from lowland.study.engines.local import LocalEngine, workers_for
+from lowland.study.engines.pool import Workers, _cause
 from lowland.study.plan import plan
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
+from lowland.study.search import Search
+from lowland.study.sweep import sweep
 from lowland.train.job import Job
-from tests.study.engines.preparations import end_by_seed
+from tests.study.engines.preparations import end_by_seed, kill_first_trial_of_full
 from tests.study.test_run import comparable, recipe
 
 __all__ = ["recipe"]
@@ -46,7 +50,7 @@ def one_thread() -> Iterator[None]:
 def test_workers_leave_the_same_records_as_one_process(
     recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "workers_for", lambda jobs, asked: Workers(asked, 1))
+    monkeypatch.setattr(local, "workers_for", lambda jobs, asked, most=None: Workers(asked, 1))
     stream = io.StringIO()
     trackers = ["tensorboard"] if find_spec("tensorboard") else []
     apart = run_study(recipe(seeds=[1], trackers=trackers), progress=Progress(stream), engine=LocalEngine(2))
@@ -176,3 +180,48 @@ def test_it_is_an_option_of_the_command_line(
     assert asked == [None, 2]
     code, _, err = lowland("compare", "--workers", "0")
     assert (code, "workers is 0" in err) == (2, True)
+
+
+@pytest.fixture
+def trial_jobs(recipe: MakeRecipe) -> list[Job]:
+    return plan(recipe(methods=["lora", "full", "bag-of-words"], seeds=[1], epochs=1))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_trials_side_by_side_find_what_trials_in_turns_find(
+    trial_jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "cores_here", lambda: 2)
+    search, stream = Search(trials=3, search=("lr", "rank")), io.StringIO()
+    apart = sweep(trial_jobs, search, Progress(stream), LocalEngine(2).run_trials)
+    together = sweep([replace(job, out=tmp_path / "together") for job in trial_jobs], search)
+    assert apart == together
+    assert {label: len(tuning.trials) for label, tuning in apart.items()} == {"lora": 3, "full": 3}
+    lines = stream.getvalue().splitlines()
+    assert "2 trials at a time, each with 1 of the cores" in lines
+    assert sorted(line.split(":")[0] for line in lines if line.startswith("[")) == [
+        f"[{number}/3] {label}" for number in (1, 2, 3) for label in ("full", "lora")
+    ]
+    again = io.StringIO()
+    assert sweep(trial_jobs, search, Progress(again), LocalEngine(2).run_trials) == apart
+    assert "trials at a time" not in again.getvalue()
+
+
+def test_trials_of_one_method_have_no_one_beside_them(trial_jobs: list[Job]) -> None:
+    stream = io.StringIO()
+    lora = [job for job in trial_jobs if job.method.label == "lora"]
+    sweep(lora, Search(trials=4), Progress(stream), LocalEngine(2).run_trials)
+    assert "trials at a time" not in stream.getvalue()
+
+
+def test_a_trial_whose_worker_dies_ends_the_search_and_the_others_are_kept(trial_jobs: list[Job]) -> None:
+    search = Search(trials=2)
+    with pytest.raises(
+        Mistake, match=r"^\[1/2\] full: its process was killed \(signal 9\).*repeat the command to go on$"
+    ):
+        sweep(trial_jobs, search, engine=LocalEngine(2, kill_first_trial_of_full).run_trials)
+    assert not multiprocessing.active_children()
+    stream = io.StringIO()
+    again = sweep(trial_jobs, search, Progress(stream), LocalEngine(2).run_trials)
+    assert again["full"].trials[0]["settings"]["lr"] == 5e-5  # the recipe's own
+    assert {len(tuning.trials) for tuning in again.values()} == {2}

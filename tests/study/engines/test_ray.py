@@ -163,7 +163,7 @@ def test_a_node_runs_a_job_and_says_what_it_says(recipe: MakeRecipe, mailbox: An
     jobs = plan(recipe(seeds=[1]))
     outcome = run_on_node(jobs, order_of(number=1, shared=tmp_path), mailbox)
     assert isinstance(outcome, Done)
-    assert outcome.folder.name == jobs[1].name
+    assert outcome.outcome.name == jobs[1].name
     said = mailbox.take()
     assert said[-1].text.startswith("[1/1] lora: accuracy")
     assert mailbox.take() == []

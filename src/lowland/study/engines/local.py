@@ -1,25 +1,24 @@
-"""Engine of this machine: runs side by side in worker processes, which share the cores."""
+"""Engine of this machine: runs, or trials of a search, side by side in worker processes that share the cores."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 
+from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
-from lowland.ground.runtime import environment_with
-from lowland.study.engines.forks import PASSIVE, may_have_workers, workers_context
-from lowland.study.engines.worker import Done, Raised, Task, nothing, work
-from lowland.study.messages import Moved, Said
-from lowland.study.progress import StudyProgress, label_of
+from lowland.study.engines.forks import may_have_workers
+from lowland.study.engines.pool import Pool, Workers
+from lowland.study.engines.worker import RunTask, TrialTask, nothing
+from lowland.study.progress import StudyProgress, TrialsProgress, label_of
 from lowland.study.run import record_death, run_one_after_another
+from lowland.study.sweep import run_trials_in_turns
+from lowland.study.trials import Trials
 from lowland.train.job import Job
 
 BASE_BYTES, BYTES_PER_WEIGHT_BYTE = 10**9, 10
@@ -27,20 +26,13 @@ BASE_BYTES, BYTES_PER_WEIGHT_BYTE = 10**9, 10
 Measured: 1.9 GB for MiniLM (90 MB), 6.3 GB for Gemma 3 270M (540 MB)."""
 
 
-@dataclass(frozen=True)
-class Workers:
-    """Number of runs at a time, and of threads for each."""
-
-    count: int
-    threads: int
-
-
-def workers_for(jobs: Sequence[Job], asked: int | None = None) -> Workers:
+def workers_for(jobs: Sequence[Job], asked: int | None = None, most: int | None = None) -> Workers:
     """Return the number of workers: one for each core, or fewer if memory is short; on a GPU one.
 
     Args:
         jobs: the jobs of the study.
         asked: the number that the user wants; None chooses.
+        most: number of jobs that can run at a time; None for all.
     """
     cores = cores_here()
     if asked is not None:
@@ -50,6 +42,7 @@ def workers_for(jobs: Sequence[Job], asked: int | None = None) -> Workers:
     else:
         fitting = int(psutil.virtual_memory().available // max(map(needed_bytes, jobs)))
         count = max(1, min(len(jobs), cores, fitting))
+    count = min(count, most or count)
     return Workers(count, max(1, cores // count))
 
 
@@ -90,118 +83,61 @@ class LocalEngine:
         if workers.count == 1:
             return run_one_after_another(jobs, fresh, progress)
         progress.say(f"{workers.count} runs at a time, each with {workers.threads} of the cores")
+        folders: dict[int, Path] = {}
         with StudyProgress(jobs, workers.count, progress) as study:
-            return _Pool(jobs, fresh, study, workers, self.prepare).run()
+            waiting = iter(range(len(jobs)))
 
+            def following() -> RunTask | None:
+                number = next(waiting, None)
+                if number is None:
+                    return None
+                study.began(number)
+                label = label_of(jobs[number], number, len(jobs))
+                return RunTask(number, jobs[number], fresh, label, progress.on_terminal)
 
-@dataclass
-class _Worker:
-    """Worker process, with the number of the job that it runs."""
+            def ended(task: RunTask, folder: Path) -> None:
+                folders[task.number] = folder
+                study.ended(task.number, folder)
 
-    process: BaseProcess
-    connection: Connection
-    number: int | None = None
+            def died(task: RunTask, cause: str) -> None:
+                ended(task, record_death(task.job, cause, progress, task.label))
 
+            Pool(workers, following, ended, died, study.take, self.prepare).run()
+        return [folders[number] for number in range(len(jobs))]
 
-@dataclass
-class _Pool:
-    """Worker processes, and what is still to be run."""
+    def run_trials(self, searched: Sequence[Trials], progress: Progress) -> None:
+        """Run the trials of methods side by side. Those of one method run one after another: each depends on the last.
 
-    jobs: Sequence[Job]
-    fresh: bool
-    study: StudyProgress
-    workers: Workers
-    prepare: Callable[[], None]
-    waiting: list[int] = field(default_factory=list)
-    folders: dict[int, Path] = field(default_factory=dict)
-    living: list[_Worker] = field(default_factory=list)
-
-    def run(self) -> list[Path]:
-        """Run all jobs."""
-        self.waiting = list(range(len(self.jobs)))
-        try:
-            for _ in range(self.workers.count):
-                self._start()
-            while len(self.folders) < len(self.jobs):
-                by_handle: dict[Any, _Worker] = {worker.connection: worker for worker in self.living}
-                by_handle |= {worker.process.sentinel: worker for worker in self.living}
-                for worker in {
-                    id(by_handle[ready]): by_handle[ready] for ready in wait(list(by_handle))
-                }.values():
-                    self._listen(worker)
-        finally:
-            for worker in self.living:
-                worker.process.terminate()
-            for worker in self.living:
-                worker.process.join()
-        return [self.folders[number] for number in range(len(self.jobs))]
-
-    def _start(self) -> None:
-        """Start a worker, and give it a job."""
-        if not self.waiting:
+        Raises:
+            Mistake: if a worker dies; the trials that have ended are kept.
+        """
+        missing = [max(0, trials.search.trials - len(trials.ended())) for trials in searched]
+        jobs = [trials.job for trials, count in zip(searched, missing, strict=True) for _ in range(count)]
+        workers = workers_for(jobs, self.asked, most=sum(map(bool, missing))) if jobs else Workers(1, 1)
+        if workers.count == 1:
+            run_trials_in_turns(searched, progress)
             return
-        context = workers_context()
-        ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, self.workers.threads, self.prepare), daemon=True)
-        with environment_with(**PASSIVE):
-            process.start()
-        theirs.close()
-        worker = _Worker(process, ours)
-        self.living.append(worker)
-        self._give(worker)
+        progress.say(f"{workers.count} trials at a time, each with {workers.threads} of the cores")
+        idle = list(searched)
+        with TrialsProgress([job.method.label for job in jobs], progress, workers.count) as counter:
 
-    def _give(self, worker: _Worker) -> None:
-        """Give a worker the next job; end it if there is none."""
-        worker.number = self.waiting.pop(0) if self.waiting else None
-        if worker.number is None:
-            worker.connection.send(None)
-            return
-        job = self.jobs[worker.number]
-        label = label_of(job, worker.number, len(self.jobs))
-        self.study.began(worker.number)
-        worker.connection.send(Task(job, self.fresh, label, self.study.progress.on_terminal))
+            def following() -> TrialTask | None:
+                numbers = {trials.label: len(trials.ended()) for trials in idle}
+                trials = min(idle, key=lambda trials: numbers[trials.label], default=None)
+                if trials is None or numbers[trials.label] >= trials.search.trials:
+                    return None
+                idle.remove(trials)
+                counter.began(trials.label)
+                return TrialTask(trials, trials.name(numbers[trials.label]), progress.on_terminal)
 
-    def _listen(self, worker: _Worker) -> None:
-        """Take all messages of a worker; see what became of it if there can be no more."""
-        try:
-            while worker.connection.poll():
-                self._take(worker, worker.connection.recv())
-        except (EOFError, OSError):
-            self._bury(worker)
-            return
-        if not worker.process.is_alive() and not worker.connection.poll():
-            self._bury(worker)
+            def ended(task: TrialTask, _: None) -> None:
+                trials = next(trials for trials in searched if trials.label == task.trials.label)
+                idle.append(trials)
+                counter.ended(trials.label, {each.label: each.best() for each in searched})
 
-    def _take(self, worker: _Worker, message: Said | Moved | Done | Raised) -> None:
-        if isinstance(message, Raised):
-            raise message.error
-        if isinstance(message, Said | Moved):
-            self.study.take(message)
-            return
-        assert worker.number is not None
-        number = worker.number
-        self.folders[number] = message.folder
-        self._give(worker)
-        self.study.ended(number, message.folder)
+            def died(task: TrialTask, cause: str) -> None:
+                raise Mistake(
+                    f"{task.label}: {cause}; the other trials are kept, so repeat the command to go on"
+                )
 
-    def _bury(self, worker: _Worker) -> None:
-        """Record the run of a worker that died, and start another worker."""
-        self.living.remove(worker)
-        worker.process.join()
-        if worker.number is None or worker.number in self.folders:
-            return
-        job = self.jobs[worker.number]
-        label = label_of(job, worker.number, len(self.jobs))
-        folder = record_death(job, _cause(worker.process.exitcode), self.study.progress, label)
-        self.folders[worker.number] = folder
-        self._start()
-        self.study.ended(worker.number, folder)
-
-
-def _cause(code: int | None) -> str:
-    """Return why a worker died, for the record of its run."""
-    if code == -9:
-        return (
-            "its process was killed (signal 9), as Linux does when memory runs out; fewer --workers may help"
-        )
-    return f"its process ended with exit code {code}"
+            Pool(workers, following, ended, died, counter.take, self.prepare).run()

@@ -15,7 +15,8 @@ from lowland.ground.provenance import code
 from lowland.ground.remote import is_url
 from lowland.ground.remote_store import open_store
 from lowland.study.engines.forks import PASSIVE
-from lowland.study.engines.local import Workers, needed_bytes
+from lowland.study.engines.local import needed_bytes
+from lowland.study.engines.pool import Workers
 from lowland.study.engines.ray_connection import connected
 from lowland.study.engines.ray_task import Mailbox, Order, run_on_node
 from lowland.study.engines.worker import Raised, nothing
@@ -227,7 +228,7 @@ class _Study:
             return
         if isinstance(outcome, Raised):
             raise outcome.error
-        self._finish(number, self._fetched(number, outcome.folder.name))
+        self._finish(number, self._fetched(number, outcome.outcome.name))
 
     def _count_death(self, number: int, reason: str) -> None:
         """Run a job again whose worker died, or record it as failed."""

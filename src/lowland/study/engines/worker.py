@@ -1,4 +1,4 @@
-"""Worker process: takes jobs from a pipe, one after another, and sends back what they say and leave."""
+"""Worker process: takes tasks from a pipe, one after another, and sends back what they say and their outcomes."""
 
 from __future__ import annotations
 
@@ -10,40 +10,87 @@ from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lowland.ground.mistakes import Mistake
+from lowland.ground.progress import Progress
 from lowland.ground.runtime import keep_large_blocks
 from lowland.study.messages import Relay
 from lowland.train.job import Job
 
+if TYPE_CHECKING:
+    from lowland.study.trials import Trials
+
+
+class Task(Protocol):
+    """What a worker can do. It is pickled."""
+
+    @property
+    def label(self) -> str:
+        """Name of the task in reports."""
+
+    @property
+    def bars(self) -> bool:
+        """Whether a training can be shown as a bar."""
+
+    def run(self, progress: Progress) -> object:
+        """Do it, and return the outcome."""
+
 
 @dataclass(frozen=True)
-class Task:
-    """A job to run.
+class RunTask:
+    """A job to run; its outcome is the folder of its record.
 
     Attributes:
+        number: number of the job in its study, from 0 on.
         job: the job.
         fresh: whether a finished run is replaced.
         label: label of the run in reports.
         bars: whether its training can be shown as a bar.
     """
 
+    number: int
     job: Job
     fresh: bool
     label: str
     bars: bool
 
+    def run(self, progress: Progress) -> Path:
+        """Run the job."""
+        from lowland.study.run import run_job
+
+        return run_job(self.job, fresh=self.fresh, progress=progress, label=self.label)
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """The next trial of a method; its outcome is in the storage.
+
+    Attributes:
+        trials: the trials of the method.
+        label: name of the trial in reports.
+        bars: whether its training can be shown as a bar.
+    """
+
+    trials: Trials
+    label: str
+    bars: bool
+
+    def run(self, progress: Progress) -> None:
+        """Train and keep the score."""
+        self.trials.run_next(progress, self.label)
+
 
 @dataclass(frozen=True)
 class Done:
-    """The folder that a job's record is in."""
+    """The outcome of a task."""
 
-    folder: Path
+    outcome: Any
 
 
 @dataclass(frozen=True)
 class Raised:
-    """An error that ends the study."""
+    """An error that ends everything."""
 
     error: Exception
 
@@ -53,7 +100,7 @@ def nothing() -> None:
 
 
 def work(connection: Connection, threads: int, prepare: Callable[[], None]) -> None:
-    """Run jobs until there are no more.
+    """Do tasks until there are no more.
 
     Args:
         connection: the worker's end of the pipe.
@@ -67,18 +114,15 @@ def work(connection: Connection, threads: int, prepare: Callable[[], None]) -> N
     prepare()
     import torch
 
-    from lowland.study.run import run_job
-
     torch.set_num_threads(threads)
     keep_large_blocks()
     while (task := connection.recv()) is not None:
-        progress = Relay(connection.send, task.bars)
         try:
-            folder = run_job(task.job, fresh=task.fresh, progress=progress, label=task.label)
+            outcome = task.run(Relay(connection.send, task.bars))
         except (Mistake, OSError) as error:
             connection.send(Raised(error))
             return
-        connection.send(Done(folder))
+        connection.send(Done(outcome))
 
 
 def _end_with_parent() -> None:
