@@ -343,7 +343,7 @@ def test_a_sentence_claims_no_more_than_the_interval():
     assert clear.interval.low > 0
     assert "2 corruptions, heavy, flat-lora loses" in sentence(clear)
     assert "points less than lora" in sentence(clear)
-    same = runs(methods=("full", "lora"), data_seed=4)
+    same = runs(methods=("full", "lora"), data_seed=5)
     (unclear,) = adapter_evidence(same).overall
     assert unclear.interval.low <= 0 <= unclear.interval.high
     assert "do not show whether" in sentence(unclear)

@@ -4,7 +4,8 @@
 
   - ``pairs``: comparison of a method with a reference, by the same seeds and test examples
   - ``exact``: sign-flip test over seeds, and McNemar's test
-  - ``intervals``: paired interval over seeds and examples, and the detectable difference
+  - ``intervals``: paired interval over seeds and examples
+  - ``variances``: half-width and p-value from the parts of a variance, and the detectable difference
   - ``metrics``: mean score, accuracy and F1 on many bootstrap resamples at once
   - ``by_item``: estimates and tests over items, and Holm's correction
   - ``kappa``: agreement of two raters
@@ -14,14 +15,10 @@
 """
 
 from lowland.evidence.core.exact import McNemar, Permutation, mcnemar, permutation_p
-from lowland.evidence.core.intervals import (
-    PairedInterval,
-    detectable_difference,
-    paired_interval,
-    paired_metric_interval,
-)
+from lowland.evidence.core.intervals import PairedInterval, paired_interval, paired_metric_interval
 from lowland.evidence.core.metrics import METRICS
 from lowland.evidence.core.pairs import PairedComparison, compare_predictions, compare_scores
+from lowland.evidence.core.variances import detectable_difference
 
 __all__ = [
     "METRICS",

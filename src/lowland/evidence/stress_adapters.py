@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from lowland.evidence.core.by_item import holm
 from lowland.evidence.core.intervals import PairedInterval, paired_interval
@@ -99,7 +98,6 @@ class _Comparison:
 
     answers: AdapterScores
     reference: str
-    resamples: int
     level: float
 
     def score(self, method: str, cell: Cell, rate: float) -> AdapterScore:
@@ -139,45 +137,50 @@ class _Comparison:
     def interval(self, ours: Floats, theirs: Floats, sheets: int = 1) -> PairedInterval:
         """Return the paired interval of scores (S, sheets * N)."""
         groups = self.answers.groups * sheets
-        return paired_interval(ours, theirs, groups=groups, level=self.level, resamples=self.resamples)
+        return paired_interval(ours, theirs, groups=groups, level=self.level)
 
     def difference(
         self, method: str, quantity: str, cells: tuple[Cell, ...], interval: PairedInterval
     ) -> AdapterDifference:
         """Add the p-value to an interval, and whether the predictions differ at all."""
-        error = interval.standard_error
-        p = 2 * float(stats.t.sf(abs(interval.difference) / error, interval.df)) if error > 0 else 1.0
         involved = set(cells)
         if quantity == "drop difference":
             involved |= {self.answers.clean_cell(method, cell) for cell in cells}
         identical = all(self.answers.agree((method, cell), (self.reference, cell)) for cell in involved)
         return AdapterDifference(
-            method, self.reference, quantity, cells, interval, p, p, identical, self.answers.compared
+            method,
+            self.reference,
+            quantity,
+            cells,
+            interval,
+            interval.p,
+            interval.p,
+            identical,
+            self.answers.compared,
         )
 
 
 def adapter_evidence(
-    rows: pd.DataFrame, *, reference: str | None = None, resamples: int = 1000, level: float = 0.95
+    rows: pd.DataFrame, *, reference: str | None = None, level: float = 0.95
 ) -> AdapterEvidence:
     """Compute all numbers of several methods' runs on the same test texts.
 
     Args:
         rows: rows of one task and test set, with `seed` and `group`.
         reference: a method; None takes LoRA if it took part, else the first by name.
-        resamples: number of resamples of the groups.
         level: level of the intervals, 0 to 1.
 
     Raises:
         Mistake: if columns or clean rows are missing, a run answered a text twice, runs were asked different texts or
-            share no seed with the reference, the reference is unknown, all texts are in one group, or `level` or
-            `resamples` is out of its range.
+            share no seed with the reference, the reference is unknown, all texts are in one group, or `level`
+            is out of its range.
     """
     answers = read_adapter_scores(rows)
     methods = sorted(rows["model"].unique())
     chosen = reference if reference is not None else reference_of(methods)
     if chosen not in methods:
         raise Mistake(f"no run is of the method '{chosen}'; expected one of {', '.join(methods)}")
-    compare = _Comparison(answers, chosen, resamples, level)
+    compare = _Comparison(answers, chosen, level)
     rates = rates_of(rows)
     cells = sorted(
         rates, key=lambda c: (c.condition != CLEAN, c.mitigation, c.condition, rates[c], c.protected)

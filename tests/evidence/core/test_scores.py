@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from lowland.evidence import compare_predictions, compare_scores, paired_interval
 from lowland.evidence.core.wording import points, quantities, score_name
 from lowland.ground.mistakes import Mistake
+from tests.evidence.core.anova import anova_interval
 from tests.evidence.core.test_pairs import SEEDS_OF_DATA, study
 
 NAMES = {"method": "flat-lora", "reference": "lora"}
@@ -26,7 +26,7 @@ def scores_of(data_seed=0, *, seeds=3, examples=60, scale=1.0, shift=0.0):
 
 
 def compare(ours, theirs, **options):
-    return compare_scores(ours, theirs, **NAMES, seeds=range(len(ours)), resamples=200, **options)
+    return compare_scores(ours, theirs, **NAMES, seeds=range(len(ours)), **options)
 
 
 @settings(max_examples=40, deadline=None)
@@ -47,13 +47,12 @@ def test_scores_of_0_and_1_give_the_accuracy_to_the_bit(data_seed, seeds, group_
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6])
 def test_interval_of_any_scores_follows_its_formula(scale):
     ours, theirs = scores_of(4, seeds=4, examples=200, scale=scale)
-    result = paired_interval(ours, theirs, resamples=20_000)
+    result = paired_interval(ours, theirs)
     d = ours - theirs  # (S, N)
-    a, b = d.mean(axis=1).var(ddof=1) / 4, d.mean(axis=0).var() / 200
-    t = (a * stats.t.ppf(0.975, 3) + b * stats.t.ppf(0.975, 199)) / (a + b)
+    error, half = anova_interval(d)
     assert result.per_seed == pytest.approx(d.mean(axis=1))
-    assert result.standard_error == pytest.approx(np.sqrt(a + b), rel=0.02)
-    assert result.high - result.difference == pytest.approx(t * np.sqrt(a + b), rel=0.02)
+    assert result.standard_error == pytest.approx(error)
+    assert result.high - result.difference == pytest.approx(half)
     assert result.difference - result.low == pytest.approx(result.high - result.difference)
 
 
@@ -146,3 +145,62 @@ def test_misfits_are_named(arguments, message):
         paired_interval(*arguments)
     with pytest.raises(Mistake, match=message):
         compare_scores(*arguments, **NAMES, seeds=[0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(data_seed=SEEDS_OF_DATA, seeds=st.integers(1, 5), shift=st.sampled_from([0.02, 0.2, 1.0]))
+def test_p_is_one_less_the_level_at_which_the_interval_reaches_zero(data_seed, seeds, shift):
+    ours, theirs = scores_of(data_seed, seeds=seeds)
+    result = paired_interval(ours + shift, theirs)
+    level = 1 - result.p
+    if not 1e-9 < result.p < 1 - 1e-9:
+        return
+    touching = paired_interval(ours + shift, theirs, level=level)
+    assert min(abs(touching.low), abs(touching.high)) == pytest.approx(0, abs=1e-6)
+
+
+def test_p_where_nothing_differs_or_everything_does_alike():
+    ours, _ = scores_of(3)
+    assert paired_interval(ours, ours).p == 1
+    assert paired_interval(np.ones((3, 8)), np.zeros((3, 8))).p == 0
+
+
+def test_seeds_that_agree_by_chance_do_not_make_an_interval_without_width():
+    """Both seeds have the same difference, made of different examples: the interaction keeps the interval open."""
+    ours = np.ones((2, 100))
+    theirs = np.ones((2, 100))
+    theirs[0, :4] = 0
+    theirs[1, 4:8] = 0
+    result = paired_interval(ours, theirs)
+    assert result.per_seed == (0.04, 0.04)
+    assert result.low < 0.04 - 0.01
+
+
+@pytest.mark.parametrize(("seeds", "examples"), [(3, 200), (5, 100)])
+def test_variances_are_those_of_a_crossed_mixed_model(seeds, examples):
+    """Oracle: statsmodels' REML of crossed random effects, where no component is at its bound."""
+    import pandas as pd
+    import statsmodels.formula.api as smf
+
+    rng = np.random.default_rng(1)
+    d = (
+        0.3
+        + rng.normal(0, 0.5, (seeds, 1))
+        + rng.normal(0, 1, (1, examples))
+        + rng.normal(0, 1, (seeds, examples))
+    )
+    table = pd.DataFrame(
+        {
+            "d": d.ravel(),
+            "seed": np.repeat(np.arange(seeds), examples),
+            "example": np.tile(np.arange(examples), seeds),
+            "all": 1,
+        }
+    )
+    parts = {"seed": "0 + C(seed)", "example": "0 + C(example)"}
+    model = smf.mixedlm("d ~ 1", table, groups="all", vc_formula=parts, re_formula="0")
+    fitted = model.fit(reml=True)
+    of_example, of_seed = fitted.vcomp  # in the order of their names
+    expected = of_seed / seeds + of_example / examples + fitted.scale / (seeds * examples)
+    result = paired_interval(d, np.zeros_like(d))
+    assert result.standard_error == pytest.approx(np.sqrt(expected), rel=1e-3)

@@ -21,13 +21,9 @@ from lowland.evidence.core.exact import (
     mcnemar_of_correct,
     permutation_p,
 )
-from lowland.evidence.core.intervals import (
-    PairedInterval,
-    detectable_difference,
-    paired_interval,
-    paired_metric_interval,
-)
+from lowland.evidence.core.intervals import PairedInterval, paired_interval, paired_metric_interval
 from lowland.evidence.core.metrics import Ints
+from lowland.evidence.core.variances import detectable_difference
 from lowland.evidence.core.wording import (
     examples_words,
     identical_words,
@@ -51,7 +47,7 @@ class PairedComparison(PairedInterval):
         metric: name of the score.
         seeds: the S seeds, in the order of ``per_seed`` and ``mcnemar``.
         n_examples: number of test examples.
-        n_groups: number of groups they fall into, which the interval resamples; ``n_examples`` if each example is its
+        n_groups: number of groups they fall into, the units of the interval; ``n_examples`` if each example is its
             own group.
         permutation: sign-flip test over seeds.
         mcnemar: one exact test for each seed, of right and wrong, whatever the metric and the groups; empty if scores
@@ -169,7 +165,6 @@ def compare_scores(
     metric: str = "accuracy",
     groups: Iterable[Hashable] | None = None,
     level: float = 0.95,
-    resamples: int = 2000,
     seed: int = 0,
 ) -> PairedComparison:
     """Compare a method with a reference by their mean scores: interval, tests and detectable difference.
@@ -183,15 +178,14 @@ def compare_scores(
         metric: name of the mean score, for the sentence.
         groups: (N,) the group of each example, as for :func:`paired_interval`. None: each example is its own group.
         level: level of the interval, 0 to 1.
-        resamples: number of resamples of the groups.
-        seed: seed of the resampling (not of the runs).
+        seed: seed of the permutations that are drawn where there are more than 14 seeds (not of the runs).
 
     Raises:
         Mistake: as :func:`paired_interval`, or if there are not S different seeds.
     """
     ours, theirs = check_scores(scores, scores_reference)
     member = check_groups(groups, ours.shape[1])
-    interval = paired_interval(ours, theirs, groups=member, level=level, resamples=resamples, seed=seed)
+    interval = paired_interval(ours, theirs, groups=member, level=level)
     return _comparison(
         interval,
         member,
