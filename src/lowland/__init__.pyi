@@ -1,6 +1,7 @@
 from . import flat as flat
 from .deploy.predict import Predictor as Predictor
 from .deploy.predict import load as load
+from .evidence.verdict_of import verdict as verdict
 from .flat import FlatLoRA as FlatLoRA
 from .ground.mistakes import Mistake as Mistake
 from .lora import FusedLoRA as FusedLoRA

@@ -72,6 +72,11 @@ VERBS: Mapping[str, Verb] = {
         "SWEEP",
     ),
     "train": Verb("train one method with one seed", "lowland.cli.study", "TRAIN"),
+    "verdict": Verb(
+        "say which of several results is better and how sure that is: runs, logs of Inspect or lm-eval, tables",
+        "lowland.cli.verdict",
+        "VERDICT",
+    ),
     "predict": Verb(
         "predict for texts or images with a run, an adapter or a complete model",
         "lowland.cli.deploy",

@@ -109,8 +109,19 @@ def paired_interval(
     ours, theirs = check_scores(scores, scores_reference)
     member = check_groups(groups, ours.shape[1])
     per_seed = np.round(ours.mean(axis=1) - theirs.mean(axis=1), _decimals(ours, theirs))
-    variances = _variances(per_seed, *_spread_of_means(ours - theirs, member))
-    return _interval_of(per_seed, variances, count_groups(member), are_shares(ours, theirs), level)
+    return _interval_of(
+        per_seed, variances_of(ours - theirs, member), count_groups(member), are_shares(ours, theirs), level
+    )
+
+
+def variances_of(differences: Floats, member: Ints) -> Variances:
+    """Compute the parts of the variance of a mean difference; see :func:`paired_interval`.
+
+    Args:
+        differences: (S, N) differences of the examples' scores.
+        member: (N,) number of each example's group.
+    """
+    return _variances(differences.mean(axis=1), *_spread_of_means(differences, member))
 
 
 def paired_metric_interval(

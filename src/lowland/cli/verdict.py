@@ -1,0 +1,104 @@
+"""`lowland verdict`: which of several results is better, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lowland.cli.options import command
+from lowland.ground.asked import Asked, NotEmpty, Number, Several, Text, Truth, Whole
+from lowland.ground.mistakes import Mistake
+from lowland.ground.remote_store import EachFromURL
+
+Wanted = Literal["better", "non-inferior"]
+
+
+class VerdictRequest(Asked):
+    """Results to compare."""
+
+    results: Annotated[Several[Path], NotEmpty, EachFromURL]
+    """results to compare: runs of lowland or folders of them, logs of Inspect (.eval), samples of
+    lm-evaluation-harness (samples_*.jsonl), tables (.csv, .tsv, .jsonl, .json, .parquet) with the columns example and
+    score, and maybe seed, group, method and text; the first is the reference that the others are compared with"""
+    reference: Text | None = None
+    """name of the result to compare the others with; default: the first"""
+    metric: Text | None = None
+    """name of the score to compare, if the results hold several; of a table, the column with the scores"""
+    level: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+    """level of the intervals"""
+    margin: Annotated[Number, Field(gt=0)] | None = None
+    """also say whether a result loses at most this much, in points if scores are between 0 and 1 (non-inferiority)"""
+    detect: Annotated[Number, Field(gt=0)] | None = None
+    """also say how many examples or seeds it would take to see a difference of this size"""
+    partial: Truth = False
+    """compare the examples that pair, even if they are less than 90 % of all"""
+    flips: Annotated[Whole, Field(ge=0)] = 5
+    """number of examples to show of those that a result scores better, and of those that it scores worse"""
+    as_json: Truth = Field(False, json_schema_extra={"option": "json"})
+    """print a JSON list with an object for each comparison"""
+    fail_under: Number | None = None
+    """exit with 1 unless each interval lies above this difference"""
+    fail_unless: Wanted | None = None
+    """exit with 1 unless each result is better than the reference, or non-inferior to it (with --margin)"""
+    example_column: Text = "example"
+    """a table's column that names the example of a row; without it, the column with the text does"""
+    score_column: Text = "score"
+    """a table's column with the scores, higher is better"""
+    seed_column: Text = "seed"
+    """a table's column with the seeds, if it has one"""
+    group_column: Text = "group"
+    """a table's column that says which examples are alike, if it has one"""
+    method_column: Text = "method"
+    """a table's column that says what is scored, if it holds several results"""
+    text_column: Text = "text"
+    """a table's column with the examples' texts, if it has one"""
+
+
+def verdict(request: VerdictRequest) -> int:
+    """Compare results, and print the verdicts; return 1 if one is not what was asked for."""
+    from lowland.evidence.readers.any_results import read_results
+    from lowland.evidence.readers.table_results import Columns
+    from lowland.evidence.verdict import compare_results
+    from lowland.report.markdown import render
+    from lowland.report.verdict import verdict_blocks, verdicts_as_json
+
+    if request.fail_unless == "non-inferior" and request.margin is None:
+        raise Mistake("fail_unless is non-inferior, and no margin is given; add --margin")
+    columns = Columns(
+        request.example_column,
+        request.score_column,
+        request.seed_column,
+        request.group_column,
+        request.method_column,
+        request.text_column,
+    )
+    results = read_results(request.results, request.metric, columns)
+    if request.reference is not None:
+        names = [each.name for each in results]
+        if request.reference not in names:
+            raise Mistake(f"no result is called {request.reference!r}; expected one of {', '.join(names)}")
+        results.sort(key=lambda each: each.name != request.reference)
+    verdicts = compare_results(
+        results,
+        level=request.level,
+        margin=request.margin,
+        detect=request.detect,
+        partial=request.partial,
+    )
+    if request.as_json:
+        print(json.dumps(verdicts_as_json(verdicts, request.flips), ensure_ascii=False, indent=1))
+    else:
+        print(render(verdict_blocks(verdicts, request.flips)))
+    failed = [
+        (request.fail_under is not None and each.comparison.low <= request.fail_under * each.unit)
+        or (request.fail_unless == "better" and each.outcome != "better")
+        or (request.fail_unless == "non-inferior" and each.margin_outcome != "non-inferior")
+        for each in verdicts
+    ]
+    return int(any(failed))
+
+
+VERDICT = command(verdict, VerdictRequest, positional="results")
