@@ -59,7 +59,7 @@ class TTest:
 
     Attributes:
         name: what it is.
-        assumes: what it takes for granted, in words.
+        assumes: what it assumes, in words.
         t: statistic.
         df: degrees of freedom.
         p: two-sided p-value.
@@ -269,13 +269,13 @@ def _t_tests(pairing: Pairing) -> tuple[TTest, ...]:
         scores.mean(axis=1 if over_seeds else 0) for scores in (pairing.scores, pairing.scores_reference)
     )
     unit = "seeds" if over_seeds else "examples"
-    same = "that the test examples are the only ones of interest" if over_seeds else "that the runs are"
+    fixed = "test examples" if over_seeds else "runs"
     tests = (
-        (stats.ttest_rel, f"paired t over {unit}", same),
+        (stats.ttest_rel, f"paired t over {unit}", f"takes the {fixed} for the only ones"),
         (
             lambda one, other: stats.ttest_ind(one, other, equal_var=False),
             f"Welch's t over {unit}",
-            f"{same}, and that the two were not run on the same {unit}",
+            f"also takes the two for unrelated, though they share their {unit}",
         ),
     )
     results = []

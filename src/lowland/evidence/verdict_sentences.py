@@ -55,9 +55,7 @@ def details(verdict: Verdict) -> list[str]:
             "The interval speaks of other examples of the same kind. What another run, with another seed, would score,"
             f" {'one seed' if pairing.seeds else 'results without seeds'} cannot say."
         )
-    if test := ", ".join(
-        f"{test.name} p {p_words(test.p)} (assumes {test.assumes})" for test in verdict.t_tests
-    ):
+    if test := ", ".join(f"{test.name} p {p_words(test.p)} ({test.assumes})" for test in verdict.t_tests):
         lines.append(f"For comparison: {test}.")
     ours, theirs = pairing.unpaired
     if ours or theirs:

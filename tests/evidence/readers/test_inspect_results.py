@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def length() -> Scorer:
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Log:
-    """Return a function that runs Inspect on 20 questions, of which a model answers some, and returns the log."""
+def log(tmp_path: Path) -> Iterator[Log]:
+    """Yield a function that runs Inspect on 20 questions, of which a model answers some, and returns the log."""
 
     def run(
         name: str, right: set[int], *, epochs: int = 1, scorers: Any = None, limit: int | None = None
@@ -65,7 +66,8 @@ def log(tmp_path: Path) -> Log:
         )
         return Path(written.location.removeprefix("file://"))
 
-    return run
+    yield run
+    gc.collect()  # Inspect leaves streams open, whose warnings would come in another test
 
 
 def test_samples_of_two_logs_are_paired(log: Log) -> None:

@@ -86,7 +86,7 @@ def _scores(scores: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, score in scores.items():
         if isinstance(score.value, dict):
-            values |= {f"{name}, {key}": value for key, value in score.value.items()}
+            values |= {f"{name} ({key})": value for key, value in score.value.items()}
         else:
             values[name] = score.value
     return values

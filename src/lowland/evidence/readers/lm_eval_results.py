@@ -95,7 +95,8 @@ def _rows(file: Path, task: str) -> list[dict[str, Any]]:
     for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
         try:
             sample = json.loads(line)
-            samples.append((str(sample["doc_id"]), sample))
+            # The hash of the question is part of the name, so that other questions of the same number do not pair.
+            samples.append((f"{sample['doc_id']} ({str(sample.get('doc_hash', ''))[:8]})", sample))
         except (ValueError, KeyError, TypeError) as error:
             raise Mistake(f"{file} line {number} is no sample of lm-evaluation-harness") from error
     filters = {sample.get("filter", "none") for _, sample in samples}
@@ -104,7 +105,7 @@ def _rows(file: Path, task: str) -> list[dict[str, Any]]:
             example, {"task": task, "example": example, "text": _text(sample), "scores": {}}
         )
         for name in _scores(sample):
-            title = f"{name}, {sample['filter']}" if len(filters) > 1 else name
+            title = f"{name} ({sample['filter']})" if len(filters) > 1 else name
             row["scores"][title] = sample[name]
     return list(rows.values())
 
