@@ -120,7 +120,7 @@ class _Comparison:
 
         With m and r the scores of method and reference on a text, damaged (d) and clean (c),
         ``(m_d - m_c) - (r_d - r_c) = (m_d + r_c) - (r_d + m_c)``: the difference of two stacked answer sheets, of twice
-        the mean. All sheets of a text stay in its group, so that they are resampled together.
+        the mean. All sheets of a text stay in its group, so that they count as one.
         """
         ours, theirs = [], []
         for cell in cells:

@@ -40,7 +40,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Needed:
-    """What it would take to see a difference in 80 % of studies.
+    """Numbers of examples or seeds with which 80 % of studies would see a difference.
 
     Attributes:
         difference: the difference.
@@ -117,7 +117,7 @@ class Verdict:
 
     @property
     def unit(self) -> float:
-        """What one unit of a margin or of a difference is: a point where all scores are in [0, 1]."""
+        """Unit of margins and differences: a point (0.01) where all scores are in [0, 1], else 1."""
         return 0.01 if self.comparison.is_share else 1.0
 
 

@@ -172,7 +172,7 @@ def _notes(evidence: AdapterEvidence, full: bool) -> list[Block]:
         else "other texts of the same kind, and not of other seeds"
     )
     size = f"{100 * drop.level:g} %"
-    note = f"Intervals ({size}) speak of {seeds}; texts of one group are resampled together."
+    note = f"Intervals ({size}) speak of {seeds}; texts of one group count as one."
     if any(not difference.identical for difference in compared or ()):
         note += " p is by Student's t from the interval's standard error."
         note += " Holm's correction is over all rows of a table."

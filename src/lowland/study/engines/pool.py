@@ -60,7 +60,7 @@ class Pool(Generic[T]):
         self._living: list[_Worker[T]] = []
 
     def run(self) -> None:
-        """Do all tasks.
+        """Run all tasks.
 
         Raises:
             Exception: what a task raised; the others are ended.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Task(Protocol):
-    """What a worker can do. It is pickled."""
+    """Task of a worker. It is pickled."""
 
     @property
     def label(self) -> str:
@@ -34,7 +34,7 @@ class Task(Protocol):
         """Whether a training can be shown as a bar."""
 
     def run(self, progress: Progress) -> object:
-        """Do it, and return the outcome."""
+        """Run it, and return the outcome."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def nothing() -> None:
 
 
 def work(connection: Connection, threads: int, prepare: Callable[[], None]) -> None:
-    """Do tasks until there are no more.
+    """Run tasks until there are no more.
 
     Args:
         connection: the worker's end of the pipe.
