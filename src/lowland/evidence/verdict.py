@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -280,7 +281,8 @@ def _t_tests(pairing: Pairing) -> tuple[TTest, ...]:
     )
     results = []
     for test, name, assumes in tests:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of scores that hardly vary
             outcome = test(ours, theirs)
         if math.isfinite(outcome.pvalue):
             results.append(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lowland.evidence.core.by_item import holm
 from lowland.evidence.core.pairs import PairedComparison
 from lowland.evidence.core.spread import Spread, spread_of
 from lowland.evidence.core.wording import score_name
@@ -162,15 +163,33 @@ def _heading(records: Sequence[RunRecord]) -> str:
 
 
 def _comparisons(compared: Sequence[PairedComparison]) -> Bullets:
+    sentences = [comparison.sentence() for comparison in compared]
+    over_seeds = [comparison for comparison in compared if comparison.over_seeds]
+    if not over_seeds:
+        return Bullets(tuple(sentences))
+    corrected = holm([comparison.p for comparison in over_seeds])
     p = [
+        f"{comparison.method} {comparison.p:.2g}"
+        + (f" ({by_holm:.2g} by Holm's correction)" if len(over_seeds) > 1 else "")
+        for comparison, by_holm in zip(over_seeds, corrected, strict=True)
+    ]
+    over = [
         f"{comparison.method} {comparison.permutation.p:.3g} (at least {comparison.permutation.smallest_p:.3g} with"
         f" {plural(len(comparison.seeds), 'seed')})"
-        for comparison in compared
+        for comparison in over_seeds
     ]
-    sentences = [comparison.sentence() for comparison in compared]
-    if max((len(comparison.seeds) for comparison in compared), default=0) < 2:  # there is nothing to permute
-        return Bullets(tuple(sentences))
-    return Bullets((*sentences, f"Permutation test over seeds, p: {', '.join(p)}."))
+    note = (
+        f" With {len(over_seeds)} comparisons, only a corrected p below 0.05 is good evidence."
+        if len(over_seeds) > 1
+        else ""
+    )
+    return Bullets(
+        (
+            *sentences,
+            f"p of the intervals: {', '.join(p)}.{note}",
+            f"Permutation test over seeds, p: {', '.join(over)}.",
+        )
+    )
 
 
 def _warnings(records: Sequence[RunRecord]) -> list[Paragraph]:
