@@ -68,7 +68,7 @@ def test_the_exit_code_says_whether_the_result_is_good_enough(
 
 def test_json_has_everything(lowland: Command, tables: tuple[Path, Path]) -> None:
     code, out, err = lowland(
-        "verdict", *map(str, tables), "--json", "--margin", "3", "--detect", "1", small=False
+        "verdict", *map(str, tables), "--json", "--margin", "3", "--detect", "1", "--calibrate", small=False
     )
     assert (code, err) == (0, "")
     (row,) = json.loads(out)
@@ -76,6 +76,7 @@ def test_json_has_everything(lowland: Command, tables: tuple[Path, Path]) -> Non
     assert row["low"] < row["difference"] < row["high"]
     assert row["margin_outcome"] == "non-inferior"
     assert row["needed"]["examples"] > 300
+    assert 0.02 < row["false_verdicts"] < 0.08
     assert len(row["examples_better"]) == 5
     assert row["better"] - row["worse"] == pytest.approx(300 * row["difference"])
 

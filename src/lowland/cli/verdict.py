@@ -33,6 +33,8 @@ class VerdictRequest(Asked):
     """also say whether a result loses at most this much, in points if scores are between 0 and 1 (non-inferiority)"""
     detect: Annotated[Number, Field(gt=0)] | None = None
     """also say how many examples or seeds it would take to see a difference of this size"""
+    calibrate: Truth = False
+    """also simulate studies like this one without a difference (A/A), and say how many get a verdict for nothing"""
     partial: Truth = False
     """compare the examples that pair, even if they are less than 90 % of all"""
     flips: Annotated[Whole, Field(ge=0)] = 5
@@ -87,6 +89,7 @@ def verdict(request: VerdictRequest) -> int:
         margin=request.margin,
         detect=request.detect,
         partial=request.partial,
+        calibrate=request.calibrate,
     )
     if request.as_json:
         print(json.dumps(verdicts_as_json(verdicts, request.flips), ensure_ascii=False, indent=1))

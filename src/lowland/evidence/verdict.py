@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from lowland.evidence.calibration import false_verdicts
 from lowland.evidence.core.arrays import check_groups, count_groups
 from lowland.evidence.core.by_item import holm
 from lowland.evidence.core.intervals import variances_of
@@ -89,6 +90,8 @@ class Verdict:
         margin: largest loss that counts as none; None if no margin was asked for.
         margin_outcome: whether the loss is within the margin; None if no margin was asked for.
         needed: what it would take to see the difference that was asked for; None if none was.
+        false_verdicts: share of simulated studies without a difference that get a verdict; None if they were not asked
+            for.
         t_tests: tests that people expect.
         effect_size: difference over the standard deviation of the examples' differences (Cohen's d of pairs); 0 if
             they do not vary.
@@ -105,6 +108,7 @@ class Verdict:
     margin: float | None
     margin_outcome: MarginOutcome | None
     needed: Needed | None
+    false_verdicts: float | None
     t_tests: tuple[TTest, ...]
     effect_size: float
 
@@ -129,6 +133,7 @@ def compare_results(
     margin: float | None = None,
     detect: float | None = None,
     partial: bool = False,
+    calibrate: bool = False,
 ) -> list[Verdict]:
     """Compare each result with the first.
 
@@ -138,6 +143,7 @@ def compare_results(
         margin: largest loss that counts as none, in points where all scores are in [0, 1], else in the score's unit.
         detect: difference for which to say what it would take to see it, in the same unit.
         partial: compare however few examples pair.
+        calibrate: simulate how often the rule would give a verdict for nothing.
 
     Raises:
         Mistake: if there is only one result, or two of them cannot be paired.
@@ -158,7 +164,12 @@ def compare_results(
     ]
     corrected = holm([verdict.comparison.p for verdict in verdicts])
     return [
-        replace(verdict, p_holm=p, outcome=_outcome(verdict.comparison, p))
+        replace(
+            verdict,
+            p_holm=p,
+            outcome=_outcome(verdict.comparison, p),
+            false_verdicts=false_verdicts(verdict.pairing, level) if calibrate else None,
+        )
         for verdict, p in zip(verdicts, corrected, strict=True)
     ]
 
@@ -197,6 +208,7 @@ def _verdict(
         margin=margin,
         margin_outcome=None if margin is None else _margin_outcome(comparison, margin * unit),
         needed=None if detect is None else _needed(pairing, comparison, detect * unit),
+        false_verdicts=None,
         t_tests=_t_tests(pairing),
         effect_size=float(differences.mean()) / spread if spread > 0 else 0.0,
     )

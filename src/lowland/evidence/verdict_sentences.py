@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lowland.evidence.calibration import STUDIES
 from lowland.evidence.core.wording import examples_words, points, quantities, score_name
 from lowland.ground.mistakes import plural
 
@@ -57,6 +58,11 @@ def details(verdict: Verdict) -> list[str]:
         )
     if test := ", ".join(f"{test.name} p {p_words(test.p)} ({test.assumes})" for test in verdict.t_tests):
         lines.append(f"For comparison: {test}.")
+    if verdict.false_verdicts is not None:
+        lines.append(
+            f"A/A: of {STUDIES:,} simulated studies that vary as this one does, and have no difference,"
+            f" {100 * verdict.false_verdicts:.1f} % get a verdict; {100 * (1 - compared.level):.3g} % should."
+        )
     ours, theirs = pairing.unpaired
     if ours or theirs:
         lines.append(

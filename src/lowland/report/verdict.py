@@ -72,6 +72,7 @@ def verdicts_as_json(verdicts: Sequence[Verdict], flips: int = SHOWN) -> list[di
                 "unpaired_seeds": list(pairing.unpaired_seeds),
                 "margin": verdict.margin,
                 "margin_outcome": verdict.margin_outcome,
+                "false_verdicts": verdict.false_verdicts,
                 "needed": None if verdict.needed is None else asdict(verdict.needed),
                 "t_tests": [asdict(test) for test in verdict.t_tests],
                 "better": len(verdict.fixed),

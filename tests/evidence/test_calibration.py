@@ -1,0 +1,53 @@
+"""The A/A check: near the nominal rate where the rule holds, far from it where the rule is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lowland.evidence import calibration
+from lowland.evidence.calibration import false_verdicts
+from lowland.evidence.results import Pairing, as_results, pair
+
+
+def pairing_of(seeds: int, *, seed_sd: float, taste: float, shift: float = 0.0, group: int = 1) -> Pairing:
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 0.9, 400)
+
+    def results(name: str, shift: float) -> object:
+        liked = rng.normal(0, taste, 400 // group).repeat(group)
+        latent = (
+            1 + shift + hard + liked + rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, 0.4, (seeds, 400))
+        )
+        table = pd.DataFrame({"example": np.tile(np.arange(400), seeds), "score": (latent > 0).ravel() * 1.0})
+        table["group"] = table["example"] // group
+        if seeds > 1:
+            table["seed"] = np.repeat(np.arange(seeds), 400)
+        return as_results(table, name, "accuracy", name)
+
+    return pair(results("a", shift), results("b", 0.0))
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 10])
+@pytest.mark.parametrize("seed_sd", [0.0, 0.15])
+@pytest.mark.parametrize(("taste", "group"), [(0.0, 1), (0.4, 4)])
+def test_a_study_without_a_difference_gets_a_verdict_in_5_per_cent(
+    seeds: int, seed_sd: float, taste: float, group: int
+) -> None:
+    pairing = pairing_of(seeds, seed_sd=seed_sd, taste=taste, shift=0.3, group=group)
+    assert 0.03 < false_verdicts(pairing, studies=1000) < 0.075
+
+
+def test_the_level_is_what_it_is_held_against() -> None:
+    assert false_verdicts(pairing_of(5, seed_sd=0.05, taste=0.2), level=0.5) == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_rule_that_ignores_the_seeds_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def over_examples(variances: object, seeds: int, groups: int, level: float) -> np.ndarray:
+        return 1.96 * np.sqrt(variances.examples)
+
+    pairing = pairing_of(5, seed_sd=0.15, taste=0.0)
+    assert false_verdicts(pairing) < 0.075
+    monkeypatch.setattr(calibration, "half_width", over_examples)
+    assert false_verdicts(pairing) > 0.15
