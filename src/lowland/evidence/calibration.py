@@ -6,6 +6,7 @@ import numpy as np
 
 from lowland.evidence.core.arrays import check_groups, count_groups
 from lowland.evidence.core.intervals import variances_of
+from lowland.evidence.core.metrics import Floats
 from lowland.evidence.core.variances import half_width
 from lowland.evidence.results import Pairing
 
@@ -14,11 +15,12 @@ STUDIES = 2000
 
 
 def false_verdicts(pairing: Pairing, level: float = 0.95, studies: int = STUDIES, seed: int = 0) -> float:
-    """Simulate studies that vary as the given one does, without a difference, and return the share of verdicts.
+    """Return the share of simulated studies without a difference that get a verdict.
 
-    The differences (S, G) of the groups are split into the effects of seeds and of groups, and a rest. A simulated study
-    has new effects of seeds (normal, of their estimated variance), and the effects of groups and the rest drawn from the
-    given ones with random signs. With one seed there are only effects of groups.
+    The studies vary as the given one does. Its differences (S, G) of the groups are split into the effects of seeds and
+    of groups, and a rest. A simulated study has new effects of seeds (normal, of their estimated variance), and the
+    effects of groups and the rest drawn from the given ones with random signs. With one seed there are only effects of
+    groups.
 
     Args:
         pairing: scores of two results.
@@ -32,9 +34,8 @@ def false_verdicts(pairing: Pairing, level: float = 0.95, studies: int = STUDIES
     member = check_groups(pairing.groups, len(pairing.examples))
     groups = count_groups(member)
     differences = pairing.scores - pairing.scores_reference
-    table = (
-        np.stack([np.bincount(member, row, groups) for row in differences]) * groups / member.size
-    )  # (S, G)
+    table: Floats = np.stack([np.bincount(member, row, groups) for row in differences])
+    table = table * (groups / member.size)  # (S, G)
     variances = variances_of(differences, member)
     rows, columns = table.mean(axis=1, keepdims=True), table.mean(axis=0) - table.mean()
     rest = table - rows - columns
@@ -50,5 +51,5 @@ def false_verdicts(pairing: Pairing, level: float = 0.95, studies: int = STUDIES
         chance = rng.permuted(rest, axis=1) * rng.choice((-1.0, 1.0), rest.shape)
         study = rng.normal(0, of_seeds, (count, 1)) + effects + chance
         half = half_width(variances_of(study, numbered), count, groups, level)
-        found += abs(study.mean()) > half
+        found += int(abs(study.mean()) > half)
     return found / studies
