@@ -34,8 +34,8 @@ def false_verdicts(pairing: Pairing, level: float = 0.95, studies: int = STUDIES
     member = check_groups(pairing.groups, len(pairing.examples))
     groups = count_groups(member)
     differences = pairing.scores - pairing.scores_reference
-    table: Floats = np.stack([np.bincount(member, row, groups) for row in differences])
-    table = table * (groups / member.size)  # (S, G)
+    sums = [np.bincount(member, row, groups).astype(np.float64) for row in differences]
+    table: Floats = np.stack(sums) * (groups / member.size)  # (S, G)
     variances = variances_of(differences, member)
     rows, columns = table.mean(axis=1, keepdims=True), table.mean(axis=0) - table.mean()
     rest = table - rows - columns
