@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lowland.evidence.core.arrays import check_groups, count_groups
@@ -40,7 +42,7 @@ def false_verdicts(pairing: Pairing, level: float = 0.95, studies: int = STUDIES
     rows, columns = table.mean(axis=1, keepdims=True), table.mean(axis=0) - table.mean()
     rest = table - rows - columns
     count = len(table)
-    of_seeds = float(np.sqrt(max(variances.seeds - variances.interaction, 0.0) * count))
+    of_seeds = math.sqrt(max(float(variances.seeds - variances.interaction), 0.0) * count)
     if count > 1:  # a mean over seeds contains some of the rest
         share = float(variances.examples_alone / variances.examples) if variances.examples > 0 else 0.0
         columns, rest = columns * np.sqrt(share), rest * np.sqrt(count / (count - 1))
