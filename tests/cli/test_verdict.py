@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lowland.evidence.readers.any_results import read_results
+
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -63,7 +65,9 @@ def test_the_exit_code_says_whether_the_result_is_good_enough(
     lowland: Command, tables: tuple[Path, Path], options: tuple[str, ...], expected: int
 ) -> None:
     code, _, err = lowland("verdict", *map(str, tables), *options, small=False)
-    assert (code, err) == (expected, "")
+    assert code == expected
+    gate = next((option for option in options if option.startswith("--fail")), "")
+    assert err == "" if expected == 0 else err.startswith(f"lowland: {gate}")
 
 
 def test_json_has_everything(lowland: Command, tables: tuple[Path, Path]) -> None:
@@ -131,10 +135,18 @@ def test_runs_of_a_study_are_compared_by_their_methods(
         (("old.csv", "new.csv", "--reference", "x"), "no result is called 'x'; expected one of old, new"),
         (("old.csv", "new.csv", "--fail-unless", "non-inferior"), "no margin is given; add --margin"),
         (("old.csv", "new.csv", "--margin", "0"), "margin is 0"),
-        (("old.csv", "new.csv", "--score-column", "scor"), "old.csv has no column scor; name the column with"),
+        (("old.csv", "new.csv", "--score-column", "scor"), "old.csv has no column scor, which --score-column names"),
         (("old.csv", "nokey.csv"), "has no column example, and none with a text; results are paired by it"),
         (("old.csv", "broken.parquet"), "broken.parquet cannot be read as a .parquet table"),
         (("old.csv", "empty"), "holds no results that lowland can read"),
+        (("old.csv", "new.csv", "--metric", "acc_nrm"), "old.csv has no column acc_nrm, which --metric names"),
+        (("old.csv", "new.csv", "--seed-column", "run"), "old.csv has no column run, which --seed-column names"),
+        (("old.csv", "new.csv", "--group-column", "x"), "old.csv has no column x, which --group-column names"),
+        (("old.csv", "new.csv", "--metric", "score", "--score-column", "text"), "both name the column with the scores"),
+        (("old.csv", "new.csv", "--level", "0.2"), "level is 0.2"),
+        (("old.csv", "ragged.csv"), "ragged.csv cannot be read as a .csv table"),
+        (("one.csv", "one.csv"), "have one example; a comparison needs two or more"),
+        (("old.csv", "percent.csv"), "the score in row 1 is '50%', and 2 scores of 2 are no finite number"),
         ((), "results is missing"),
     ],
 )  # fmt: skip
@@ -151,6 +163,9 @@ def test_mistakes_are_sentences(
     (folder / "broken.parquet").write_text("nothing")
     (folder / "empty").mkdir()
     pd.DataFrame({"score": [1, 0]}).to_csv(folder / "nokey.csv", index=False)
+    (folder / "ragged.csv").write_text("example,score\na,1,7\nb,0,8\n")
+    (folder / "one.csv").write_text("example,score\na,1\n")
+    (folder / "percent.csv").write_text("example,score\nq1,50%\nq2,40%\n")
     code, out, err = lowland("verdict", *words, small=False)
     assert (code, out) == (2, "")
     assert problem in err
@@ -173,3 +188,56 @@ def test_no_torch_is_loaded_and_many_rows_take_little_time(tmp_path: Path) -> No
     assert (code, torch) == ("0", "False")
     assert "100000 examples" in printed
     assert float(seconds) < 20  # 1 to 2 s on an idle machine
+
+
+def test_a_rounding_error_beyond_one_does_not_change_the_unit_of_a_gate(
+    lowland: Command, tables: tuple[Path, Path]
+) -> None:
+    table = pd.read_csv(tables[1])
+    table["score"] = table["score"].astype(float)
+    table.loc[table["score"] == 1, "score"] = 1 + 1e-9
+    table.to_csv(tables[1], index=False)
+    code, out, _ = lowland("verdict", *map(str, tables), "--fail-under", "50", small=False)
+    assert (code, "points (95 % interval" in out) == (1, True)
+
+
+def test_json_is_json_where_nothing_varies(lowland: Command, tmp_path: Path) -> None:
+    for name, score in (("a", 1), ("b", 0)):
+        table = pd.DataFrame({"example": range(20), "score": score})
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    words = ("verdict", str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), "--json", "--margin", "1")
+    _, out, _ = lowland(*words, small=False)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    (row,) = json.loads(out, parse_constant=refuse)
+    assert (row["outcome"], row["p"], row["margin"]) == ("worse", 2 / 2**20, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "examples"),
+    [
+        ("example,score\n1e5,1\n100000,0\n2e5,1\n", ["1e5", "100000", "2e5"]),
+        ("example,score\n01,1\n1,0\n001,1\n", ["01", "1", "001"]),
+        ("example,score\n1.0,1\n2.0,0\n3.5,1\n", ["1", "2", "3.5"]),
+        ("text,score\nNone,1\nNA,0\nnull,1\n", ["None", "NA", "null"]),
+        ("example;score\na;1\nb;0\n", ["a", "b"]),
+        ("example,score,text\na,1,\nb,0,NA\n", ["a", "b"]),
+        ("\ufeffexample,score\na,1\nb,0\n", ["a", "b"]),
+    ],
+)
+def test_names_of_examples_are_texts(tmp_path: Path, content: str, examples: list[str]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content, encoding="utf-8")
+    (results,) = read_results([path])
+    assert results.rows["example"].tolist() == examples
+    assert set(results.rows["score"]) == {0.0, 1.0}
+
+
+def test_a_damaged_run_is_named(lowland: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "toy-lora-s1-0123456789"
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text("{")
+    code, _, err = lowland("verdict", str(tmp_path / "runs"), small=False)
+    assert (code, "toy-lora-s1-0123456789: " in err, "move it away" in err) == (2, True, True)

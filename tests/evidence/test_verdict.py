@@ -268,3 +268,40 @@ def test_true_and_false_and_whole_numbers_of_examples_are_read_alike() -> None:
     )
     assert words.rows["example"].tolist() == ["1", "2"]
     assert words.rows["score"].tolist() == [1.0, 0.0]
+
+
+def test_groups_that_one_of_both_names_are_taken() -> None:
+    theirs, ours = results(), results("b", number=1)
+    grouped = as_results(theirs.rows.assign(group=[n // 4 for n in range(200)]), "a", "accuracy", "a.csv")
+    assert pair(ours, grouped).groups == pair(grouped, ours).groups == tuple(str(n // 4) for n in range(200))
+    one = as_results(theirs.rows.assign(group="all"), "a", "accuracy", "a.csv")
+    with pytest.raises(Mistake, match="all examples of b and a are in one group"):
+        pair(ours, one)
+
+
+def test_few_seeds_that_pair_are_refused() -> None:
+    theirs, ours = results(seeds=(0, 1, 2, 3, 4)), results("b", seeds=(4, 5, 6, 7, 8))
+    with pytest.raises(Mistake, match=r"less than half of the seeds of b and a pair \(4\)"):
+        compare_results([theirs, ours])
+    (verdict,) = compare_results([theirs, ours], partial=True)
+    assert verdict.pairing.seeds == ("4",)
+
+
+def test_rounding_is_no_difference() -> None:
+    assert lowland.verdict([0.3] * 9, [0.1 + 0.2] * 9).outcome == "identical"
+
+
+def test_equal_differences_of_few_examples_are_no_evidence() -> None:
+    assert [lowland.verdict([0] * n, [1] * n).outcome for n in (2, 5, 6)] == [
+        "undecided",
+        "undecided",
+        "better",
+    ]
+
+
+def test_series_with_other_indexes_are_refused() -> None:
+    first = pd.Series([1, 0, 1], index=["a", "b", "c"])
+    with pytest.raises(Mistake, match="the two series have different indexes"):
+        lowland.verdict(first, first.sort_values())
+    with pytest.raises(Mistake, match="expected the same seeds in both"):
+        lowland.verdict(np.ones((3, 4)), np.ones((2, 4)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -12,6 +13,9 @@ from lowland.cli.options import command
 from lowland.ground.asked import Asked, NotEmpty, Number, Several, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake
 from lowland.ground.remote_store import EachFromURL
+
+if TYPE_CHECKING:
+    from lowland.evidence.verdict import Verdict
 
 Wanted = Literal["better", "non-inferior"]
 
@@ -22,12 +26,13 @@ class VerdictRequest(Asked):
     results: Annotated[Several[Path], NotEmpty, EachFromURL]
     """results to compare: runs of lowland or folders of them, logs of Inspect (.eval), samples of
     lm-evaluation-harness (samples_*.jsonl), tables (.csv, .tsv, .jsonl, .json, .parquet) with the columns example and
-    score, and maybe seed, group, method and text; the first is the reference that the others are compared with"""
+    score, and maybe seed, group, method and text; the first is the reference that the others are compared with (in a
+    folder of runs, lora if it is there)"""
     reference: Text | None = None
     """name of the result to compare the others with; default: the first"""
     metric: Text | None = None
     """name of the score to compare, if the results hold several; of a table, the column with the scores"""
-    level: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+    level: Annotated[Number, Field(ge=0.5, le=0.999)] = 0.95
     """level of the intervals"""
     margin: Annotated[Number, Field(gt=0)] | None = None
     """also say whether a result loses at most this much, in points if scores are between 0 and 1 (non-inferiority)"""
@@ -95,13 +100,26 @@ def verdict(request: VerdictRequest) -> int:
         print(json.dumps(verdicts_as_json(verdicts, request.flips), ensure_ascii=False, indent=1))
     else:
         print(render(verdict_blocks(verdicts, request.flips)))
-    failed = [
-        (request.fail_under is not None and each.comparison.low <= request.fail_under * each.unit)
-        or (request.fail_unless == "better" and each.outcome != "better")
-        or (request.fail_unless == "non-inferior" and each.margin_outcome != "non-inferior")
-        for each in verdicts
-    ]
-    return int(any(failed))
+    reasons = [reason for each in verdicts for reason in _shortfalls(each, request)]
+    for reason in reasons:
+        print(f"lowland: {reason}", file=sys.stderr)
+    return int(bool(reasons))
+
+
+def _shortfalls(verdict: Verdict, request: VerdictRequest) -> list[str]:
+    """Return in sentences what of that which was asked for a verdict does not show."""
+    compared = verdict.comparison
+    reasons = []
+    if request.fail_under is not None and compared.low <= request.fail_under * verdict.unit:
+        low = f"{compared.low / verdict.unit:.4g}{' points' if compared.is_share else ''}"
+        reasons.append(
+            f"--fail-under: the interval of {compared.method} begins at {low}, not above {request.fail_under:g}"
+        )
+    if request.fail_unless == "better" and verdict.outcome != "better":
+        reasons.append(f"--fail-unless better: {compared.method} is {verdict.outcome}")
+    if request.fail_unless == "non-inferior" and verdict.margin_outcome != "non-inferior":
+        reasons.append(f"--fail-unless non-inferior: {compared.method} is {verdict.margin_outcome}")
+    return reasons
 
 
 VERDICT = command(verdict, VerdictRequest, positional="results")

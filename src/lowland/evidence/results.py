@@ -14,6 +14,10 @@ from lowland.ground.visible import visible
 
 NO_SEED = ""
 """Seed of results that name none."""
+WHOLE = r"^(-?\d+)\.0$"
+"""A whole number as pandas writes it in a column with decimal points."""
+LARGEST = 1e100
+"""Largest size of a score: sums of squares of larger ones overflow."""
 COLUMNS = ("example", "seed", "group", "score", "text")
 
 
@@ -67,7 +71,7 @@ def as_results(table: pd.DataFrame, name: str, metric: str, source: str, data: s
     rows["seed"] = _texts(table["seed"], "seed", source) if "seed" in table else NO_SEED
     rows["group"] = _texts(table["group"], "group", source) if "group" in table else rows["example"]
     rows["score"] = _scores(table["score"], source)
-    rows["text"] = table["text"].astype(object).to_numpy() if "text" in table else ""
+    rows["text"] = table["text"].fillna("").astype(str).to_numpy() if "text" in table else ""
     groups = rows.groupby("example", sort=False)["group"].nunique()
     if (groups > 1).any():
         raise Mistake(
@@ -82,9 +86,7 @@ def _texts(column: pd.Series, what: str, source: str) -> pd.Series:
         raise Mistake(
             f"{source} lacks {what} in {plural(missing, 'row')} of {len(column)}; give it in each row"
         )
-    if pd.api.types.is_float_dtype(column) and (column == column.round()).all():
-        column = column.astype("int64")
-    return column.astype(str).reset_index(drop=True)
+    return column.astype(str).str.replace(WHOLE, r"\1", regex=True).reset_index(drop=True)
 
 
 def _scores(column: pd.Series, source: str) -> pd.Series:
@@ -94,13 +96,13 @@ def _scores(column: pd.Series, source: str) -> pd.Series:
         words = {"true": 1.0, "false": 0.0}
         column = column.map(lambda value: words.get(str(value).strip().lower(), value))
     numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
-    unfit = ~np.isfinite(numbers)
+    unfit = ~(numbers.abs() <= LARGEST)
     if unfit.any():
         row, count = int(np.flatnonzero(unfit)[0]), int(unfit.sum())
         raise Mistake(
             f"{source}: the score in row {row + 1} is {visible(str(column[row]))!r}, and"
-            f" {plural(count, 'score')} of {len(column)} {'is' if count == 1 else 'are'} no finite number;"
-            " leave such examples out of all results, or give them a number"
+            f" {plural(count, 'score')} of {len(column)} {'is' if count == 1 else 'are'} no finite number; write"
+            " numbers such as 0.5, or leave such examples out of all results"
         )
     return numbers
 
@@ -178,23 +180,37 @@ def pair(ours: Results, reference: Results, *, partial: bool = False) -> Pairing
             f"{ours.name} has seeds {one}, and {reference.name} has {other}: none pairs; run both with the same seeds"
         )
     tables = [_table(each, seeds or (NO_SEED,)) for each in (ours, reference)]
+    if not partial and len(seeds) < max(len(ours.seeds), len(reference.seeds)) / 2:
+        raise Mistake(
+            f"less than half of the seeds of {both} pair ({', '.join(seeds)}); run both with the same seeds, or add"
+            " --partial to compare those that pair"
+        )
     examples = tables[1].columns.intersection(tables[0].columns, sort=False)
     counts = [each.rows["example"].nunique() for each in (ours, reference)]
     share = len(examples) / max(counts)
+    if len(examples) == max(counts) == 1:
+        raise Mistake(f"{both} have one example; a comparison needs two or more")
     if len(examples) < 2 or (share < LEAST_SHARE and not partial):
         raise Mistake(_too_few(ours, reference, len(examples), counts))
     about = reference.rows.drop_duplicates("example").set_index("example").loc[examples]
     of_ours = ours.rows.drop_duplicates("example").set_index("example").loc[examples]
-    if not (about["group"] == of_ours["group"]).all():
+    groups = [each["group"].to_numpy() for each in (about, of_ours) if (each["group"] != each.index).any()]
+    if len(groups) == 2 and not (groups[0] == groups[1]).all():
         raise Mistake(f"{both} put the same examples into different groups; give both the same column group")
+    if groups and len(set(groups[0])) == 1:
+        raise Mistake(
+            f"all examples of {both} are in one group, which says nothing of others; give two groups or more"
+        )
     texts = about["text"].where(about["text"].astype(str) != "", of_ours["text"])
     repeats = [each.rows.groupby(["example", "seed"], sort=False).size().max() for each in (ours, reference)]
+    scores, scores_reference = (table[examples].to_numpy() for table in tables)
+    same = np.isclose(scores, scores_reference, rtol=1e-12, atol=0.0)  # but for rounding
     return Pairing(
         examples=tuple(examples),
         seeds=seeds,
-        groups=tuple(about["group"]),
-        scores=tables[0][examples].to_numpy(),
-        scores_reference=tables[1][examples].to_numpy(),
+        groups=tuple(groups[0] if groups else examples),
+        scores=np.where(same, scores_reference, scores),
+        scores_reference=scores_reference,
         texts=tuple(texts.astype(str)),
         unpaired=(counts[0] - len(examples), counts[1] - len(examples)),
         unpaired_seeds=tuple(sorted(set(ours.seeds) ^ set(reference.seeds))),

@@ -155,8 +155,8 @@ def compare_results(
             else "no result is given"
         )
     for name, value in (("margin", margin), ("detect", detect)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise Mistake(f"{name} is {value}; expected a number above 0")
+        if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            raise Mistake(f"{name} is {value!r}; expected a number above 0")
     reference, *others = results
     verdicts = [
         _verdict(each, reference, pair(each, reference, partial=partial), level, margin, detect)
@@ -207,7 +207,9 @@ def _verdict(
         broken=_flips(pairing, -differences, sign=-1),
         margin=margin,
         margin_outcome=None if margin is None else _margin_outcome(comparison, margin * unit),
-        needed=None if detect is None else _needed(pairing, comparison, detect * unit),
+        needed=None
+        if detect is None or comparison.identical
+        else _needed(pairing, comparison, detect * unit),
         false_verdicts=None,
         t_tests=_t_tests(pairing),
         effect_size=float(differences.mean()) / spread if spread > 0 else 0.0,
@@ -296,7 +298,7 @@ def _t_tests(pairing: Pairing) -> tuple[TTest, ...]:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of scores that hardly vary
             outcome = test(ours, theirs)
-        if math.isfinite(outcome.pvalue):
+        if math.isfinite(outcome.pvalue) and math.isfinite(outcome.statistic):
             results.append(
                 TTest(name, assumes, float(outcome.statistic), float(outcome.df), float(outcome.pvalue))
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -55,12 +56,28 @@ def verdict(
         >>> lowland.verdict([0, 1, 0, 1, 0, 1, 0, 0], right, names=("LoRA", "Flat-LoRA")).outcome
         'undecided'
     """
+    if len(names) != 2:
+        raise Mistake(f"names has {len(names)} entries; expected two, one for each result")
+    if (
+        isinstance(reference, pd.Series)
+        and isinstance(result, pd.Series)
+        and not reference.index.equals(result.index)
+    ):
+        raise Mistake(
+            "the two series have different indexes, and arrays are paired by place; align them, or give tables with a"
+            " column example"
+        )
     pair = [
         _as_results(values, name, metric, seeds, groups)
         for values, name in zip((reference, result), names, strict=True)
     ]
     if isinstance(reference, pd.DataFrame) != isinstance(result, pd.DataFrame):
         raise Mistake("one of both is a table, and the other is not; give two tables or two arrays")
+    shapes = [np.shape(each) for each in (reference, result)]
+    if not isinstance(reference, pd.DataFrame) and seeds is None and shapes[0][:-1] != shapes[1][:-1]:
+        raise Mistake(
+            f"{names[0]} has shape {shapes[0]} and {names[1]} has {shapes[1]}; expected the same seeds in both"
+        )
     sizes = [each.rows["example"].nunique() for each in pair]
     if not isinstance(reference, pd.DataFrame) and sizes[0] != sizes[1]:
         raise Mistake(
@@ -84,7 +101,21 @@ def _as_results(
         if len(found) > 1:
             raise Mistake(f"{name} has {len(found)} methods; give the rows of one")
         return Results(name, metric, found[0].rows, name)
+    return _of_array(values, name, metric, seeds, groups)
+
+
+def _of_array(
+    values: npt.ArrayLike,
+    name: str,
+    metric: str,
+    seeds: Sequence[Any] | None,
+    groups: Sequence[Hashable] | None,
+) -> Results:
+    if isinstance(values, str | os.PathLike):
+        raise Mistake(f"{name} is a path; lowland verdict on the command line reads files")
     scores = np.asarray(values)
+    if np.iscomplexobj(scores):
+        raise Mistake(f"{name} holds complex numbers; expected real ones")
     if scores.ndim not in (1, 2) or scores.size == 0:
         raise Mistake(f"{name} has shape {scores.shape}; expected (N,), or (S, N) for S seeds")
     rows = np.atleast_2d(scores)

@@ -51,6 +51,8 @@ def details(verdict: Verdict) -> list[str]:
         f" {plural(len(verdict.broken), 'example')} worse; effect size {verdict.effect_size:.2f} (difference over the"
         " standard deviation of the examples' differences)."
     )
+    if compared.standard_error == 0 and compared.difference != 0:
+        lines.append("All differences are equal, so p is that of a sign test, and the interval has no width.")
     if not compared.over_seeds:
         lines.append(
             "The interval speaks of other examples of the same kind. What another run, with another seed, would score,"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -70,7 +71,10 @@ def verdicts_as_json(verdicts: Sequence[Verdict], flips: int = SHOWN) -> list[di
                 "seeds": list(pairing.seeds),
                 "unpaired_examples": list(pairing.unpaired),
                 "unpaired_seeds": list(pairing.unpaired_seeds),
-                "margin": verdict.margin,
+                "is_share": compared.is_share,
+                "permutation_p": compared.permutation.p,
+                "mcnemar_p": [test.p for test in compared.mcnemar],
+                "margin": None if verdict.margin is None else verdict.margin * verdict.unit,
                 "margin_outcome": verdict.margin_outcome,
                 "false_verdicts": verdict.false_verdicts,
                 "needed": None if verdict.needed is None else asdict(verdict.needed),
@@ -81,7 +85,12 @@ def verdicts_as_json(verdicts: Sequence[Verdict], flips: int = SHOWN) -> list[di
                 "examples_worse": [asdict(flip) for flip in verdict.broken[:flips]],
             }
         )
-    return rows
+    return [{name: _finite(value) for name, value in row.items()} for row in rows]
+
+
+def _finite(value: Any) -> Any:
+    """Return a value without infinity and NaN, which JSON does not know."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(verdicts: Sequence[Verdict]) -> Table:

@@ -162,7 +162,12 @@ def test_p_is_one_less_the_level_at_which_the_interval_reaches_zero(data_seed, s
 def test_p_where_nothing_differs_or_everything_does_alike():
     ours, _ = scores_of(3)
     assert paired_interval(ours, ours).p == 1
-    assert paired_interval(np.ones((3, 8)), np.zeros((3, 8))).p == 0
+    for examples in (2, 3, 4, 5, 8):  # a sign test
+        assert paired_interval(np.ones((3, examples)), np.zeros((3, examples))).p == 2 / 2**examples
+    tiny, huge = np.array([[1.0, 2.0, 4.0, 3.0]]), np.array([[0.5, 2.5, 1.0, 0.0]])
+    expected = paired_interval(tiny, huge).p
+    for scale in (1e-140, 1e90):
+        assert paired_interval(tiny * scale, huge * scale).p == pytest.approx(expected)
 
 
 def test_seeds_that_agree_by_chance_do_not_make_an_interval_without_width():

@@ -32,12 +32,16 @@ def test_a_folder_holds_all_its_tasks(tmp_path: Path) -> None:
         path.unlink()
     copy = next((tmp_path / "model__name").iterdir())
     (copy.parent / copy.name.replace("sums", "more-sums")).write_bytes(copy.read_bytes())
-    older = copy.with_name(copy.name.replace("2026", "2025"))
-    older.write_text("older samples of the same task are not read")
     (results,) = read_results([tmp_path / "model__name"], metric="acc")
     assert results.name == "model/name"
     assert len(results.rows) == 12
     assert results.rows["example"].str.startswith(("sums: ", "more-sums: ")).all()
+    shutil.copytree(tmp_path / "model__name", tmp_path / "other__name")
+    both = read_results([tmp_path], metric="acc")
+    assert [each.name for each in both] == ["model/name", "other/name"]
+    copy.with_name(copy.name.replace("2026", "2025")).write_bytes(copy.read_bytes())
+    with pytest.raises(Mistake, match="model__name holds several runs of sums; name the file of one of them"):
+        read_results([tmp_path / "model__name"], metric="acc")
 
 
 def test_scores_of_several_filters_are_told_apart() -> None:
@@ -58,7 +62,7 @@ def test_other_questions_of_the_same_number_do_not_pair(tmp_path: Path) -> None:
 
 
 def test_a_score_that_not_all_tasks_have_is_refused() -> None:
-    with pytest.raises(Mistake, match="6 of 12 samples have no score acc; name one that all have"):
+    with pytest.raises(Mistake, match="6 of 12 samples have no score acc; name the samples_"):
         read_results([FOLDERS[0]], metric="acc")
 
 

@@ -8,6 +8,9 @@ import numpy.typing as npt
 from lowland.evidence.core.metrics import Floats, Ints
 from lowland.ground.mistakes import Mistake
 
+ROUNDING = 1e-6
+"""What a score in [0, 1] may lie outside it: a sum of numbers in 32 bits, rounded."""
+
 
 def check_level(level: float) -> None:
     """Raise Mistake unless the level of an interval is between 0 and 1, both exclusive."""
@@ -97,8 +100,8 @@ def count_groups(member: Ints) -> int:
 
 
 def are_shares(*scores: Floats) -> bool:
-    """Return whether all scores are in [0, 1]."""
-    return all(bool(((array >= 0) & (array <= 1)).all()) for array in scores)
+    """Return whether all scores are in [0, 1], but for rounding."""
+    return all(bool(((array >= -ROUNDING) & (array <= 1 + ROUNDING)).all()) for array in scores)
 
 
 def are_binary(*scores: Floats) -> bool:

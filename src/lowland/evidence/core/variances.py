@@ -1,5 +1,6 @@
 """From the parts of a mean difference's variance to its half-width, its p-value, and what the design can detect."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,8 @@ def half_width(variances: Variances, seeds: int, groups: int, level: float) -> F
 def p_value(difference: float, variances: Variances, seeds: int, groups: int) -> float:
     """Compute the two-sided p-value that belongs to the interval: 1 less the level at which it just reaches 0.
 
+    If all differences are equal, their variance says nothing. p is then that of a sign test, 2 / 2^G.
+
     Args:
         difference: mean difference.
         variances: parts of its variance.
@@ -68,13 +71,20 @@ def p_value(difference: float, variances: Variances, seeds: int, groups: int) ->
     Returns:
         p; values below 1e-12 are given as 0.
     """
-
-    def reach(p: float) -> float:
-        return float(half_width(variances, seeds, groups, 1 - p)) - abs(difference)
-
+    total = float(variances.total)
     smallest = 1e-12
     if difference == 0:
         return 1.0
+    if total <= 0 or not math.isfinite(total):
+        return 2.0 ** (1 - groups)
+    error = math.sqrt(total)
+    scaled = Variances(
+        *(part / total for part in (variances.seeds, variances.examples, variances.interaction))
+    )
+
+    def reach(p: float) -> float:
+        return float(half_width(scaled, seeds, groups, 1 - p)) - abs(difference) / error
+
     if reach(smallest) < 0:
         return 0.0
     return float(optimize.brentq(reach, smallest, 1.0, xtol=1e-15, rtol=1e-10))

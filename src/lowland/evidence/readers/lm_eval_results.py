@@ -32,29 +32,42 @@ def is_lm_eval(path: Path) -> bool:
 
 
 def read_lm_eval(path: Path, metric: str | None, columns: Columns) -> list[Results]:
-    """Read the samples of one model: the newest file of each task, in a folder.
+    """Read samples: one result for each folder, which lm-evaluation-harness names after the model.
 
     Raises:
-        Mistake: if a line cannot be read, or there are several scores and none is named.
+        Mistake: if a line cannot be read, a folder holds several runs of one task, or there are several scores and none
+            is named.
     """
     files = _files(path) if path.is_dir() else [path]
-    newest = {_task(file): file for file in files}  # in the order of the names, which end in the time
-    rows = [row for task, file in newest.items() for row in _rows(file, task)]
+    return [
+        _result(folder, [file for file in files if file.parent == folder], path, metric)
+        for folder in dict.fromkeys(file.parent for file in files)
+    ]
+
+
+def _result(folder: Path, files: list[Path], path: Path, metric: str | None) -> Results:
+    """Return the result of one model."""
+    tasks = [_task(file) for file in files]
+    if again := [task for task in dict.fromkeys(tasks) if tasks.count(task) > 1]:
+        raise Mistake(f"{folder} holds several runs of {again[0]}; name the file of one of them")
+    rows = [row for task, file in zip(tasks, files, strict=True) for row in _rows(file, task)]
     scores = list(dict.fromkeys(name for row in rows for name in row["scores"]))
-    chosen = choose(scores, metric, str(path))
+    chosen = choose(scores, metric, str(folder if path.is_dir() else path))
     if lacking := sum(chosen not in row["scores"] for row in rows):
         raise Mistake(
-            f"{path}: {lacking} of {len(rows)} samples have no score {chosen}; name one that all have"
+            f"{folder}: {lacking} of {len(rows)} samples have no score {chosen}; name the samples_*.jsonl of tasks that"
+            " have it"
         )
-    many = len(newest) > 1
     table = pd.DataFrame(
         {
-            "example": [f"{row['task']}: {row['example']}" if many else row["example"] for row in rows],
+            "example": [
+                f"{row['task']}: {row['example']}" if len(files) > 1 else row["example"] for row in rows
+            ],
             "score": [row["scores"][chosen] for row in rows],
             "text": [row["text"] for row in rows],
         }
     )
-    return [as_results(table, _model(path), chosen, str(path))]
+    return as_results(table, folder.name.replace("__", "/"), chosen, str(folder if path.is_dir() else path))
 
 
 def choose(scores: list[str], metric: str | None, source: str) -> str:
@@ -65,7 +78,7 @@ def choose(scores: list[str], metric: str | None, source: str) -> str:
     """
     listed = ", ".join(scores)
     if not scores:
-        raise Mistake(f"{source} holds no scores")
+        raise Mistake(f"{source} holds no scores that are numbers; expected one for each example")
     if metric is None and len(scores) > 1:
         raise Mistake(f"{source} holds several scores ({listed}); name one by --metric")
     if metric is not None and metric not in scores:
@@ -80,12 +93,6 @@ def _files(folder: Path) -> list[Path]:
 def _task(file: Path) -> str:
     match = NAME.fullmatch(file.name)
     return match["task"] if match else file.stem
-
-
-def _model(path: Path) -> str:
-    """Return a name for the model: lm-evaluation-harness writes into a folder that is named after it."""
-    folder = path if path.is_dir() else path.parent
-    return folder.name.replace("__", "/") or path.stem
 
 
 def _rows(file: Path, task: str) -> list[dict[str, Any]]:

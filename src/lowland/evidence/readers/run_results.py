@@ -29,7 +29,10 @@ def read_runs(path: Path, metric: str | None, columns: Columns) -> list[Results]
     Raises:
         Mistake: if there is none, or their examples' scores are not those of the metric.
     """
-    runs = finished(list(finished_runs(entries_at(path))))
+    entries = entries_at(path)
+    if damaged := [entry for entry in entries if entry.state in ("damaged", "other version")]:
+        raise Mistake(f"{damaged[0].folder}: {damaged[0].reason}; move it away to compare the other runs")
+    runs = finished(list(finished_runs(entries)))
     if not runs:
         raise Mistake(f"{path} holds no finished training run")
     results = []

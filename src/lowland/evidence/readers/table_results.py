@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -27,16 +29,34 @@ class Columns:
 
 def _delimited(separator: str) -> Callable[[Path], pd.DataFrame]:
     def read(path: Path) -> pd.DataFrame:
-        return pd.read_csv(path, sep=separator, encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            header = file.readline()
+        found = next((other for other in ";\t" if separator not in header and other in header), separator)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
+            return pd.read_csv(
+                path,
+                sep=found,
+                encoding="utf-8-sig",
+                dtype=str,  # 01 is not 1, and 1e5 not 100000
+                keep_default_na=False,  # NA is a country
+                na_values=[""],
+                index_col=False,
+            )
 
     return read
+
+
+def _read_json(path: Path, lines: bool) -> pd.DataFrame:
+    text = path.read_text("utf-8-sig")
+    return pd.read_json(StringIO(text), orient="records", lines=lines, dtype=False)
 
 
 FORMS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": _delimited(","),
     ".tsv": _delimited("\t"),
-    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False),
-    ".json": lambda path: pd.read_json(path, orient="records", dtype=False),
+    ".jsonl": lambda path: _read_json(path, lines=True),
+    ".json": lambda path: _read_json(path, lines=False),
     ".parquet": pd.read_parquet,
 }
 """Functions that read a table, by the ending of the file's name."""
@@ -56,7 +76,10 @@ def read_table(path: Path, metric: str | None, columns: Columns) -> list[Results
     try:
         table = FORMS[path.suffix.lower()](path)
     except Exception as error:
-        raise Mistake(f"{path} cannot be read as a {path.suffix} table ({reason_of(error)})") from error
+        raise Mistake(
+            f"{path} cannot be read as a {path.suffix} table ({reason_of(error)}); expected a row for each score, in"
+            " UTF-8"
+        ) from error
     return results_of(table, str(path), columns, path.stem, metric)
 
 
@@ -75,9 +98,19 @@ def results_of(
     Raises:
         Mistake: if a column is missing.
     """
-    if metric is not None and metric in table:
-        columns = Columns(**{**vars(columns), "score": metric})
     found = ", ".join(map(str, table.columns))
+    for field in fields(Columns):
+        name_of_column = getattr(columns, field.name)
+        if name_of_column != field.default and name_of_column not in table:
+            raise Mistake(
+                f"{source} has no column {name_of_column}, which --{field.name}-column names; its columns are {found}"
+            )
+    if metric is not None:
+        if columns.score != Columns().score:
+            raise Mistake("--metric and --score-column both name the column with the scores; leave one out")
+        if metric not in table:
+            raise Mistake(f"{source} has no column {metric}, which --metric names; its columns are {found}")
+        columns = Columns(**{**vars(columns), "score": metric})
     if columns.score not in table:
         near = nearest(columns.score, [str(column) for column in table.columns])
         raise Mistake(
