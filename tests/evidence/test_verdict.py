@@ -274,6 +274,9 @@ def test_groups_that_one_of_both_names_are_taken() -> None:
     theirs, ours = results(), results("b", number=1)
     grouped = as_results(theirs.rows.assign(group=[n // 4 for n in range(200)]), "a", "accuracy", "a.csv")
     assert pair(ours, grouped).groups == pair(grouped, ours).groups == tuple(str(n // 4) for n in range(200))
+    other = as_results(ours.rows.assign(group=[n // 5 for n in range(200)]), "b", "accuracy", "b.csv")
+    with pytest.raises(Mistake, match="b and a put the same examples into different groups"):
+        pair(other, grouped)
     one = as_results(theirs.rows.assign(group="all"), "a", "accuracy", "a.csv")
     with pytest.raises(Mistake, match="all examples of b and a are in one group"):
         pair(ours, one)
