@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,9 @@ def test_samples_of_two_logs_are_paired(log: Log) -> None:
     assert not verdict.comparison.over_seeds
     (folder,) = read_results([paths[0].parent])
     assert folder.rows.equals(old.rows)
+    shutil.copy(paths[1], paths[0].parent)
+    with pytest.raises(Mistake, match="holds several logs of questions with mockllm/model; name the logs"):
+        read_results([paths[0].parent])
 
 
 def test_epochs_are_repeats_of_a_sample(log: Log) -> None:

@@ -25,10 +25,14 @@ def read_inspect(path: Path, metric: str | None, columns: Columns) -> list[Resul
     """Read logs: one result for each model.
 
     Raises:
-        Mistake: if Inspect is not installed, a log cannot be read or is unfinished, or it has several scores and none
-            is named.
+        Mistake: if Inspect is not installed, a log cannot be read or is unfinished, a folder holds several logs of one
+            task and model, or there are several scores and none is named.
     """
     logs = [_log(file) for file in (sorted(path.glob("*.eval")) if path.is_dir() else [path])]
+    kinds = [(log["model"], log["task"]) for log in logs]
+    if again := [kind for kind in dict.fromkeys(kinds) if kinds.count(kind) > 1]:
+        model, task = again[0]
+        raise Mistake(f"{path} holds several logs of {task} with {model}; name the logs to compare")
     many_tasks = len({log["task"] for log in logs}) > 1
     results = []
     for model in dict.fromkeys(log["model"] for log in logs):
