@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,6 +55,7 @@ def test_two_tables_get_a_verdict(lowland: Command, tables: tuple[Path, Path]) -
         (("--fail-unless", "better"), 0),
         (("--fail-under", "0"), 0),
         (("--fail-under", "-0.5"), 0),
+        (("--fail-under", "10"), 1),  # the difference is larger, and its interval begins below
         (("--fail-under", "50"), 1),
         (("--margin", "3", "--fail-unless", "non-inferior"), 0),
         (("--reference", "new", "--fail-unless", "better"), 1),
@@ -122,6 +124,18 @@ def test_runs_of_a_study_are_compared_by_their_methods(
     code, verdict, err = lowland("verdict", *map(str, runs[::2]), "--json", small=False)
     assert (code, err) == (0, "")
     assert len(json.loads(verdict)[0]["seeds"]) == 1
+    fewer = tmp_path / "fewer.csv"
+    fewer.write_text("\n".join(texts.read_text().splitlines()[:-1]) + "\n")
+    others = [str(value) if value != texts else str(fewer) for value in options]
+    code, _, err = lowland(*words[:3], *others, "--seeds", "3", "--epochs", "1", small=False)
+    assert code == 0, err
+    code, _, err = lowland("verdict", str(out), small=False)
+    assert (code, "the runs of lora were tested on different data; compare runs of one study" in err) == (
+        2,
+        True,
+    )
+    for folder in out.glob("*-s3-*"):
+        shutil.rmtree(folder)
     code, _, err = lowland("verdict", str(out), str(tmp_path / "runs"), small=False)
     assert code == 0, err  # the same runs twice, told apart by number
 
