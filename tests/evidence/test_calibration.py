@@ -8,6 +8,7 @@ import pytest
 
 from lowland.evidence import calibration
 from lowland.evidence.calibration import false_verdicts
+from lowland.evidence.core.intervals import variances_of
 from lowland.evidence.results import Pairing, as_results, pair
 
 
@@ -51,3 +52,16 @@ def test_a_rule_that_ignores_the_seeds_is_found_out(monkeypatch: pytest.MonkeyPa
     assert false_verdicts(pairing) < 0.075
     monkeypatch.setattr(calibration, "half_width", over_examples)
     assert false_verdicts(pairing) > 0.15
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+@pytest.mark.parametrize("taste", [0.0, 0.4])
+def test_simulated_studies_vary_as_the_given_one(
+    seeds: int, taste: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A normal mean exceeds its standard deviation in 31.7 % of cases."""
+    pairing = pairing_of(seeds, seed_sd=0.05, taste=taste)
+    given = variances_of(pairing.scores - pairing.scores_reference, np.arange(400))
+    error = float(np.sqrt(np.maximum(given.seeds, given.interaction) + given.examples_alone))
+    monkeypatch.setattr(calibration, "half_width", lambda *rest: error)
+    assert false_verdicts(pairing) == pytest.approx(0.317, abs=0.04)
