@@ -92,7 +92,11 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
         "methods",
         "stress",
         "study",
+        "verdict",
     }
+    for name, step in (("old", 2), ("new", 3)):
+        rows = [f"{number},{int(number % step > 0)}" for number in range(100)]
+        Path(f"{name}.csv").write_text("\n".join(["example,score", *rows]) + "\n")
     assert {command[0] for command in commands} == verbs
     for command in commands:
         arguments = [str(tiny_model) if word in MODELS else word for word in command]
