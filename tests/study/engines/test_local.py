@@ -123,7 +123,8 @@ def test_workers_end_with_a_parent_that_is_killed(recipe: MakeRecipe, tmp_path: 
     try:
         children: list[psutil.Process] = []
         deadline = time.monotonic() + 120
-        while len([child for child in children if "spawn_main" in " ".join(child.cmdline())]) < 2:
+        # The server of the forks, and two workers, which are its forks.
+        while len([child for child in children if "forkserver" in " ".join(child.cmdline())]) < 3:
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.1)
