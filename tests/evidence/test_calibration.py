@@ -9,7 +9,8 @@ import pytest
 from lowland.evidence import calibration
 from lowland.evidence.calibration import false_verdicts
 from lowland.evidence.core.intervals import variances_of
-from lowland.evidence.results import Pairing, as_results, pair
+from lowland.evidence.pairing import Pairing, pair
+from lowland.evidence.results import as_results
 
 
 def pairing_of(seeds: int, *, seed_sd: float, taste: float, shift: float = 0.0, group: int = 1) -> Pairing:

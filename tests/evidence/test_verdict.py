@@ -10,7 +10,8 @@ from scipy import stats
 import lowland
 from lowland.evidence import compare_scores
 from lowland.evidence.core.by_item import holm
-from lowland.evidence.results import Results, as_results, pair, with_different_names
+from lowland.evidence.pairing import pair
+from lowland.evidence.results import Results, as_results, with_different_names
 from lowland.evidence.verdict import compare_results
 from lowland.ground.mistakes import Mistake
 

@@ -10,7 +10,7 @@ from lowland.evidence.core.arrays import check_groups, count_groups
 from lowland.evidence.core.intervals import variances_of
 from lowland.evidence.core.metrics import Floats
 from lowland.evidence.core.variances import half_width
-from lowland.evidence.results import Pairing
+from lowland.evidence.pairing import Pairing
 
 STUDIES = 2000
 """Number of studies that are simulated."""
@@ -47,11 +47,11 @@ def false_verdicts(pairing: Pairing, level: float = 0.95, studies: int = STUDIES
         share = float(variances.examples_alone / variances.examples) if variances.examples > 0 else 0.0
         columns, rest = columns * np.sqrt(share), rest * np.sqrt(count / (count - 1))
     rng = np.random.default_rng(seed)
-    numbered, found = np.arange(groups), 0
+    numbered, verdicts = np.arange(groups), 0
     for _ in range(studies):
         effects = rng.permutation(columns) * rng.choice((-1.0, 1.0), groups)
         chance = rng.permuted(rest, axis=1) * rng.choice((-1.0, 1.0), rest.shape)
         study = rng.normal(0, of_seeds, (count, 1)) + effects + chance
         half = half_width(variances_of(study, numbered), count, groups, level)
-        found += int(abs(study.mean()) > half)
-    return found / studies
+        verdicts += int(abs(study.mean()) > half)
+    return verdicts / studies

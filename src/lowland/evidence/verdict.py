@@ -17,7 +17,8 @@ from lowland.evidence.core.by_item import holm
 from lowland.evidence.core.intervals import variances_of
 from lowland.evidence.core.pairs import PairedComparison, compare_scores
 from lowland.evidence.core.variances import Variances, detectable_difference, equivalent_df, half_width
-from lowland.evidence.results import Pairing, Results, pair
+from lowland.evidence.pairing import Pairing, pair
+from lowland.evidence.results import Results
 from lowland.evidence.verdict_sentences import margin_sentence, needed_sentence, sentence
 from lowland.ground.mistakes import Mistake
 

@@ -9,7 +9,7 @@ from lowland.evidence.core.metrics import Floats, Ints
 from lowland.ground.mistakes import Mistake
 
 ROUNDING = 1e-6
-"""What a score in [0, 1] may lie outside it: a sum of numbers in 32 bits, rounded."""
+"""Largest rounding error of a score between 0 and 1 that was computed in 32 bits."""
 
 
 def check_level(level: float) -> None:
