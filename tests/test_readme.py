@@ -93,6 +93,7 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
         "stress",
         "study",
         "verdict",
+        "errors",
     }
     for name, step in (("old", 2), ("new", 3)):
         rows = [f"{number},{int(number % step > 0)}" for number in range(100)]
@@ -100,7 +101,7 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
     assert {command[0] for command in commands} == verbs
     for command in commands:
         arguments = [str(tiny_model) if word in MODELS else word for word in command]
-        if command[0] in ("predict", "merge"):
+        if command[0] in ("predict", "merge", "errors"):
             arguments = [str(flat_run()) if word.startswith("runs/") else word for word in command]
         if command[0] in ("compare", "train", "ablate", "sweep"):
             arguments = small_study(command, tiny_model)

@@ -83,7 +83,7 @@ def test_a_study_says_how_many_texts_were_written_exactly(study: Study) -> None:
         assert record.scores["test"]["exact_match"] == predictions["score"].mean() > 0.85
         targets = ["target"] if study.toy.name == "text-to-text" else ["completion"]
         own = [*targets, "predicted", "nll", "count"]
-        assert list(predictions) == ["split", "example", "group", "category", "score", *own]
+        assert list(predictions) == ["split", "example", "group", "category", "score", "text", *own]
         assert record.data["labels"] == []
         known = predictions[targets[0]].value_counts()  # all four targets are about as frequent
         assert 0 < record.baseline["most frequent"]["test"]["exact_match"] <= known.max() / known.sum()

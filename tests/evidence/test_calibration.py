@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lowland.evidence import calibration
-from lowland.evidence.calibration import false_verdicts
+from lowland.evidence.calibration import false_verdicts as false_verdicts_of
 from lowland.evidence.core.intervals import variances_of
 from lowland.evidence.pairing import Pairing, pair
 from lowland.evidence.results import as_results
@@ -29,6 +29,10 @@ def pairing_of(seeds: int, *, seed_sd: float, taste: float, shift: float = 0.0, 
         return as_results(table, name, "accuracy", name)
 
     return pair(results("a", shift), results("b", 0.0))
+
+
+def false_verdicts(pairing: Pairing, **options: float) -> float:
+    return false_verdicts_of(pairing.scores, pairing.scores_reference, pairing.groups, **options)
 
 
 @pytest.mark.parametrize("seeds", [1, 3, 10])
@@ -66,3 +70,14 @@ def test_simulated_studies_vary_as_the_given_one(
     error = float(np.sqrt(np.maximum(given.seeds, given.interaction) + given.examples_alone))
     monkeypatch.setattr(calibration, "half_width", lambda *rest: error)
     assert false_verdicts(pairing) == pytest.approx(0.317, abs=0.04)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_variances_of_many_studies_are_those_of_each(seeds: int) -> None:
+    studies = np.random.default_rng(0).normal(size=(4, seeds, 30))
+    together = calibration._variances_of_each(studies)
+    for number, study in enumerate(studies):
+        alone = variances_of(study, np.arange(30))
+        assert together.seeds[number] == pytest.approx(float(alone.seeds))
+        assert together.examples[number] == pytest.approx(float(alone.examples))
+        assert together.interaction[number] == pytest.approx(float(alone.interaction))

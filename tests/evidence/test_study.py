@@ -13,8 +13,17 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from lowland.evidence import compare_predictions
-from lowland.evidence.readers.runs import finished
-from lowland.evidence.study import by_method, compare_with_reference, reference_of
+from lowland.evidence.calibration import false_verdicts
+from lowland.evidence.core.spread import Spread
+from lowland.evidence.readers.runs import finished, pair_scores
+from lowland.evidence.study import (
+    MethodScores,
+    by_method,
+    compare_with_reference,
+    dominated,
+    false_verdicts_of_study,
+    reference_of,
+)
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_predictions, write_predictions, write_record
 from lowland.ground.records import RunRecord
@@ -60,6 +69,7 @@ def answers_of(method: str, seed: int, *, group_size: int = 1) -> pd.DataFrame:
             "group": [f"g{n % (40 // group_size)}" for n in number],
             "category": "",
             "score": (predicted == label).astype(float),
+            "text": "",
             "label": label,
             "predicted": predicted,
         }
@@ -317,3 +327,42 @@ def test_a_test_set_of_a_single_group_tells_nothing(tmp_path):
     assert (
         compare_with_reference(runs_of(tmp_path, ("lora", 0), ("flat-lora", 0), group_size=40), "lora") == []
     )
+
+
+def test_the_calibration_is_that_of_each_comparison(tmp_path):
+    runs = runs_of(tmp_path, *[(method, seed) for method in ("lora", "full", "dora") for seed in (1, 2, 3)])
+    shares = false_verdicts_of_study(runs, "lora")
+    assert list(shares) == ["full", "dora"]
+    for pair in pair_scores(runs, "lora", "test"):
+        assert shares[pair.method] == false_verdicts(pair.scores, pair.scores_reference, pair.groups)
+
+
+def method_of(name: str, score: float, trainable: int, seconds: float, memory: float) -> MethodScores:
+    nan = float("nan")
+    return MethodScores(
+        name,
+        (1,),
+        {"accuracy": Spread(score, nan)},
+        trainable,
+        0.1,
+        Spread(seconds, nan),
+        Spread(memory, nan),
+    )
+
+
+def test_the_pareto_front_is_that_of_a_search_by_hand():
+    methods = [
+        method_of("full", 0.81, 1000, 9.0, 50.0),
+        method_of("lora", 0.80, 10, 6.0, 30.0),
+        method_of("slow", 0.80, 10, 7.0, 30.0),
+        method_of("twin", 0.80, 10, 6.0, 30.0),
+        method_of("words", 0.70, 5, 1.0, 0.1),
+        method_of("worst", 0.60, 2000, 9.0, 60.0),
+    ]
+    assert dominated(methods) == {"slow": "lora", "worst": "full"}
+
+
+def test_memory_that_is_not_known_of_all_does_not_count():
+    methods = [method_of("a", 0.8, 10, 6.0, 30.0), method_of("b", 0.8, 10, 5.0, 0.0)]
+    assert dominated(methods) == {"a": "b"}
+    assert dominated(methods[::-1]) == {"a": "b"}

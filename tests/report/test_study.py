@@ -15,7 +15,7 @@ from lowland.ground.record_files import read_record
 from lowland.report.closing import closing_lines
 from lowland.report.study import summary
 from lowland.study.progress import outcome_of
-from tests.evidence.test_study import SCORES, leave_run, record_of
+from tests.evidence.test_study import SCORES, answers_of, leave_run, record_of
 
 NUMBER = r"(\d+\.\d+|\d+)"
 
@@ -203,3 +203,20 @@ def test_a_primary_score_below_zero_is_written_with_its_sign(tmp_path):
     assert where.endswith("; the highest mean matthews correlation is -0.1250, of full")
     assert "matthews correlation -0.250 on 40 test examples" in outcome_of(read_record(folders[0]))
     assert following  # the runs kept no weights
+
+
+def test_the_report_says_how_often_it_would_err_and_what_is_worth_its_cost(tmp_path):
+    text = summary(study(tmp_path, ("lora", "flat-lora", "full")))
+    assert re.search(
+        r"- A/A: of 2,000 simulated studies like this one, .* nothing: flat-lora \d\.\d%, full \d\.\d%\.",
+        text,
+    )
+    assert re.search(
+        r"Pareto front of accuracy, trained parameters, seconds and peak memory, .* means: \w", text
+    )
+
+
+def test_identical_methods_have_no_calibration(tmp_path):
+    answers = answers_of("lora", 1)
+    folders = [leave_run(tmp_path, method, seed, answers) for method in ("lora", "full") for seed in (1, 2)]
+    assert "A/A" not in summary(folders)

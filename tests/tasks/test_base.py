@@ -67,5 +67,14 @@ def test_what_a_model_reads_is_no_target() -> None:
     split = Split(columns, np.array([7]), ("g",), ("c",))
     assert task.gold(split) == ["b"]
     table = task.predictions("test", split, pd.DataFrame({"predicted": ["b"]}))
-    assert list(table) == ["split", "example", "group", "category", "score", "completion", "predicted"]
-    assert table.to_numpy().tolist() == [["test", 7, "g", "c", 1.0, "b", "b"]]
+    assert list(table) == [
+        "split",
+        "example",
+        "group",
+        "category",
+        "score",
+        "text",
+        "completion",
+        "predicted",
+    ]
+    assert table.to_numpy().tolist() == [["test", 7, "g", "c", 1.0, "a", "b", "b"]]

@@ -63,7 +63,7 @@ def test_predictions_have_a_score_and_a_probability_for_every_label() -> None:
     assert list(table["predicted"]) == ["a", "b", "a"]
     assert list(table["label"]) == ["a", "b", "a"]
     assert list(table["score"]) == [1.0, 1.0, 1.0]
-    assert "text" not in table  # a record holds no texts
+    assert list(table["text"]) == list(split_of("aba")["text"])
     probabilities = table[["p_a", "p_b"]].to_numpy()
     np.testing.assert_allclose(
         probabilities, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), rtol=1e-6

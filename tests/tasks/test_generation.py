@@ -74,7 +74,7 @@ def test_the_table_of_predictions_holds_targets_replies_and_likelihoods() -> Non
     answers = pd.DataFrame({"predicted": ["a", "x"], "nll": [2.0, 7.0], "count": [1.0, 2.0]})
     table = TASK.predictions("test", split_of("a", "b"), answers)
     assert list(table) == [
-        "split", "example", "group", "category", "score", "target", "predicted", "nll", "count",
+        "split", "example", "group", "category", "score", "text", "target", "predicted", "nll", "count",
     ]  # fmt: skip
     assert table["score"].tolist() == [1.0, 0.0]
 

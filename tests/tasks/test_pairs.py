@@ -148,7 +148,8 @@ def test_a_study_of_pairs_runs_and_its_runs_answer(
     assert record.status == "finished"
     assert list(record.scores["test"]) == ["accuracy", "macro_f1", "weighted_f1"]
     own = ["label", "predicted", "p_other", "p_same"]
-    assert list(predictions) == ["split", "example", "group", "category", "score", *own]
+    assert list(predictions) == ["split", "example", "group", "category", "score", "text", *own]
+    assert predictions["text"].iloc[0] == " | ".join(table.loc[predictions["example"].iloc[0], ["a", "b"]])
     assert predictions["score"].mean() == pytest.approx(record.scores["test"]["accuracy"])
     tested = table.iloc[predictions["example"]]
     answers = lowland.load(run).predict(list(zip(tested["a"], tested["b"], strict=True)))

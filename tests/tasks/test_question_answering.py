@@ -99,7 +99,7 @@ def _check_record(folder: Path) -> None:
     assert record.status == "finished", record.failure
     assert list(record.scores["test"]) == SCORES
     assert set(record.chosen) == {"no_answer_threshold"}
-    assert list(predictions) == ["split", "example", "group", "category", "score", *OWN]
+    assert list(predictions) == ["split", "example", "group", "category", "score", "text", *OWN]
     assert predictions["score"].mean() == pytest.approx(record.scores["test"]["f1"])
     assert set(predictions["category"]) == {"answerable", "unanswerable"}
     assert record.baseline["no answer"]["test"]["f1"] == pytest.approx(

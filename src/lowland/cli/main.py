@@ -77,6 +77,11 @@ VERBS: Mapping[str, Verb] = {
         "lowland.cli.verdict",
         "VERDICT",
     ),
+    "errors": Verb(
+        "analyse the errors of runs: which examples, of which kinds, how surely, in how many seeds",
+        "lowland.cli.errors",
+        "ERRORS",
+    ),
     "predict": Verb(
         "predict for texts or images with a run, an adapter or a complete model",
         "lowland.cli.deploy",

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from lowland.evidence.calibration import false_verdicts
 from lowland.evidence.core.pairs import PairedComparison, compare_scores
 from lowland.evidence.core.spread import Spread, spread_of
 from lowland.evidence.readers.runs import pair_scores
@@ -55,6 +58,32 @@ def by_method(records: Sequence[RunRecord], split: str = "test") -> list[MethodS
     ]
 
 
+def dominated(methods: Sequence[MethodScores]) -> dict[str, str]:
+    """Return the methods that are not on the Pareto front of quality and cost, each with a method that dominates it.
+
+    A method dominates another if its mean is at least as good in the first score (higher is better), trained
+    parameters, seconds and peak memory, and better in one of them. Peak memory counts only if it is known of all. Small
+    differences of means may be chance.
+
+    Args:
+        methods: scores and cost of each method.
+    """
+    is_known = all(method.peak_bytes.mean for method in methods)
+
+    def costs(method: MethodScores) -> tuple[float, ...]:
+        score = next(iter(method.scores.values())).mean
+        memory = method.peak_bytes.mean if is_known else 0.0
+        return -score, method.trainable, method.seconds.mean, memory
+
+    return {
+        method.method: other.method
+        for method in methods
+        for other in reversed(methods)
+        if costs(other) != costs(method)
+        and all(ours <= theirs for ours, theirs in zip(costs(other), costs(method), strict=True))
+    }
+
+
 def compare_with_reference(
     runs: Mapping[Path, RunRecord], reference: str, *, split: str = "test"
 ) -> list[PairedComparison]:
@@ -85,6 +114,20 @@ def compare_with_reference(
         for pair in pair_scores(runs, reference, split)
         if len(set(pair.groups)) > 1
     ]
+
+
+def false_verdicts_of_study(
+    runs: Mapping[Path, RunRecord], reference: str, *, split: str = "test"
+) -> dict[str, float]:
+    """Return how often each comparison with the reference would give a verdict without a difference (A/A), 0 to 1.
+
+    Arguments and what is left out are those of :func:`compare_with_reference`.
+    """
+    return {
+        pair.method: false_verdicts(pair.scores, pair.scores_reference, pair.groups)
+        for pair in pair_scores(runs, reference, split)
+        if len(set(pair.groups)) > 1 and not np.array_equal(pair.scores, pair.scores_reference)
+    }
 
 
 def reference_of(methods: Sequence[str]) -> str:

@@ -169,10 +169,14 @@ def compare_results(
             verdict,
             p_holm=p,
             outcome=_outcome(verdict.comparison, p),
-            false_verdicts=false_verdicts(verdict.pairing, level) if calibrate else None,
+            false_verdicts=_false_verdicts(verdict.pairing, level) if calibrate else None,
         )
         for verdict, p in zip(verdicts, corrected, strict=True)
     ]
+
+
+def _false_verdicts(pairing: Pairing, level: float) -> float:
+    return false_verdicts(pairing.scores, pairing.scores_reference, pairing.groups, level=level)
 
 
 def _verdict(
@@ -253,7 +257,7 @@ def _needed(pairing: Pairing, comparison: PairedComparison, difference: float) -
         both = of_both / (s * g)
         parts = [of_seeds / s + both if s > 1 else 0.0, of_examples / g + both, both if s > 1 else 0.0]
         variances = Variances(*map(np.array, parts))
-        error = float(np.sqrt(variances.total))
+        error = float(np.sqrt(variances.used))
         if error == 0:
             return True
         quantile = float(half_width(variances, s, g, comparison.level)) / error

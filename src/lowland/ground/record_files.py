@@ -248,9 +248,10 @@ def read_predictions(folder: Path) -> pd.DataFrame:
     """
     path = folder / "predictions.parquet"
     try:
-        return _read_parquet(path, PREDICTION_COLUMNS)
+        table = _read_parquet(path, [name for name in PREDICTION_COLUMNS if name != "text"])
     except ValueError:
         raise Mistake(f"{path} is missing or damaged; run it again with --fresh") from None
+    return table if "text" in table else table.assign(text="")  # runs before November 2026 kept no texts
 
 
 def _write_parquet(path: Path, table: pd.DataFrame) -> None:

@@ -28,13 +28,14 @@ FILES = (
 )  # fmt: skip
 """Names of the files and folders that a run or a stress test has in its folder."""
 
-PREDICTION_COLUMNS = ("split", "example", "group", "category", "score")
+PREDICTION_COLUMNS = ("split", "example", "group", "category", "score", "text")
 """Columns that the predictions of every task have.
 
 - `split`: name of the test set; `example`: row number in the data, the same in every run;
 - `group`: examples of one group are alike (copies, sentences of one template), so they are not independent evidence;
 - `category`: category of the example, "" if the data has none;
-- `score`: score of the prediction, 0 or 1 or any number; higher is better.
+- `score`: score of the prediction, 0 or 1 or any number; higher is better;
+- `text`: what the model read, for people: several inputs are joined by " | ". It is empty in older predictions.
 
 A task appends its own columns: text classification has `label`, `predicted` and `p_<label>`, the probabilities.
 """

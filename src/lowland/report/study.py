@@ -7,12 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lowland.evidence.calibration import STUDIES
 from lowland.evidence.core.by_item import holm
 from lowland.evidence.core.pairs import PairedComparison
 from lowland.evidence.core.spread import Spread, spread_of
 from lowland.evidence.core.wording import score_name
 from lowland.evidence.readers.runs import finished
-from lowland.evidence.study import MethodScores, by_method, compare_with_reference, reference_of
+from lowland.evidence.study import (
+    MethodScores,
+    by_method,
+    compare_with_reference,
+    dominated,
+    false_verdicts_of_study,
+    reference_of,
+)
 from lowland.ground.mistakes import plural
 from lowland.ground.records import RunRecord, title_of
 from lowland.report.blocks import Block, Bullets, Paragraph, Table
@@ -53,7 +61,10 @@ def study_blocks(
     records = list(runs.values())
     reference = reference_of(list(dict.fromkeys(record.method for record in records)))
     baseline = records[0].baseline
-    blocks += [Paragraph(_heading(records)), scores_table(by_method(records), baseline)]
+    methods = by_method(records)
+    blocks += [Paragraph(_heading(records)), scores_table(methods, baseline)]
+    if len(methods) > 1:
+        blocks.append(Paragraph(pareto_sentence(methods)))
     tunings = tunings or {record.method: record.tuning for record in records if record.tuning}
     if tunings:
         others = [name for name in dict.fromkeys(record.method for record in records) if name not in tunings]
@@ -69,7 +80,7 @@ def study_blocks(
             heading = "F1 of each label:" if records[0].data.get("labels") else "F1 by kind of example:"
             blocks += [Paragraph(heading), labels]
         if compared:
-            blocks.append(_comparisons(compared))
+            blocks.append(_comparisons(compared, false_verdicts_of_study(runs, reference, split=split)))
     return [*blocks, *_warnings(records)]
 
 
@@ -90,6 +101,19 @@ def scores_table(methods: Sequence[MethodScores], baseline: Baseline | None = No
         (*short.header, "trainable", "share", "seconds", "peak memory"),
         tuple((*row, *cost) for row, cost in zip(short.rows, costs, strict=True)),
     )
+
+
+def pareto_sentence(methods: Sequence[MethodScores]) -> str:
+    """Write which methods no other method dominates in quality and cost, and which are dominated."""
+    others = dominated(methods)
+    front = [method.method for method in methods if method.method not in others]
+    score = score_name(next(iter(methods[0].scores)))
+    costs = "trained parameters, seconds and peak memory"
+    sentence = f"Pareto front of {score}, {costs}, by their means: {', '.join(front)}."
+    if others:
+        pairs = ", ".join(f"{method} by {other}" for method, other in others.items())
+        sentence += f" Dominated (no better in any, worse in some): {pairs}."
+    return sentence
 
 
 def short_table(
@@ -162,11 +186,32 @@ def _heading(records: Sequence[RunRecord]) -> str:
     )
 
 
-def _comparisons(compared: Sequence[PairedComparison]) -> Bullets:
+def calibration_sentence(shares: Mapping[str, float], studies: int = STUDIES) -> str:
+    """Write how often comparisons would give a verdict without a difference.
+
+    Args:
+        shares: of the simulated studies that get a verdict, by method.
+        studies: number of simulated studies.
+    """
+    parts = [f"{method} {share:.1%}" for method, share in shares.items()]
+    return (
+        f"A/A: of {studies:,} simulated studies like this one, but without a difference, these shares would get a"
+        f" verdict for nothing: {', '.join(parts)}. About 5 % is intended."
+    )
+
+
+def _comparisons(compared: Sequence[PairedComparison], false_verdicts: Mapping[str, float]) -> Bullets:
+    """Build the sentences on comparisons with the reference.
+
+    Args:
+        compared: the comparisons.
+        false_verdicts: share of simulated studies without a difference that get a verdict, by method.
+    """
     sentences = [comparison.sentence() for comparison in compared]
+    calibration = [calibration_sentence(false_verdicts)] if false_verdicts else []
     over_seeds = [comparison for comparison in compared if comparison.over_seeds]
     if not over_seeds:
-        return Bullets(tuple(sentences))
+        return Bullets((*sentences, *calibration))
     corrected = holm([comparison.p for comparison in over_seeds])
     p = [
         f"{comparison.method} {comparison.p:.2g}"
@@ -188,6 +233,7 @@ def _comparisons(compared: Sequence[PairedComparison]) -> Bullets:
             *sentences,
             f"p of the intervals: {', '.join(p)}.{note}",
             f"Permutation test over seeds, p: {', '.join(over)}.",
+            *calibration,
         )
     )
 

@@ -218,6 +218,11 @@ class Task(ABC):
         targets = [values for name, values in split.columns.items() if name not in self.columns_to_read]
         return [" | ".join(row) for row in zip(*targets, strict=True)]
 
+    def texts(self, split: Split) -> list[str]:
+        """Return the inputs of each example as one text, for people."""
+        inputs = [split[name] for name in self.input_columns]
+        return [" | ".join(row) for row in zip(*inputs, strict=True)]
+
     def targets(
         self, cells: Sequence[Any], columns: Mapping[str, Sequence[str]], setup: Setup
     ) -> dict[str, tuple[str, ...]]:
@@ -244,6 +249,7 @@ class Task(ABC):
             "group": list(split.groups),
             "category": list(split.categories),
             "score": self.score_examples(split, answers),
+            "text": self.texts(split),
         }
         targets = {name: list(split[name]) for name in split.columns if name not in self.columns_to_read}
         return pd.DataFrame({**columns, **targets, **{str(name): answers[name] for name in answers}})

@@ -168,6 +168,23 @@ def paired_metric_interval(
     def gap(weights: Floats) -> Floats:
         return np.asarray(np.round(measure(truth, ours, weights) - measure(truth, theirs, weights), _DIGITS))
 
+    return resampled_interval(gap, member, level=level, resamples=resamples, seed=seed)
+
+
+def resampled_interval(
+    gap: Gap, member: Ints, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> PairedInterval:
+    """Compute the interval of a share, or a difference of shares, that is no mean over examples.
+
+    B and C come from the cluster bootstrap, as :func:`paired_metric_interval` says.
+
+    Args:
+        gap: function from weights (R, N) to the values (R, S), each in [-1, 1].
+        member: (N,) number of each example's group.
+        level: 0 to 1, both exclusive.
+        resamples: number of resamples of the groups, 2 or more.
+        seed: seed of the resampling.
+    """
     per_seed = gap(np.ones((1, member.size)))[0]  # (S,)
     variances = _variances(
         per_seed, *_spread_of_resamples(gap, member, resamples, np.random.default_rng(seed))
@@ -182,7 +199,7 @@ def _interval_of(
     check_level(level)
     seeds = len(per_seed)
     half = float(half_width(variances, seeds, groups, level))
-    mean, error = float(per_seed.mean()), float(np.sqrt(variances.total))
+    mean, error = float(per_seed.mean()), float(np.sqrt(variances.used))
     return PairedInterval(
         difference=mean,
         low=max(mean - half, -1.0) if bounded else mean - half,

@@ -47,7 +47,7 @@ def read_inspect(path: Path, metric: str | None, columns: Columns) -> list[Resul
         table = pd.DataFrame(
             {
                 "example": [row["example"] for row in rows],
-                "score": [_value(row["scores"].get(chosen)) for row in rows],
+                "score": [number_of(row["scores"].get(chosen)) for row in rows],
                 "text": [row["text"] for row in rows],
             }
         )
@@ -96,5 +96,6 @@ def _scores(scores: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _value(value: Any) -> Any:
+def number_of(value: Any) -> Any:
+    """Return a score of Inspect as a number; what is no letter of Inspect stays as it is."""
     return LETTERS.get(value, value) if isinstance(value, str) else value

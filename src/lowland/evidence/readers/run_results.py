@@ -54,7 +54,7 @@ def read_runs(path: Path, metric: str | None, columns: Columns) -> list[Results]
         for folder, record in chosen.items():
             table = read_predictions(folder)
             tables.append(table[table["split"] == TEST].assign(seed=record.seed))
-        rows = pd.concat(tables)[["example", "seed", "group", "score"]]
+        rows = pd.concat(tables)[["example", "seed", "group", "score", "text"]]
         means = [table["score"].mean() for table in tables]
         names = [
             name

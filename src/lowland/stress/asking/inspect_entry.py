@@ -1,4 +1,4 @@
-"""Entry point of Inspect: two tasks, and the provider of lowland's own models."""
+"""What Inspect knows of stress tests: two tasks, and the provider of lowland's own models."""
 
 from lowland.stress.asking.evals import messy, multilingual
 from lowland.stress.asking.provider import LowlandAPI

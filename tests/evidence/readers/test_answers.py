@@ -1,0 +1,76 @@
+"""Predictions of runs, aligned by example. Oracle: the tables that the runs left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lowland.evidence.readers.answers import read_answers
+from lowland.evidence.readers.runs import finished
+from lowland.ground.mistakes import Mistake
+from tests.evidence.test_study import NAMES, answers_of, leave_run, record_of
+
+
+def with_probabilities(method: str, seed: int):
+    """Answers with a text, and with probabilities that are largest for the predicted class."""
+    table = answers_of(method, seed)
+    rng = np.random.default_rng([seed, len(method)])
+    raw = rng.uniform(0, 1, (len(table), 3)) + 2 * (table["predicted"].to_numpy()[:, None] == NAMES)
+    shares = raw / raw.sum(axis=1, keepdims=True)
+    table["text"] = [f"text {n}" for n in table["example"]]
+    return table.assign(**{f"p_{name}": shares[:, n] for n, name in enumerate(NAMES)})
+
+
+def study_of(root, *pairs, tables=with_probabilities, labels=tuple(NAMES)):
+    data = {**record_of("lora", 1).data, "labels": list(labels)}
+    return finished([leave_run(root, *pair, tables(*pair), data=data) for pair in pairs])
+
+
+def test_predictions_are_aligned_by_example_and_seed(tmp_path):
+    runs = study_of(tmp_path, ("lora", 2), ("full", 1), ("lora", 1))
+    answers = read_answers(runs)
+    assert list(answers.methods) == ["lora", "full"]
+    assert answers.methods["lora"].seeds == (1, 2)
+    for row, seed in enumerate((1, 2)):
+        table = with_probabilities("lora", seed)
+        table = table[table["split"] == "test"].sort_values("example")
+        assert list(answers.examples["example"]) == list(table["example"])
+        assert list(answers.examples["text"]) == list(table["text"])
+        assert list(answers.methods["lora"].predicted[row]) == list(table["predicted"])
+        assert answers.methods["lora"].scores[row] == pytest.approx(table["score"].to_numpy())
+        shares = table[[f"p_{name}" for name in NAMES]].to_numpy()
+        assert answers.methods["lora"].probabilities[row] == pytest.approx(shares)
+        assert answers.methods["lora"].confidence[row] == pytest.approx(shares.max(axis=1))
+
+
+def test_what_older_runs_lack_is_empty(tmp_path):
+    runs = study_of(tmp_path, ("lora", 1), tables=answers_of)
+    path = next(iter(runs)) / "predictions.parquet"
+    pd.read_parquet(path).drop(columns="text").to_parquet(path)
+    answers = read_answers(runs)
+    assert not answers.has_texts
+    assert answers.methods["lora"].probabilities is None
+    assert answers.methods["lora"].confidence is None
+
+
+def test_another_test_set_can_be_named(tmp_path):
+    runs = study_of(tmp_path, ("lora", 1))
+    assert len(read_answers(runs, "shifted").examples) == 20
+    with pytest.raises(Mistake, match="unknown test set 'shift'; did you mean 'shifted'"):
+        read_answers(runs, "shift")
+
+
+def test_runs_of_several_studies_are_refused(tmp_path):
+    runs = study_of(tmp_path, ("lora", 1), ("full", 1))
+    other = leave_run(tmp_path, "dora", 1, with_probabilities("dora", 1).assign(group="g"))
+    with pytest.raises(Mistake, match="tested on different examples; give the runs of one study"):
+        read_answers({**runs, **finished([other])})
+
+
+def test_two_runs_of_one_method_and_seed_are_refused(tmp_path):
+    runs = study_of(tmp_path, ("lora", 1))
+    (tmp_path / "again").mkdir()
+    again = study_of(tmp_path / "again", ("lora", 1))
+    with pytest.raises(Mistake, match="several runs of lora have one seed"):
+        read_answers({**runs, **again})
