@@ -17,4 +17,5 @@ def anova_interval(differences, level=0.95):
     few, many = stats.t.ppf((1 + level) / 2, [s - 1, n - 1])
     quantile = many + (few - many) * weight ** (2 - 1 / (s - 1))
     least = examples + of_rest / (s * n) / 4
-    return np.sqrt(seeds + examples), max(quantile * np.sqrt(seeds + examples), many * np.sqrt(least))
+    error = np.sqrt(max(seeds + examples, least))
+    return error, max(quantile * np.sqrt(seeds + examples), many * np.sqrt(least))

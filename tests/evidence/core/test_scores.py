@@ -209,3 +209,19 @@ def test_variances_are_those_of_a_crossed_mixed_model(seeds, examples):
     expected = of_seed / seeds + of_example / examples + fitted.scale / (seeds * examples)
     result = paired_interval(d, np.zeros_like(d))
     assert result.standard_error == pytest.approx(np.sqrt(expected), rel=1e-3)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_seeds_that_agree_by_chance_are_no_certainty(seeds):
+    """Each seed gains two examples of 40, but never the same ones: seeds agree, and examples do not."""
+    theirs = np.zeros((seeds, 40))
+    ours = np.zeros((seeds, 40))
+    for seed in range(seeds):
+        ours[seed, [3 * seed, 3 * seed + 1, 3 * seed + 2]] = 1.0
+        theirs[seed, 39 - seed] = 1.0
+    result = paired_interval(ours, theirs)
+    assert len(set(result.per_seed)) == 1
+    assert result.standard_error > 0
+    assert result.low < 0 < result.high or result.p < 0.05
+    assert paired_interval(ours, theirs, level=1 - result.p).low == pytest.approx(0, abs=1e-6)
+    assert result.p > 1e-5

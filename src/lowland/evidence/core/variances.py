@@ -39,6 +39,16 @@ class Variances:
         """Variance of the mean difference, in which the interaction counts once."""
         return np.asarray(self.seeds + self.examples_alone)
 
+    @property
+    def least(self) -> Floats:
+        """Least variance of the mean difference: without effects of seeds, and with a share of the interaction."""
+        return np.asarray(self.examples_alone + LEAST * self.interaction)
+
+    @property
+    def used(self) -> Floats:
+        """Variance that the standard error stands for: the total, but not below the least."""
+        return np.maximum(self.total, self.least)
+
 
 def half_width(variances: Variances, seeds: int, groups: int, level: float) -> Floats:
     """Compute half the interval's width; see :func:`lowland.evidence.paired_interval`.
@@ -53,8 +63,7 @@ def half_width(variances: Variances, seeds: int, groups: int, level: float) -> F
     total = variances.total
     share = np.where(total > 0, variances.seeds / np.where(total > 0, total, 1.0), 0.0)
     quantile = t_b + (t_a - t_b) * share ** (2 - 1 / (seeds - 1) if seeds > 1 else 1)
-    least = variances.examples_alone + variances.interaction * LEAST
-    return np.asarray(np.maximum(quantile * np.sqrt(total), t_b * np.sqrt(least)))
+    return np.asarray(np.maximum(quantile * np.sqrt(total), t_b * np.sqrt(variances.least)))
 
 
 def p_value(difference: float, variances: Variances, seeds: int, groups: int) -> float:
@@ -71,15 +80,15 @@ def p_value(difference: float, variances: Variances, seeds: int, groups: int) ->
     Returns:
         p; values below 1e-12 are given as 0.
     """
-    total = float(variances.total)
+    used = float(variances.used)
     smallest = 1e-12
     if difference == 0:
         return 1.0
-    if total <= 0 or not math.isfinite(total):
+    if used <= 0 or not math.isfinite(used):
         return 2.0 ** (1 - groups)
-    error = math.sqrt(total)
+    error = math.sqrt(used)
     scaled = Variances(
-        *(part / total for part in (variances.seeds, variances.examples, variances.interaction))
+        *(part / used for part in (variances.seeds, variances.examples, variances.interaction))
     )
 
     def reach(p: float) -> float:
