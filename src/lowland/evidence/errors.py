@@ -36,7 +36,7 @@ COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
 @dataclass(frozen=True)
 class Confidence:
-    """How far a method's confidence can be relied on.
+    """Calibration of a method's confidence, and accuracy on its surest answers.
 
     Attributes:
         error: expected calibration error.
@@ -55,7 +55,7 @@ class Confidence:
 
 @dataclass(frozen=True)
 class ErrorAnalysis:
-    """What an error analysis shows.
+    """Results of an error analysis.
 
     Attributes:
         answers: predictions of the runs.
