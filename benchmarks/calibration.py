@@ -104,12 +104,12 @@ def simulate(setting: Setting, trials: int, rng: np.random.Generator) -> Studies
     """Draw studies, some at a time."""
     size = max(1, 20_000_000 // (setting.seeds * setting.examples * 2))
     counts = [size] * (trials // size) + ([trials % size] if trials % size else [])
-    differences = [_parts(_draw(setting, count, rng), setting.group) for count in counts]
+    differences = [parts_of(draw(setting, count, rng), setting.group) for count in counts]
     mean, *parts = (np.concatenate(values) for values in zip(*differences, strict=True))
     return Studies(setting.seeds, setting.examples // setting.group, mean, Variances(*parts))
 
 
-def _draw(setting: Setting, trials: int, rng: np.random.Generator) -> Array:
+def draw(setting: Setting, trials: int, rng: np.random.Generator) -> Array:
     """Draw score differences (trials, S, N)."""
     s, n, groups = setting.seeds, setting.examples, setting.examples // setting.group
     start = 0.04
@@ -142,7 +142,7 @@ def _draw(setting: Setting, trials: int, rng: np.random.Generator) -> Array:
     return score(first) - score(second)
 
 
-def _parts(difference: Array, group: int) -> tuple[Array, Array, Array, Array]:
+def parts_of(difference: Array, group: int) -> tuple[Array, Array, Array, Array]:
     """Return the mean and the parts of its variance, (T,) each, of differences (T, S, N) in equal groups."""
     trials, s, n = difference.shape
     of_groups = difference.reshape(trials, s, n // group, group).mean(axis=-1).astype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -155,3 +156,25 @@ def test_monitor(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPat
         assert (row["steps"], row["entries"]) == (20, 2)
         assert row["share_of_the_steps"] > 0
     assert len(alone["seconds"]) == 4
+
+
+def test_pictures_of_the_statistics_are_those_that_the_script_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    module = import_module("statistics_pictures")
+    monkeypatch.setattr(sys, "argv", ["statistics_pictures", "--check"])
+    assert module.main() == 0, capsys.readouterr().err
+    folder = module.FOLDER
+    assert {path.stem for path in folder.iterdir()} == set(module.PICTURES)
+    assert max(path.stat().st_size for path in folder.iterdir()) < 30_000
+    shown = re.findall(r"!\[.+\]\(pictures/(.+)\.svg\)", (folder.parent / "statistics.md").read_text("utf-8"))
+    assert shown == list(module.PICTURES)
+
+    monkeypatch.setattr(module, "PICTURES", {"pairs": module.PICTURES["pairs"]})
+    (tmp_path / "pairs.svg").write_text(
+        (folder / "pairs.svg").read_text("utf-8").replace("old", "new"), "utf-8"
+    )
+    monkeypatch.setattr(sys, "argv", ["statistics_pictures", "--check", "--folder", str(tmp_path)])
+    assert module.main() == 1
+    assert "pairs.svg is not what would be drawn" in capsys.readouterr().err

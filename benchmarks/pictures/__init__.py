@@ -1,0 +1,1 @@
+"""Pictures of docs/statistics.md, which `statistics_pictures.py` writes."""
