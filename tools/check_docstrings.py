@@ -19,8 +19,8 @@ FORBIDDEN = re.compile(
 
 VERBS = frozenset(
     """
-    Adapt Add Align Analyse Answer Append Apply Arm Ask Assert Attach Begin Bring Build Call Carry Cast Check Choose Clean
-    Clear Close Collect Combine Compare Compute Confirm Connect Convert Copy Correct Count Create Cut Damage
+    Adapt Add Align Analyse Answer Append Apply Arm Ask Assert Attach Begin Bring Build Call Carry Cast Check Choose
+    Clean Clear Close Collect Combine Compare Compute Confirm Connect Convert Copy Correct Count Create Cut Damage
     Decide Decode Dequantise Describe Detach Disarm Discard Download Draw Drop Encode End Enter Estimate
     Evaluate Exclude Exit Explain Fail Fetch Fill Find Finish Fit Flush Fold Forget Format Freeze Fuse Gather Generate
     Get Give Go Group Guard Handle Have Hold Hook Ignore Import Include Initialise Insert Iterate Join Keep Leave Let
