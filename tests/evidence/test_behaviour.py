@@ -177,3 +177,12 @@ def test_the_cases_that_most_runs_fail_are_shown_of_different_templates() -> Non
     assert (lora.method, lora.seed, lora.failed, lora.seeds) == ("lora", 1, 1, 2)
     assert (full.predicted_original, full.predicted, full.p_original, full.p) == ("good", "bad", 0.9, 0.1)
     assert worst_failures(rows, per_test=0) == ()
+
+
+def test_an_interval_of_a_pass_rate_stays_above_0() -> None:
+    rows = rows_of(("lora",), (0,)).assign(score=0.0)
+    rows.loc[rows["group"] == "names 0", "score"] = 1.0
+    (rate,) = [rate for rate in behaviour_evidence(rows).rates if rate.scope.name == "names"]
+    assert (rate.value, rate.low) == (pytest.approx(1 / TEMPLATES), 0.0)
+    assert rate.high is not None
+    assert rate.high > rate.value

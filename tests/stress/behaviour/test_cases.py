@@ -71,6 +71,18 @@ def test_a_limit_takes_about_equally_many_cases_of_each_template(suite: Suite) -
     assert len(cases_of(suite, 1000)) == len(cases_of(suite))
 
 
+def test_each_template_and_each_test_draws_values_of_its_own() -> None:
+    texts = ("{number} gains", "{number} wins")
+    tests = [
+        {"name": name, "capability": "c", "kind": "minimum functionality", "templates": {"good": texts}}
+        for name in ("first", "second")
+    ]
+    suite = Suite(name="s", cases=40, slots={"number": [f"no{n}" for n in range(1000)]}, tests=tests)
+    cases = cases_of(suite)
+    drawn = {tuple(text.split()[0] for text in block["text"]) for _, block in cases.groupby("group")}
+    assert len(drawn) == 4
+
+
 def test_a_rewritten_slot_keeps_its_value() -> None:
     suite = suite_of(
         {"rewrite": "much"}, who=["we"], much=[["1 mn", "1 million"], ["2 mn", "2 million"], "3"]

@@ -52,7 +52,7 @@ def test_a_suite_is_read_with_its_tests_in_order(tmp_path: Path) -> None:
         ('"{who} fails"', '"it fails"', "the slot 'who', which is to change, is not in the template 'it fails'"),
         ("must: not fall", "must: fall", "test 'added': unknown must 'fall'; did you mean 'not fall'?"),
         ("must: not fall", "must: not fall\n    tolerance: 2", "test 'added': tolerance is 2; it must be in [0, 1]"),
-        ("must: not fall", "must: not fall\n    tolerence: 0.2", "unknown field 'tolerence'; did you mean 'tolerance'?"),
+        ("must: not fall", "must: not fall\n    tolerence: 0.2", "unknown field 'tolerence'; did you mean 'tolerance'"),
         ("name: added", "name: names", "2 tests are called 'names'; give each its own name"),
         ("[the firm, its unit, a bank]", "[the firm, 7]", "the slot 'who' holds 7; each value must be text"),
         ("[the firm, its unit, a bank]", "[]", "the slot 'who' holds []; it must be a list of texts"),
