@@ -108,18 +108,15 @@ def _difference_blocks(evidence: BehaviourEvidence) -> list[Block]:
 
 
 def overall_sentence(difference: BehaviourDifference) -> str:
-    """Return a sentence on the pass rate over all cases, which claims no more than the interval allows."""
+    """Return a sentence on the pass rate over all cases, which claims no more than interval and p allow."""
     interval, seeds = difference.interval, len(difference.interval.per_seed)
     ours, theirs = difference.method, difference.reference
     basis = f"{_interval(difference)}, {plural(seeds, 'seed')}, p {p_value(difference.p_holm)} (Holm)"
+    is_shown = difference.is_shown and difference.p_holm <= 1 - interval.level
     if not interval.over_seeds:
-        verdict = (
-            "the two runs differ"
-            if difference.is_shown
-            else "the two runs could differ by that much by chance"
-        )
-        return f"Over all cases, the run of {ours} against that of {theirs}: {basis}; {verdict}. {ONE_SEED}"
-    if not difference.is_shown or difference.p_holm > 1 - interval.level:
+        verdict = "differ" if is_shown else "could differ by that much by chance"
+        return f"Over all cases, the run of {ours} against that of {theirs}: {basis}; the two runs {verdict}. {ONE_SEED}"
+    if not is_shown:
         return f"Over all cases, these runs do not show whether {ours} or {theirs} passes more: {basis}."
     return f"Over all cases, {ours} passes {'more' if interval.difference > 0 else 'less'} than {theirs}: {basis}."
 
