@@ -114,8 +114,8 @@ def overall_sentence(difference: BehaviourDifference) -> str:
     basis = f"{_interval(difference)}, {plural(seeds, 'seed')}, p {p_value(difference.p_holm)} (Holm)"
     is_shown = difference.is_shown and difference.p_holm <= 1 - interval.level
     if not interval.over_seeds:
-        verdict = "differ" if is_shown else "could differ by that much by chance"
-        return f"Over all cases, the run of {ours} against that of {theirs}: {basis}; the two runs {verdict}. {ONE_SEED}"
+        verdict = f"the two runs {'differ' if is_shown else 'could differ by that much by chance'}"
+        return f"Over all cases, the run of {ours} against that of {theirs}: {basis}; {verdict}. {ONE_SEED}"
     if not is_shown:
         return f"Over all cases, these runs do not show whether {ours} or {theirs} passes more: {basis}."
     return f"Over all cases, {ours} passes {'more' if interval.difference > 0 else 'less'} than {theirs}: {basis}."
