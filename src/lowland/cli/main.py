@@ -82,6 +82,13 @@ VERBS: Mapping[str, Verb] = {
         "lowland.cli.errors",
         "ERRORS",
     ),
+    "behave": Verb(
+        "test fine-tuned classifiers on a suite of cases with known expectations: negation, numbers, names, typos",
+        "lowland.cli.behave",
+        "BEHAVE",
+        ("emoji", "regex"),
+        "stress",
+    ),
     "predict": Verb(
         "predict for texts or images with a run, an adapter or a complete model",
         "lowland.cli.deploy",

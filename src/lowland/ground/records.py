@@ -46,16 +46,17 @@ ROW_COLUMNS = (
 )  # fmt: skip
 """Columns of a stress test's rows.
 
-- `eval`: "messy", "multilingual" or "adapter"; `model`: its name, for "adapter" the method's label;
+- `eval`: "messy", "multilingual", "adapter" or "behaviour"; `model`: its name, for the latter two the method's label;
 - `item`: id of the question, or row number of the test example; `topic`: subject of the question, or the example's
-  category;
-- `condition`: "clean" or a corruption, or the language; `level`: as asked for, "" for undamaged text;
+  category, or the capability that is tested;
+- `condition`: "clean" or a corruption, or the language, or the test of a suite; `level`: as asked for, "" for undamaged
+  text;
 - `rate`: edits per character (for emoji, per edge of a word) that the level stands for; `edits`: number of edits made;
 - `protected`: whether names and numbers were left unchanged; `mitigation`: "none" or its name; `epoch`: from 1 on;
 - `prompt`: the user's text as sent; `gold`: accepted answers, joined by " | "; `reply`: the model's answer;
 - `status`: "scored" or "failed"; `score`: 1 or 0, NaN if the row failed; `near`: right only by a near miss;
-- `category`: "right", "unsure", "failed" or the kind of error, which is "wrong" for "adapter"; `language`: language of
-  the reply, "" if it was not checked;
+- `category`: "right", "unsure", "failed" or the kind of error, which is "wrong" for fine-tuned runs; `language`:
+  language of the reply, "" if it was not checked;
 - `kept`: whether the reply is in the requested language, missing if that could not be decided.
 """
 
@@ -155,7 +156,7 @@ class StressRecord:
         failure: what went wrong, in a sentence.
         items: source of the items, `sha256` of everything that is sent and of the accepted answers, `count`; with
             languages of the user's own also `accepts` and `profiles`, by which all languages are recognised. For
-            fine-tuned runs also `score`, what the mean score is called.
+            fine-tuned runs also `score`, what the mean score is called; for a suite also what it is `about`.
         model: `name`, `requested` (settings), `sent` (settings as found in a request; empty if the provider does not
             show it), `dropped` (settings that were requested but not sent), `described` (what the model says of itself,
             if it does). For fine-tuned runs instead `name`, `title` and `sha256` of the base model, and `runs`.

@@ -13,6 +13,7 @@ from lowland.evidence.stress import StressEvidence, stress_evidence
 from lowland.ground.mistakes import plural
 from lowland.ground.record_files import read_rows, read_stress_record
 from lowland.ground.records import StressRecord, title_of
+from lowland.report.behaviour import behaviour_blocks
 from lowland.report.blocks import Block, Bullets, Paragraph, Section
 from lowland.report.markdown import render
 from lowland.report.stress_adapters import adapter_blocks
@@ -91,6 +92,8 @@ def summary_blocks(rows: pd.DataFrame, record: StressRecord) -> list[Block]:
         return blocks
     if _of_adapters(rows):
         return [*blocks, *adapter_blocks(rows, full=False, score=_score_of(record))]
+    if _of_behaviour(rows):
+        return [*blocks, *behaviour_blocks(rows, record)]
     for block in split_rows(rows):
         evidence = stress_evidence(block)
         if evidence.failed == evidence.asked:
@@ -107,6 +110,8 @@ def report_blocks(rows: pd.DataFrame, record: StressRecord) -> list[Block]:
         return blocks
     if _of_adapters(rows):
         return [*blocks, *adapter_blocks(rows, full=True, score=_score_of(record))]
+    if _of_behaviour(rows):
+        return [*blocks, *behaviour_blocks(rows, record)]
     for block in split_rows(rows):
         blocks += _full_report(block, stress_evidence(block))
     return blocks
@@ -217,6 +222,10 @@ def _numbers(difference: CellDifference, comparisons: int) -> str:
 
 def _of_adapters(rows: pd.DataFrame) -> bool:
     return bool((rows["eval"] == "adapter").any())
+
+
+def _of_behaviour(rows: pd.DataFrame) -> bool:
+    return bool((rows["eval"] == "behaviour").any())
 
 
 def _notes(evidence: StressEvidence) -> Bullets:

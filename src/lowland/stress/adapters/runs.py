@@ -25,8 +25,12 @@ class TrainedRun:
         return f"{self.record.method}, seed {self.record.seed}"
 
 
-def read_runs(folders: Sequence[Path]) -> list[TrainedRun]:
+def read_runs(folders: Sequence[Path], *, purpose: str = "stress adapter damages texts") -> list[TrainedRun]:
     """Read the runs of some folders, which must be of one study, without a method and seed twice.
+
+    Args:
+        folders: folders of runs.
+        purpose: what is done with them, for the sentence that refuses runs that read no text.
 
     Raises:
         Mistake: naming each folder without a finished run, and everything that sets the runs apart.
@@ -46,7 +50,7 @@ def read_runs(folders: Sequence[Path]) -> list[TrainedRun]:
     task = task_named(tasks.pop()) if len(tasks) == 1 else None
     if task is not None and task.reads != "text":
         problems = [
-            f"stress adapter damages texts, and the runs are of {task.name}, which reads {task.reads}s;"
+            f"{purpose}, and the runs are of {task.name}, which reads {task.reads}s;"
             " give runs of a task of texts"
         ]
     if problems:
