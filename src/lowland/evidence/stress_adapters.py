@@ -50,7 +50,7 @@ class AdapterDifference:
             damaged, above 0 if the method loses less.
         cells: the corruptions that the difference is over; all of a level if there are several.
         interval: interval of the difference, over seeds and examples.
-        p: two-sided p-value, by Student's t with the interval's standard error and degrees of freedom.
+        p: two-sided p-value of the interval.
         p_holm: p-value after Holm's correction over all differences of the same table.
         identical: whether both methods have the same predictions (or scores) for every text and seed of the comparison.
         compared: "predictions" or "scores": what `identical` speaks of.

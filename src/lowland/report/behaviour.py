@@ -181,7 +181,7 @@ def _notes(evidence: BehaviourEvidence) -> Bullets:
             " functionality.",
             f"Intervals speak of {over}; the cases of one template count as one piece of evidence. A rate without an"
             " interval is of cases that all came out alike, or of one template.",
-            "p is by Student's t from the interval's standard error. Holm's correction is over all methods and all"
-            " tests (or kinds, or capabilities).",
+            "p belongs to the interval: it is below 0.05 where the interval excludes 0. Holm's correction is over all"
+            " methods and all tests (or kinds, or capabilities).",
         )
     )

@@ -174,7 +174,7 @@ def _notes(evidence: AdapterEvidence, full: bool) -> list[Block]:
     size = f"{100 * drop.level:g} %"
     note = f"Intervals ({size}) speak of {seeds}; texts of one group count as one."
     if any(not difference.identical for difference in compared or ()):
-        note += " p is by Student's t from the interval's standard error."
+        note += " p belongs to the interval: it is below 0.05 where the interval excludes 0."
         note += " Holm's correction is over all rows of a table."
     return [Paragraph(note)]
 
