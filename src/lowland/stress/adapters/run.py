@@ -15,6 +15,7 @@ import pandas as pd
 
 import lowland
 from lowland.deploy.predict import Predictor, load
+from lowland.deploy.study_runs import TrainedRun
 from lowland.ground.mistakes import plural
 from lowland.ground.progress import Bar, Progress, duration
 from lowland.ground.provenance import code, utc_now
@@ -23,7 +24,7 @@ from lowland.ground.records import ROW_COLUMNS, STRESS_RECORD_VERSION, StressRec
 from lowland.ground.remote_store import open_store
 from lowland.ground.rng import stream
 from lowland.ground.store import Store, key_of
-from lowland.stress.adapters.runs import TrainedRun, read_data, read_runs
+from lowland.stress.adapters.runs import read_data, read_runs
 from lowland.stress.adapters.settings import NONE, AdapterStressSettings
 from lowland.stress.adapters.texts import Requests, conditions_of, damaged_requests, examples_of
 from lowland.tasks.base import Task
