@@ -75,6 +75,7 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
     table = table_of().rename(columns={"text": "review", "label": "stars"})
     table.to_csv("reviews.csv", index=False)
     table.to_csv("more.csv", index=False)
+    table_of(3).to_csv("other.csv", index=False)
     pairs = table_of().rename(columns={"text": "first"})
     pairs.assign(second=pairs["first"]).to_csv("pairs.csv", index=False)
     Path("recipe.yaml").write_text(blocks("yaml")[0].replace("rank: 32", "rank: 3"))
@@ -88,6 +89,8 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
         "predict",
         "merge",
         "check",
+        "retention",
+        "rewind",
         "tasks",
         "methods",
         "stress",
@@ -101,7 +104,7 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
     assert {command[0] for command in commands} == verbs
     for command in commands:
         arguments = [str(tiny_model) if word in MODELS else word for word in command]
-        if command[0] in ("predict", "merge", "errors"):
+        if command[0] in ("predict", "merge", "errors", "retention", "rewind"):
             arguments = [str(flat_run()) if word.startswith("runs/") else word for word in command]
         if command[0] in ("compare", "train", "ablate", "sweep"):
             arguments = small_study(command, tiny_model)

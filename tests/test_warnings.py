@@ -116,6 +116,13 @@ LINES: dict[tuple[str, str], str] = {
     ("train/test.py", 'remark(f"{name}: {sentence}")'): "long texts in the test",
     ("deploy/table.py", "remark(sentence)"): "long texts to predict",
     ("stress/adapters/run.py", "progress.remark(sentence)"): "long texts in a stress test",
+    (
+        "deploy/forgetting/texts.py",
+        "remark(f\"{plural(copies, 'row')} of {path} {verbs[0]} an earlier text, and {verbs[1]} left out\")",
+    ): "copies in other texts",
+    ("deploy/forgetting/retention.py", "progress.remark(sentence)"): "long texts of another task",
+    ("deploy/forgetting/rewind.py", "progress.remark(sentence)"): "other scores than recorded",
+    ("deploy/forgetting/rewound.py", "remarks=[*original.remarks, sentence],"): PASSES_ON,
     ("study/run.py", "progress.remark(remark)"): PASSES_ON,
     ("study/run.py", "remarks = list(job.data.remarks)"): PASSES_ON,
     ("study/run.py", "def remark(sentence: str) -> None:"): PASSES_ON,
@@ -367,6 +374,35 @@ def stressed(faulty: bool, tools: Tools) -> list[str]:
     return beware(err)
 
 
+def other_texts(tools: Tools, change: Callable[[pd.DataFrame], pd.DataFrame]) -> list[str]:
+    change(table_of(2)).to_csv(tools.folder / "other.csv", index=False)
+    run, path = trained_run(tools), str(tools.folder / "other.csv")
+    code, _, err = tools.command("retention", run, "--data", path)
+    assert code == 0, err
+    return beware(err)
+
+
+def copies_of_others(faulty: bool, tools: Tools) -> list[str]:
+    return other_texts(tools, lambda table: pd.concat([table, table[:1]]) if faulty else table)
+
+
+def long_others(faulty: bool, tools: Tools) -> list[str]:
+    return other_texts(
+        tools, lambda table: table.assign(text=table["text"] + " again" * (60 if faulty else 0))
+    )
+
+
+def other_scores(faulty: bool, tools: Tools) -> list[str]:
+    run = trained_run(tools)
+    path = Path(run) / "record.json"
+    record = json.loads(path.read_text())
+    record["scores"]["test"]["accuracy"] -= 0.1 if faulty else 0
+    path.write_text(json.dumps(record))
+    code, _, err = tools.command("rewind", run, "--scale", "1")
+    assert code == 0, err
+    return beware(err)
+
+
 def overrides(faulty: bool, tools: Tools) -> list[str]:
     newer: dict[str, Any] = {"methods": [{"lora": {"lr": 0.001}}]}
     older: dict[str, Any] = {"methods": ["lora"], "overrides": {"lora": {"lr": 0.001}}}
@@ -435,6 +471,11 @@ CASES: dict[str, Case] = {
     ),
     "long texts to predict": Case("are longer than 40 tokens and were cut", predicted),
     "long texts in a stress test": Case("are longer than 40 tokens and were cut", stressed),
+    "copies in other texts": Case("1 row of .* repeats an earlier text, and is left out", copies_of_others),
+    "long texts of another task": Case("are longer than 40 tokens and were cut", long_others),
+    "other scores than recorded": Case(
+        "with scale 1, accuracy on test is .*, and the record says", other_scores
+    ),
     "the same answer": Case("the prediction for every example is 'good'", same_answer),
     "few to train on": Case("max_train is 10,000, and there are", surplus_of),
     "other files": Case("1 file in images that are no images of a class were left out", files_of),

@@ -99,6 +99,16 @@ VERBS: Mapping[str, Verb] = {
         "lowland.cli.deploy",
         "MERGE",
     ),
+    "retention": Verb(
+        "measure how much fine-tuned runs lost on data of another task: by a probe, or by a decoder's loss",
+        "lowland.cli.forgetting",
+        "RETENTION",
+    ),
+    "rewind": Verb(
+        "scale a run's adapter, and choose the scale on validation data",
+        "lowland.cli.forgetting",
+        "REWIND",
+    ),
     "check": Verb("run a checklist for LoRA on your own model", "lowland.cli.deploy", "CHECK"),
     "stress messy": _stress("ask a language model questions with typing errors and the like", "MESSY"),
     "stress multilingual": _stress(

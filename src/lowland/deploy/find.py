@@ -182,15 +182,27 @@ def _of_run(folder: Path, model: str | None) -> Adapted:
     check_weights(folder, record)
     if not (folder / "adapter").is_dir():
         raise Mistake(f"{folder} kept no weights; run it again with keep_weights: true and --fresh")
+    base = base_of_run(folder, record, model)
+    length = token_limit_of(base, int(record.asked["max_length"]))
+    return Adapted(base, folder / "adapter", length, _is_lowland_lora(read_json(folder / "adapter")), record)
+
+
+def base_of_run(folder: Path, record: RunRecord, model: str | None = None) -> Base:
+    """Find the base model that a run was trained on.
+
+    Args:
+        folder: folder of the run.
+        record: its record.
+        model: the base model; default: the one that the run names.
+
+    Raises:
+        Mistake: if it cannot be found, or is not the one that the run was trained on.
+    """
     source = find_model(model) if model else find_model(record.asked["model"], record.asked["revision"])
     check_same_model(folder, record, source)
-    task = task_named(record.task)
+    task, fields = task_named(record.task), fields_of(record)
     labels = tuple(record.data["labels"])
-    fields = fields_of(record)
-    kind = task.peft_task_type(fields)
-    base = Base(source, kind, labels, load_reader(task, source.folder), task, fields)
-    length = _limit(base, int(record.asked["max_length"]))
-    return Adapted(base, folder / "adapter", length, _is_lowland_lora(read_json(folder / "adapter")), record)
+    return Base(source, task.peft_task_type(fields), labels, load_reader(task, source.folder), task, fields)
 
 
 def _of_adapter(folder: Path, model: str | None) -> Adapted:
@@ -205,7 +217,7 @@ def _of_adapter(folder: Path, model: str | None) -> Adapted:
     label_names = _label_names(source.folder, folder) if task is not None and task.has_classes else ()
     reader = load_reader(task, folder if own else source.folder)
     base = Base(source, kind, label_names, reader, task, default_fields(task), folder if own else None)
-    return Adapted(base, folder, _limit(base, DEFAULT_MAX_LENGTH), _is_lowland_lora(config))
+    return Adapted(base, folder, token_limit_of(base, DEFAULT_MAX_LENGTH), _is_lowland_lora(config))
 
 
 def _is_lowland_lora(config: Mapping[str, Any]) -> bool:
@@ -268,5 +280,6 @@ def _head_rows(adapter: Path) -> int | None:
         return None
 
 
-def _limit(base: Base, asked: int) -> int:
+def token_limit_of(base: Base, asked: int) -> int:
+    """Return the number of tokens after which a text is cut off: the requested one, or as many as the model reads."""
     return token_limit(base.tokenizer, read_model_config(base.source.folder), asked)

@@ -45,6 +45,14 @@ def _one_run(folder: Path) -> Path:
     return folder
 
 
+def check_new_folder(out: Path) -> None:
+    """Check that a folder can be written: it is new, or empty; raise `Mistake` otherwise."""
+    if out.exists() and not out.is_dir():
+        raise Mistake(f"out is {out}, which is a file; name a folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise Mistake(f"the folder {out} is not empty; name another one with --out, or empty it")
+
+
 RunFolder = Annotated[Path, FromURL, AfterValidator(_one_run)]
 """Folder of one run, of an adapter or of a model, or the URL of a run."""
 JSON_LINES = ".jsonl"
@@ -147,10 +155,7 @@ class MergeSettings(Asked):
 
     @model_validator(mode="after")
     def _check_out(self) -> Self:
-        if self.out.exists() and not self.out.is_dir():
-            raise Mistake(f"out is {self.out}, which is a file; name a folder")
-        if self.out.is_dir() and any(self.out.iterdir()):
-            raise Mistake(f"the folder {self.out} is not empty; name another one with --out, or empty it")
+        check_new_folder(self.out)
         return self
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, overload
 
@@ -262,6 +262,19 @@ def write_whole(path: Path, content: str | bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def making_parents(out: Path) -> Iterator[None]:
+    """Make the parent folders of a path; remove the new ones after the block if they are empty."""
+    made = [folder for folder in out.absolute().parents if not folder.exists()]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for folder in made:  # the innermost comes first
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
 
 
 def flush_files(folder: Path) -> None:

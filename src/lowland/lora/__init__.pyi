@@ -16,4 +16,6 @@ from .linear import LoRALinear as LoRALinear
 from .merge import merge_lora as merge_lora
 from .merge import unmerge_lora as unmerge_lora
 from .plus import lora_plus_groups as lora_plus_groups
+from .scale import copy_scaled as copy_scaled
+from .scale import scaled_lora as scaled_lora
 from .targets import find_head as find_head

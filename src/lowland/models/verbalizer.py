@@ -78,6 +78,13 @@ def answer_with_words(model: Any, tokens: Sequence[int]) -> Any:
     return model
 
 
+def write_again(model: Any) -> Any:
+    """Undo `answer_with_words`, in place: the decoder returns the logits of its whole vocabulary again."""
+    if isinstance(model, _WithWords):
+        model.__class__ = type(model).__bases__[1]
+    return model
+
+
 class _WithWords:
     """Mix-in for a decoder that classifies by label words; stands before the model's own class."""
 

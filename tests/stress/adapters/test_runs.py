@@ -30,7 +30,7 @@ def test_runs_of_several_tasks_are_named_by_their_tasks(
             model={"name": "m", "sha256": "0"},
         )
 
-    monkeypatch.setattr(runs, "finished_record", record_of)
+    monkeypatch.setattr("lowland.deploy.study_runs.finished_record", record_of)
     with pytest.raises(
         Mistake, match=r"^the runs differ in their task: image-classification in .*, classification in"
     ):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,7 +36,7 @@ from lowland.ground.asked import plain
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.records import RunRecord
-from lowland.ground.store import Store
+from lowland.ground.store import Store, making_parents
 from lowland.lora import merge_lora
 from lowland.models.quantised import (
     NF4,
@@ -124,7 +123,7 @@ def merge(settings: MergeSettings, *, progress: Progress | None = None) -> Merge
     progress.say(f"loading {adapted.base.source.title} and its adapter")
     apart = load_adapted(adapted)
     with (
-        _parents(out),
+        making_parents(out),
         TemporaryDirectory(prefix=f".{out.name}.", suffix=".partial", dir=out.parent) as beside,
     ):
         with Store(beside).writing(out.name) as partial:
@@ -179,19 +178,6 @@ def _setup(adapted: Adapted, record: RunRecord) -> dict[str, Any]:
         "labels": list(record.data["labels"]),
         "chosen": dict(record.chosen),
     }
-
-
-@contextmanager
-def _parents(out: Path) -> Iterator[None]:
-    """Make the parent folders of a path; remove the new ones afterwards if they are empty."""
-    made = [folder for folder in out.absolute().parents if not folder.exists()]
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    finally:
-        for folder in made:  # the innermost comes first
-            with suppress(OSError):  # it is not empty
-                folder.rmdir()
 
 
 def _default_tolerance(apart: nn.Module, settings: MergeSettings) -> float:

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from lowland.deploy.batches import batches
 from lowland.deploy.find import CAUSAL_LM, QUESTION_ANS, SEQ_2_SEQ_LM, Base
-from lowland.lora import lora_layers
+from lowland.lora import lora_layers, scaled_lora
 from lowland.lora.bases import weight_of
 from lowland.tasks.examples import Batch
 from lowland.tasks.readers.originals import read_embedded
@@ -117,15 +117,8 @@ def without_branches(adapted: nn.Module) -> Callable[..., Any]:
     """
 
     def answer(**batch: Tensor) -> Any:
-        layers = [layer for _, layer in lora_layers(adapted)]
-        scales = [layer.scaling for layer in layers]
-        try:
-            for layer in layers:
-                layer.scaling = 0.0
+        with scaled_lora(adapted, 0.0):
             return adapted(**batch)
-        finally:
-            for layer, scale in zip(layers, scales, strict=True):
-                layer.scaling = scale
 
     return answer
 

@@ -15,6 +15,8 @@ import pandas as pd
 
 import lowland
 from lowland.deploy.predict import Predictor, load
+from lowland.deploy.runs import data_of
+from lowland.deploy.study_runs import TrainedRun, read_runs
 from lowland.ground.mistakes import plural
 from lowland.ground.progress import Bar, Progress, duration
 from lowland.ground.provenance import code, utc_now
@@ -23,7 +25,6 @@ from lowland.ground.records import ROW_COLUMNS, STRESS_RECORD_VERSION, StressRec
 from lowland.ground.remote_store import open_store
 from lowland.ground.rng import stream
 from lowland.ground.store import Store, key_of
-from lowland.stress.adapters.runs import TrainedRun, read_data, read_runs
 from lowland.stress.adapters.settings import NONE, AdapterStressSettings
 from lowland.stress.adapters.texts import Requests, conditions_of, damaged_requests, examples_of
 from lowland.tasks.base import Task
@@ -85,8 +86,8 @@ def stress_adapters(settings: AdapterStressSettings, *, progress: Progress | Non
     """
     progress = progress or Progress()
     conditions = conditions_of(settings)
-    runs = read_runs(settings.runs)
-    data = read_data(runs, settings.data, settings.test_data)
+    runs = read_runs(settings.runs, "stress adapter damages texts")
+    data = data_of(runs[0].folder, runs[0].record, settings.data, settings.test_data)
     examples = examples_of(data, task_named(data.task), settings.limit, settings.seed)
     ways = plural(len(conditions) - 1, "way")
     progress.say(

@@ -14,6 +14,7 @@ import pandas as pd
 
 import lowland
 from lowland.deploy.predict import Predictor, load
+from lowland.deploy.study_runs import TrainedRun, read_runs
 from lowland.ground.mistakes import Mistake, gathering, one_of, plural
 from lowland.ground.progress import Bar, Progress
 from lowland.ground.provenance import code, utc_now
@@ -21,7 +22,6 @@ from lowland.ground.record_files import write_rows, write_stress_record
 from lowland.ground.records import ROW_COLUMNS, STRESS_RECORD_VERSION, StressRecord
 from lowland.ground.remote_store import open_store
 from lowland.ground.store import Store, key_of
-from lowland.stress.adapters.runs import TrainedRun, read_runs
 from lowland.stress.behaviour.cases import cases_of
 from lowland.stress.behaviour.scoring import answers_to_cases
 from lowland.stress.behaviour.settings import BehaviourSettings
@@ -99,7 +99,7 @@ def behave(
     with gathering(problems):
         suite = read_suite(settings.suite)
     with gathering(problems):
-        runs = read_runs(settings.runs, purpose="behave tests predictions for texts")
+        runs = read_runs(settings.runs, "behave tests predictions for texts")
         methods = list(dict.fromkeys(run.record.method for run in runs))
         if reference is not None and reference not in methods:
             problems.append(one_of("method", reference, methods))

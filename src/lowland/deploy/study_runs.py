@@ -1,4 +1,4 @@
-"""Fine-tuned runs for a stress test, and the data that they were tested on: both as they were."""
+"""Runs that are used together: they are of one study."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowland.deploy.runs import data_of, finished_record
+from lowland.deploy.runs import finished_record
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord, title_of
-from lowland.tasks.examples import TaskData
 from lowland.tasks.table import task_named
 
 
@@ -25,12 +24,12 @@ class TrainedRun:
         return f"{self.record.method}, seed {self.record.seed}"
 
 
-def read_runs(folders: Sequence[Path], *, purpose: str = "stress adapter damages texts") -> list[TrainedRun]:
+def read_runs(folders: Sequence[Path], purpose: str) -> list[TrainedRun]:
     """Read the runs of some folders, which must be of one study, without a method and seed twice.
 
     Args:
-        folders: folders of runs.
-        purpose: what is done with them, for the sentence that refuses runs that read no text.
+        folders: folders of runs of a task of texts.
+        purpose: verb with what it does to texts, for the sentence on runs of images: "stress adapter damages texts".
 
     Raises:
         Mistake: naming each folder without a finished run, and everything that sets the runs apart.
@@ -56,22 +55,6 @@ def read_runs(folders: Sequence[Path], *, purpose: str = "stress adapter damages
     if problems:
         raise Mistake(*problems)
     return runs
-
-
-def read_data(
-    runs: Sequence[TrainedRun], data: Path | None = None, test_data: Path | None = None
-) -> TaskData:
-    """Read the data that the runs were tested on.
-
-    Args:
-        runs: runs of one study.
-        data: the data file, if it has moved.
-        test_data: the file with the test set, if it has moved.
-
-    Raises:
-        Mistake: if the data cannot be read, or their content has changed.
-    """
-    return data_of(runs[0].folder, runs[0].record, data, test_data)
 
 
 def _differences(runs: Sequence[TrainedRun]) -> list[str]:
