@@ -57,7 +57,8 @@ class VerdictRequest(Asked):
     seed_column: Text = "seed"
     """a table's column with the seeds, if it has one"""
     group_column: Text = "group"
-    """a table's column that says which examples are alike, if it has one"""
+    """a table's column that says which examples are alike, if it has one; in logs of Inspect, an entry of the samples'
+    metadata; in samples of lm-evaluation-harness, an entry of the questions"""
     method_column: Text = "method"
     """a table's column that says what is scored, if it holds several results"""
     text_column: Text = "text"

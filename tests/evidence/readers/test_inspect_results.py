@@ -18,6 +18,7 @@ from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from inspect_ai.scorer import Score, Scorer, accuracy, includes, mean, scorer
 
 from lowland.evidence.readers.any_results import read_results
+from lowland.evidence.readers.table_results import Columns
 from lowland.evidence.verdict import compare_results
 from lowland.ground.mistakes import Mistake
 from tests.stress.asking.support import INSPECTS
@@ -44,7 +45,10 @@ def log(tmp_path: Path) -> Iterator[Log]:
     def run(
         name: str, right: set[int], *, epochs: int = 1, scorers: Any = None, limit: int | None = None
     ) -> Path:
-        samples = [Sample(id=n, input=f"Question {n}?", target=answer) for n, answer in enumerate(ANSWERS)]
+        samples = [
+            Sample(id=n, input=f"Question {n}?", target=answer, metadata={"item": f"item {n // 4}"})
+            for n, answer in enumerate(ANSWERS)
+        ]
 
         def answer(messages: Any, *rest: Any) -> ModelOutput:
             number = int(messages[-1].text.split()[1].rstrip("?"))
@@ -93,6 +97,16 @@ def test_epochs_are_repeats_of_a_sample(log: Log) -> None:
     assert verdict.pairing.repeats == 3
     assert verdict.comparison.n_examples == 20
     assert verdict.mean_reference == pytest.approx(3 / 20)
+
+
+def test_samples_that_share_an_entry_of_their_metadata_form_a_group(log: Log) -> None:
+    paths = [log("old", {0, 1, 2}), log("new", {0, 1, 2, 3, 4})]
+    (alone,) = compare_results(read_results(paths))
+    (grouped,) = compare_results(read_results(paths, columns=Columns(group="item")))
+    assert (alone.comparison.n_groups, grouped.comparison.n_groups) == (20, 5)
+    assert grouped.comparison.difference == alone.comparison.difference
+    with pytest.raises(Mistake, match="has no entry itm, which --group-column names; its examples have item"):
+        read_results(paths, columns=Columns(group="itm"))
 
 
 def test_of_several_scorers_one_is_named(log: Log) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lowland.evidence.readers.any_results import read_results
+from lowland.evidence.readers.table_results import Columns
 from lowland.evidence.verdict import compare_results
 from lowland.ground.mistakes import Mistake
 
@@ -24,6 +25,25 @@ def test_samples_are_paired_by_their_questions() -> None:
     (verdict,) = compare_results([first, second])
     assert (verdict.mean_reference, verdict.mean) == (0.5, pytest.approx(1 / 6))
     assert verdict.broken[0].text.startswith("Q: What is")
+
+
+def test_questions_that_share_an_entry_form_a_group(tmp_path: Path) -> None:
+    for path in SUMS:
+        samples = [json.loads(line) for line in path.read_text().splitlines()]
+        for number, sample in enumerate(samples):
+            sample["doc"]["topic"] = f"topic {number // 2}"
+        (tmp_path / path.parent.name).mkdir()
+        text = "\n".join(map(json.dumps, samples))
+        (tmp_path / path.parent.name / path.name).write_text(text, encoding="utf-8")
+    folders = [tmp_path / folder.name for folder in FOLDERS]
+    results = read_results(folders, metric="acc", columns=Columns(group="topic"))
+    assert results[0].rows["group"].tolist() == [f"topic {n // 2}" for n in range(6)]
+    (verdict,) = compare_results(results)
+    assert (verdict.comparison.n_examples, verdict.comparison.n_groups) == (6, 3)
+    with pytest.raises(
+        Mistake, match="has no entry tpic, which --group-column names; its examples have question"
+    ):
+        read_results(folders, metric="acc", columns=Columns(group="tpic"))
 
 
 def test_a_folder_holds_all_its_tasks(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lowland.evidence.readers.lm_eval_results import choose
-from lowland.evidence.readers.table_results import Columns
+from lowland.evidence.readers.table_results import Columns, with_groups
 from lowland.evidence.results import Results, as_results
 from lowland.ground.mistakes import Mistake, reason_of
 
@@ -51,12 +51,13 @@ def read_inspect(path: Path, metric: str | None, columns: Columns) -> list[Resul
                 "text": [row["text"] for row in rows],
             }
         )
-        results.append(as_results(table, str(model), chosen, str(path)))
+        grouped = with_groups(table, [row["about"] for row in rows], str(path), columns.group)
+        results.append(as_results(grouped, str(model), chosen, str(path)))
     return results
 
 
 def _log(file: Path) -> dict[str, Any]:
-    """Return model, task, and example, text and scores of each sample and epoch."""
+    """Return model, task, and example, text, scores and metadata of each sample and epoch."""
     try:
         from inspect_ai.log import read_eval_log, read_eval_log_sample_summaries
     except ImportError:
@@ -79,6 +80,7 @@ def _log(file: Path) -> dict[str, Any]:
             "example": str(sample.id),
             "text": sample.input if isinstance(sample.input, str) else "",
             "scores": _scores(sample.scores or {}),
+            "about": sample.metadata or {},
         }
         for sample in samples
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from lowland.evidence.readers.table_results import Columns
+from lowland.evidence.readers.table_results import Columns, with_groups
 from lowland.evidence.results import Results, as_results
 from lowland.ground.mistakes import Mistake
 
@@ -40,13 +40,13 @@ def read_lm_eval(path: Path, metric: str | None, columns: Columns) -> list[Resul
     """
     files = _files(path) if path.is_dir() else [path]
     return [
-        _result(folder, [file for file in files if file.parent == folder], path, metric)
+        _result(folder, [file for file in files if file.parent == folder], path, metric, columns.group)
         for folder in dict.fromkeys(file.parent for file in files)
     ]
 
 
-def _result(folder: Path, files: list[Path], path: Path, metric: str | None) -> Results:
-    """Return the result of one model."""
+def _result(folder: Path, files: list[Path], path: Path, metric: str | None, group: str) -> Results:
+    """Return the result of one model; `group` names the entry of a question that says which are alike."""
     tasks = [_task(file) for file in files]
     if again := [task for task in dict.fromkeys(tasks) if tasks.count(task) > 1]:
         raise Mistake(f"{folder} holds several runs of {again[0]}; name the file of one of them")
@@ -67,7 +67,9 @@ def _result(folder: Path, files: list[Path], path: Path, metric: str | None) -> 
             "text": [row["text"] for row in rows],
         }
     )
-    return as_results(table, folder.name.replace("__", "/"), chosen, str(folder if path.is_dir() else path))
+    source = str(folder if path.is_dir() else path)
+    grouped = with_groups(table, [row["about"] for row in rows], source, group)
+    return as_results(grouped, folder.name.replace("__", "/"), chosen, source)
 
 
 def choose(scores: list[str], metric: str | None, source: str) -> str:
@@ -96,7 +98,10 @@ def _task(file: Path) -> str:
 
 
 def _rows(file: Path, task: str) -> list[dict[str, Any]]:
-    """Return task, example, text and scores of each sample; the scores of several filters are told apart by it."""
+    """Return task, example, text, scores and question of each sample.
+
+    The scores of several filters are told apart by the filter's name.
+    """
     rows: dict[str, dict[str, Any]] = {}
     samples = []
     for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
@@ -109,7 +114,14 @@ def _rows(file: Path, task: str) -> list[dict[str, Any]]:
     filters = {sample.get("filter", "none") for _, sample in samples}
     for example, sample in samples:
         row = rows.setdefault(
-            example, {"task": task, "example": example, "text": _text(sample), "scores": {}}
+            example,
+            {
+                "task": task,
+                "example": example,
+                "text": _text(sample),
+                "scores": {},
+                "about": sample.get("doc") if isinstance(sample.get("doc"), dict) else {},
+            },
         )
         for name in _scores(sample):
             title = f"{name} ({sample['filter']})" if len(filters) > 1 else name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from io import StringIO
 from pathlib import Path
@@ -25,6 +25,32 @@ class Columns:
     group: str = "group"
     method: str = "method"
     text: str = "text"
+
+
+def with_groups(
+    table: pd.DataFrame, about: Sequence[Mapping[str, object]], source: str, name: str
+) -> pd.DataFrame:
+    """Return a table of scores with the column `group`, if what is known of the examples has an entry of that name.
+
+    Args:
+        table: a row for each score.
+        about: what is known of the example of each row, such as the metadata of a sample.
+        source: where it is from, in words.
+        name: name of the entry that says which examples are alike.
+
+    Raises:
+        Mistake: if the user names an entry that no example has.
+    """
+    if any(name in each for each in about):
+        return table.assign(
+            group=pd.Series([each.get(name) for each in about], index=table.index, dtype=object)
+        )
+    if name != Columns.group:
+        entries = ", ".join(dict.fromkeys(str(entry) for each in about for entry in each)) or "no entries"
+        raise Mistake(
+            f"{source} has no entry {name}, which --group-column names; its examples have {entries}"
+        )
+    return table
 
 
 def _delimited(separator: str) -> Callable[[Path], pd.DataFrame]:
