@@ -81,7 +81,7 @@ def details(verdict: Verdict) -> list[str]:
 def margin_sentence(verdict: Verdict) -> str:
     """Say whether the loss is within the margin."""
     compared = verdict.comparison
-    margin = f"{verdict.margin:g}{_unit(verdict)}"
+    margin = _amount(verdict, float(verdict.margin or 0))
     low, high = numbers(verdict, [compared.low, compared.high])
     match verdict.margin_outcome:
         case "non-inferior":
@@ -101,7 +101,7 @@ def needed_sentence(verdict: Verdict) -> str:
     """Say what it would take to see the difference that was asked for."""
     needed, compared = verdict.needed, verdict.comparison
     assert needed is not None
-    goal = f"{needed.difference / verdict.unit:g}{_unit(verdict)}"
+    goal = _amount(verdict, needed.difference / verdict.unit)
     unit = "examples" if compared.n_groups == compared.n_examples else "groups of examples"
     seeds = f" with {plural(len(compared.per_seed), 'seed')}" if verdict.pairing.seeds else ""
     parts = [
@@ -127,6 +127,12 @@ def _basis(verdict: Verdict) -> str:
 def numbers(verdict: Verdict, values: list[float]) -> list[str]:
     """Write differences: in points where all scores are in [0, 1]."""
     return points(values) if verdict.comparison.is_share else quantities(values)
+
+
+def _amount(verdict: Verdict, value: float) -> str:
+    """Write a difference that the user gave, with its unit: `1 point`, `0.5 points`."""
+    unit = _unit(verdict)
+    return f"{value:g}{unit.removesuffix('s') if value == 1 else unit}"
 
 
 def _unit(verdict: Verdict) -> str:
