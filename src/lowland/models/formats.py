@@ -38,17 +38,20 @@ def processor_is_faster_in_bf16() -> bool:
     """Time a product of matrices in both formats: is bf16's time less than 3/4 of fp32's?
 
     It is measured because no list of instruction sets decides it: with AVX512-BF16 alone, an Intel Xeon took twice as
-    long in bf16, and an AMD EPYC a quarter of the time.
+    long in bf16, and an AMD EPYC a quarter of the time. Both formats take turns, and the shortest of many times counts,
+    so that other work on the machine seldom changes the answer.
     """
     import torch
 
     left, right = torch.randn(256, 512), torch.randn(512, 512)
-    seconds = {
-        dtype: min(
-            timeit.repeat(functools.partial(torch.mm, left.to(dtype), right.to(dtype)), number=1, repeat=7)
-        )
+    products = {
+        dtype: functools.partial(torch.mm, left.to(dtype), right.to(dtype))
         for dtype in (torch.float32, torch.bfloat16)
     }
+    seconds = dict.fromkeys(products, float("inf"))
+    for _ in range(30):
+        for dtype, product in products.items():
+            seconds[dtype] = min(seconds[dtype], timeit.timeit(product, number=1))
     return seconds[torch.bfloat16] < 0.75 * seconds[torch.float32]
 
 
