@@ -255,3 +255,13 @@ def test_a_damaged_run_is_named(lowland: Command, tmp_path: Path) -> None:
     (folder / "record.json").write_text("{")
     code, _, err = lowland("verdict", str(tmp_path / "runs"), small=False)
     assert (code, "toy-lora-s1-0123456789: " in err, "move it away" in err) == (2, True, True)
+
+
+def test_results_can_be_given_names(lowland: Command, tables: tuple[Path, Path]) -> None:
+    code, out, _ = lowland("verdict", *map(str, tables), "--names", "my base", "tuned", small=False)
+    assert code == 0
+    assert out.startswith("- tuned is better than my base in mean score by ")
+    code, _, err = lowland("verdict", *map(str, tables), "--names", "tuned", small=False)
+    assert code == 2
+    assert "names is tuned; expected 2 different names, one for each result: old, new" in err
+    assert lowland("verdict", *map(str, tables), "--names", "a", "a", small=False)[0] == 2

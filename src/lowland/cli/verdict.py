@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +17,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.remote_store import EachFromURL
 
 if TYPE_CHECKING:
+    from lowland.evidence.results import Results
     from lowland.evidence.verdict import Verdict
 
 Wanted = Literal["better", "non-inferior"]
@@ -28,6 +31,8 @@ class VerdictRequest(Asked):
     lm-evaluation-harness (samples_*.jsonl), tables (.csv, .tsv, .jsonl, .json, .parquet) with the columns example and
     score, and maybe seed, group, method and text; the first is the reference that the others are compared with (in a
     folder of runs, lora if it is there)"""
+    names: Several[Text] = ()
+    """names for the results, in their order; default: those of the methods, models or files"""
     reference: Text | None = None
     """name of the result to compare the others with; default: the first"""
     metric: Text | None = None
@@ -83,7 +88,7 @@ def verdict(request: VerdictRequest) -> int:
         request.method_column,
         request.text_column,
     )
-    results = read_results(request.results, request.metric, columns)
+    results = _named(read_results(request.results, request.metric, columns), request.names)
     if request.reference is not None:
         names = [each.name for each in results]
         if request.reference not in names:
@@ -105,6 +110,18 @@ def verdict(request: VerdictRequest) -> int:
     for reason in reasons:
         print(f"lowland: {reason}", file=sys.stderr)
     return int(bool(reasons))
+
+
+def _named(results: list[Results], names: Sequence[str]) -> list[Results]:
+    """Return results under the names that the user gives; under their own if none is given."""
+    if not names:
+        return results
+    own = ", ".join(each.name for each in results)
+    if len(names) != len(results) or len(set(names)) < len(names):
+        raise Mistake(
+            f"names is {' '.join(names)}; expected {len(results)} different names, one for each result: {own}"
+        )
+    return [replace(each, name=name) for each, name in zip(results, names, strict=True)]
 
 
 def _shortfalls(verdict: Verdict, request: VerdictRequest) -> list[str]:

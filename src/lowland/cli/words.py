@@ -11,7 +11,7 @@ from lowland.ground.mistakes import Mistake, unknown_setting
 from lowland.ground.names import nearest
 from lowland.ground.yaml_files import parse_yaml
 
-FREE_TEXT = ("text", "text_column", "image", "runs", "axis", "only")
+FREE_TEXT = ("text", "text_column", "image", "runs", "axis", "only", "names")
 """Lists whose values may hold commas and spaces."""
 
 
