@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import peft
 import pytest
+from inspect_ai.scorer import SampleScore, Score
 from transformers import (
     BartForCausalLM,
     BertForSequenceClassification,
@@ -29,6 +30,8 @@ from transformers import (
 
 import lowland as package
 from lowland import flat
+from lowland.evidence import inspect_metric
+from lowland.evidence.results import as_results
 from lowland.ground.records import StressRecord
 from lowland.models.language import load_language_model
 from lowland.models.load import load_classifier, load_tokenizer
@@ -116,6 +119,7 @@ LINES: dict[tuple[str, str], str] = {
     ("train/test.py", 'remark(f"{name}: {sentence}")'): "long texts in the test",
     ("deploy/table.py", "remark(sentence)"): "long texts to predict",
     ("stress/adapters/run.py", "progress.remark(sentence)"): "long texts in a stress test",
+    ("stress/behaviour/run.py", "progress.remark(sentence)"): "long texts in a suite",
     (
         "deploy/forgetting/texts.py",
         "remark(f\"{plural(copies, 'row')} of {path} {verbs[0]} an earlier text, and {verbs[1]} left out\")",
@@ -133,6 +137,10 @@ LINES: dict[tuple[str, str], str] = {
     ("ground/progress.py", 'self.say(f"Beware: {sentence}.")'): PASSES_ON,
     ("flat/config.py", "warnings.warn("): "much noise",
     ("flat/checks.py", "warnings.warn("): "an untested PEFT",
+    (
+        "evidence/inspect_metric.py",
+        '_log.warning("paired_difference is not known: %s", reason)',
+    ): "samples that do not pair",
     ("flat/arming.py", "warnings.warn("): "no step",
     (
         "report/stress_record.py",
@@ -386,6 +394,23 @@ def copies_of_others(faulty: bool, tools: Tools) -> list[str]:
     return other_texts(tools, lambda table: pd.concat([table, table[:1]]) if faulty else table)
 
 
+def long_cases(faulty: bool, tools: Tools) -> list[str]:
+    run = trained_run(tools)
+    label = json.loads((Path(run) / "record.json").read_text())["data"]["labels"][0]
+    text = "{firm} rises" + " again" * (60 if faulty else 0)
+    test = {
+        "name": "rises",
+        "capability": "words",
+        "kind": "minimum functionality",
+        "templates": {label: [text]},
+    }
+    suite = {"name": "own", "slots": {"firm": ["the firm", "the shop"]}, "tests": [test]}
+    (tools.folder / "suite.yaml").write_text(json.dumps(suite))
+    code, _, err = tools.command("behave", run, "--suite", str(tools.folder / "suite.yaml"))
+    assert code == 0, err
+    return beware(err)
+
+
 def long_others(faulty: bool, tools: Tools) -> list[str]:
     return other_texts(
         tools, lambda table: table.assign(text=table["text"] + " again" * (60 if faulty else 0))
@@ -430,6 +455,17 @@ def untested_peft(faulty: bool, tools: Tools) -> list[str]:
     return warned(lambda: flat.arm(peft_lora()))
 
 
+def unpaired_samples(faulty: bool, tools: Tools) -> list[str]:
+    table = pd.DataFrame({"example": list("abcd"), "score": [1.0, 0.0, 1.0, 0.0]})
+    baseline, messages = as_results(table, "before", "accuracy", "before.eval"), []
+    tools.patch.setattr(inspect_metric, "read_inspect", lambda *rest: [baseline])
+    tools.patch.setattr(inspect_metric._log, "warning", lambda text, reason: messages.append(text % reason))
+    names = "abxyz" if faulty else "abc"
+    scores = [SampleScore(score=Score(value="C"), sample_id=name) for name in names]
+    inspect_metric.paired_difference("before.eval")(scores)
+    return messages
+
+
 def missing_rows(faulty: bool, tools: Tools) -> list[str]:
     counts = {"expected": 5, "scored": 3, "failed": 1 if faulty else 2}
     parts: dict[str, Any] = {"asked": {}, "items": {}, "model": {}, "cost": {}}
@@ -472,6 +508,7 @@ CASES: dict[str, Case] = {
     "long texts to predict": Case("are longer than 40 tokens and were cut", predicted),
     "long texts in a stress test": Case("are longer than 40 tokens and were cut", stressed),
     "copies in other texts": Case("1 row of .* repeats an earlier text, and is left out", copies_of_others),
+    "long texts in a suite": Case("are longer than 40 tokens and were cut", long_cases),
     "long texts of another task": Case("are longer than 40 tokens and were cut", long_others),
     "other scores than recorded": Case(
         "with scale 1, accuracy on test is .*, and the record says", other_scores
@@ -490,6 +527,7 @@ CASES: dict[str, Case] = {
     "overrides": Case("overrides is an older form", overrides),
     "much noise": Case("rho is 1.01: the noise on each layer's output is larger", much_noise),
     "no step": Case("the model was trained without noise: call noise.begin_step", no_step),
+    "samples that do not pair": Case("2 of 5 samples are in before.eval", unpaired_samples),
     "an untested PEFT": Case(r"peft is 0\.17\.1; the noise was tested", untested_peft),
     "a changed run": Case("Beware: 25.0% of the answers of lora, seed 1, to undamaged texts", changed_run),
     "missing rows": Case("Beware: 1 row missing", missing_rows),

@@ -362,6 +362,12 @@ def test_the_pareto_front_is_that_of_a_search_by_hand():
     assert dominated(methods) == {"slow": "lora", "worst": "full"}
 
 
+def test_a_little_less_time_or_memory_is_no_advantage():
+    methods = [method_of("a", 0.8, 10, 6.0, 30.0), method_of("b", 0.8, 10, 5.8, 31.0)]
+    assert dominated(methods) == {}
+    assert dominated([*methods, method_of("c", 0.8, 10, 5.0, 30.5)]) == {"a": "c", "b": "c"}
+
+
 def test_memory_that_is_not_known_of_all_does_not_count():
     methods = [method_of("a", 0.8, 10, 6.0, 30.0), method_of("b", 0.8, 10, 5.0, 0.0)]
     assert dominated(methods) == {"a": "b"}

@@ -15,6 +15,9 @@ from lowland.evidence.readers.runs import pair_scores
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord
 
+SAME_COST = 0.05
+"""Share by which measured seconds or bytes may differ and still count as equal."""
+
 
 @dataclass(frozen=True)
 class MethodScores:
@@ -62,25 +65,30 @@ def dominated(methods: Sequence[MethodScores]) -> dict[str, str]:
     """Return the methods that are not on the Pareto front of quality and cost, each with a method that dominates it.
 
     A method dominates another if its mean is at least as good in the first score (higher is better), trained
-    parameters, seconds and peak memory, and better in one of them. Peak memory counts only if it is known of all. Small
-    differences of means may be chance.
+    parameters, seconds and peak memory, and better in one of them. Seconds and memory are measured: less than
+    `SAME_COST` counts as no difference. Memory counts only if it is known of all. Differences of scores may be chance.
 
     Args:
         methods: scores and cost of each method.
     """
     is_known = all(method.peak_bytes.mean for method in methods)
 
-    def costs(method: MethodScores) -> tuple[float, ...]:
-        score = next(iter(method.scores.values())).mean
-        memory = method.peak_bytes.mean if is_known else 0.0
-        return -score, method.trainable, method.seconds.mean, memory
+    def is_beaten(method: MethodScores, other: MethodScores) -> bool:
+        """Return whether the other method dominates."""
+        ours, theirs = (next(iter(each.scores.values())).mean for each in (method, other))
+        measured = [(method.seconds.mean, other.seconds.mean)]
+        measured += [(method.peak_bytes.mean, other.peak_bytes.mean)] if is_known else []
+        is_better = [theirs > ours, other.trainable < method.trainable]
+        is_better += [cost < (1 - SAME_COST) * own for own, cost in measured]
+        is_worse = [theirs < ours, other.trainable > method.trainable]
+        is_worse += [(1 - SAME_COST) * cost > own for own, cost in measured]
+        return any(is_better) and not any(is_worse)
 
     return {
         method.method: other.method
         for method in methods
         for other in reversed(methods)
-        if costs(other) != costs(method)
-        and all(ours <= theirs for ours, theirs in zip(costs(other), costs(method), strict=True))
+        if is_beaten(method, other)
     }
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lowland.deploy.study_runs import read_runs
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_record
-from lowland.stress.adapters import runs
 from tests.folders_of_runs import put_run
 
 
@@ -34,6 +34,6 @@ def test_runs_of_several_tasks_are_named_by_their_tasks(
     with pytest.raises(
         Mistake, match=r"^the runs differ in their task: image-classification in .*, classification in"
     ):
-        runs.read_runs(list(tasks))
+        read_runs(list(tasks), "stress adapter damages texts")
     with pytest.raises(Mistake, match="the runs are of image-classification, which reads images"):
-        runs.read_runs(list(tasks)[:1])
+        read_runs(list(tasks)[:1], "stress adapter damages texts")
