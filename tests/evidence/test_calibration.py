@@ -81,3 +81,9 @@ def test_variances_of_many_studies_are_those_of_each(seeds: int) -> None:
         assert together.seeds[number] == pytest.approx(float(alone.seeds))
         assert together.examples[number] == pytest.approx(float(alone.examples))
         assert together.interaction[number] == pytest.approx(float(alone.interaction))
+
+
+def test_draws_have_either_sign_equally_often() -> None:
+    drawn = calibration._signed_draws(np.random.default_rng(0), np.array([1.0, 2.0]), (100, 200))
+    assert set(np.unique(drawn)) == {-2.0, -1.0, 1.0, 2.0}
+    assert (drawn > 0).mean() == pytest.approx(0.5, abs=0.02)

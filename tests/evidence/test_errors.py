@@ -186,3 +186,14 @@ def test_an_analysis_has_every_part_and_leaves_out_what_is_unknown():
     assert without.confidence == {}
     assert without.mistakes == []
     assert all(np.isnan(each.label_probability) for each in without.never_right)
+
+
+def test_groups_that_are_half_inside_a_category_cancel():
+    """Each group has an example inside and one outside with the same outcome: the gap is certainly 0."""
+    right = np.random.default_rng(0).integers(0, 2, (2, 40)).astype(float).repeat(2, axis=1)
+    base = answers_of(examples=80, methods=("a",), seeds=2)
+    base.examples["group"] = [f"g{n // 2}" for n in range(80)]
+    answers = Answers(base.examples, (), {"a": MethodAnswers((1, 2), right, None, None)}, "toy")
+    [scores] = category_scores(answers, {"even": np.arange(80) % 2 == 0})
+    assert scores.gap.difference == pytest.approx(0)
+    assert scores.gap.standard_error == pytest.approx(0, abs=1e-9)

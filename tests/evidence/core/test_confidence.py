@@ -117,3 +117,11 @@ def test_coverage_of_all_is_the_accuracy_and_the_area_is_the_mean_risk():
 def test_confidences_of_0_and_1_fall_into_the_outer_bins():
     bins = reliability(np.array([[0.0, 1.0]]), np.array([[0.0, 1.0]]))
     assert [each.count for each in bins] == [1, *[0] * 8, 1]
+
+
+def test_a_bin_holds_its_upper_edge_and_not_its_lower():
+    confidence = np.array([[0.2, 0.21, 0.3, 0.95]])
+    bins = {
+        round(each.high, 1): each.count for each in reliability(confidence, np.ones((1, 4))) if each.count
+    }
+    assert bins == {0.2: 1, 0.3: 2, 1.0: 1}
