@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowland.evidence import compare_predictions, compare_scores, paired_interval
+from lowland.evidence.core.intervals import variances_of
 from lowland.evidence.core.wording import points, quantities, score_name
 from lowland.ground.mistakes import Mistake
 from tests.evidence.core.anova import anova_interval
@@ -225,3 +226,14 @@ def test_seeds_that_agree_by_chance_are_no_certainty(seeds):
     assert result.low < 0 < result.high or result.p < 0.05
     assert paired_interval(ours, theirs, level=1 - result.p).low == pytest.approx(0, abs=1e-6)
     assert result.p > 1e-5
+
+
+def test_the_part_of_the_seeds_is_what_lme4_gives_for_batches():
+    """Yields of six batches of dyestuff (Davies, 1947), whose means are these: lme4 reports the standard error 19.383
+    of the intercept (Bates, Maechler, Bolker and Walker, 2015, Fitting Linear Mixed-Effects Models Using lme4).
+    """
+    means = np.array([1505.0, 1528.0, 1564.0, 1498.0, 1600.0, 1470.0])
+    differences = means[:, None] + np.zeros((6, 5))
+    variances = variances_of(differences, np.arange(5))
+    assert np.sqrt(float(variances.seeds)) == pytest.approx(19.383, abs=5e-4)
+    assert paired_interval(differences, np.zeros((6, 5))).difference == pytest.approx(1527.5)

@@ -109,6 +109,13 @@ def test_samples_that_share_an_entry_of_their_metadata_form_a_group(log: Log) ->
         read_results(paths, columns=Columns(group="itm"))
 
 
+def test_a_log_of_a_later_version_is_refused(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspect_ai.log._recorders.eval.LOG_SCHEMA_VERSION", 99)
+    path = log("later", {0})
+    with pytest.raises(Mistake, match="is a log of version 99; lowland reads versions up to 2"):
+        read_results([path])
+
+
 def test_of_several_scorers_one_is_named(log: Log) -> None:
     path = log("old", {0, 1}, scorers=[includes(), length()])
     with pytest.raises(Mistake, match=r"holds several scores \(includes, length\); name one by --metric"):

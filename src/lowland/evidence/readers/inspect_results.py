@@ -12,6 +12,8 @@ from lowland.evidence.readers.table_results import Columns, with_groups
 from lowland.evidence.results import Results, as_results
 from lowland.ground.mistakes import Mistake, reason_of
 
+LOG_VERSION = 2
+"""Version of Inspect's logs that this reader knows."""
 LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 """Inspect's letters for correct, partially correct, incorrect and no answer."""
 
@@ -69,6 +71,11 @@ def _log(file: Path) -> dict[str, Any]:
         samples = read_eval_log_sample_summaries(str(file))
     except Exception as error:
         raise Mistake(f"{file} cannot be read as a log of Inspect ({reason_of(error)})") from error
+    if header.version > LOG_VERSION:
+        raise Mistake(
+            f"{file} is a log of version {header.version}; lowland reads versions up to {LOG_VERSION}; update lowland, or"
+            " export the scores as a table"
+        )
     if header.status != "success":
         raise Mistake(
             f"{file} is unfinished: its status is {header.status}; finish it with inspect eval-retry, and give that log"
