@@ -824,3 +824,15 @@ def test_texts_of_options_that_stand_twice_are_all_read(lowland: Run, tmp_path: 
     code, _, err = lowland("predict", str(run), "--text", "a", "--out", str(tmp_path))
     assert code == 2
     assert f"{tmp_path} is a folder; name a file to write, such as {tmp_path / 'answers.csv'}" in err
+
+
+def test_an_unexpected_error_has_an_exit_code_of_its_own(
+    lowland: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("lowland.evidence.readers.any_results.read_results", fail)
+    code, out, err = lowland("verdict", "a.csv", "b.csv", small=False)
+    assert (code, out) == (70, "")
+    assert err == "lowland: an unexpected error: RuntimeError: out of luck; --debug shows where\n"

@@ -161,6 +161,7 @@ def test_runs_of_a_study_are_compared_by_their_methods(
         (("old.csv", "ragged.csv"), "ragged.csv cannot be read as a .csv table"),
         (("one.csv", "one.csv"), "have one example; a comparison needs two or more"),
         (("old.csv", "percent.csv"), "the score in row 1 is '50%', and 2 scores of 2 are no finite number"),
+        (("old.csv", "comma.csv"), "write numbers such as 0.5 with a point, not a comma, or leave"),
         ((), "results is missing"),
     ],
 )  # fmt: skip
@@ -179,6 +180,7 @@ def test_mistakes_are_sentences(
     pd.DataFrame({"score": [1, 0]}).to_csv(folder / "nokey.csv", index=False)
     (folder / "ragged.csv").write_text("example,score\na,1,7\nb,0,8\n")
     (folder / "one.csv").write_text("example,score\na,1\n")
+    (folder / "comma.csv").write_text("example;score\nq1;0,5\nq2;1,0\n")
     (folder / "percent.csv").write_text("example,score\nq1,50%\nq2,40%\n")
     code, out, err = lowland("verdict", *words, small=False)
     assert (code, out) == (2, "")

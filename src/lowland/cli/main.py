@@ -157,13 +157,17 @@ TOP_OPTIONS = {
 }
 
 
+UNEXPECTED = 70
+"""Exit code after an unexpected error: EX_SOFTWARE of BSD's sysexits."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 if all is done; 1 if a run, a merge or a check failed, or after an unexpected error; 2 after a
-        mistake of the user or an error of the operating system, such as a full disk; 130 if interrupted, 143 if ended,
-        141 if what reads the output stops reading.
+        The exit code: 0 if all is done; 1 if a run, a merge, a check or a verdict's gate failed; 2 after a mistake of
+        the user or an error of the operating system, such as a full disk; 70 after an unexpected error, which is a
+        fault of lowland; 130 if interrupted, 143 if ended, 141 if what reads the output stops reading.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
@@ -186,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problems = error.problems if isinstance(error, Mistake) else [_unforeseen(error)]
         for problem in problems if speaks_for_machine() or not isinstance(error, Mistake) else ():
             _complain(problem)
-        return 2 if isinstance(error, Mistake | OSError) else 1
+        return 2 if isinstance(error, Mistake | OSError) else UNEXPECTED
 
 
 def _dispatch(words: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,10 +100,11 @@ def _scores(column: pd.Series, source: str) -> pd.Series:
     unfit = ~(numbers.abs() <= LARGEST)
     if unfit.any():
         row, count = int(np.flatnonzero(unfit)[0]), int(unfit.sum())
+        comma = " with a point, not a comma" if re.fullmatch(r"\s*-?\d+,\d+\s*", str(column[row])) else ""
         raise Mistake(
             f"{source}: the score in row {row + 1} is {visible(str(column[row]))!r}, and"
             f" {plural(count, 'score')} of {len(column)} {'is' if count == 1 else 'are'} no finite number; write"
-            " numbers such as 0.5, or leave such examples out of all results"
+            f" numbers such as 0.5{comma}, or leave such examples out of all results"
         )
     return numbers
 

@@ -73,8 +73,8 @@ def _log(file: Path) -> dict[str, Any]:
         raise Mistake(f"{file} cannot be read as a log of Inspect ({reason_of(error)})") from error
     if header.version > LOG_VERSION:
         raise Mistake(
-            f"{file} is a log of version {header.version}; lowland reads versions up to {LOG_VERSION}; update lowland, or"
-            " export the scores as a table"
+            f"{file} is a log of version {header.version}; lowland reads versions up to {LOG_VERSION}: update lowland,"
+            " or export the scores as a table"
         )
     if header.status != "success":
         raise Mistake(
