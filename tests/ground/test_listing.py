@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lowland.ground.listing import entries_at, entry_at, finished_runs, is_stress, list_folder
+from lowland.ground.listing import entries_at, entry_at, finished_runs, is_stress, list_folder, no_such_run
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_record
 from lowland.ground.store import Store
@@ -128,3 +128,14 @@ def test_unfinished_stress_tests_are_told_from_runs(tmp_path: Path) -> None:
     kinds = {entry.folder.name: is_stress(entry) for entry in list_folder(tmp_path)}
     assert kinds == {run.name: False, stress.name: True, work.name: True}
     assert list(finished_runs(list_folder(tmp_path))) == [run]
+
+
+def test_a_run_that_is_unfinished_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    put_run(tmp_path)
+    folder = put_unfinished(tmp_path, seed=4)
+    sentence = no_such_run(folder)
+    assert sentence is not None
+    assert (
+        f"the run {folder.name} in {tmp_path} is unfinished; lowland study retry {tmp_path} runs" in sentence
+    )
+    assert "has no run nothing" in (no_such_run(tmp_path / "nothing") or "")

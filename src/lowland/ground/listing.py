@@ -105,10 +105,17 @@ def entries_at(path: Path) -> list[Entry]:
 
 def no_such_run(path: Path) -> str | None:
     """Return the sentence for a path to a run that is not there, with the nearest name; None if no run is beside it."""
-    names = [entry.folder.name for entry in list_folder(path.parent)] if path.parent.is_dir() else []
-    if not names:
+    states = (
+        {entry.folder.name: entry.state for entry in list_folder(path.parent)} if path.parent.is_dir() else {}
+    )
+    if not states:
         return None
-    near, here = nearest(path.name, names), visible(str(path.parent))
+    near, here = nearest(path.name, list(states)), visible(str(path.parent))
+    if state := states.get(path.name):
+        advice = (
+            "wait for its end" if state == "running" else f"lowland study retry {here} runs it to its end"
+        )
+        return f"the run {visible(path.name)} in {here} is {state}; {advice}"
     hint = f"did you mean {visible(near)}? " if near is not None else ""
     return f"{here} has no run {visible(path.name)}; {hint}lowland study ls {here} lists its runs"
 
