@@ -8,10 +8,14 @@
   - ``variances``: half-width and p-value from the parts of a variance, and the detectable difference
   - ``metrics``: mean score, accuracy and F1 on many bootstrap resamples at once
   - ``by_item``: estimates and tests over items, and Holm's correction
+  - ``confidence``: calibration error, and accuracy on the most confident predictions
   - ``kappa``: agreement of two raters
 
-- ``readers``: from records and rows of stress tests to arrays
-- ``study``, ``stress``, ``stress_adapters``, ``ratings``: what a study or a stress test shows
+- ``readers``: from records, rows of stress tests, and results of other tools to arrays
+- ``study``, ``stress``, ``stress_adapters``, ``behaviour``, ``ratings``: what a study or a stress test shows
+- ``results``, ``pairing``, ``verdict``, ``calibration``: which of several results is better, and how sure that is
+- ``errors``, ``wrong_examples``, ``categories``, ``text_rules``: which examples a study's runs get wrong
+- ``inspect_metric``: a comparison with an earlier log as a metric of Inspect
 """
 
 from lowland.evidence.core.exact import McNemar, Permutation, mcnemar, permutation_p
