@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -220,3 +221,25 @@ def test_identical_methods_have_no_calibration(tmp_path):
     answers = answers_of("lora", 1)
     folders = [leave_run(tmp_path, method, seed, answers) for method in ("lora", "full") for seed in (1, 2)]
     assert "A/A" not in summary(folders)
+
+
+@pytest.mark.parametrize(
+    ("p", "corrected", "ending"),
+    [
+        (0.03, 0.09, " With Holm's correction for 2 comparisons, that is no longer shown (p 0.09)."),
+        (0.01, 0.02, ""),
+        (0.2, 0.4, ""),
+    ],
+)
+def test_a_verdict_that_the_correction_takes_back_says_so(tmp_path, monkeypatch, p, corrected, ending):
+    folders = study(tmp_path, ("lora", "flat-lora", "full"))
+    compared = compare_with_reference(finished(folders), "lora")
+    changed = [replace(each, p=p if each.method == "full" else 0.9) for each in compared]
+    monkeypatch.setattr("lowland.report.study.compare_with_reference", lambda *args, **options: changed)
+    monkeypatch.setattr(
+        "lowland.report.study.holm", lambda values: [corrected if p == min(values) else 1.0 for p in values]
+    )
+    lines = summary(folders).splitlines()
+    (full,) = [each for each in changed if each.method == "full"]
+    assert f"- {full.sentence()}{ending}" in lines
+    assert sum("no longer shown" in line for line in lines) == 2 * bool(ending)  # one for each test set

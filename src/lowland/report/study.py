@@ -207,16 +207,16 @@ def _comparisons(compared: Sequence[PairedComparison], false_verdicts: Mapping[s
         compared: the comparisons.
         false_verdicts: share of simulated studies without a difference that get a verdict, by method.
     """
-    sentences = [comparison.sentence() for comparison in compared]
+    corrected = _holm(compared)
+    sentences = [comparison.sentence() + _reservation(comparison, corrected) for comparison in compared]
     calibration = [calibration_sentence(false_verdicts)] if false_verdicts else []
     over_seeds = [comparison for comparison in compared if comparison.over_seeds]
     if not over_seeds:
         return Bullets((*sentences, *calibration))
-    corrected = holm([comparison.p for comparison in over_seeds])
     p = [
         f"{comparison.method} {comparison.p:.2g}"
-        + (f" ({by_holm:.2g} by Holm's correction)" if len(over_seeds) > 1 else "")
-        for comparison, by_holm in zip(over_seeds, corrected, strict=True)
+        + (f" ({corrected[comparison.method]:.2g} by Holm's correction)" if len(over_seeds) > 1 else "")
+        for comparison in over_seeds
     ]
     over = [
         f"{comparison.method} {comparison.permutation.p:.3g} (at least {comparison.permutation.smallest_p:.3g} with"
@@ -236,6 +236,22 @@ def _comparisons(compared: Sequence[PairedComparison], false_verdicts: Mapping[s
             *calibration,
         )
     )
+
+
+def _holm(compared: Sequence[PairedComparison]) -> dict[str, float]:
+    """Return p with Holm's correction over the comparisons that have several seeds, by method."""
+    over_seeds = [comparison for comparison in compared if comparison.over_seeds]
+    corrected = holm([comparison.p for comparison in over_seeds])
+    return {comparison.method: p for comparison, p in zip(over_seeds, corrected, strict=True)}
+
+
+def _reservation(comparison: PairedComparison, corrected: Mapping[str, float]) -> str:
+    """Return what takes a verdict back that does not remain after Holm's correction; "" if there is nothing to say."""
+    limit = 1 - comparison.level
+    p = corrected.get(comparison.method, 0.0)
+    if comparison.p >= limit or p < limit:
+        return ""
+    return f" With Holm's correction for {len(corrected)} comparisons, that is no longer shown (p {p:.2g})."
 
 
 def _warnings(records: Sequence[RunRecord]) -> list[Paragraph]:
