@@ -71,3 +71,26 @@ def test_examples_of_one_group_are_refused(tmp_path, capsys):
     assert record_of("lora", 1).data["sizes"]["test"] == 40
     assert main(["errors", str(tmp_path)]) == 2
     assert "into one group" in capsys.readouterr().err
+
+
+def test_damaged_runs_are_refused_and_failed_ones_counted(runs, capsys):
+    record = runs / "lora-2" / "record.json"
+    text = record.read_text()
+    record.write_text(text.replace('"status": "finished"', '"status": "failed"'))
+    assert main(["errors", str(runs)]) == 0
+    out = capsys.readouterr().out
+    assert "Left out: 1 run that failed or did not finish." in out
+    assert "Methods have different seeds; they are compared on the seeds that they share." in out
+    record.write_text(text[:50])
+    assert main(["errors", str(runs)]) == 2
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_methods_that_share_no_seed_and_few_groups_are_not_tested(tmp_path, capsys):
+    def table(method, seed):
+        words = with_probabilities(method, seed)
+        return words.assign(text=[f"It did {'not ' * (n % 2)}pay." for n in range(len(words))])
+
+    study_of(tmp_path, ("full", 1), ("lora", 2), tables=table)
+    assert main(["errors", str(tmp_path)]) == 0
+    assert "The kind of text is not tested" in capsys.readouterr().out

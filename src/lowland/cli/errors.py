@@ -6,24 +6,18 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from lowland.cli.options import command
 from lowland.ground.asked import Asked, NotEmpty, Several, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake, one_of
-from lowland.ground.records import RunRecord
 from lowland.ground.remote_store import EachFromURL
-from lowland.ground.store import expand_runs
-
-
-def _training_runs(folders: tuple[Path, ...]) -> tuple[Path, ...]:
-    return expand_runs(folders, RunRecord)
 
 
 class ErrorsRequest(Asked):
     """Runs whose errors are analysed."""
 
-    runs: Annotated[Several[Path], NotEmpty, EachFromURL, AfterValidator(_training_runs)]
+    runs: Annotated[Several[Path], NotEmpty, EachFromURL]
     """folders or URLs of finished runs of one study, or the folder or URL that holds them"""
     method: Text | None = None
     """method to show in detail; default: the reference"""
@@ -45,13 +39,18 @@ def errors(request: ErrorsRequest) -> int:
     from lowland.evidence.readers.answers import read_answers
     from lowland.evidence.readers.runs import finished
     from lowland.evidence.study import reference_of
+    from lowland.ground.listing import entries_at, finished_runs, training_runs
     from lowland.report.errors import error_blocks
     from lowland.report.errors_json import analysis_as_json
     from lowland.report.markdown import render
 
-    runs = finished(request.runs)
+    entries, _ = training_runs([entry for path in request.runs for entry in entries_at(path)])
+    if damaged := [entry for entry in entries if entry.state in ("damaged", "other version")]:
+        raise Mistake(f"{damaged[0].folder}: {damaged[0].reason}; move it away to analyse the other runs")
+    runs = finished(list(finished_runs(entries)))
     if not runs:
         raise Mistake(f"{request.runs[0]} holds no finished training run")
+    left_out = len(entries) - len(runs)
     answers = read_answers(runs, request.split)
     methods = list(answers.methods)
     for name in (request.method, request.reference):
@@ -62,7 +61,7 @@ def errors(request: ErrorsRequest) -> int:
     if request.as_json:
         print(json.dumps(analysis_as_json(analysis), ensure_ascii=False, indent=1))
     else:
-        print(render(error_blocks(analysis, request.examples)))
+        print(render(error_blocks(analysis, request.examples, left_out)))
     return 0
 
 

@@ -30,7 +30,7 @@ class CategoryScores:
         count: number of its examples.
         accuracy: mean over seeds, of each method.
         gap: accuracy on these examples minus that on all others, mean over methods, with its interval; None if there
-            are fewer than `LEAST_GROUPS` groups of either.
+            are fewer than `LEAST_GROUPS` groups of either, or the methods share no seed.
         p_holm: p-value of the gap with Holm's correction over all categories; NaN without a gap.
     """
 
@@ -84,7 +84,7 @@ def category_scores(answers: Answers, categories: Mapping[str, Mask]) -> list[Ca
                 method: float(each.right[:, mask].mean()) if mask.any() else float("nan")
                 for method, each in answers.methods.items()
             },
-            gap=_gap(together, mask, member),
+            gap=None if together is None else _gap(together, mask, member),
             p_holm=float("nan"),
         )
         for name, mask in categories.items()
@@ -93,15 +93,12 @@ def category_scores(answers: Answers, categories: Mapping[str, Mask]) -> list[Ca
     return [replace(each, p_holm=p) for each, p in zip(scores, corrected, strict=True)]
 
 
-def _together(answers: Answers) -> Floats:
-    """Return the mean over methods of right predictions (S, N), for the seeds that all have.
-
-    If they share no seed, return those of the first method.
-    """
+def _together(answers: Answers) -> Floats | None:
+    """Return the mean over methods of right predictions (S, N), for the seeds that all share; None if none."""
     methods = list(answers.methods.values())
     shared = sorted(set(methods[0].seeds).intersection(*(each.seeds for each in methods)))
     if not shared:
-        return methods[0].right
+        return None
     return np.asarray(
         np.mean([each.right[[each.seeds.index(seed) for seed in shared]] for each in methods], axis=0)
     )

@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lowland.evidence.categories import CategoryScores, category_scores, recorded_categories, rule_categories
+from lowland.evidence.categories import (
+    LEAST_GROUPS,
+    CategoryScores,
+    category_scores,
+    recorded_categories,
+    rule_categories,
+)
 from lowland.evidence.core.arrays import check_groups
 from lowland.evidence.core.confidence import (
     CalibrationError,
@@ -108,9 +114,13 @@ def analyse(answers: Answers, *, method: str, reference: str, rules: bool = True
 
 
 def confidence_of(answers: Answers, method: str) -> Confidence | None:
-    """Measure how far a method's confidence can be relied on; None if its probabilities are not known."""
+    """Measure how far a method's confidence can be relied on.
+
+    Returns:
+        None if its probabilities are not known, or there are fewer than `LEAST_GROUPS` groups of examples.
+    """
     each = answers.methods[method]
-    if each.confidence is None:
+    if each.confidence is None or answers.examples["group"].nunique() < LEAST_GROUPS:
         return None
     member = check_groups(answers.examples["group"], len(answers.examples))
     return Confidence(

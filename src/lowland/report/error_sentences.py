@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from lowland.evidence.core.by_item import holm
 from lowland.evidence.errors import COVERAGES, ErrorAnalysis
 from lowland.ground.mistakes import plural
 from lowland.report.wording import signed
@@ -31,6 +32,9 @@ def summary_sentences(analysis: ErrorAnalysis) -> Iterator[str]:
 def _kinds(analysis: ErrorAnalysis) -> Iterator[str]:
     for scores, what in ((analysis.categories, "category"), (analysis.rules, "kind of text")):
         if not scores:
+            continue
+        if all(each.gap is None for each in scores):
+            yield f"The {what} is not tested: there are too few groups of examples, or no seed that all methods have."
             continue
         harder = [
             f"{each.name} ({signed(each.gap.difference)} points, {signed(each.gap.low)} to {signed(each.gap.high)})"
@@ -59,10 +63,11 @@ def _changes(analysis: ErrorAnalysis) -> Iterator[str]:
 
 
 def _confidence(analysis: ErrorAnalysis) -> Iterator[str]:
-    for method, each in analysis.confidence.items():
+    corrected = holm([each.surplus.p for each in analysis.confidence.values()])
+    for (method, each), p in zip(analysis.confidence.items(), corrected, strict=True):
         surplus = each.surplus
         bounds = f"{signed(surplus.low)} to {signed(surplus.high)} points"
-        if surplus.p >= 1 - surplus.level:
+        if p >= 1 - surplus.level:
             yield (
                 f"{method} is not shown to be over- or underconfident: its mean confidence less its accuracy is"
                 f" {signed(surplus.difference)} ({bounds})."

@@ -17,20 +17,24 @@ from lowland.ground.mistakes import plural
 from lowland.ground.visible import visible
 from lowland.report.blocks import Block, Bullets, Paragraph, Quoted, Section, Table
 from lowland.report.error_sentences import summary_sentences
+from lowland.report.markdown import escape
 from lowland.report.wording import p_value, quoted, signed
 
+Row = tuple[str | Quoted, ...]
+"""Row of a table."""
 MAX_LABELS = 12
 """Largest number of labels whose confusion matrix is shown whole."""
 FREQUENT = 8
 """Number of the most frequent confusions that are shown."""
 
 
-def error_blocks(analysis: ErrorAnalysis, examples: int = 3) -> list[Block]:
+def error_blocks(analysis: ErrorAnalysis, examples: int = 3, left_out: int = 0) -> list[Block]:
     """Build the report of an error analysis.
 
     Args:
         analysis: what it shows.
         examples: number of examples to show of each kind.
+        left_out: number of runs that failed or are not finished.
     """
     answers = analysis.answers
     groups = int(answers.examples["group"].nunique())
@@ -42,6 +46,12 @@ def error_blocks(analysis: ErrorAnalysis, examples: int = 3) -> list[Block]:
         ),
         Bullets(tuple(summary_sentences(analysis))),
     ]
+    if left_out:
+        blocks.append(Paragraph(f"Left out: {plural(left_out, 'run')} that failed or did not finish."))
+    if len({each.seeds for each in answers.methods.values()}) > 1:
+        blocks.append(
+            Paragraph("Methods have different seeds; they are compared on the seeds that they share.")
+        )
     blocks += _confusions(analysis)
     blocks += _categories(analysis, examples)
     if analysis.changes:
@@ -64,25 +74,26 @@ def _confusions(analysis: ErrorAnalysis) -> list[Block]:
         return []
     counts = {method: confusion(answers, method) for method in answers.methods}
     blocks: list[Block] = []
-    labels = [visible(label) for label in answers.labels]
+    labels = list(answers.labels)
     if len(labels) <= MAX_LABELS:
-        rows = tuple(
-            (label, *[f"{count:.1f}" for count in row])
+        matrix: tuple[Row, ...] = tuple(
+            (quoted(label), *[f"{count:.1f}" for count in row])
             for label, row in zip(labels, counts[analysis.method], strict=True)
         )
         blocks.append(
             Paragraph(f"{analysis.method}: examples by label (rows) and prediction, mean over seeds.")
         )
-        blocks.append(Table(("label", *labels), rows))
+        blocks.append(Table(("label", *[escape(visible(label)) for label in labels]), matrix))
     mean = np.mean(list(counts.values()), axis=0) * (1 - np.eye(len(labels)))
     order = [np.unravel_index(place, mean.shape) for place in np.argsort(-mean, axis=None, kind="stable")]
     frequent = [(int(i), int(j)) for i, j in order[:FREQUENT] if mean[i, j] > 0]
     if frequent and len(counts) > 1:
         blocks.append(Paragraph("Most frequent confusions, mean over seeds:"))
-        rows = tuple(
-            (labels[i], labels[j], *[f"{each[i, j]:.1f}" for each in counts.values()]) for i, j in frequent
+        pairs: tuple[Row, ...] = tuple(
+            (quoted(labels[i]), quoted(labels[j]), *[f"{each[i, j]:.1f}" for each in counts.values()])
+            for i, j in frequent
         )
-        blocks.append(Table(("label", "prediction", *counts), rows))
+        blocks.append(Table(("label", "prediction", *counts), pairs))
     return [Section("Confusions", tuple(blocks))] if blocks else []
 
 
@@ -110,7 +121,7 @@ def _categories(analysis: ErrorAnalysis, examples: int) -> list[Block]:
 
 def _category_table(scores: Sequence[CategoryScores]) -> Table:
     methods = list(scores[0].accuracy)
-    rows = []
+    rows: list[Row] = []
     for each in scores:
         accuracies = [
             "" if math.isnan(each.accuracy[method]) else f"{each.accuracy[method]:.3f}" for method in methods
@@ -118,9 +129,10 @@ def _category_table(scores: Sequence[CategoryScores]) -> Table:
         gap = "" if each.gap is None else signed(each.gap.difference)
         interval = "" if each.gap is None else f"{signed(each.gap.low)} to {signed(each.gap.high)}"
         p = "" if each.gap is None else p_value(each.p_holm)
-        rows.append((visible(each.name), str(each.count), *accuracies, gap, interval, p))
+        rows.append((quoted(each.name), str(each.count), *accuracies, gap, interval, p))
     return Table(
-        ("", "examples", *methods, "against the others (points)", "95 % interval", "p (Holm)"), tuple(rows)
+        ("", "examples", *methods, "against the others, all methods (points)", "95 % interval", "p (Holm)"),
+        tuple(rows),
     )
 
 
@@ -136,11 +148,12 @@ def _hard_examples(analysis: ErrorAnalysis, rule: str, examples: int) -> tuple[t
     )
 
 
-def _about(answers: Answers, row: int) -> tuple[str, str, str | Quoted]:
+def _about(answers: Answers, row: int) -> tuple[str | Quoted, str | Quoted, str | Quoted]:
     """Return number, label and text of an example."""
     example = answers.examples.iloc[row]
     text = quoted(example["text"]) if example["text"] else ""
-    return str(example["example"]), visible(example["label"]), text
+    label = quoted(example["label"]) if example["label"] else ""
+    return quoted(example["example"]), label, text
 
 
 def _changes(analysis: ErrorAnalysis, examples: int) -> list[Block]:
@@ -191,7 +204,7 @@ def _never_right(analysis: ErrorAnalysis, examples: int) -> list[Block]:
     rows = tuple(
         (
             *_about(analysis.answers, each.row)[:2],
-            visible(each.predicted)[:40],
+            quoted(each.predicted) if each.predicted else "",
             f"{each.agreement:.0%}",
             "" if math.isnan(each.label_probability) else f"{each.label_probability:.3f}",
             _about(analysis.answers, each.row)[2],
@@ -206,7 +219,7 @@ def _mistakes(analysis: ErrorAnalysis, examples: int) -> Table:
     rows = tuple(
         (
             *_about(analysis.answers, each.row)[:2],
-            visible(each.predicted),
+            quoted(each.predicted),
             f"{each.confidence:.3f}",
             str(each.seeds),
             _about(analysis.answers, each.row)[2],

@@ -69,7 +69,7 @@ def test_bins_are_those_of_scikit_learn():
 
 
 def test_a_calibrated_model_is_within_chance_and_an_overconfident_one_is_not():
-    within = [calibration_error(*runs(seed), np.arange(200), seed=seed) for seed in range(40)]
+    within = [calibration_error(*runs(seed, seeds=1), np.arange(200), seed=seed) for seed in range(40)]
     assert (
         sum(each.value <= each.by_chance_high for each in within) >= 34
     )  # 95 % of 40, less four standard errors
@@ -125,3 +125,16 @@ def test_a_bin_holds_its_upper_edge_and_not_its_lower():
         round(each.high, 1): each.count for each in reliability(confidence, np.ones((1, 4))) if each.count
     }
     assert bins == {0.2: 1, 0.3: 2, 1.0: 1}
+
+
+def test_chance_gives_more_where_examples_of_a_group_come_out_alike():
+    confidence = (
+        np.random.default_rng(0).uniform(0.4, 1, (3, 50)).mean(axis=0).repeat(4)[None].repeat(3, axis=0)
+    )
+    member = np.arange(50).repeat(4)
+    beyond = 0
+    for seed in range(20):
+        luck = np.random.default_rng(seed + 1).random(50)[member]
+        error = calibration_error(confidence, (luck < confidence).astype(float), member, seed=seed)
+        beyond += error.value > error.by_chance_high
+    assert beyond <= 4  # 5 % of 20, and three standard errors

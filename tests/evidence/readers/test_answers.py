@@ -74,3 +74,35 @@ def test_two_runs_of_one_method_and_seed_are_refused(tmp_path):
     again = study_of(tmp_path / "again", ("lora", 1))
     with pytest.raises(Mistake, match="several runs of lora have one seed"):
         read_answers({**runs, **again})
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda table: table[table["split"] != "test"], "it holds no predictions for the test set"),
+        (lambda table: table.assign(score=float("nan")), "a score is no finite number"),
+        (
+            lambda table: table.assign(predicted="zzz"),
+            "predicted holds 'zzz', which is none of the record's labels",
+        ),
+        (
+            lambda table: table.assign(score=1 - table["score"]),
+            "a score disagrees with its label and prediction",
+        ),
+        (lambda table: table.drop(columns="p_neutral"), "it lacks the column p_neutral"),
+        (lambda table: table.assign(p_neutral=7.0), "a probability is not between 0 and 1"),
+        (lambda table: table.assign(p_neutral=float("nan")), "a probability is not between 0 and 1"),
+    ],
+)
+def test_predictions_that_cannot_be_right_are_refused_by_name(tmp_path, change, sentence):
+    study_of(tmp_path, ("full", 1))
+    bad = leave_run(
+        tmp_path,
+        "lora",
+        1,
+        change(with_probabilities("lora", 1)),
+        data={**record_of("lora", 1).data, "labels": list(NAMES)},
+    )
+    runs = finished([tmp_path / "full-1", bad])
+    with pytest.raises(Mistake, match=f"lora-1/predictions.parquet is damaged: {sentence}"):
+        read_answers(runs)

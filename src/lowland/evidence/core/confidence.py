@@ -26,7 +26,8 @@ class CalibrationError:
         value: mean over runs, 0 to 1.
         low: lower end of its interval.
         high: upper end of its interval.
-        by_chance: mean error of models with the same confidences that are calibrated perfectly.
+        by_chance: mean error of models with the same confidences that are calibrated perfectly, if examples of a group
+            and runs come out alike.
         by_chance_high: 95th percentile of their errors.
     """
 
@@ -87,7 +88,8 @@ def calibration_error(confidence: Floats, right: Floats, member: Ints, *, seed: 
     """Compute the expected calibration error, its interval over runs and examples, and the error by chance alone.
 
     The error cannot be negative, so even a model that is calibrated perfectly has some. How much is simulated: the
-    confidences stay, and each prediction is right with the probability that its confidence states.
+    confidences stay, and each prediction is right with the probability that its confidence states. The examples of a
+    group, and the runs, come out alike as far as their confidences allow, so that this is the most that chance gives.
 
     Source: J. Bröcker, L. A. Smith, "Increasing the Reliability of Reliability Diagrams", 2007: consistency resampling.
 
@@ -104,14 +106,11 @@ def calibration_error(confidence: Floats, right: Floats, member: Ints, *, seed: 
         seed=seed,
     )
     rng, everything = np.random.default_rng(seed), np.ones((1, confidence.shape[1]))
-    chance = [
-        float(
-            expected_calibration_error(
-                confidence, (rng.random(confidence.shape) < confidence).astype(np.float64), everything
-            ).mean()
-        )
-        for _ in range(SIMULATIONS)
-    ]
+    chance = []
+    for _ in range(SIMULATIONS):
+        luck = rng.random(int(member.max()) + 1)[member]  # (N,) the same for a group, and for all runs
+        simulated = (luck < confidence).astype(np.float64)
+        chance.append(float(expected_calibration_error(confidence, simulated, everything).mean()))
     return CalibrationError(
         value=interval.difference,
         low=max(interval.low, 0.0),

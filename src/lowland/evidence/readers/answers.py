@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lowland.evidence.core.arrays import ROUNDING
 from lowland.evidence.core.metrics import Floats
 from lowland.evidence.readers.runs import TEST
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.ground.record_files import read_predictions
 from lowland.ground.records import RunRecord
+from lowland.ground.visible import visible
 
 RIGHT = 0.5
 """Least score of a prediction that counts as right; scores of classes are 0 or 1."""
@@ -78,15 +80,18 @@ def read_answers(runs: Mapping[Path, RunRecord], split: str = TEST) -> Answers:
         split: name of the test set.
 
     Raises:
-        Mistake: if the runs have no such test set, were tested on different examples, or are several of one method and
-            seed.
+        Mistake: if the runs have no such test set, were tested on different examples, are several of one method and
+            seed, or hold predictions that cannot be right.
     """
     tables = {folder: _read(folder, record, split) for folder, record in runs.items()}
     first_folder, first = next(iter(tables.items()))
     record = runs[first_folder]
     for folder, table in tables.items():
         same_data = runs[folder].data.get("sha256") == record.data.get("sha256")
-        if not same_data or not table["group"].equals(first["group"]):
+        same_rows = table["group"].equals(first["group"]) and all(
+            table[name].equals(first[name]) for name in ("label",) if name in table and name in first
+        )
+        if not same_data or not same_rows:
             raise Mistake(
                 f"{folder} and {first_folder} were tested on different examples; give the runs of one study"
             )
@@ -116,7 +121,42 @@ def _read(folder: Path, record: RunRecord, split: str) -> pd.DataFrame:
     if split not in record.scores:
         raise Mistake(one_of("test set", split, list(record.scores)))
     table = read_predictions(folder)
-    return table[table["split"] == split].set_index("example").sort_index()
+    table = table[table["split"] == split].set_index("example").sort_index()
+    labels = list(record.data.get("labels") or ())
+    for problem in _problems(table, labels):
+        raise Mistake(
+            f"{folder / 'predictions.parquet'} is damaged: {problem}; run it again with --fresh, or leave it out"
+        )
+    return table
+
+
+def _problems(table: pd.DataFrame, labels: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with the predictions for a test set, the worst first.
+
+    Args:
+        table: the predictions.
+        labels: classes of the task; empty for a task without.
+    """
+    if table.empty:
+        yield "it holds no predictions for the test set"
+        return
+    if not np.isfinite(table["score"].to_numpy(np.float64)).all():
+        yield "a score is no finite number"
+    if not labels:
+        return
+    classes = [name for name in ("label", "predicted") if name in table]
+    for name in classes:
+        if unknown := sorted(set(map(str, table[name])) - set(labels)):
+            yield f"{name} holds {visible(unknown[0])!r:.60}, which is none of the record's labels"
+    if len(classes) == 2 and ((table["score"] == 1) != (table["label"] == table["predicted"])).any():
+        yield "a score disagrees with its label and prediction"
+    columns = [f"p_{label}" for label in labels]
+    if known := [column for column in columns if column in table]:
+        if missing := sorted(set(columns) - set(known)):
+            yield f"it lacks the column {visible(missing[0])}"
+        values = table[known].to_numpy(np.float64)
+        if not ((values >= -ROUNDING) & (values <= 1 + ROUNDING)).all():
+            yield "a probability is not between 0 and 1"
 
 
 def _texts(table: pd.DataFrame, name: str) -> npt.NDArray[np.object_]:

@@ -14,6 +14,8 @@ from lowland.ground.mistakes import Mistake, reason_of
 
 LOG_VERSION = 2
 """Version of Inspect's logs that this reader knows."""
+OWN_TASKS = frozenset({"messy", "multilingual"})
+"""Tasks of lowland's own, whose samples are forms of an `item`."""
 LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 """Inspect's letters for correct, partially correct, incorrect and no answer."""
 
@@ -53,7 +55,10 @@ def read_inspect(path: Path, metric: str | None, columns: Columns) -> list[Resul
                 "text": [row["text"] for row in rows],
             }
         )
-        grouped = with_groups(table, [row["about"] for row in rows], str(path), columns.group)
+        about = [row["about"] for row in rows]
+        is_own = {log["task"].removeprefix("lowland/") for log in logs} <= OWN_TASKS
+        group = "item" if is_own and columns.group == Columns.group else columns.group
+        grouped = with_groups(table, about, str(path), group)
         results.append(as_results(grouped, str(model), chosen, str(path)))
     return results
 
