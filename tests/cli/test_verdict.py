@@ -267,3 +267,16 @@ def test_results_can_be_given_names(lowland: Command, tables: tuple[Path, Path])
     assert code == 2
     assert "names is tuned; expected 2 different names, one for each result: old, new" in err
     assert lowland("verdict", *map(str, tables), "--names", "a", "a", small=False)[0] == 2
+
+
+def test_too_few_examples_are_said_to_show_nothing(lowland: Command, tmp_path: Path) -> None:
+    for name, scores in (("old", "1 0 1"), ("new", "0 1 1")):
+        rows = [f"q{n},{score}" for n, score in enumerate(scores.split())]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["example,score", *rows]) + "\n")
+    paths = [str(tmp_path / f"{name}.csv") for name in ("old", "new")]
+    code, out, _ = lowland("verdict", *paths, small=False)
+    assert code == 0
+    assert out.startswith(
+        "- These results do not show a difference in mean score between new and old, and could show none:"
+    )
+    assert "would be seen" not in out

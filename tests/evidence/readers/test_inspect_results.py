@@ -109,6 +109,14 @@ def test_samples_that_share_an_entry_of_their_metadata_form_a_group(log: Log) ->
         read_results(paths, columns=Columns(group="itm"))
 
 
+def test_forms_of_an_item_of_our_own_tests_are_a_group(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = log("old", {0, 1, 2})
+    (alone,) = read_results([path])
+    monkeypatch.setattr("lowland.evidence.readers.inspect_results.OWN_TASKS", frozenset({"questions"}))
+    (grouped,) = read_results([path])
+    assert (alone.rows["group"].nunique(), grouped.rows["group"].nunique()) == (20, 5)
+
+
 def test_a_log_of_a_later_version_is_refused(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inspect_ai.log._recorders.eval.LOG_SCHEMA_VERSION", 99)
     path = log("later", {0})
