@@ -82,6 +82,8 @@ def test_one_seed_says_nothing_of_the_methods() -> None:
     assert "Over all cases, the run of full against that of lora: -" in text
     assert ONE_SEED in text
     assert "Intervals speak of other templates, and not of other seeds" in text
+    assert "With one seed and a dozen templates or fewer, they are too narrow" in text
+    assert "too narrow" not in text_of(rows_of())
 
 
 def test_methods_without_a_shared_seed_are_named() -> None:

@@ -96,13 +96,15 @@ def _finite(value: Any) -> Any:
 def _table(verdicts: Sequence[Verdict]) -> Table:
     first = verdicts[0]
     name = score_name(first.comparison.metric)
-    rows = [(first.comparison.reference, f"{first.mean_reference:.4f}", "", "", "")]
+    rows: list[tuple[str | Quoted, ...]] = [
+        (Quoted(visible(first.comparison.reference)), f"{first.mean_reference:.4f}", "", "", "")
+    ]
     for verdict in verdicts:
         compared = verdict.comparison
         difference, low, high = numbers(verdict, [compared.difference, compared.low, compared.high])
         rows.append(
             (
-                compared.method,
+                Quoted(visible(compared.method)),
                 f"{verdict.mean:.4f}",
                 difference,
                 f"{low} to {high}",
@@ -120,7 +122,7 @@ def _flips(flips: Sequence[Flip]) -> Table:
     has_text = any(flip.text for flip in flips)
     rows = tuple(
         (
-            visible(flip.example),
+            Quoted(visible(flip.example)),
             f"{flip.difference:+.3g}",
             *((Quoted(_short(flip.text)),) if has_text else ()),
         )
