@@ -377,7 +377,9 @@ def stressed(faulty: bool, tools: Tools) -> list[str]:
         table = table_of()
         table.assign(text=table["text"] + " again" * 60).to_csv(tools.folder / "texts.csv", index=False)
     options = ("--limit", "5", "--corruptions", "casing", "--levels", "heavy")
-    code, _, err = tools.command("stress", "adapter", trained_run(tools), *options)
+    code, _, err = tools.command(
+        "stress", "adapter", trained_run(tools), *options, "--out", str(tools.folder / "tests")
+    )
     assert code == 0, err
     return beware(err)
 
@@ -406,7 +408,9 @@ def long_cases(faulty: bool, tools: Tools) -> list[str]:
     }
     suite = {"name": "own", "slots": {"firm": ["the firm", "the shop"]}, "tests": [test]}
     (tools.folder / "suite.yaml").write_text(json.dumps(suite))
-    code, _, err = tools.command("behave", run, "--suite", str(tools.folder / "suite.yaml"))
+    code, _, err = tools.command(
+        "behave", run, "--suite", str(tools.folder / "suite.yaml"), "--out", str(tools.folder / "tests")
+    )
     assert code == 0, err
     return beware(err)
 
