@@ -85,13 +85,13 @@ def main() -> None:
     )
     parser.add_argument("--phrasebank", type=Path, help="Sentences_50Agree.txt of Financial PhraseBank")
     parser.add_argument("--out", type=Path, help="JSON file to write")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     results = {
         "financial-demo, train and validation (written on)": on_demo(("train", "validation")),
         "financial-demo, test and shifted": on_demo(("test", "shifted")),
     }
-    if given.phrasebank is not None:
-        results["Financial PhraseBank, 200 sentences"] = on_phrasebank(given.phrasebank)
+    if arguments.phrasebank is not None:
+        results["Financial PhraseBank, 200 sentences"] = on_phrasebank(arguments.phrasebank)
     for title, rules in results.items():
         print(f"\n{title}")
         for name, values in rules.items():
@@ -99,8 +99,8 @@ def main() -> None:
                 key: f"{value:.2f}" if isinstance(value, float) else value for key, value in values.items()
             }
             print(f"  {name:16} {shown}")
-    if given.out is not None:
-        given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ import psutil
 import pytest
 import yaml
 
-from lowland.cli.main import VERBS, main
+from lowland.cli.main import main
+from lowland.cli.verbs import VERBS
 from lowland.ground.record_files import read_record
 from lowland.tasks.table import TASKS
 from lowland.train.methods import METHODS, PERTURBATIONS

@@ -131,7 +131,9 @@ def test_a_mistake_is_a_sentence_and_exit_code_2(
 def test_without_the_extra_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lowland.cli.main.find_spec", lambda name: None if name == "inspect_ai" else object())
+    monkeypatch.setattr(
+        "lowland.cli.verbs.find_spec", lambda name: None if name == "inspect_ai" else object()
+    )
     assert main(["stress", "messy"]) == 2
     assert 'need inspect_ai; install with pip install "lowland[stress]"' in capsys.readouterr().err
 

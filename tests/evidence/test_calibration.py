@@ -66,8 +66,8 @@ def test_simulated_studies_vary_as_the_given_one(
 ) -> None:
     """A normal mean exceeds its standard deviation in 31.7 % of cases."""
     pairing = pairing_of(seeds, seed_sd=0.0, taste=taste)
-    given = variances_of(pairing.scores - pairing.scores_reference, np.arange(400))
-    error = float(np.sqrt(np.maximum(given.seeds, given.interaction) + given.examples_alone))
+    study = variances_of(pairing.scores - pairing.scores_reference, np.arange(400))
+    error = float(np.sqrt(np.maximum(study.seeds, study.interaction) + study.examples_alone))
     monkeypatch.setattr(calibration, "half_width", lambda *rest: error)
     assert false_verdicts(pairing) == pytest.approx(0.317, abs=0.04)
 

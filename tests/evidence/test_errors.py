@@ -84,16 +84,18 @@ def test_changes_count_seeds_by_hand():
 def test_wrong_labels_come_first_as_cleanlab_ranks_them():
     planted = [3, 17, 44, 90]
     answers = answers_of(2, wrong_labels=planted, skill=6.0)
-    found = never_right(answers)
-    assert {each.row for each in found[:4]} == set(planted)
+    listed = never_right(answers)
+    assert {each.row for each in listed[:4]} == set(planted)
     shares = np.mean(
         np.concatenate([each.probabilities for each in answers.methods.values()]), axis=0
     )  # (N, K)
     numbers = np.array([LABELS.index(label) for label in answers.examples["label"]])
     quality = get_self_confidence_for_each_label(numbers, shares)
-    for each in found:
+    for each in listed:
         assert each.label_probability == pytest.approx(quality[each.row])
-    assert [each.row for each in found] == sorted((each.row for each in found), key=lambda row: quality[row])
+    assert [each.row for each in listed] == sorted(
+        (each.row for each in listed), key=lambda row: quality[row]
+    )
     issues = find_label_issues(numbers, shares, return_indices_ranked_by="self_confidence")
     assert len(set(issues) & set(planted)) >= 3  # it wants more certainty for its own verdict
 

@@ -278,9 +278,9 @@ def test_groups_that_one_of_both_names_are_taken() -> None:
     other = as_results(ours.rows.assign(group=[n // 5 for n in range(200)]), "b", "accuracy", "b.csv")
     with pytest.raises(Mistake, match="b and a put the same examples into different groups"):
         pair(other, grouped)
-    one = as_results(theirs.rows.assign(group="all"), "a", "accuracy", "a.csv")
+    together = as_results(theirs.rows.assign(group="all"), "a", "accuracy", "a.csv")
     with pytest.raises(Mistake, match="all examples of b and a are in one group"):
-        pair(ours, one)
+        pair(ours, together)
 
 
 def test_few_seeds_that_pair_are_refused() -> None:

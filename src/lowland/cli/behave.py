@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from lowland.cli.options import command
 from lowland.cli.quiet import quiet_libraries
-from lowland.ground.asked import Asked, OutputFile, Text, Truth, check_free
+from lowland.cli.report_file import ReportFile
+from lowland.ground.asked import Asked, Text, Truth
 from lowland.ground.store import write_whole
 from lowland.stress.behaviour.settings import BehaviourSettings
 
 
-class BehaviourReport(Asked):
-    """Report of a behavioural test."""
+class ReportOptions(Asked):
+    """Form of the report of a behavioural test."""
 
     reference: Text | None = None
     """method that the others are compared with; default: lora, if it took part"""
     as_json: Truth = Field(False, json_schema_extra={"option": "json"})
     """print the report as a JSON object"""
-    report: OutputFile | None = None
-    """also write the report to this file, as Markdown"""
-    replace_file: Truth = Field(False, json_schema_extra={"option": "replace"})
-    """replace the file of --report if it exists"""
-
-    @model_validator(mode="after")
-    def _check_free(self) -> Self:
-        check_free(self.report, "--report", replace=self.replace_file)
-        return self
 
 
-def behave(settings: BehaviourSettings, report: BehaviourReport) -> int:
+def behave(settings: BehaviourSettings, options: ReportOptions, file: ReportFile) -> int:
     """Test fine-tuned classifiers on a suite of cases, and print the report."""
     quiet_libraries()
     from lowland.ground.progress import Progress
@@ -43,20 +34,20 @@ def behave(settings: BehaviourSettings, report: BehaviourReport) -> int:
     from lowland.report.markdown import render
     from lowland.stress.behaviour.run import behave as run_suite
 
-    folder = run_suite(settings, reference=report.reference, progress=Progress(sys.stderr))
+    folder = run_suite(settings, reference=options.reference, progress=Progress(sys.stderr))
     record, rows = read_stress_record(folder), read_rows(folder)
-    markdown = render(behaviour_blocks(rows, record, reference=report.reference))
-    if report.as_json:
+    markdown = render(behaviour_blocks(rows, record, reference=options.reference))
+    if options.as_json:
         print(
             json.dumps(
-                behaviour_as_json(rows, record, reference=report.reference), ensure_ascii=False, indent=1
+                behaviour_as_json(rows, record, reference=options.reference), ensure_ascii=False, indent=1
             )
         )
     else:
         print(f"\n{markdown}\n\nThe rows are in {folder}")
-    if report.report is not None:
-        write_whole(report.report, markdown + "\n")
+    if file.report is not None:
+        write_whole(file.report, markdown + "\n")
     return 0
 
 
-BEHAVE = command(behave, BehaviourSettings, BehaviourReport, positional="runs")
+BEHAVE = command(behave, BehaviourSettings, ReportOptions, ReportFile, positional="runs")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from lowland.cli.options import command
 from lowland.cli.quiet import quiet_libraries
+from lowland.cli.report_file import ReportFile
 from lowland.ground.asked import Asked, NotEmpty, OutputFile, Seed, Several, Text, Truth, Whole, check_free
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import StressRecord
@@ -36,20 +37,6 @@ def _stress_tests(folders: tuple[Path, ...]) -> tuple[Path, ...]:
 
 Folders = Annotated[Several[Path], NotEmpty, EachFromURL, AfterValidator(_stress_tests)]
 """Folders of stress tests; a folder that holds such folders stands for the finished tests in it."""
-
-
-class ReportFile(Asked):
-    """File for the report of a stress test."""
-
-    report: OutputFile | None = None
-    """write the full report to this file, as Markdown"""
-    replace_file: Truth = Field(False, json_schema_extra={"option": "replace"})
-    """replace the file of --report if it exists"""
-
-    @model_validator(mode="after")
-    def _check_free(self) -> Self:
-        check_free(self.report, "--report", replace=self.replace_file)
-        return self
 
 
 class ReportSettings(Asked):

@@ -132,10 +132,10 @@ def _table(results: Results, seeds: Sequence[str]) -> pd.DataFrame:
 def _too_few(ours: Results, reference: Results, paired: int, counts: Sequence[int]) -> str:
     missing = [
         next(
-            (name for name in dict.fromkeys(one.rows["example"]) if name not in set(other.rows["example"])),
+            (name for name in dict.fromkeys(each.rows["example"]) if name not in set(other.rows["example"])),
             "",
         )
-        for one, other in ((ours, reference), (reference, ours))
+        for each, other in ((ours, reference), (reference, ours))
     ]
     only = [
         f"only {each.name} has {visible(name)!r}"

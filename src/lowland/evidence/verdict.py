@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from lowland.evidence.calibration import false_verdicts
 from lowland.evidence.core.arrays import check_groups, count_groups
@@ -19,6 +17,7 @@ from lowland.evidence.core.pairs import PairedComparison, compare_scores
 from lowland.evidence.core.variances import Variances, detectable_difference, equivalent_df, half_width
 from lowland.evidence.pairing import Pairing, pair
 from lowland.evidence.results import Results
+from lowland.evidence.t_tests import TTest, t_tests
 from lowland.evidence.verdict_sentences import margin_sentence, needed_sentence, sentence
 from lowland.ground.mistakes import Mistake
 
@@ -54,25 +53,6 @@ class Needed:
     difference: float
     examples: int | None
     seeds: int | None
-
-
-@dataclass(frozen=True)
-class TTest:
-    """A t test that people expect, beside the interval.
-
-    Attributes:
-        name: what it is.
-        assumes: what it assumes, in words.
-        t: statistic.
-        df: degrees of freedom.
-        p: two-sided p-value.
-    """
-
-    name: str
-    assumes: str
-    t: float
-    df: float
-    p: float
 
 
 @dataclass(frozen=True)
@@ -216,7 +196,7 @@ def _verdict(
         if detect is None or comparison.identical
         else _needed(pairing, comparison, detect * unit),
         false_verdicts=None,
-        t_tests=_t_tests(pairing),
+        t_tests=t_tests(pairing.scores, pairing.scores_reference),
         effect_size=float(differences.mean()) / spread if spread > 0 else 0.0,
     )
 
@@ -280,31 +260,3 @@ def _smallest(suffices: Callable[[int], bool], least: int, most: int) -> int | N
         middle = (low + high) // 2
         low, high = (low, middle) if suffices(middle) else (middle + 1, high)
     return low
-
-
-def _t_tests(pairing: Pairing) -> tuple[TTest, ...]:
-    """Return the t tests that people expect, over seeds where there are several, else over examples."""
-    over_seeds = len(pairing.scores) > 1
-    ours, theirs = (
-        scores.mean(axis=1 if over_seeds else 0) for scores in (pairing.scores, pairing.scores_reference)
-    )
-    unit = "seeds" if over_seeds else "examples"
-    fixed = "test examples" if over_seeds else "runs"
-    tests = (
-        (stats.ttest_rel, f"paired t over {unit}", f"takes the {fixed} for the only ones"),
-        (
-            lambda one, other: stats.ttest_ind(one, other, equal_var=False),
-            f"Welch's t over {unit}",
-            f"also takes the two for unrelated, though they share their {unit}",
-        ),
-    )
-    results = []
-    for test, name, assumes in tests:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of scores that hardly vary
-            outcome = test(ours, theirs)
-        if math.isfinite(outcome.pvalue) and math.isfinite(outcome.statistic):
-            results.append(
-                TTest(name, assumes, float(outcome.statistic), float(outcome.df), float(outcome.pvalue))
-            )
-    return tuple(results)

@@ -110,7 +110,7 @@ def churn(answers: MethodAnswers) -> float:
 
     It is NaN with one seed.
     """
-    pairs = [float(np.abs(one - other).mean()) for one, other in combinations(answers.right, 2)]
+    pairs = [float(np.abs(first - second).mean()) for first, second in combinations(answers.right, 2)]
     return float(np.mean(pairs)) if pairs else float("nan")
 
 

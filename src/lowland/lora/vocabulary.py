@@ -135,7 +135,7 @@ def _embeddings(model: nn.Module) -> dict[str, nn.Parameter]:
         return {}
     try:
         layers = (model.get_input_embeddings(), model.get_output_embeddings())
-    except NotImplementedError:
+    except NotImplementedError:  # so transformers says that a model has none, such as one of images
         return {}
     weights = {id(getattr(layer, "weight", None)) for layer in layers if layer is not None}
     return {

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lowland.evidence.categories import CategoryScores, rule_categories
+from lowland.evidence.core.confidence import ReliabilityBin
 from lowland.evidence.core.wording import examples_words
 from lowland.evidence.errors import COVERAGES, ErrorAnalysis
 from lowland.evidence.readers.answers import Answers
@@ -230,6 +231,24 @@ def _mistakes(analysis: ErrorAnalysis, examples: int) -> Table:
 
 
 def _confidence(analysis: ErrorAnalysis) -> list[Block]:
+    blocks: list[Block] = [
+        _calibration_table(analysis),
+        Paragraph("Accuracy of the most confident predictions, if only a share of the examples is answered:"),
+        Table(
+            ("answered", *analysis.confidence),
+            tuple(
+                (f"{coverage:.0%}", *[f"{each.selective[n]:.3f}" for each in analysis.confidence.values()])
+                for n, coverage in enumerate(COVERAGES)
+            ),
+        ),
+    ]
+    if analysis.method in analysis.confidence:
+        blocks.append(Paragraph(f"{analysis.method}, all seeds together:"))
+        blocks.append(_reliability_table(analysis.confidence[analysis.method].bins))
+    return blocks
+
+
+def _calibration_table(analysis: ErrorAnalysis) -> Table:
     rows = tuple(
         (
             method,
@@ -247,32 +266,18 @@ def _confidence(analysis: ErrorAnalysis) -> list[Block]:
         "ECE by chance alone",
         "area under risk and coverage",
     )
-    blocks: list[Block] = [
-        Table(header, rows),
-        Paragraph("Accuracy of the most confident predictions, if only a share of the examples is answered:"),
-        Table(
-            ("answered", *analysis.confidence),
-            tuple(
-                (f"{coverage:.0%}", *[f"{each.selective[n]:.3f}" for each in analysis.confidence.values()])
-                for n, coverage in enumerate(COVERAGES)
-            ),
-        ),
-    ]
-    if analysis.method in analysis.confidence:
-        blocks.append(Paragraph(f"{analysis.method}, all seeds together:"))
-        filled = [each for each in analysis.confidence[analysis.method].bins if each.count]
-        blocks.append(
-            Table(
-                ("confidence", "predictions", "mean confidence", "accuracy"),
-                tuple(
-                    (
-                        f"{each.low:.1f} to {each.high:.1f}",
-                        str(each.count),
-                        f"{each.confidence:.3f}",
-                        f"{each.accuracy:.3f}",
-                    )
-                    for each in filled
-                ),
-            )
+    return Table(header, rows)
+
+
+def _reliability_table(bins: Sequence[ReliabilityBin]) -> Table:
+    rows = tuple(
+        (
+            f"{each.low:.1f} to {each.high:.1f}",
+            str(each.count),
+            f"{each.confidence:.3f}",
+            f"{each.accuracy:.3f}",
         )
-    return blocks
+        for each in bins
+        if each.count
+    )
+    return Table(("confidence", "predictions", "mean confidence", "accuracy"), rows)

@@ -226,7 +226,7 @@ def test_answers_left_damaged_or_of_other_texts_are_not_taken(
     expected = rows_of(whole := stress(runs[:3]))
     shutil.rmtree(whole)
     with monkeypatch.context() as patch:
-        patch.setattr(adapters, "write_rows", stop)
+        patch.setattr("lowland.stress.run_answers.write_rows", stop)
         with pytest.raises(KeyboardInterrupt):
             stress(runs[:3])
     parts = sorted((whole.parent / ".unfinished" / whole.name).glob("*.parquet"))

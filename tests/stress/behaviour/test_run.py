@@ -102,12 +102,18 @@ def test_a_finished_test_is_found_again_unless_fresh(
 
 
 def test_another_suite_seed_or_limit_is_another_test(ask: Any, trained: list[Path], tmp_path: Path) -> None:
-    one = trained[:1]
+    first = trained[:1]
     other = tmp_path / "other.yaml"
     other.write_text(SUITE.replace("falls", "fails"))
-    folders = {ask(one), ask(one, seed=1), ask(one, limit=3), ask(one, suite=str(other)), ask(trained[1:2])}
+    folders = {
+        ask(first),
+        ask(first, seed=1),
+        ask(first, limit=3),
+        ask(first, suite=str(other)),
+        ask(trained[1:2]),
+    }
     assert len(folders) == 5
-    assert len(read_rows(ask(one, limit=3))) == 9
+    assert len(read_rows(ask(first, limit=3))) == 9
 
 
 def test_interrupted_it_goes_on_from_the_runs_that_are_done(

@@ -65,7 +65,7 @@ def measure(frozen: Frozen, texts: OtherTexts, step: Step) -> Measured:
 
 
 def probe(states: npt.NDArray[np.float64], labels: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Return for each text whether a linear probe, which has not seen it, tells its label: 1 or 0 (n,).
+    """Return 1 for each text whose label a linear probe predicts without having seen the text, else 0 (n,).
 
     The probe is logistic regression on standardised states, fitted on four folds and tested on the fifth, in turn. The
     folds depend on the labels and their order alone: all models get the same.

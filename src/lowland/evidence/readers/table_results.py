@@ -57,12 +57,12 @@ def _delimited(separator: str) -> Callable[[Path], pd.DataFrame]:
     def read(path: Path) -> pd.DataFrame:
         with path.open(encoding="utf-8-sig") as file:
             header = file.readline()
-        found = next((other for other in ";\t" if separator not in header and other in header), separator)
+        used = next((other for other in ";\t" if separator not in header and other in header), separator)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the header
             return pd.read_csv(
                 path,
-                sep=found,
+                sep=used,
                 encoding="utf-8-sig",
                 dtype=str,  # 01 is not 1, and 1e5 not 100000
                 keep_default_na=False,  # NA is a country

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,26 +18,24 @@ from lowland.deploy.runs import data_of
 from lowland.deploy.study_runs import TrainedRun, read_runs
 from lowland.ground.mistakes import plural
 from lowland.ground.progress import Bar, Progress, duration
-from lowland.ground.provenance import code, utc_now
-from lowland.ground.record_files import read_predictions, write_rows, write_stress_record
+from lowland.ground.provenance import utc_now
+from lowland.ground.record_files import read_predictions
 from lowland.ground.records import ROW_COLUMNS, STRESS_RECORD_VERSION, StressRecord
 from lowland.ground.remote_store import open_store
 from lowland.ground.rng import stream
-from lowland.ground.store import Store, key_of
+from lowland.ground.store import key_of
 from lowland.stress.adapters.settings import NONE, AdapterStressSettings
 from lowland.stress.adapters.texts import Requests, conditions_of, damaged_requests, examples_of
+from lowland.stress.run_answers import answers_of_runs, find_or_make, record_of_runs
 from lowland.tasks.base import Task
 from lowland.tasks.examples import TaskData
 from lowland.tasks.table import task_named
 from lowland.text.corruptions import CLEAN
-from lowland.train.environment import environment
 
 COLUMNS = (*ROW_COLUMNS, "seed", "split", "group", "label", "predicted")
 BATCH = 32
 SAMPLE = 8 * BATCH
 """Number of texts after which the time for all of them is estimated."""
-ANSWERS = ("predicted", "seconds")
-"""Columns of a run's predictions in addition to the inputs; `seconds` is the time for all of them."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,13 @@ def stress_adapters(settings: AdapterStressSettings, *, progress: Progress | Non
     )
     requests = damaged_requests(examples, conditions, settings.mitigations, settings.seed)
     test = StressTest(runs, data, requests, _asked(settings, runs, data))
-    return _find_or_ask(test, open_store(settings.out), progress, settings.fresh)
+    return find_or_make(
+        f"adapter-{data.task}-{test.key[:10]}",
+        open_store(settings.out),
+        progress,
+        lambda beside: _make(test, beside, progress),
+        fresh=settings.fresh,
+    )
 
 
 def answer(predictor: Predictor, inputs: pd.DataFrame, report: Callable[[int], None]) -> np.ndarray:
@@ -170,45 +173,36 @@ def _asked(settings: AdapterStressSettings, runs: Sequence[TrainedRun], data: Ta
     }
 
 
-def _find_or_ask(test: StressTest, store: Store, progress: Progress, fresh: bool) -> Path:
-    """Return the folder of a finished test; ask first, if there is none."""
-    name = f"adapter-{test.data.task}-{test.key[:10]}"
-    place, beside = store.root / name, store.root / ".unfinished" / name
-    store.prepare([name], fresh=fresh)
-    with store.claim(name):
-        if fresh:
-            shutil.rmtree(beside, ignore_errors=True)
-        elif (finished := store.find(name, StressRecord)) is not None:
-            progress.say(f"found, {finished.counts['scored']:,} answers in {place}")
-            return place
-        started = utc_now()
-        answers = _ask_all(test, beside, progress)
-        rows = [rows_of(run, test, table) for run, table in zip(test.runs, answers, strict=True)]
-        for run, table in zip(test.runs, rows, strict=True):
-            progress.say(_score_line(run, table))
-        with store.writing(name) as folder:
-            write_rows(folder, pd.concat(rows, ignore_index=True))
-            write_stress_record(folder, _record(test, rows, answers, started))
-        shutil.rmtree(beside, ignore_errors=True)
-    return place
-
-
-def _ask_all(test: StressTest, beside: Path, progress: Progress) -> list[pd.DataFrame]:
-    """Return each run's predictions: a row for each different input, with the input columns and `ANSWERS`."""
-    beside.mkdir(parents=True, exist_ok=True)
+def _make(test: StressTest, beside: Path, progress: Progress) -> tuple[pd.DataFrame, StressRecord]:
+    """Ask all runs, and return the rows and the record."""
+    started = utc_now()
     inputs = test.requests.inputs.drop_duplicates(ignore_index=True)
-    parts = [beside / f"{run.record.key}.parquet" for run in test.runs]
-    stored = [_stored(part, inputs) for part in parts]
-    left = sum(answers is None for answers in stored)
-    progress.say(f"{plural(len(inputs), 'different text')} a run; {plural(left, 'run')} left to test")
-    with progress.bar(left * len(inputs)) as bar:
-        for place, run in enumerate(test.runs):
-            if stored[place] is None:
-                answers = _ask(run, inputs, left, progress, bar)
-                answers.to_parquet(parts[place].with_suffix(".partial"), index=False)
-                parts[place].with_suffix(".partial").replace(parts[place])
-                stored[place], left = answers, left - 1
-    return [answers for answers in stored if answers is not None]
+    answers = answers_of_runs(
+        test.runs, inputs, beside, lambda run, left, bar: _ask(run, inputs, left, progress, bar), progress
+    )
+    rows = [rows_of(run, test, table) for run, table in zip(test.runs, answers, strict=True)]
+    for run, table in zip(test.runs, rows, strict=True):
+        progress.say(_score_line(run, table))
+    together = pd.concat(rows, ignore_index=True)
+    record = record_of_runs(
+        test.runs,
+        together,
+        answers,
+        key=test.key,
+        asked=test.asked,
+        items={
+            "source": test.data.source,
+            "sha256": test.data.sha256,
+            "count": rows[0]["item"].nunique(),
+            "score": test.task.mean_score,
+        },
+        started=started,
+        notes=[
+            {"clean_differs": share_of_other_answers(run, table)}
+            for run, table in zip(test.runs, rows, strict=True)
+        ],
+    )
+    return together, record
 
 
 def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress, bar: Bar) -> pd.DataFrame:
@@ -234,16 +228,6 @@ def _ask(run: TrainedRun, inputs: pd.DataFrame, left: int, progress: Progress, b
     return inputs.assign(predicted=predicted, seconds=time.perf_counter() - started)
 
 
-def _stored(part: Path, inputs: pd.DataFrame) -> pd.DataFrame | None:
-    """Return a run's stored predictions; None if there are none, or they are damaged or for other inputs."""
-    names = [str(name) for name in inputs]
-    try:
-        answers = pd.read_parquet(part, columns=[*names, *ANSWERS])
-    except (OSError, ValueError):
-        return None
-    return answers if answers[names].to_numpy().tolist() == inputs.to_numpy().tolist() else None
-
-
 def _score_line(run: TrainedRun, rows: pd.DataFrame) -> str:
     """Return a line with a run's scores, and a warning if its clean predictions differ from its record."""
     clean, share = rows["condition"] == CLEAN, share_of_other_answers(run, rows)
@@ -251,42 +235,3 @@ def _score_line(run: TrainedRun, rows: pd.DataFrame) -> str:
     undamaged, damaged = (part["score"].mean() for part in (rows[clean], rows[~clean]))
     name = task_named(run.record.task).mean_score
     return f"{run}: {name} {undamaged:.3f} clean, {damaged:.3f} corrupted{beware}"
-
-
-def _record(
-    test: StressTest, rows: Sequence[pd.DataFrame], answers: Sequence[pd.DataFrame], started: str
-) -> StressRecord:
-    runs = [
-        {
-            "folder": run.folder.name,
-            "key": run.record.key,
-            "method": run.record.method,
-            "seed": run.record.seed,
-            "trained_in": run.record.environment.get("dtype"),
-            "clean_differs": share_of_other_answers(run, table),
-        }
-        for run, table in zip(test.runs, rows, strict=True)
-    ]
-    model = test.runs[0].record.model
-    named: dict[str, Any] = {key: model[key] for key in ("name", "title", "sha256") if key in model}
-    count = sum(map(len, rows))
-    return StressRecord(
-        key=test.key,
-        asked=test.asked,
-        status="finished",
-        items={
-            "source": test.data.source,
-            "sha256": test.data.sha256,
-            "count": rows[0]["item"].nunique(),
-            "score": test.task.mean_score,
-        },
-        model={**named, "runs": runs},
-        counts={"expected": count, "scored": count, "failed": 0},
-        code=code(),
-        environment=environment(test.runs[0].record.environment.get("dtype", "fp32")),
-        cost={
-            "requests": sum(map(len, answers)),
-            "seconds": sum(float(table["seconds"].iloc[0]) for table in answers),
-        },
-        when={"started": started, "ended": utc_now()},
-    )

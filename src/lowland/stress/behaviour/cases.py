@@ -115,7 +115,7 @@ class _Choices:
     Attributes:
         template: the template.
         slots: values of all slots.
-        change: what the changed text has that the original has not; None if there is one text only.
+        change: how the changed text is made from the original; None for a template without a changed text.
     """
 
     template: str

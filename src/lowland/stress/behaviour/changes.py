@@ -15,7 +15,7 @@ from lowland.text.corruptions import CORRUPTIONS
 from lowland.text.levels import rate_of
 
 Pair = tuple[str, str]
-"""What the original text and the changed text have in a slot."""
+"""Values of a slot in the original text and in the changed text."""
 WAYS = ("exchange", "rewrite", "increase", "append", "corrupt")
 
 

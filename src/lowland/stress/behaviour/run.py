@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,17 +16,16 @@ from lowland.deploy.predict import Predictor, load
 from lowland.deploy.study_runs import TrainedRun, read_runs
 from lowland.ground.mistakes import Mistake, gathering, one_of, plural
 from lowland.ground.progress import Bar, Progress
-from lowland.ground.provenance import code, utc_now
-from lowland.ground.record_files import write_rows, write_stress_record
+from lowland.ground.provenance import utc_now
 from lowland.ground.records import ROW_COLUMNS, STRESS_RECORD_VERSION, StressRecord
 from lowland.ground.remote_store import open_store
-from lowland.ground.store import Store, key_of
+from lowland.ground.store import key_of
 from lowland.stress.behaviour.cases import cases_of
 from lowland.stress.behaviour.scoring import answers_to_cases
 from lowland.stress.behaviour.settings import BehaviourSettings
 from lowland.stress.behaviour.suites import Suite, read_suite, source_of
+from lowland.stress.run_answers import answers_of_runs, find_or_make, record_of_runs
 from lowland.tasks.table import task_named
-from lowland.train.environment import environment
 
 COLUMNS = (
     *ROW_COLUMNS, "seed", "group", "kind", "original", "label", "must", "tolerance",
@@ -116,7 +114,13 @@ def behave(
         "seed": settings.seed,
     }
     test = BehaviourCases(runs, suite, cases, asked, source_of(settings.suite))
-    return _find_or_ask(test, open_store(settings.out), progress, settings.fresh)
+    return find_or_make(
+        f"behaviour-{suite.name}-{test.key[:10]}",
+        open_store(settings.out),
+        progress,
+        lambda beside: _make(test, beside, progress),
+        fresh=settings.fresh,
+    )
 
 
 def rows_of(run: TrainedRun, cases: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
@@ -164,46 +168,35 @@ def _problems_with_labels(suite: Suite, runs: Sequence[TrainedRun]) -> list[str]
     return problems
 
 
-def _find_or_ask(test: BehaviourCases, store: Store, progress: Progress, fresh: bool) -> Path:
-    """Return the folder of a finished test; ask first, if there is none."""
-    name = f"behaviour-{test.suite.name}-{test.key[:10]}"
-    place, beside = store.root / name, store.root / ".unfinished" / name
-    store.prepare([name], fresh=fresh)
-    with store.claim(name):
-        if fresh:
-            shutil.rmtree(beside, ignore_errors=True)
-        elif (finished := store.find(name, StressRecord)) is not None:
-            progress.say(f"found, {finished.counts['scored']:,} answers in {place}")
-            return place
-        started = utc_now()
-        answers = _ask_all(test, beside, progress)
-        rows = [rows_of(run, test.cases, table) for run, table in zip(test.runs, answers, strict=True)]
-        with store.writing(name) as folder:
-            write_rows(folder, pd.concat(rows, ignore_index=True))
-            write_stress_record(folder, _record(test, rows, answers, started))
-        shutil.rmtree(beside, ignore_errors=True)
-    return place
-
-
-def _ask_all(test: BehaviourCases, beside: Path, progress: Progress) -> list[pd.DataFrame]:
-    """Return each run's answers: `text`, `predicted`, `p_<label>`, and `seconds`, the time for all of them."""
-    beside.mkdir(parents=True, exist_ok=True)
-    texts, answers = test.texts, []
-    parts = {run.record.key: beside / f"{run.record.key}.parquet" for run in test.runs}
-    left = sum(_stored(part, texts) is None for part in parts.values())
-    progress.say(
-        f"{plural(len(test.cases), 'case')} of {plural(len(test.suite.tests), 'test')}:"
-        f" {plural(len(texts), 'different text')} a run; {plural(left, 'run')} left to test"
+def _make(test: BehaviourCases, beside: Path, progress: Progress) -> tuple[pd.DataFrame, StressRecord]:
+    """Ask all runs, and return the rows and the record."""
+    started, texts = utc_now(), test.texts
+    answers = answers_of_runs(
+        test.runs,
+        texts,
+        beside,
+        lambda run, left, bar: _ask(run, texts, progress, bar),
+        progress,
+        about=f"{plural(len(test.cases), 'case')} of {plural(len(test.suite.tests), 'test')}: ",
     )
-    with progress.bar(left * len(texts), unit="texts") as bar:
-        for run in test.runs:
-            part = parts[run.record.key]
-            if (table := _stored(part, texts)) is None:
-                table = _ask(run, texts, progress, bar)
-                table.to_parquet(part.with_suffix(".partial"), index=False)
-                part.with_suffix(".partial").replace(part)
-            answers.append(table)
-    return answers
+    rows = [rows_of(run, test.cases, table) for run, table in zip(test.runs, answers, strict=True)]
+    together = pd.concat(rows, ignore_index=True)
+    record = record_of_runs(
+        test.runs,
+        together,
+        answers,
+        key=test.key,
+        asked=test.asked,
+        items={
+            "source": test.source,
+            "about": test.suite.about,
+            "sha256": test.sha256,
+            "count": len(test.cases),
+            "score": "pass rate",
+        },
+        started=started,
+    )
+    return together, record
 
 
 def _ask(run: TrainedRun, texts: pd.DataFrame, progress: Progress, bar: Bar) -> pd.DataFrame:
@@ -221,51 +214,3 @@ def _ask(run: TrainedRun, texts: pd.DataFrame, progress: Progress, bar: Bar) -> 
         bar.step(len(some))
     answers = pd.concat([texts, pd.concat(tables, ignore_index=True)], axis=1)
     return answers.assign(seconds=time.perf_counter() - started)
-
-
-def _stored(part: Path, texts: pd.DataFrame) -> pd.DataFrame | None:
-    """Return a run's stored answers; None if there are none, or they are damaged or for other texts."""
-    try:
-        answers = pd.read_parquet(part)
-    except (OSError, ValueError):
-        return None
-    return answers if list(answers.get("text", [])) == list(texts["text"]) else None
-
-
-def _record(
-    test: BehaviourCases, rows: Sequence[pd.DataFrame], answers: Sequence[pd.DataFrame], started: str
-) -> StressRecord:
-    runs = [
-        {
-            "folder": run.folder.name,
-            "key": run.record.key,
-            "method": run.record.method,
-            "seed": run.record.seed,
-            "trained_in": run.record.environment.get("dtype"),
-        }
-        for run in test.runs
-    ]
-    model = test.runs[0].record.model
-    named: dict[str, Any] = {key: model[key] for key in ("name", "title", "sha256") if key in model}
-    count = sum(map(len, rows))
-    return StressRecord(
-        key=test.key,
-        asked=test.asked,
-        status="finished",
-        items={
-            "source": test.source,
-            "about": test.suite.about,
-            "sha256": test.sha256,
-            "count": len(test.cases),
-            "score": "pass rate",
-        },
-        model={**named, "runs": runs},
-        counts={"expected": count, "scored": count, "failed": 0},
-        code=code(),
-        environment=environment(test.runs[0].record.environment.get("dtype", "fp32")),
-        cost={
-            "requests": sum(map(len, answers)),
-            "seconds": sum(float(table["seconds"].iloc[0]) for table in answers),
-        },
-        when={"started": started, "ended": utc_now()},
-    )

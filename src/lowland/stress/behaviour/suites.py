@@ -84,7 +84,7 @@ class ChangeTest(BehaviourTest):
     templates: Annotated[Several[Text], NotEmpty]
     """templates of the original texts"""
     change: Change
-    """what the changed text has that the original has not"""
+    """how the changed text is made from the original"""
 
     @property
     def texts(self) -> tuple[str, ...]:
