@@ -280,3 +280,12 @@ def test_too_few_examples_are_said_to_show_nothing(lowland: Command, tmp_path: P
         "- These results do not show a difference in mean score between new and old, and could show none:"
     )
     assert "would be seen" not in out
+
+
+def test_equal_differences_of_few_examples_show_nothing(lowland: Command, tmp_path: Path) -> None:
+    for name, score in (("old", 0), ("new", 1)):
+        (tmp_path / f"{name}.csv").write_text(f"example,score\na,{score}\nb,{score}\nc,{score}\n")
+    _, out, _ = lowland("verdict", str(tmp_path / "old.csv"), str(tmp_path / "new.csv"), small=False)
+    assert out.startswith(
+        "- All differences in mean score between new and old are 100.0 points; 3 examples are too few"
+    )

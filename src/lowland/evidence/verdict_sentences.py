@@ -28,6 +28,11 @@ def sentence(verdict: Verdict, comparisons: int = 1) -> str:
     interval = f"{100 * compared.level:g} % interval {low} to {high}; {p}; {_basis(verdict)}"
     if verdict.outcome == "undecided":
         signed = difference if difference.startswith("-") else f"+{difference}"
+        if compared.standard_error == 0:
+            return (
+                f"All differences in {name} between {method} and {reference} are {difference}{_unit(verdict)};"
+                f" {_basis(verdict)} are too few to show a difference (p {p_words(compared.p)})."
+            )
         if compared.is_share and compared.detectable > 1:
             return (
                 f"These results do not show a difference in {name} between {method} and {reference}, and could show"

@@ -106,3 +106,13 @@ def test_predictions_that_cannot_be_right_are_refused_by_name(tmp_path, change, 
     runs = finished([tmp_path / "full-1", bad])
     with pytest.raises(Mistake, match=f"lora-1/predictions.parquet is damaged: {sentence}"):
         read_answers(runs)
+
+
+def test_predictions_of_another_run_are_refused(tmp_path):
+    runs = study_of(tmp_path, ("full", 1), ("lora", 1))
+    first, second = (folder / "predictions.parquet" for folder in runs)
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(
+        Mistake, match=r"lora-1: the predictions have an accuracy of .* they are not of one run"
+    ):
+        read_answers(runs)

@@ -127,6 +127,12 @@ def _read(folder: Path, record: RunRecord, split: str) -> pd.DataFrame:
         raise Mistake(
             f"{folder / 'predictions.parquet'} is damaged: {problem}; run it again with --fresh, or leave it out"
         )
+    mean, recorded = table["score"].mean(), record.scores[split].get("accuracy")
+    if labels and recorded is not None and abs(mean - recorded) > ROUNDING:
+        raise Mistake(
+            f"{folder}: the predictions have an accuracy of {mean:.4f} on {split}, and record.json says {recorded:.4f};"
+            " they are not of one run: run it again with lowland compare --fresh, or leave it out"
+        )
     return table
 
 
