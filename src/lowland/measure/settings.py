@@ -1,0 +1,36 @@
+"""Settings that all measures of runs share. Importing them loads no torch, so that options are fast."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from lowland.ground.asked import Asked, NotEmpty, Seed, Several, Whole
+from lowland.ground.records import RunRecord
+from lowland.ground.remote_store import EachFromURL
+from lowland.ground.store import expand_runs
+
+
+def _training_runs(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    return expand_runs(folders, RunRecord)
+
+
+Runs = Annotated[Several[Path], NotEmpty, EachFromURL, AfterValidator(_training_runs)]
+"""Folders or URLs of finished runs, or the folder or URL that holds them."""
+
+
+class SampleSettings(Asked):
+    """Examples that runs are measured on."""
+
+    limit: Annotated[Whole, Field(ge=2)] = 256
+    """use at most N examples of each split, drawn at random, the same for every run"""
+    batch_size: Annotated[Whole, Field(ge=1)] = 16
+    """number of examples in a forward pass"""
+    seed: Seed = 0
+    """seed of the directions and of the noise, the same for every run"""
+    data: Path | None = None
+    """the data file of the runs, if it has moved"""
+    test_data: Path | None = None
+    """the file with the test set, if it has moved"""
