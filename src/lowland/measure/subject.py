@@ -165,6 +165,8 @@ def load_subject(folder: Path, remark: Callable[[str], None]) -> Subject:
         remark("runs trained in bf16 are measured in float32")
     model, branches, factors = _taken_apart(predictor.model)
     model.requires_grad_(False)
+    if model._can_set_attn_implementation():
+        model.set_attn_implementation("eager")  # fused attention has no second derivative
     return Subject(folder, record, predictor.task, predictor.setup, model, _spaces(model, branches, factors))
 
 
