@@ -289,3 +289,58 @@ def test_equal_differences_of_few_examples_show_nothing(lowland: Command, tmp_pa
     assert out.startswith(
         "- All differences in mean score between new and old are 100.0 points; 3 examples are too few"
     )
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> list[Path]:
+    """Two tables of different tasks, each with the methods lora and full."""
+    rng = np.random.default_rng(1)
+    paths = []
+    for name, size in (("news", 200), ("mail", 60)):
+        rows = [
+            {"method": method, "example": n, "score": int(rng.random() < rate)}
+            for method, rate in (("lora", 0.5), ("full", 0.8))
+            for n in range(size)
+        ]
+        paths.append(tmp_path / f"{name}.csv")
+        pd.DataFrame(rows).to_csv(paths[-1], index=False)
+    return paths
+
+
+def test_differences_are_pooled_over_tasks(lowland: Command, tasks: list[Path]) -> None:
+    code, out, err = lowland("verdict", *map(str, tasks), "--pool", small=False)
+    assert (code, err) == (0, "")
+    assert out.startswith("- Over 2 tasks, full is better than lora in mean score by ")
+    assert [line.split("|")[2].strip() for line in out.splitlines() if line.startswith("| full")] == [
+        "news.csv",
+        "mail.csv",
+        "all",
+    ]
+    code, out, _ = lowland(
+        "verdict", *map(str, tasks), "--pool", "--json", "--reference", "full", small=False
+    )
+    (pooled,) = json.loads(out)
+    assert (code, pooled["method"], pooled["reference"]) == (0, "lora", "full")
+    parts = [each["difference"] for each in pooled["tasks"].values()]
+    assert pooled["difference"] == pytest.approx(np.mean(parts))
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--margin", "1"), "--pool is given with --margin, which speak of one task"),
+        (("--reference", "dora"), "no result is called 'dora'; expected one of lora, full"),
+    ],
+)
+def test_options_that_do_not_fit_pooling_are_refused(
+    lowland: Command, tasks: list[Path], options: tuple[str, ...], problem: str
+) -> None:
+    code, out, err = lowland("verdict", *map(str, tasks), "--pool", *options, small=False)
+    assert (code, out) == (2, "")
+    assert problem in err
+
+
+def test_one_task_cannot_be_pooled(lowland: Command, tasks: list[Path]) -> None:
+    code, out, err = lowland("verdict", str(tasks[0]), "--pool", small=False)
+    assert (code, out) == (2, "")
+    assert "there is one task only, news.csv" in err

@@ -17,10 +17,13 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.remote_store import EachFromURL
 
 if TYPE_CHECKING:
+    from lowland.evidence.readers.table_results import Columns
     from lowland.evidence.results import Results
     from lowland.evidence.verdict import Verdict
 
 Wanted = Literal["better", "non-inferior"]
+FOR_ONE_TASK = ("names", "margin", "detect", "calibrate", "fail_under", "fail_unless")
+"""Options that speak of the results of one task."""
 
 
 class VerdictRequest(Asked):
@@ -45,6 +48,9 @@ class VerdictRequest(Asked):
     """also say how many examples or seeds it would take to see a difference of this size"""
     calibrate: Truth = False
     """also simulate studies like this one without a difference (A/A), and say how many get a verdict for nothing"""
+    pool: Truth = False
+    """the results are of one task each (folders of runs, or tables with a column method): also say how methods differ
+    over all tasks"""
     partial: Truth = False
     """compare the examples that pair, even if they are less than 90 % of all"""
     flips: Annotated[Whole, Field(ge=0)] = 5
@@ -88,12 +94,10 @@ def verdict(request: VerdictRequest) -> int:
         request.method_column,
         request.text_column,
     )
+    if request.pool:
+        return _pool(request, columns)
     results = _named(read_results(request.results, request.metric, columns), request.names)
-    if request.reference is not None:
-        names = [each.name for each in results]
-        if request.reference not in names:
-            raise Mistake(f"no result is called {request.reference!r}; expected one of {', '.join(names)}")
-        results.sort(key=lambda each: each.name != request.reference)
+    _put_first(results, request.reference)
     verdicts = compare_results(
         results,
         level=request.level,
@@ -110,6 +114,39 @@ def verdict(request: VerdictRequest) -> int:
     for reason in reasons:
         print(f"lowland: {reason}", file=sys.stderr)
     return int(bool(reasons))
+
+
+def _pool(request: VerdictRequest, columns: Columns) -> int:
+    """Pool the differences over tasks, and print them."""
+    from lowland.evidence.pooled import compare_over_tasks
+    from lowland.evidence.readers.any_results import read_results
+    from lowland.report.markdown import render
+    from lowland.report.pooled import pooled_as_json, pooled_blocks
+
+    if unused := [name for name in FOR_ONE_TASK if getattr(request, name) not in (None, False, ())]:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        raise Mistake(f"--pool is given with {options}, which speak of one task; leave out one or the other")
+    tasks = [(path.name, read_results([path], request.metric, columns)) for path in request.results]
+    if len(dict(tasks)) < len(tasks):
+        raise Mistake(f"two of the tasks have one name ({', '.join(name for name, _ in tasks)}); rename one")
+    for _, results in tasks:
+        _put_first(results, request.reference)
+    pooled = compare_over_tasks(dict(tasks), level=request.level, partial=request.partial)
+    if request.as_json:
+        print(json.dumps(pooled_as_json(pooled, request.flips), ensure_ascii=False, indent=1))
+    else:
+        print(render(pooled_blocks(pooled)))
+    return 0
+
+
+def _put_first(results: list[Results], reference: str | None) -> None:
+    """Put the result with the reference's name first, in place; leave the order as it is if None."""
+    if reference is None:
+        return
+    names = [each.name for each in results]
+    if reference not in names:
+        raise Mistake(f"no result is called {reference!r}; expected one of {', '.join(names)}")
+    results.sort(key=lambda each: each.name != reference)
 
 
 def _named(results: list[Results], names: Sequence[str]) -> list[Results]:
