@@ -344,3 +344,24 @@ def test_one_task_cannot_be_pooled(lowland: Command, tasks: list[Path]) -> None:
     code, out, err = lowland("verdict", str(tasks[0]), "--pool", small=False)
     assert (code, out) == (2, "")
     assert "there is one task only, news.csv" in err
+
+
+def test_exported_predictions_get_the_verdict_of_their_test_set(lowland: Command, tmp_path: Path) -> None:
+    rows = [
+        {
+            "method": method,
+            "split": split,
+            "example": n + 100 * (split == "shifted"),
+            "score": int(n % 5 < right),
+        }
+        for method, right in (("a", 2), ("b", 4))
+        for split in ("test", "shifted")
+        for n in range(50)
+    ]
+    whole, test = tmp_path / "whole.parquet", tmp_path / "test.parquet"
+    table = pd.DataFrame(rows)
+    table.to_parquet(whole)
+    table[table["split"] == "test"].drop(columns="split").to_parquet(test)
+    answers = [lowland("verdict", str(path), "--json", small=False) for path in (whole, test)]
+    assert answers[0][:2] == answers[1][:2]
+    assert json.loads(answers[0][1])[0]["examples"] == 50

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from lowland.evidence.readers.runs import TEST
 from lowland.evidence.results import Results, as_results
 from lowland.ground.mistakes import Mistake, reason_of
 from lowland.ground.names import nearest
+
+SPLIT = "split"
+"""Column of exported predictions that names the test set of a row."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(path: Path, metric: str | None, columns: Columns) -> list[Results]:
-    """Read a table; if it has a column for methods, one result for each.
+    """Read a table; if it has a column for methods, one result for each. Of exported runs, read the test set alone.
 
     Raises:
         Mistake: if it cannot be read, or lacks a column.
@@ -106,6 +110,8 @@ def read_table(path: Path, metric: str | None, columns: Columns) -> list[Results
             f"{path} cannot be read as a {path.suffix} table ({reason_of(error)}); expected a row for each score, in"
             " UTF-8"
         ) from error
+    if SPLIT in table and TEST in set(table[SPLIT]):  # an export of runs, which have further test sets
+        table = table[table[SPLIT] == TEST].reset_index(drop=True)
     return results_of(table, str(path), columns, path.stem, metric)
 
 
