@@ -118,6 +118,25 @@ def test_a_margin_is_held_against_the_interval(margin: float, expected: str) -> 
     assert "b is inferior: it loses more than 3 points" in str(worse)
 
 
+@pytest.mark.parametrize(
+    ("examples", "expected"), [(2, "inconclusive"), (100, "inconclusive"), (200, "non-inferior")]
+)
+def test_equal_scores_meet_a_margin_only_if_the_examples_are_enough(examples: int, expected: str) -> None:
+    same = [results(name, examples=examples) for name in "ab"]
+    (verdict,) = compare_results(same, margin=3)
+    assert verdict.margin_outcome == expected
+    unseen = stats.binomtest(0, examples).proportion_ci(0.95, method="exact").high
+    assert (unseen < 0.03) == (expected == "non-inferior")
+    assert f"{100 * unseen:.1f} points away" in str(verdict)
+
+
+def test_shares_beside_percents_are_refused() -> None:
+    ours, theirs = results(), results("b", number=1)
+    percents = as_results(theirs.rows.assign(score=100 * theirs.rows["score"]), "b", "accuracy", "b.csv")
+    with pytest.raises(Mistake, match="the scores of a are 0 and 1, and those of b are 0 and 100"):
+        compare_results([ours, percents])
+
+
 def test_what_is_needed_makes_the_difference_detectable() -> None:
     """Oracle: so many examples of the same kind, copied, in a study of the same seeds."""
     theirs, ours = results(seeds=(1, 2, 3, 4, 5)), results("b", 0.72, seeds=(1, 2, 3, 4, 5), number=1)

@@ -18,7 +18,7 @@ from lowland.evidence.core.variances import Variances, detectable_difference, eq
 from lowland.evidence.pairing import Pairing, pair
 from lowland.evidence.results import Results
 from lowland.evidence.t_tests import TTest, t_tests
-from lowland.evidence.verdict_sentences import margin_sentence, needed_sentence, sentence
+from lowland.evidence.verdict_sentences import margin_sentence, needed_sentence, sentence, unseen_loss
 from lowland.ground.mistakes import Mistake
 
 Outcome = Literal["better", "worse", "undecided", "identical"]
@@ -138,6 +138,7 @@ def compare_results(
     for name, value in (("margin", margin), ("detect", detect)):
         if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
             raise Mistake(f"{name} is {value!r}; expected a number above 0")
+    _check_units(results)
     reference, *others = results
     verdicts = [
         _verdict(each, reference, pair(each, reference, partial=partial), level, margin, detect)
@@ -153,6 +154,16 @@ def compare_results(
         )
         for verdict, p in zip(verdicts, corrected, strict=True)
     ]
+
+
+def _check_units(results: Sequence[Results]) -> None:
+    """Refuse right and wrong as 1 and 0 beside right and wrong as 100 and 0."""
+    units = {each.name: set(each.rows["score"].unique()) - {0.0} for each in results}
+    shares, percents = ([name for name, unit in units.items() if unit == {one}] for one in (1.0, 100.0))
+    if shares and percents:
+        raise Mistake(
+            f"the scores of {shares[0]} are 0 and 1, and those of {percents[0]} are 0 and 100; bring both to one unit"
+        )
 
 
 def _false_verdicts(pairing: Pairing, level: float) -> float:
@@ -210,9 +221,10 @@ def _outcome(comparison: PairedComparison, p: float) -> Outcome:
 
 
 def _margin_outcome(comparison: PairedComparison, margin: float) -> MarginOutcome:
-    if comparison.low > -margin:
+    reach = unseen_loss(comparison)
+    if comparison.low - reach > -margin:
         return "non-inferior"
-    return "inferior" if comparison.high < -margin else "inconclusive"
+    return "inferior" if comparison.high + reach < -margin else "inconclusive"
 
 
 def _flips(pairing: Pairing, differences: np.ndarray, sign: int = 1) -> tuple[Flip, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lowland.evidence.calibration import STUDIES
+from lowland.evidence.core.exact import unseen_share
 from lowland.evidence.core.wording import examples_words, points, quantities, score_name
 from lowland.ground.mistakes import plural
 
 if TYPE_CHECKING:
+    from lowland.evidence.core.pairs import PairedComparison
     from lowland.evidence.verdict import Verdict
 
 
@@ -93,6 +95,17 @@ def margin_sentence(verdict: Verdict) -> str:
     compared = verdict.comparison
     margin = _amount(verdict, float(verdict.margin or 0))
     low, high = numbers(verdict, [compared.low, compared.high])
+    if unseen_loss(compared) > 0:
+        (unseen,) = numbers(verdict, [unseen_loss(compared)])
+        words = {
+            "non-inferior": "is non-inferior",
+            "inferior": "is inferior",
+            "inconclusive": "may lose more",
+        }
+        return (
+            f"Against a margin of {margin}, {compared.method} {words[str(verdict.margin_outcome)]}: all differences are"
+            f" {low}{_unit(verdict)}, and {_basis(verdict)} leave room for a mean that is {unseen}{_unit(verdict)} away."
+        )
     match verdict.margin_outcome:
         case "non-inferior":
             return f"{compared.method} is non-inferior: it loses at most {margin} (the interval begins at {low})."
@@ -105,6 +118,17 @@ def margin_sentence(verdict: Verdict) -> str:
                 f"Whether {compared.method} loses at most {margin} is inconclusive: the interval, {low} to {high},"
                 " reaches beyond it."
             )
+
+
+def unseen_loss(compared: PairedComparison) -> float:
+    """Return how far the true mean can be from differences that are all equal, so that the interval has no width.
+
+    Of scores in [0, 1], a group that differs changes the mean by at most 1 over their number; of other scores nothing
+    is known, and the result is 0.
+    """
+    if compared.standard_error > 0 or not compared.is_share:
+        return 0.0
+    return unseen_share(compared.n_groups, compared.level)
 
 
 def needed_sentence(verdict: Verdict) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from lowland.evidence.core.exact import permutation_p
+from lowland.evidence.core.exact import permutation_p, unseen_share
 
 
 @given(
@@ -29,3 +30,10 @@ def test_sampled_patterns_count_ties_too() -> None:
     differences = np.array([1] * 8 + [-1] * 8) / 97  # the sum is 0: every pattern is at least as far
     result = permutation_p(differences)
     assert (result.p, result.exact) == (1.0, False)
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95])
+@pytest.mark.parametrize("groups", [1, 7, 400])
+def test_unseen_share_is_the_exact_interval_of_none(groups: int, level: float) -> None:
+    oracle = stats.binomtest(0, groups).proportion_ci(level, method="exact")
+    assert unseen_share(groups, level) == pytest.approx(oracle.high)

@@ -119,3 +119,15 @@ def mcnemar_of_correct(correct: Truths, correct_reference: Truths) -> McNemar:
     c = int((correct_reference & ~correct).sum())
     p = float(stats.binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
     return McNemar(only_method=b, only_reference=c, p=p)
+
+
+def unseen_share(groups: int, level: float = 0.95) -> float:
+    """Return the largest share of groups that could differ although none of G does: 1 - ((1 - level) / 2)^(1 / G).
+
+    It is the upper end of the exact interval for 0 of G (Clopper & Pearson, 1934); about 3.7 / G at a level of 95 %.
+
+    Args:
+        groups: G, the number of groups that were seen, 1 or more.
+        level: level of the interval, 0 to 1.
+    """
+    return float(1 - ((1 - level) / 2) ** (1 / groups))
