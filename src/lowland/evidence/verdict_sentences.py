@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from lowland.evidence.core.pairs import PairedComparison
     from lowland.evidence.verdict import Verdict
 
+WITHOUT_WIDTH = {
+    "non-inferior": "is non-inferior",
+    "inferior": "is inferior",
+    "inconclusive": "may lose more",
+}
+"""What a margin shows where all differences are equal, so that the interval has no width."""
+
 
 def sentence(verdict: Verdict, comparisons: int = 1) -> str:
     """Return the verdict in one or two plain sentences.
@@ -97,14 +104,10 @@ def margin_sentence(verdict: Verdict) -> str:
     low, high = numbers(verdict, [compared.low, compared.high])
     if unseen_loss(compared) > 0:
         (unseen,) = numbers(verdict, [unseen_loss(compared)])
-        words = {
-            "non-inferior": "is non-inferior",
-            "inferior": "is inferior",
-            "inconclusive": "may lose more",
-        }
         return (
-            f"Against a margin of {margin}, {compared.method} {words[str(verdict.margin_outcome)]}: all differences are"
-            f" {low}{_unit(verdict)}, and {_basis(verdict)} leave room for a mean that is {unseen}{_unit(verdict)} away."
+            f"Against a margin of {margin}, {compared.method} {WITHOUT_WIDTH[str(verdict.margin_outcome)]}: all"
+            f" differences are {low}{_unit(verdict)}, and {_basis(verdict)} leave room for a mean that is"
+            f" {unseen}{_unit(verdict)} away."
         )
     match verdict.margin_outcome:
         case "non-inferior":
