@@ -180,3 +180,40 @@ def test_pictures_of_the_statistics_are_those_that_the_script_draws(
     monkeypatch.setattr(sys, "argv", ["statistics_pictures", "--check", "--folder", str(tmp_path)])
     assert module.main() == 1
     assert "pairs.svg is not what would be drawn" in capsys.readouterr().err
+
+
+def test_short_questions_leave_out_what_is_near_a_stress_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    module = import_module("short_questions")
+    item = module.asked_questions()[0]
+    context = "Paris is old. The mill was built in 1820 by two brothers. It burned."
+    long = " ".join(["word"] * 50) + " by Ann."
+    asked = [
+        (context, "When was the mill built?", "1820"),
+        (context, item, "two brothers"),  # a copy of an item
+        (context, "By whom?", "built in 1820 by two brothers"),  # a long answer
+        (long, "By whom?", "Ann"),  # in a long sentence
+    ]
+    paragraphs = [
+        {
+            "context": text,
+            "qas": [{"question": question, "answers": [{"text": gold, "answer_start": text.index(gold)}]}],
+        }
+        for text, question, gold in asked
+    ]
+    paragraphs.append({"context": context, "qas": [{"question": "Why?", "answers": []}]})
+    (tmp_path / "squad.json").write_text(json.dumps({"data": [{"title": "Mills", "paragraphs": paragraphs}]}))
+    out = tmp_path / "short.jsonl"
+    monkeypatch.setattr(
+        sys, "argv", ["short_questions", "--squad", str(tmp_path / "squad.json"), "--out", str(out)]
+    )
+    module.main()
+    rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert rows[-1] == {
+        "prompt": "The mill was built in 1820 by two brothers. When was the mill built?",
+        "completion": "1820",
+    }
+    assert "and 1 questions of SQuAD (2 fit, 1 of them near an item)" in capsys.readouterr().out
+    assert item not in {row["prompt"] for row in rows}
