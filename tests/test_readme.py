@@ -1,4 +1,4 @@
-"""The commands and programs of the README work as written."""
+"""The commands and programs of the README and of the first guides work as written, in their order."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ pytestmark = [pytest.mark.filterwarnings(pattern) for pattern in INSPECTS]
 __all__ = ["own_machine"]
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "docs/first-steps.md", "docs/methods.md", "docs/searches.md")
+TEXT = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+
+PAGES_OF_DOCS = [path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")]
 
 MODELS = ("bert-base-uncased", "gemma-3-270m", "model.gguf")
 """Models in its commands, for which a tiny one stands in."""
 
 
 def blocks(kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", README, flags=re.DOTALL)
+    return re.findall(rf"```{kind}\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
 def small_stress(command: list[str], url: str) -> list[str]:
@@ -140,13 +143,19 @@ def test_its_recipe_and_those_of_the_project_can_be_read() -> None:
 
 def test_its_python_runs(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    first, *_ = blocks("python")
+    (program,) = [block for block in blocks("python") if "add_lora" in block]
     names: dict[str, object] = {}
-    exec(first.replace("bert-base-uncased", str(tiny_model)), names)
+    exec(program.replace("bert-base-uncased", str(tiny_model)), names)
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
 
 
-def test_it_names_only_files_that_are_there() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *sorted(map(str, PAGES_OF_DOCS))])
+def test_pages_name_only_files_that_are_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)\)", text):
         if not target.startswith("https://"):
-            assert (ROOT / target).exists(), target
+            assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_readme_is_short() -> None:
+    assert (ROOT / "README.md").read_text(encoding="utf-8").count("\n") < 150
