@@ -100,6 +100,7 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
         "study",
         "verdict",
         "errors",
+        "doctor",
     }
     for name, step in (("old", 2), ("new", 3)):
         rows = [f"{number},{int(number % step > 0)}" for number in range(100)]

@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from lowland import __version__
 from lowland.cli.interrupts import Terminated, interrupts
 from lowland.cli.options import Command, help_of
-from lowland.cli.verbs import GROUPS, VERBS
+from lowland.cli.verbs import EXAMPLES, GROUPS, TOPICS, VERBS
 from lowland.cli.words import read_words, wants_help
 from lowland.ground.mistakes import Mistake, one_of, reason_of, unknown_setting
 from lowland.train.processes import is_first, process_rank, speaks_for_machine
 
 ABOUT = "Fine-tune language models with low-rank adapters that settle in flat minima, and measure whether it helped."
-
-
-"""Description of each group of verbs (`stress messy`, `stress adapter`), by the group's name."""
 
 TOP_OPTIONS = {
     "--help": "show this help; after a verb, show that verb's help (or -h)",
@@ -145,9 +142,16 @@ def _print_help(words: Sequence[str]) -> int:
     names = _group(group) if group else list(VERBS)
     width = max(map(len, names))
     print(f"usage: {' '.join(filter(None, ('lowland', group)))} VERB [options]\n")
-    print(f"{GROUPS[group]}\n\nverbs:" if group else f"{ABOUT}\n\nverbs:")
-    for name in names:
-        print(f"  {name.ljust(width)}  {VERBS[name].summary}")
+    print(GROUPS[group] if group else ABOUT)
+    if not group:
+        print("\nexamples:")
+        for example, purpose in EXAMPLES.items():
+            print(f"  {example}\n      {purpose}")
+    for topic, verbs in TOPICS.items():
+        if shown := [name for name in verbs if name in names]:
+            print(f"\n{topic}:")
+        for name in shown:
+            print(f"  {name.ljust(width)}  {VERBS[name].summary}")
     print("\noptions:")
     for option, text in TOP_OPTIONS.items():
         if not group or option != "--version":

@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic.fields import FieldInfo
 
@@ -39,7 +39,7 @@ class Option:
     @property
     def kinds(self) -> set[Any]:
         """Return the plain types of the values."""
-        return set(_kinds(self.field.annotation))
+        return set(kinds_of(self.field.annotation))
 
     @property
     def is_switch(self) -> bool:
@@ -136,21 +136,28 @@ def option_name(name: str, field: FieldInfo | None = None) -> str:
 
 def help_of(prog: str, about: str, verb: Command) -> str:
     """Return the help text of a verb."""
-    usage = [prog]
     parser = argparse.ArgumentParser(prog=prog, description=about, add_help=False)
+    add_options(parser, verb)
+    usage = [prog]
     if verb.positional is not None:
-        field = verb.fields[verb.positional]
-        several = tuple in _kinds(field.annotation)
+        several = tuple in kinds_of(verb.fields[verb.positional].annotation)
         usage.append(f"{verb.positional.upper()}{' …' if several else ''}")
-        parser.add_argument(verb.positional.upper(), help=_describe(field))
     for option in verb.options.values():
         if option.field.is_required():
             usage.append(f"{option.flag} {option.metavar}{' …' if option.is_list else ''}")
+    parser.usage = " ".join([*usage, "[options]"]).replace("%", "%%")
+    return parser.format_help()
+
+
+def add_options(parser: argparse.ArgumentParser, verb: Command) -> None:
+    """Add what a verb takes to a parser, which describes it to people and to shells; `read_words` reads it."""
+    if verb.positional is not None:
+        field = verb.fields[verb.positional]
+        parser.add_argument(verb.positional.upper(), help=_describe(field), choices=_choices(field))
+    for option in verb.options.values():
         _add_option(parser, option)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("-h", "--help", action="store_true", help="show this help")
-    parser.usage = " ".join([*usage, "[options]"]).replace("%", "%%")
-    return parser.format_help()
 
 
 def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
@@ -164,14 +171,20 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
         parser.add_argument(option.flag, nargs=nargs, metavar=option.metavar, help=help_text)
 
 
-def _kinds(annotation: Any) -> Iterator[Any]:
+def _choices(field: FieldInfo) -> list[str] | None:
+    """Return the words that a field allows; None if it allows any."""
+    is_choice = typing.get_origin(field.annotation) is Literal
+    return [str(word) for word in typing.get_args(field.annotation)] if is_choice else None
+
+
+def kinds_of(annotation: Any) -> Iterator[Any]:
     """Yield the plain types of an annotation; for a union, those of its members."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
-        yield from _kinds(typing.get_args(annotation)[0])
+        yield from kinds_of(typing.get_args(annotation)[0])
     elif origin in (typing.Union, types.UnionType):
         for member in typing.get_args(annotation):
-            yield from _kinds(member)
+            yield from kinds_of(member)
     else:
         yield origin or annotation
 

@@ -133,7 +133,30 @@ VERBS: Mapping[str, Verb] = {
     ),
     "tasks": Verb("list the tasks", "lowland.cli.study", "LIST_TASKS"),
     "methods": Verb("list the methods", "lowland.cli.study", "LIST_METHODS"),
+    "doctor": Verb(
+        "say what this machine can do, and what to do about what is missing", "lowland.cli.doctor", "DOCTOR"
+    ),
+    "completion": Verb(
+        "print a script that makes a shell complete verbs and options", "lowland.cli.doctor", "COMPLETION"
+    ),
 }
+
+TOPICS: Mapping[str, tuple[str, ...]] = {
+    "train and compare": ("compare", "train", "sweep", "ablate"),
+    "use what was trained": ("predict", "merge", "check", "rewind"),
+    "judge results": ("verdict", "errors", "behave", "retention"),
+    "stress models": tuple(name for name in VERBS if name.startswith("stress ")),
+    "look after runs": tuple(name for name in VERBS if name.startswith("study ")),
+    "look up": ("tasks", "methods", "doctor", "completion"),
+}
+"""Verbs by what people want to do, in the order of the help; each verb stands under one topic."""
+
+EXAMPLES: Mapping[str, str] = {
+    "lowland compare --methods full lora flat-lora --out runs": "compare methods on the embedded data set",
+    "lowland train --task classification --data my.csv --method lora --seed 1": "train on a table with text and label",
+    'lowland predict runs/classification-lora-s1-… --text "arrived broken"': "answer with what was trained",
+}
+"""Commands that a newcomer can begin with, and what they do."""
 
 GROUPS = {
     "stress": "Test models on damaged and on multilingual questions.",
