@@ -112,6 +112,7 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     from lowland.evidence.readers.runs import finished
     from lowland.ground.progress import Progress
     from lowland.ground.runtime import keep_large_blocks
+    from lowland.report.card import write_cards
     from lowland.report.share import study_or_share
     from lowland.study import sweep as sweeping
     from lowland.study.engines.local import LocalEngine
@@ -135,6 +136,8 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
         follow(share)
         return 0
     folders = run_jobs(share, fresh=options.fresh, progress=progress, engine=_engine(options))
+    if not is_url(recipe.out):
+        write_cards(folders)
     ran = {(job.method.label, job.seed): folder for job, folder in zip(share, folders, strict=True)}
     place = shown(recipe.out) if is_url(recipe.out) else Path(recipe.out)
     print(study_or_share(places_of(jobs, ran), place, tunings))

@@ -117,7 +117,7 @@ def verdict(request: VerdictRequest) -> int:
 
 
 def _pool(request: VerdictRequest, columns: Columns) -> int:
-    """Pool the differences over tasks, and print them."""
+    """Combine the differences over tasks, and print them."""
     from lowland.evidence.pooled import compare_over_tasks
     from lowland.evidence.readers.any_results import read_results
     from lowland.report.markdown import render

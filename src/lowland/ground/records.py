@@ -5,7 +5,8 @@ A run's folder holds
 - `record.json`: what was asked, the scores, and the data, model and environment (`RunRecord`),
 - `predictions.parquet`: one row for each test example (`PREDICTION_COLUMNS`, then the task's own columns),
 - `history.jsonl`: one line for each entry of the training log (docs/logging.md),
-- `adapter/` or `model/`: the trained weights, if they were kept.
+- `adapter/` or `model/`: the trained weights, if they were kept,
+- `README.md`: the model card of a run that kept them, written by the command line.
 
 A stress test's folder holds
 
@@ -24,7 +25,8 @@ RECORD_VERSION = 2
 STRESS_RECORD_VERSION = 2
 
 FILES = (
-    "record.json", "predictions.parquet", "history.jsonl", "adapter", "model", "rows.parquet", "rows.csv", "logs",
+    "README.md", "record.json", "predictions.parquet", "history.jsonl", "adapter", "model", "rows.parquet", "rows.csv",
+    "logs",
 )  # fmt: skip
 """Names of the files and folders that a run or a stress test has in its folder."""
 

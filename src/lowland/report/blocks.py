@@ -31,9 +31,10 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Code:
-    """Lines that are shown as they are, such as a traceback."""
+    """Lines that are shown as they are, such as a traceback, or a program in a language."""
 
     text: str
+    language: str = ""
 
 
 @dataclass(frozen=True)

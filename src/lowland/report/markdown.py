@@ -32,8 +32,8 @@ def _render(block: Block, level: int) -> str:
             return text
         case Bullets(items):
             return "\n".join(f"- {item}" for item in items)
-        case Code(text):
-            return f"```\n{text}\n```"
+        case Code(text, language):
+            return f"```{language}\n{text}\n```"
         case Table():
             return _table(block)
         case Section(title, blocks):
