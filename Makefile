@@ -2,13 +2,14 @@
 # make test      install what the tests need into .venv, then run them
 # make fuzz      change real files at random for 5 minutes, and see each read or refused
 # make notebook  write examples/lora_from_scratch.ipynb anew, from the script
+# make docs      build the documentation into site/, strictly
 # make check     style, types, the house rules and the first lines of docstrings
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test notebook check slow-test fuzz clean
+.PHONY: demo test notebook docs check slow-test fuzz clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -39,6 +40,9 @@ fuzz: $(VENV)/.dev
 notebook: $(VENV)/.dev
 	$(BIN)/python tools/notebook.py examples/lora_from_scratch.py
 
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,4 +51,4 @@ check: $(VENV)/.dev
 	$(BIN)/python tools/check_docstrings.py
 
 clean:
-	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
