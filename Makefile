@@ -25,7 +25,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $(VENV)/.demo $@
 
 demo: $(VENV)/.demo
-	$(BIN)/lowland compare --config recipes/financial-demo.yaml --out runs
+	$(BIN)/lowland demo --out runs
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -136,7 +136,8 @@ def run_python(tiny_model: Path) -> None:
 
 
 def test_its_recipe_and_those_of_the_project_can_be_read() -> None:
-    texts = [*blocks("yaml"), *(path.read_text() for path in (ROOT / "recipes").glob("*.yaml"))]
+    files = [*(ROOT / "recipes").glob("*.yaml"), ROOT / "src/lowland/study/demo.yaml"]
+    texts = [*blocks("yaml"), *(path.read_text() for path in files)]
     assert len(texts) >= 2
     for text in texts:
         Recipe(**yaml.safe_load(text))

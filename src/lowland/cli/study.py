@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+import lowland.study
 from lowland.cli.options import Command, command
 from lowland.cli.quiet import quiet_libraries
 from lowland.cli.recipes import advice, read_ablation, read_one_run, recipe_fields
@@ -27,6 +28,8 @@ from lowland.train.processes import is_first, process_count
 if TYPE_CHECKING:
     from lowland.study.run import Engine
 
+DEMO_RECIPE = Path(lowland.study.__file__).with_name("demo.yaml")
+"""The recipe of `lowland demo`."""
 MANY = 200
 """Number of runs above which a study starts only with `--yes`."""
 
@@ -210,6 +213,12 @@ COMPARE = Command(
     compare,
     {**StudyOptions.model_fields, **TuningOptions.model_fields, **SEARCH_FIELDS, **recipe_fields()},
     read_comparison,
+    advice=advice,
+)
+DEMO = Command(
+    compare,
+    {name: field for name, field in COMPARE.fields.items() if name != "config"},
+    lambda values: read_comparison({"config": str(DEMO_RECIPE), **values}),
     advice=advice,
 )
 SWEEP = Command(sweep, {**_WHOLE_FIELDS, **Search.model_fields, **recipe_fields()}, read_sweep, advice=advice)

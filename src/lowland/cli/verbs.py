@@ -49,6 +49,7 @@ def _stress(summary: str, command: str) -> Verb:
 
 
 VERBS: Mapping[str, Verb] = {
+    "demo": Verb("compare methods on the embedded data set, in a few minutes", "lowland.cli.study", "DEMO"),
     "compare": Verb(
         "train several methods with several seeds, and say which is better", "lowland.cli.study", "COMPARE"
     ),
@@ -142,7 +143,7 @@ VERBS: Mapping[str, Verb] = {
 }
 
 TOPICS: Mapping[str, tuple[str, ...]] = {
-    "train and compare": ("compare", "train", "sweep", "ablate"),
+    "train and compare": ("demo", "compare", "train", "sweep", "ablate"),
     "use what was trained": ("predict", "merge", "check", "rewind"),
     "judge results": ("verdict", "errors", "behave", "retention"),
     "stress models": tuple(name for name in VERBS if name.startswith("stress ")),
@@ -152,7 +153,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
 """Verbs by what people want to do, in the order of the help; each verb stands under one topic."""
 
 EXAMPLES: Mapping[str, str] = {
-    "lowland compare --methods full lora flat-lora --out runs": "compare methods on the embedded data set",
+    "lowland demo": "compare methods on the embedded data set, in a few minutes",
     "lowland train --task classification --data my.csv --method lora --seed 1": "train on a table with text and label",
     'lowland predict runs/classification-lora-s1-… --text "arrived broken"': "answer with what was trained",
 }
