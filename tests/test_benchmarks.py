@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from lowland.tasks.examples import TaskData
 from tests.stress.asking.support import INSPECTS, own_machine
 
 pytestmark = [pytest.mark.filterwarnings(pattern) for pattern in INSPECTS]
@@ -217,3 +218,33 @@ def test_short_questions_leave_out_what_is_near_a_stress_item(
     }
     assert "and 1 questions of SQuAD (2 fit, 1 of them near an item)" in capsys.readouterr().out
     assert item not in {row["prompt"] for row in rows}
+
+
+def test_flipped_labels_are_nested_and_only_in_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from lowland.tasks.table import load_data, task_fields
+
+    monkeypatch.syspath_prepend(str(FOLDER))
+    module = import_module("replication_data")
+
+    def data_of(labels: tuple[str, ...]) -> TaskData:
+        rows = [f"the film number {n} is a film,{labels[n % len(labels)]}" for n in range(210)]
+        path = tmp_path / f"{len(labels)}.csv"
+        path.write_text("\n".join(["text,label", *rows]))
+        return load_data(task_fields("classification", data=str(path)))
+
+    right = module.flipped(data_of(module.LABELS), 0)
+    changed = {
+        percent: module.flipped(data_of(module.LABELS), percent)["label"] != right["label"]
+        for percent in module.SHARES
+    }
+    train = int((right["split"] == "train").sum())
+    for percent, where in changed.items():
+        assert where.sum() == round(percent / 100 * train)
+        assert set(right.loc[where, "split"]) == {"train"}
+    assert (changed[10] <= changed[20]).all()
+    assert (changed[20] <= changed[40]).all()
+    kept = module.polarity(data_of((*module.LABELS, "neutral")))
+    assert set(kept["label"]) == set(module.LABELS)
+    assert len(kept) == 140
