@@ -22,8 +22,8 @@ from lowland.tasks.examples import TaskData
 from lowland.train.choice import MethodChoice
 from lowland.train.fitted import Diverged
 from lowland.train.job import Job
-from lowland.train.methods import METHODS
 from lowland.train.settings import Settings
+from lowland.train.table import METHODS
 from tests.conftest import job_of
 
 Command = Callable[..., tuple[int, str, str]]

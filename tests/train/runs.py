@@ -18,8 +18,8 @@ from lowland.train.adapted import AdaptedModel
 from lowland.train.choice import MethodChoice
 from lowland.train.fit import FittedNetwork, fit
 from lowland.train.job import Job
-from lowland.train.methods import METHODS
 from lowland.train.settings import Settings
+from lowland.train.table import METHODS
 from lowland.train.test import test as answer_test_sets
 from tests.conftest import job_of
 

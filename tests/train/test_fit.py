@@ -28,7 +28,8 @@ from lowland.study.recipe import Recipe
 from lowland.study.run import run_job
 from lowland.tasks.examples import Split, TaskData
 from lowland.tasks.table import task_named
-from lowland.train.fit import _arguments, check_methods_fit, fit
+from lowland.train.check_fit import check_methods_fit
+from lowland.train.fit import _arguments, fit
 from lowland.train.fitted import Diverged
 from tests.train.runs import NETWORKS, run, run_job_of, small_job
 

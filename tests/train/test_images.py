@@ -20,7 +20,7 @@ from lowland.models.find import find_model
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
 from lowland.tasks.table import load_data, task_fields
-from lowland.train.fit import check_methods_fit
+from lowland.train.check_fit import check_methods_fit
 from lowland.train.job import Job
 from tests.train.runs import small_job
 

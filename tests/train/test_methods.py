@@ -12,8 +12,10 @@ from torch import nn
 from lowland import FlatLoRA, count_parameters
 from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
-from lowland.train.methods import ALIASES, METHODS, PERTURBATIONS, method_named, noise_callbacks
+from lowland.train.methods import method_named, prefix_callbacks
 from lowland.train.neftune import NEFTune
+from lowland.train.prefixes import PREFIXES
+from lowland.train.table import ALIASES, METHODS
 from tests.train.runs import NETWORKS, adapt, settings_of
 
 
@@ -45,7 +47,7 @@ def test_each_row_trains_the_described_parameters(bert: nn.Module, name: str) ->
 def test_flat_lora_is_lora_and_a_callback() -> None:
     lora, flat = METHODS["lora"], METHODS["flat-lora"]
     assert flat.adapt is lora.adapt
-    (callback,) = noise_callbacks(flat, settings_of("flat-lora", rho=0.3), seed=7)
+    (callback,) = prefix_callbacks(flat, settings_of("flat-lora", rho=0.3), seed=7)
     assert isinstance(callback, FlatLoRA)
     assert (callback.rho, callback.seed) == (0.3, 7)
     assert set(flat.options) - set(lora.options) == {"rho"}
@@ -93,7 +95,7 @@ def test_patterns_give_layers_ranks_of_their_own(name: str, bert: nn.Module) -> 
 
 
 def test_every_summary_is_one_line() -> None:
-    for row in (*METHODS.values(), *PERTURBATIONS.values()):
+    for row in (*METHODS.values(), *PREFIXES.values()):
         assert "\n" not in row.summary
         assert len(row.summary) <= 110
 
@@ -122,7 +124,7 @@ def test_a_composed_name_is_the_row_with_noise_and_has_one_spelling(
     name: str, own: str, perturb: tuple[str, ...]
 ) -> None:
     method, row = method_named(name), METHODS[own.rpartition("+")[2]]
-    assert (method.name, method.perturb) == (own, perturb)
+    assert (method.name, method.prefixes) == (own, perturb)
     assert method == method_named(own)
     assert (method.adapt, method.parameter_groups) == (row.adapt, row.parameter_groups)
     added = {"flat": "rho", "neftune": "neftune_alpha"}
@@ -133,12 +135,12 @@ def test_a_composed_name_is_the_row_with_noise_and_has_one_spelling(
 def test_the_perturbations_of_a_name_reach_the_trainer() -> None:
     name = "flat+neftune+dora"
     settings = settings_of(name, rho=0.3, neftune_alpha=9.0)
-    neftune, flat = noise_callbacks(method_named(name), settings, seed=7)
+    neftune, flat = prefix_callbacks(method_named(name), settings, seed=7)
     assert isinstance(neftune, NEFTune)
     assert (neftune.alpha, neftune.seed) == (9.0, 7)
     assert isinstance(flat, FlatLoRA)
     assert (flat.rho, flat.seed) == (0.3, 7)
-    assert noise_callbacks(METHODS["dora"], settings_of("dora"), seed=7) == []
+    assert prefix_callbacks(METHODS["dora"], settings_of("dora"), seed=7) == []
 
 
 @pytest.mark.parametrize("name", ALIASES)
@@ -158,7 +160,7 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
     [
         (
             "flat+full",
-            r"'flat\+full' cannot be used: flat adds noise to an adapter's merged weight, and full has no adapter",
+            r"'flat\+full' cannot be used: flat changes an adapter's merged weight, and full has no adapter",
         ),
         ("neftune+flat+full", r"'flat\+full' cannot be used"),
         ("flat+flat-lora", r"'flat\+flat-lora' has flat twice: flat-lora has it already"),
@@ -174,8 +176,8 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
         ("lora+dora", r"joins the methods lora and dora; give one method, or list them one by one$"),
         ("lora,flat-lora", r"names 2 methods; .*\(lowland compare --methods lora flat-lora\)$"),
         ("lora flat-lora", r"names 2 methods; .*\(lowland compare --methods lora flat-lora\)$"),
-        ("neftune", r"neftune in 'neftune' is a perturbation; put a method behind it, as in neftune\+lora"),
-        ("neftune+flat", r"has no method; put one behind the perturbations, as in neftune\+flat\+lora$"),
+        ("neftune", r"neftune in 'neftune' is a prefix; put a method behind it, as in neftune\+lora"),
+        ("neftune+flat", r"has no method; put one behind the prefixes, as in neftune\+flat\+lora$"),
         ("+lora", r"unknown method '\+lora'; Allowed: full, lora, .*; in front of them neftune\+, flat\+"),
         ("flat+", r"unknown method 'flat\+'; Allowed: full"),
         ("Flat+dora", r"unknown method 'Flat\+dora'; did you mean 'flat\+dora'\?"),

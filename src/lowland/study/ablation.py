@@ -9,8 +9,9 @@ from typing import Any
 from lowland.ground.mistakes import Mistake, gathering, one_of
 from lowland.study.recipe import Recipe
 from lowland.train.choice import MethodChoice
-from lowland.train.methods import METHODS, method_named, users_of
+from lowland.train.methods import method_named, users_of
 from lowland.train.settings import Settings
+from lowland.train.table import METHODS
 
 Values = Sequence[Any]
 """Values of a setting."""

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from lowland.ground.asked import Asked, NotEmpty, Seed, Text, Truth, Whole
 from lowland.study.ablation import ALPHA_PER_RANK
 from lowland.train.choice import MethodChoice
-from lowland.train.methods import Method
+from lowland.train.rows import Method
 from lowland.train.settings import Settings
 
 Searched = Literal["lr", "rho", "rank", "dropout"]
