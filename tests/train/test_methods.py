@@ -12,7 +12,7 @@ from torch import nn
 from lowland import FlatLoRA, count_parameters
 from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
-from lowland.train.methods import method_named, prefix_callbacks
+from lowland.train.methods import method_named, callbacks_of
 from lowland.train.neftune import NEFTune
 from lowland.train.prefixes import PREFIXES
 from lowland.train.table import ALIASES, METHODS
@@ -47,7 +47,7 @@ def test_each_row_trains_the_described_parameters(bert: nn.Module, name: str) ->
 def test_flat_lora_is_lora_and_a_callback() -> None:
     lora, flat = METHODS["lora"], METHODS["flat-lora"]
     assert flat.adapt is lora.adapt
-    (callback,) = prefix_callbacks(flat, settings_of("flat-lora", rho=0.3), seed=7)
+    (callback,) = callbacks_of(flat, settings_of("flat-lora", rho=0.3), seed=7)
     assert isinstance(callback, FlatLoRA)
     assert (callback.rho, callback.seed) == (0.3, 7)
     assert set(flat.options) - set(lora.options) == {"rho"}
@@ -135,12 +135,12 @@ def test_a_composed_name_is_the_row_with_noise_and_has_one_spelling(
 def test_the_perturbations_of_a_name_reach_the_trainer() -> None:
     name = "flat+neftune+dora"
     settings = settings_of(name, rho=0.3, neftune_alpha=9.0)
-    neftune, flat = prefix_callbacks(method_named(name), settings, seed=7)
+    neftune, flat = callbacks_of(method_named(name), settings, seed=7)
     assert isinstance(neftune, NEFTune)
     assert (neftune.alpha, neftune.seed) == (9.0, 7)
     assert isinstance(flat, FlatLoRA)
     assert (flat.rho, flat.seed) == (0.3, 7)
-    assert prefix_callbacks(METHODS["dora"], settings_of("dora"), seed=7) == []
+    assert callbacks_of(METHODS["dora"], settings_of("dora"), seed=7) == []
 
 
 @pytest.mark.parametrize("name", ALIASES)

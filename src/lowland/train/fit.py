@@ -29,7 +29,7 @@ from lowland.train.checkpoints import CheckpointNowAndThen, Checkpoints, seconds
 from lowland.train.cost import Meter
 from lowland.train.fitted import Diverged, Fitted
 from lowland.train.job import Job
-from lowland.train.methods import prefix_callbacks
+from lowland.train.methods import callbacks_of
 from lowland.train.monitor import Monitor
 from lowland.train.paired import EncodedSplit, PairedTrainer
 from lowland.train.processes import from_first, is_first, process_count, process_rank
@@ -172,7 +172,7 @@ def _trainer(
     callbacks: Sequence[TrainerCallback],
 ) -> PairedTrainer:
     method, settings = job.method.method, job.settings
-    own, make = prefix_callbacks(method, settings, job.seed), method.optimizer
+    own, make = callbacks_of(method, settings, job.seed), method.optimizer
     trainer = PairedTrainer(
         adapted.model,
         _arguments(job, scratch, len(train)),
@@ -211,6 +211,7 @@ def _arguments(job: Job, scratch: str, examples: int) -> TrainingArguments:
         warmup_steps=round(settings.warmup * steps),
         # The Trainer seeds the global generators with it; each process draws masks of its own.
         seed=stream_seed(job.seed, "dropout", *([rank] if rank else [])) % 2**32,
+        max_grad_norm=1.0 if job.method.method.clips_gradient else 0.0,
         bf16=bf16,  # the forward pass under autocast, in training and evaluation; logits and losses are fp32
         # Without it the Trainer refuses bf16 on a CPU, and does not share the examples among processes.
         use_cpu=(bf16 or processes > 1) and not torch.cuda.is_available(),

@@ -17,6 +17,7 @@ class MethodCallback(TrainerCallback):
         on_step_begin                          draw noise
         before_batches(gradient)               an ascent step; may call gradient(), a pass over all batches of the step
         with around_batch():                   forward and backward pass, for each batch of the step
+        before_clipping                        the gradient is complete
         on_pre_optimizer_step                  the gradient is complete and clipped; undo the ascent step
         on_optimizer_step                      the parameters have changed
         on_step_end                            drop noise, update an average
@@ -38,6 +39,9 @@ class MethodCallback(TrainerCallback):
     def around_batch(self) -> AbstractContextManager[None]:
         """Return a context for the forward and backward pass of one batch."""
         return nullcontext()
+
+    def before_clipping(self) -> None:
+        """Look at the gradient of the whole step before it is clipped."""
 
     def around_evaluation(self) -> AbstractContextManager[None]:
         """Return a context for an evaluation during the training."""

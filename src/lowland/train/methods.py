@@ -86,9 +86,10 @@ def _unknown_name(name: str, front: Sequence[str], row: str) -> str:
     return f"unknown method '{name}'; {hint}Allowed: {', '.join(METHODS)}; in front of them {before}"
 
 
-def prefix_callbacks(method: Method, settings: Settings, seed: int) -> list[TrainerCallback]:
-    """Return the Trainer's callbacks for what stands in front of a method: noise, an ascent step, an average."""
-    return [PREFIXES[name].callback(method, settings, seed) for name in method.prefixes]
+def callbacks_of(method: Method, settings: Settings, seed: int) -> list[TrainerCallback]:
+    """Return the Trainer's callbacks of a method: the row's own, and those of the prefixes in front of it."""
+    own = [] if method.callback is None else [method.callback(settings, seed)]
+    return own + [PREFIXES[name].callback(method, settings, seed) for name in method.prefixes]
 
 
 def _with_prefix(prefix: Prefix, method: Method) -> Method:

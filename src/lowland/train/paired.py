@@ -154,6 +154,11 @@ class PairedTrainer(Trainer):
                 stack.enter_context(callback.around_batch())
             return super().training_step(model, inputs, targets)
 
+    def _clip_grad_norm(self, model: Any) -> Any:
+        for callback in self.method_callbacks.values():
+            callback.before_clipping()
+        return super()._clip_grad_norm(model)
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate on the validation set; during a training, with the weights that the method evaluates."""
         with ExitStack() as stack:

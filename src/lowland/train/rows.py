@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from transformers import TrainerCallback
 
+BRANCH = ("rank", "alpha", "dropout", "targets", "rank_pattern", "alpha_pattern")
+LORA = (*BRANCH, "rslora")
+"""Settings of LoRA's branch, and of lowland's LoRA."""
+
 Adapt = Callable[[LoadedModel, Settings, int], AdaptedModel]
 Needs = Literal["network", "weights", "adapter"]
 """What a prefix changes: the training of any network; weights with an adapter or trained in full; or an adapter's."""
@@ -37,10 +41,13 @@ class Method:
             gradients afterwards. On a model on the meta device it raises Mistake for what does not fit.
         prefixes: names of `PREFIXES`: noise, an ascent step, an average.
         parameter_groups: function that returns the optimizer's parameter groups; None leaves them to the Trainer.
+        callback: function that returns the Trainer's callback of the row itself, for settings and a seed; a
+            `MethodCallback` where the Trainer's own events do not suffice. None for a row without.
         optimizer: function that returns the optimizer for parameter groups that hold their weight decay; None for
             AdamW. Its learning rate is set by the schedule.
         options: settings that the method uses in addition to those of `TRAINING`.
         defaults: settings whose default differs for this method.
+        clips_gradient: whether gradients of a norm above 1 are scaled down to 1 before an optimizer step.
         has_adapter: whether it adds an adapter, whose merged weight can take noise.
         trains_weights: whether it trains all weights themselves.
         counts_words: whether it is the bag of words, which trains no network and ignores the model.
@@ -51,9 +58,11 @@ class Method:
     adapt: Adapt = train_everything
     prefixes: tuple[str, ...] = ()
     parameter_groups: Callable[[nn.Module, Settings], ParameterGroups | None] = one_rate
+    callback: Callable[[Settings, int], TrainerCallback] | None = None
     optimizer: Callable[[ParameterGroups, Settings], Optimizer] | None = None
     options: tuple[str, ...] = ()
     defaults: Mapping[str, float] = field(default_factory=dict)
+    clips_gradient: bool = True
     has_adapter: bool = True
     trains_weights: bool = False
     counts_words: bool = False

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from lowland.train import peft_methods
 from lowland.train.adapted import ParameterGroups
 from lowland.train.parts import our_lora, train_biases, train_everything, train_head
-from lowland.train.rows import Method
+from lowland.train.rivals.rows import RIVALS
+from lowland.train.rows import BRANCH, LORA, Method
 from lowland.train.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ def lora_plus(model: nn.Module, settings: Settings) -> ParameterGroups | None:
 
     return lora_plus_groups(model, settings.lr, settings.lr_ratio, settings.weight_decay)
 
-
-BRANCH = ("rank", "alpha", "dropout", "targets", "rank_pattern", "alpha_pattern")
-LORA = (*BRANCH, "rslora")
 
 _ROWS = (
     Method(
@@ -100,6 +98,7 @@ _ROWS = (
         peft_methods.ia3,
         defaults={"lr": 2e-2},
     ),
+    *RIVALS,
 )
 
 METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
