@@ -65,6 +65,7 @@ def stopped_and_continued(job: Job, folder: Path, steps: list[int]) -> FittedNet
         pytest.param("lora", {"dtype": "bf16"}, marks=pytest.mark.slow),
         ("lora", {"batch_size": 16, "epochs": 8}),  # ten steps in an epoch: each loss is logged at its end
         ("neftune+flat+dora", {}),
+        *((name, {"accumulation": 2, "epochs": 6}) for name in ("bi-lora", "efm-lora", "mgpo", "ivon-lora")),
         *(pytest.param(name, {}, marks=pytest.mark.slow) for name in ("lora", "pissa", "vera", "bitfit")),
     ],
 )
