@@ -64,6 +64,11 @@ def _unfit(job: Job, model: torch.nn.Module) -> list[str]:
             f"neftune adds noise to the embeddings of tokens; {job.fields.name} reads {job.task.reads}s"
         )
     norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
+    if norms and (clashing := [name for name in ("ema", "swa", "sam") if name in method.prefixes]):
+        problems.append(
+            f"{type(model).__name__} has batch norms ({first_names(norms)}), whose statistics are those of other"
+            f" weights than {clashing[0]} tests or trains with; take a model without them"
+        )
     if method.has_adapter and norms:
         problems.append(
             f"{type(model).__name__} has batch norms ({first_names(norms)}), whose statistics change in training and"

@@ -64,6 +64,12 @@ class Settings(Asked):
     """learning rate of B as a multiple of A's and the head's (LoRA+)"""
     rho: Rho = RHO
     """strength of Flat-LoRA's noise at the end of training"""
+    sam_rho: Annotated[Number, Field(ge=0)] = 0.05
+    """length of SAM's step uphill, over all parameters that take it together (the paper's default)"""
+    ema_decay: Annotated[Number, Field(gt=0, lt=1)] = 0.99
+    """decay of the exponential moving average: about 1 / (1 - decay) steps count"""
+    swa_share: Annotated[Number, Field(gt=0, le=1)] = 0.25
+    """share of the steps, at the training's end, that stochastic weight averaging averages"""
     neftune_alpha: Positive = 5.0
     """alpha, the strength of NEFTune's noise on the embeddings"""
     bar_alpha: Positive = 0.5

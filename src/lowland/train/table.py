@@ -41,6 +41,30 @@ _ROWS = (
         options=(*LORA, "rho"),
     ),
     Method(
+        "sam-lora",
+        "LoRA by SAM over A and B: the gradient is taken at a step uphill (Foret et al., 2021); twice the time",
+        our_lora,
+        prefixes=("sam",),
+        options=(*LORA, "sam_rho"),
+    ),
+    Method(
+        "sam-full",
+        "LoRA by SAM over the merged weight (Li et al., 2025, table 6); more than twice the time",
+        our_lora,
+        prefixes=("sam-w",),
+        options=(*LORA, "sam_rho"),
+    ),
+    Method(
+        "flat-full",
+        "full fine-tuning under Flat-LoRA's noise on the linear layers; lr 5e-5 unless it has its own",
+        train_everything,
+        prefixes=("flat",),
+        options=("rho",),
+        defaults={"lr": 5e-5},
+        has_adapter=False,
+        trains_weights=True,
+    ),
+    Method(
         "rslora",
         "LoRA scaled by alpha / sqrt(rank) (rsLoRA; Kalajdzievski, 2023)",
         partial(our_lora, rslora=True),
@@ -103,5 +127,10 @@ _ROWS = (
 
 METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
 
-ALIASES = {"flat+lora": "flat-lora"}
+ALIASES = {
+    "flat+lora": "flat-lora",
+    "flat+full": "flat-full",
+    "sam+lora": "sam-lora",
+    "sam-w+lora": "sam-full",
+}
 """Compositions that are rows already: each method has one name, and one run key."""
