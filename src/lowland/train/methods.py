@@ -124,7 +124,7 @@ def _why_not(prefix: Prefix, method: Method) -> str | None:
             f"{prefix.name} changes an adapter's merged weight, or weights that are all trained, and {method.name} has"
             " neither; use full, or a method with an adapter"
         )
-    for other in method.prefixes:
-        if other in prefix.excludes or prefix.name in PREFIXES[other].excludes:
+    for other in (*method.prefixes, method.name.rpartition("+")[2]):
+        if other in prefix.excludes or (other in PREFIXES and prefix.name in PREFIXES[other].excludes):
             return f"{prefix.name} and {other} exclude each other; use one of them"
     return None

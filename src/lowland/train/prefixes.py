@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from lowland.train.rivals.rows import RIVALS
 from lowland.train.rows import Method, Prefix
 from lowland.train.settings import Settings
 
@@ -54,6 +55,9 @@ def embedding_noise(method: Method, settings: Settings, seed: int) -> TrainerCal
     return NEFTune(alpha=settings.neftune_alpha, seed=seed)
 
 
+WITH_GRADIENTS_OF_THEIR_OWN = tuple(row.name for row in RIVALS)
+"""Rows that say themselves where the gradient is taken, or change A and B by it."""
+
 _ROWS = (
     Prefix(
         "ema",
@@ -79,6 +83,7 @@ _ROWS = (
         "gradient at a step uphill in the space of what is trained: an adapter, or all (SAM; Foret et al., 2021)",
         ascent,
         ("sam_rho",),
+        excludes=WITH_GRADIENTS_OF_THEIR_OWN,
         needs_one_process=True,
     ),
     Prefix(
@@ -87,7 +92,7 @@ _ROWS = (
         ascent_of_weights,
         ("sam_rho",),
         needs="adapter",
-        excludes=("sam", "flat"),
+        excludes=("sam", "flat", *WITH_GRADIENTS_OF_THEIR_OWN),
         needs_one_process=True,
         needs_eager=True,
     ),

@@ -84,7 +84,7 @@ class Prefix:
             `MethodCallback` where the Trainer's own events do not suffice.
         options: settings that it uses.
         needs: what it changes, and so which methods it can stand in front of.
-        excludes: names of prefixes that it cannot be combined with.
+        excludes: names of prefixes and rows that it cannot be combined with.
         needs_one_process: whether several processes cannot train one run together under it.
         needs_eager: whether it does not work with torch.compile.
     """
