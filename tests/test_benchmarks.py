@@ -55,6 +55,13 @@ def test_memory_of_one_contestant(contest: ModuleType) -> None:
     assert measured["peak"] > measured["step"] >= 0
 
 
+def test_rivals(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("flat-lora", "sam-lora", "sam-full", "ema+lora", "bar", "bi-lora", "efm-lora", "mgpo", "ivon-lora")
+    (row,) = run("rivals", tmp_path / "a.json", "--names", *names, monkeypatch=monkeypatch)["rows"]
+    assert row["ratio_to_lora"].keys() == {"lora", *names}
+    assert row["ratio_to_lora"]["lora"] == 1
+
+
 def test_contestants_match_their_names(contest: ModuleType) -> None:
     import torch
 
