@@ -3,8 +3,8 @@
     python benchmarks/rivals.py --shapes "6x384, 8x64" --dtype fp32 bf16 --out docs/results/rivals.json
 
 All in turns in one process. A step has two batches of half the size, which a row with an ascent step passes twice: its
-callback's events, forward, backward, clipping, and the optimizer, on random tokens. A ratio is the median of the rounds'
-own ratios. An idle machine is asked for.
+callback's events, forward, backward, clipping, and the optimizer, on random tokens. A ratio is the median of the
+rounds' own ratios. An idle machine is asked for.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class Step:
             hold_base_in(self.model, torch.bfloat16)
         self.dtype = dtype
         self.clip = 1.0 if method.clips_gradient else 0.0
-        self.tokens = torch.randint(0, 30_000, (2, shape.batch // 2, shape.tokens))  # (batches, batch, tokens)
+        self.tokens = torch.randint(
+            0, 30_000, (2, shape.batch // 2, shape.tokens)
+        )  # (batches, batch, tokens)
         groups = method.parameter_groups(self.model, settings) or [
             {"params": [value for value in self.model.parameters() if value.requires_grad]}
         ]

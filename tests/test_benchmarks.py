@@ -56,7 +56,17 @@ def test_memory_of_one_contestant(contest: ModuleType) -> None:
 
 
 def test_rivals(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("flat-lora", "sam-lora", "sam-full", "ema+lora", "bar", "bi-lora", "efm-lora", "mgpo", "ivon-lora")
+    names = (
+        "flat-lora",
+        "sam-lora",
+        "sam-full",
+        "ema+lora",
+        "bar",
+        "bi-lora",
+        "efm-lora",
+        "mgpo",
+        "ivon-lora",
+    )
     (row,) = run("rivals", tmp_path / "a.json", "--names", *names, monkeypatch=monkeypatch)["rows"]
     assert row["ratio_to_lora"].keys() == {"lora", *names}
     assert row["ratio_to_lora"]["lora"] == 1

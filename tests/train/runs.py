@@ -25,7 +25,15 @@ from tests.conftest import job_of
 
 NETWORKS = tuple(name for name, row in METHODS.items() if not row.counts_words)
 """The methods that train a network."""
-LRS = {"rslora": 0.006, "lora-plus": 0.001, "dora": 0.03, "vera": 0.1, "ia3": 0.02, "head": 0.3, "ivon-lora": 10.0}
+LRS = {
+    "rslora": 0.006,
+    "lora-plus": 0.001,
+    "dora": 0.03,
+    "vera": 0.1,
+    "ia3": 0.02,
+    "head": 0.3,
+    "ivon-lora": 10.0,
+}
 """Learning rates that suit so small a model; 0.01 for the rest. IVON's largest step is a thousandth of its own."""
 
 OWN = {"mgpo": {"mgpo_rho": 0.01}, "ivon-lora": {"ivon_ess": 1e8}}

@@ -12,7 +12,7 @@ from torch import nn
 from lowland import FlatLoRA, count_parameters
 from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
-from lowland.train.methods import method_named, callbacks_of
+from lowland.train.methods import callbacks_of, method_named
 from lowland.train.neftune import NEFTune
 from lowland.train.prefixes import PREFIXES
 from lowland.train.table import ALIASES, METHODS

@@ -8,9 +8,7 @@ from lowland.train.rivals.efm import perturbation_of_b
 
 def reference(a, b, grad_a, grad_b, s, rho):
     """Equations 12, 13 and 15, with the gradient of W formed."""
-    grad_w = 0.5 * (
-        grad_b @ torch.linalg.pinv(a.T) / s + torch.linalg.pinv(b.T) @ grad_a / s
-    )  # (out, in)
+    grad_w = 0.5 * (grad_b @ torch.linalg.pinv(a.T) / s + torch.linalg.pinv(b.T) @ grad_a / s)  # (out, in)
     return rho * grad_w / grad_w.norm() @ torch.linalg.pinv(a) / s
 
 

@@ -102,9 +102,7 @@ def test_bi_lora(batches):
         for part in (layer.auxiliary_A, layer.auxiliary_B)
     ]
     settings = Settings(lr=0.05, weight_decay=0.1)
-    train(
-        model, BiLoRA(rho), torch.optim.AdamW(bi_lora_groups(model, settings), lr=0.05), 1e9, batches
-    )
+    train(model, BiLoRA(rho), torch.optim.AdamW(bi_lora_groups(model, settings), lr=0.05), 1e9, batches)
     first = adamw(plain.parameters)
     ascent = torch.optim.AdamW(second, lr=0.05, weight_decay=0.0)
     clipped = 0
@@ -125,7 +123,9 @@ def test_bi_lora(batches):
     assert clipped
     assert_same(model, plain)
     assert not list(bi_layers(model))
-    assert {name for name, _ in model.named_parameters()} == {name for name, _ in network().named_parameters()}
+    assert {name for name, _ in model.named_parameters()} == {
+        name for name, _ in network().named_parameters()
+    }
 
 
 @BATCHES
@@ -158,7 +158,9 @@ def test_ivon(batches):
     assert_same(model, plain)
 
 
-@pytest.mark.parametrize("callback", [MGPO(0.2, 0.9), EFM(0.3, 0.9), DrawFactors(1)], ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize(
+    "callback", [MGPO(0.2, 0.9), EFM(0.3, 0.9), DrawFactors(1)], ids=lambda c: type(c).__name__
+)
 def test_only_training_passes_are_perturbed_and_the_layers_are_restored(callback):
     model = network()
     classes = [type(module) for module in model.modules()]
@@ -186,5 +188,11 @@ def test_only_training_passes_are_perturbed_and_the_layers_are_restored(callback
         else adamw(trained(model))
     )
     train(model, watched, optimizer, 1.0, 2)
-    assert seen == [isinstance(callback, DrawFactors), True, True, True, True]  # the others need an earlier step
+    assert seen == [
+        isinstance(callback, DrawFactors),
+        True,
+        True,
+        True,
+        True,
+    ]  # the others need an earlier step
     assert [type(module) for module in model.modules()] == classes

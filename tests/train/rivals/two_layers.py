@@ -114,5 +114,3 @@ def norm(tensors: Sequence[Tensor]) -> Tensor:
 def adamw(parameters: Any) -> torch.optim.AdamW:
     """Return the optimizer of both networks."""
     return torch.optim.AdamW(parameters, lr=0.05, weight_decay=0.1)
-
-

@@ -55,7 +55,7 @@ class BAR(MethodCallback):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Balance A and B of each layer by the gradients of the whole step. Clipping does not change which is larger."""
+        """Balance A and B of each layer by the step's gradients; clipping does not change which is larger."""
         lr: float = kwargs["optimizer"].param_groups[0]["lr"]
         factor = self.strength(state.global_step, state.max_steps) * lr
         for _, layer in lora_layers(kwargs["model"]):

@@ -17,7 +17,7 @@ that a resumed run differs, and it writes each draw into the parameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch

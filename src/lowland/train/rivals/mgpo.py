@@ -63,7 +63,8 @@ class MGPO(MethodCallback):
         for name, layer in self._shifts.layers.items():
             parts = [moments.get(part, {}).get("exp_avg") for part in (layer.lora_A, layer.lora_B)]
             a, b = (
-                None if part is None or size == 0 else self.rho * part / size.to(part.device) for part in parts
+                None if part is None or size == 0 else self.rho * part / size.to(part.device)
+                for part in parts
             )
             self._shifts.set(name, a, b)
 
