@@ -1,14 +1,15 @@
 """Step time of the rows that change how LoRA learns, against plain LoRA.
 
-    python benchmarks/rivals.py --shapes "6x384, 8x64" --dtype fp32 bf16 --out docs/results/rivals.json
+    python benchmarks/rivals.py --shapes "6x384, 8x64" --dtype fp32 bf16 --clock cpu --out docs/results/rivals.json
 
 All in turns in one process. A step has two batches of half the size, which a row with an ascent step passes twice: its
 callback's events, forward, backward, clipping, and the optimizer, on random tokens. A ratio is the median of the
-rounds' own ratios. An idle machine is asked for.
+rounds' own ratios. An idle machine is asked for; on a busy one, --clock cpu counts the processor's seconds.
 """
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from statistics import median
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ NAMES = (
     "lora", "flat-lora", "sam-lora", "sam-full", "ema+lora", "swa+lora", "neftune+lora",
     "bar", "bi-lora", "efm-lora", "mgpo", "ivon-lora",
 )  # fmt: skip
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 STEPS = 1_000
 """Length of the training, for schedules."""
 
@@ -111,6 +113,9 @@ def main() -> None:
     parser = options(str(__doc__).splitlines()[0])
     parser.add_argument("--dtype", nargs="+", choices=("fp32", "bf16"), default=["fp32"])
     parser.add_argument("--names", nargs="+", default=list(NAMES), help="rows, and rows with prefixes")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="seconds that pass, or of the processor"
+    )
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
     kept = keep_large_blocks()
@@ -120,11 +125,17 @@ def main() -> None:
         for dtype in given.dtype:
             torch.manual_seed(0)
             steps = {name: Step(name, SHAPES[shape], dtype) for name in dict.fromkeys(["lora", *given.names])}
-            seconds = in_turns(steps, given.rounds)
+            seconds = in_turns(steps, given.rounds, CLOCKS[given.clock])
             found = ratios(seconds, "lora")
             for name, values in seconds.items():
                 print(f"{shape:16}{dtype:6}{name:14}{median(values):9.3f}{found[name]:8.3f}", flush=True)
-            row = {"shape": shape, "dtype": dtype, "rounds": given.rounds, "blocks_kept": kept}
+            row = {
+                "shape": shape,
+                "dtype": dtype,
+                "clock": given.clock,
+                "rounds": given.rounds,
+                "blocks_kept": kept,
+            }
             row |= {"ratio_to_lora": found}
             row["seconds"] = {name: [round(x, 4) for x in times] for name, times in seconds.items()}
             rows.append(row)
