@@ -157,7 +157,7 @@ class PairedTrainer(Trainer):
     def _clip_grad_norm(self, model: Any) -> Any:
         for callback in self.method_callbacks.values():
             callback.before_clipping()
-        return super()._clip_grad_norm(model)
+        return super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate on the validation set; during a training, with the weights that the method evaluates."""

@@ -19,7 +19,7 @@ from lowland.train.method_callback import MethodCallback
 
 @torch.no_grad()
 def balance(a: Tensor, b: Tensor, grad_a: Tensor, grad_b: Tensor, factor: float) -> None:
-    """Enlarge the factor with the larger gradient and shrink the other, in place: nBAR's step (algorithm 2).
+    """Scale up the factor with the larger gradient, and the other down, in place: nBAR's step (algorithm 2).
 
     If ‖∇B‖ ≥ ‖∇A‖, B ← (1 + αη) B and A ← (1 - αη) A; otherwise the other way round. The optimizer's step follows.
 
@@ -55,7 +55,7 @@ class BAR(MethodCallback):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Balance A and B of each layer by the step's gradients; clipping does not change which is larger."""
+        """Scale A and B of each layer by the step's gradients; clipping does not change which is larger."""
         lr: float = kwargs["optimizer"].param_groups[0]["lr"]
         factor = self.strength(state.global_step, state.max_steps) * lr
         for _, layer in lora_layers(kwargs["model"]):

@@ -129,7 +129,7 @@ class BiLoRA(MethodCallback):
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Clip the second adapters."""
+        """Scale the second adapters down to a norm of at most ρ."""
         clip_auxiliary(bi_layers(kwargs["model"]), self.rho)
 
     def on_train_end(

@@ -49,7 +49,8 @@ def perturbation_of_b(
     norm = (u.T @ u).mul_(v @ v.T).sum().clamp_min(0).sqrt()  # 2s ‖G‖
     if norm == 0:
         return torch.zeros_like(b, dtype=dtype)
-    return (u @ (v @ (a.T @ inverse_a))).mul_(rho / (scaling * norm)).to(dtype)
+    perturbation: Tensor = (u @ (v @ (a.T @ inverse_a))).mul_(rho / (scaling * norm))
+    return perturbation.to(dtype)
 
 
 def inverse_gram(rows: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class IVON(torch.optim.AdamW):
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group["drawn"]]
         try:
-            loss = super().step(closure)
+            loss: float | None = super().step(closure)
         finally:
             self.param_groups = groups
         for group in groups:

@@ -10,20 +10,16 @@ with θ all A and B together, and m AdamW's first moment. The first step has no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
+from lowland.flat.ascent import total_norm
 from lowland.flat.shifted import Shifts
 from lowland.train.method_callback import MethodCallback
-
-
-def total_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the norm of all tensors together."""
-    return torch.stack([tensor.norm() for tensor in tensors]).norm()
 
 
 class MGPO(MethodCallback):
