@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
 from lowland.models.source import ModelSource
 from lowland.tasks.examples import TaskData
+from lowland.tasks.table import load_data, task_fields
 from lowland.train.check_fit import check_methods_fit
 from lowland.train.fit import fit
 from lowland.train.sam import SAM, stepped_parameters
@@ -24,6 +26,12 @@ from tests.train.runs import adapt, run, small_job
 
 RHO = 0.5
 SAMS = ("sam-lora", "sam-full")
+
+
+@pytest.fixture
+def data(texts: Path) -> TaskData:
+    """The usual texts, of which 48 are trained on."""
+    return load_data(task_fields("classification", data=str(texts), max_train=48))
 
 
 class WithoutDropout(TrainerCallback):
@@ -124,8 +132,8 @@ def test_the_optimizer_gets_the_gradient_at_the_step_of_the_whole_batch(
     seen = Steps()
     changes = {"epochs": 1, "batch_size": 8, "accumulation": accumulation, "sam_rho": RHO}
     fit(small_job(method, data, source, **changes), [seen])
-    assert len(seen.steps) > 4
-    for batches, model, found in seen.steps[:4]:
+    assert len(seen.steps) >= 2
+    for batches, model, found in seen.steps[:3]:
         assert len(batches) == 2 * accumulation
         expected = reference(model, batches[:accumulation])
         total = torch.cat([g.flatten() for g in expected.values()]).norm()
@@ -171,7 +179,7 @@ def test_both_passes_of_a_step_see_its_batches_with_the_masks_of_lora(
     changes = {"dropout": 0.1, "batch_size": 8, "accumulation": 2, "epochs": 1}
     (plain, _), (twice, _) = (watched(data, source, name, **changes) for name in ("lora", method))
     steps = len(plain.batches) // 2
-    assert steps > 3
+    assert steps >= 3
     for step in range(steps):
         part, both = slice(2 * step, 2 * step + 2), slice(4 * step, 4 * step + 4)
         assert twice.batches[both] == 2 * plain.batches[part]
