@@ -207,7 +207,10 @@ def test_disarming_without_a_context() -> None:
 @pytest.mark.parametrize("row", METHODS)
 def test_flat_goes_in_front_of_any_method_with_an_adapter(row: str, bert: nn.Module) -> None:
     """put `flat+` in front of any other method with an adapter (`--rho`)."""
-    if row == "flat-lora" or not METHODS[row].has_adapter:
+    if row == "full":
+        assert method_named("flat+full") is METHODS["flat-full"]
+        return
+    if row in ("flat-lora", "sam-full") or not METHODS[row].has_adapter:
         with pytest.raises(Mistake, match=row):
             method_named(f"flat+{row}")
         return

@@ -31,6 +31,7 @@ def test_the_callback_and_arm_share_the_options() -> None:
         "redraw": "micro-batch",
         "per_rank": True,
         "noise": "token",
+        "weights": "adapted",
         "seed": 3,
     }
     assert values.keys() == flat.FlatConfig.model_fields.keys()

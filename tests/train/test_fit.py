@@ -59,6 +59,7 @@ def test_it_learns(data: TaskData, source_for: Callable[[str], ModelSource], met
 COMPOSED = (
     "flat+dora", "flat+pissa", "flat+vera", "flat+ia3", "flat+lora-plus", "flat+rslora",
     "neftune+flat-lora", "neftune+full", "neftune+dora",
+    "ema+lora", "swa+full", "sam+full", "sam-w+dora", "sam+flat-lora",
 )  # fmt: skip
 
 

@@ -85,6 +85,8 @@ def test_adapters_on_a_model_with_batch_norms_are_refused(
     assert "ResNetForImageClassification has batch norms (resnet.embedder" in refused(
         job("lora", tmp_path / "resnet")
     )
+    for method in ("ema+full", "swa+full", "sam+full"):
+        assert "whose statistics are those of other weights than" in refused(job(method, tmp_path / "resnet"))
     check_methods_fit([job("full", tmp_path / "resnet")])
 
 

@@ -26,7 +26,7 @@ def trained(model: nn.Module) -> set[str]:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_row_trains_the_described_parameters(bert: nn.Module, name: str) -> None:
     model = adapt(name, bert).model
-    if name == "full":
+    if name in ("full", "flat-full"):
         assert count_parameters(model).share == 1
         return
     if isinstance(model, PeftModel):
@@ -120,17 +120,27 @@ def test_every_row_is_found_by_its_name(name: str) -> None:
         ("flat+lora", "flat-lora", ("flat",)),
         ("neftune+flat+lora", "neftune+flat-lora", ("neftune", "flat")),
         ("flat+neftune+lora", "neftune+flat-lora", ("neftune", "flat")),
+        ("flat+full", "flat-full", ("flat",)),
+        ("sam+lora", "sam-lora", ("sam",)),
+        ("sam-w+lora", "sam-full", ("sam-w",)),
+        ("sam+full", "sam+full", ("sam",)),
+        ("flat+sam-lora", "sam+flat-lora", ("sam", "flat")),
+        ("flat+ema+full", "ema+flat-full", ("ema", "flat")),
+        ("swa+sam+dora", "swa+sam+dora", ("swa", "sam")),
     ],
 )
 def test_a_composed_name_is_the_row_with_noise_and_has_one_spelling(
-    name: str, own: str, perturb: tuple[str, ...]
+    name: str, own: str, prefixes: tuple[str, ...]
 ) -> None:
     method, row = method_named(name), METHODS[own.rpartition("+")[2]]
-    assert (method.name, method.prefixes) == (own, perturb)
+    assert (method.name, method.prefixes) == (own, prefixes)
     assert method == method_named(own)
     assert (method.adapt, method.parameter_groups) == (row.adapt, row.parameter_groups)
-    added = {"flat": "rho", "neftune": "neftune_alpha"}
-    assert set(method.options) == {*row.options, *(added[perturbation] for perturbation in perturb)}
+    added = {prefix: PREFIXES[prefix].options for prefix in prefixes}
+    assert set(method.options) == {
+        *row.options,
+        *(option for options in added.values() for option in options),
+    }
     assert len(set(method.options)) == len(method.options)
 
 
@@ -161,10 +171,24 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
     ("name", "message"),
     [
         (
-            "flat+full",
-            r"'flat\+full' cannot be used: flat changes an adapter's merged weight, and full has no adapter",
+            "sam-w+full",
+            r"'sam-w\+full' cannot be used: sam-w changes an adapter's merged weight, and full has no adapter",
         ),
-        ("neftune+flat+full", r"'flat\+full' cannot be used"),
+        (
+            "flat+head",
+            r"'flat\+head' cannot be used: flat changes an adapter's merged weight, or weights that are all trained",
+        ),
+        ("neftune+flat+head", r"'flat\+head' cannot be used"),
+        ("ema+bag-of-words", r"bag-of-words trains no network that ema could change$"),
+        (
+            "ema+swa+lora",
+            r"'ema\+swa\+lora' cannot be used: ema and swa exclude each other; use one of them$",
+        ),
+        ("flat+sam-w+dora", "sam-w and flat exclude each other"),
+        ("flat+sam-full", "sam-w and flat exclude each other"),
+        ("sam+sam-full", "sam and sam-w exclude each other"),
+        ("sam+sam-lora", r"'sam\+sam-lora' has sam twice: sam-lora has it already"),
+        ("sam", r"sam in 'sam' is a prefix; put a method behind it, as in sam\+lora"),
         ("flat+flat-lora", r"'flat\+flat-lora' has flat twice: flat-lora has it already"),
         ("flat+flat+dora", "has flat twice"),
         ("flat+neftune+flat-lora", "has flat twice"),
@@ -180,7 +204,7 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
         ("lora flat-lora", r"names 2 methods; .*\(lowland compare --methods lora flat-lora\)$"),
         ("neftune", r"neftune in 'neftune' is a prefix; put a method behind it, as in neftune\+lora"),
         ("neftune+flat", r"has no method; put one behind the prefixes, as in neftune\+flat\+lora$"),
-        ("+lora", r"unknown method '\+lora'; Allowed: full, lora, .*; in front of them neftune\+, flat\+"),
+        ("+lora", r"unknown method '\+lora'; Allowed: full, lora, .*; in front of them ema\+, .*, flat\+$"),
         ("flat+", r"unknown method 'flat\+'; Allowed: full"),
         ("Flat+dora", r"unknown method 'Flat\+dora'; did you mean 'flat\+dora'\?"),
     ],

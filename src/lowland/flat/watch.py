@@ -73,7 +73,7 @@ def _state_of(layer: Any) -> Hashable:
     return (
         id(base),
         any(hooks),
-        any(parameter.requires_grad for parameter in base.parameters(recurse=False)),
+        tuple(parameter.requires_grad for parameter in base.parameters(recurse=False)),
         getattr(layer, "merged", False),
         forward_is_replaced(base) or forward_is_replaced(layer),
         tuple(getattr(layer, "active_adapters", ())),

@@ -50,7 +50,8 @@ def perturbation_of_b(
     if norm == 0:
         return torch.zeros_like(b, dtype=dtype)
     perturbation: Tensor = (u @ (v @ (a.T @ inverse_a))).mul_(rho / (scaling * norm))
-    return perturbation.to(dtype)
+    perturbation = perturbation.to(dtype)
+    return perturbation
 
 
 def inverse_gram(rows: Tensor) -> Tensor:
