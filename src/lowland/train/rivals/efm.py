@@ -49,15 +49,14 @@ def perturbation_of_b(
     norm = (u.T @ u).mul_(v @ v.T).sum().clamp_min(0).sqrt()  # 2s ‖G‖
     if norm == 0:
         return torch.zeros_like(b, dtype=dtype)
-    perturbation: Tensor = (u @ (v @ (a.T @ inverse_a))).mul_(rho / (scaling * norm))
-    perturbation = perturbation.to(dtype)
-    return perturbation
+    return (u @ (v @ (a.T @ inverse_a))).mul_(rho / (scaling * norm)).to(dtype)
 
 
 def inverse_gram(rows: Tensor) -> Tensor:
     """Return (M Mᵀ)⁺ (r, r) for M (r, n); singular values of M below float32's accuracy count as 0."""
     limit = max(rows.shape) * torch.finfo(torch.float32).eps
-    return torch.linalg.pinv(rows @ rows.T, rtol=limit**2, hermitian=True)
+    inverse: Tensor = torch.linalg.pinv(rows @ rows.T, rtol=limit**2, hermitian=True)
+    return inverse
 
 
 class EFM(MethodCallback):
