@@ -107,7 +107,7 @@ def test_every_row_is_found_by_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "own", "perturb"),
+    ("name", "own", "prefixes"),
     [
         ("flat+dora", "flat+dora", ("flat",)),
         ("flat+lora-plus", "flat+lora-plus", ("flat",)),
