@@ -55,23 +55,6 @@ def test_memory_of_one_contestant(contest: ModuleType) -> None:
     assert measured["peak"] > measured["step"] >= 0
 
 
-def test_rivals(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = (
-        "flat-lora",
-        "sam-lora",
-        "sam-full",
-        "ema+lora",
-        "bar",
-        "bi-lora",
-        "efm-lora",
-        "mgpo",
-        "ivon-lora",
-    )
-    (row,) = run("rivals", tmp_path / "a.json", "--names", *names, monkeypatch=monkeypatch)["rows"]
-    assert row["ratio_to_lora"].keys() == {"lora", *names}
-    assert row["ratio_to_lora"]["lora"] == 1
-
-
 def test_contestants_match_their_names(contest: ModuleType) -> None:
     import torch
 
@@ -112,6 +95,14 @@ def test_flat_step_time_and_memory(
         assert row["seconds"].keys() == {"peft", "lora", "flat", "peft, flat", "add-subtract"}
     measured = import_module("memory")._one("flat", "tiny", "fp32", 0.0, keep=False, noise=True)
     assert measured["peak"] > measured["step"] >= 0
+
+
+def test_rivals_step_time(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = run("rivals_step_time", tmp_path / "a.json", "--dtype", "fp32", "bf16", monkeypatch=monkeypatch)
+    names = import_module("rivals_step_time").METHODS
+    for row in report["rows"]:
+        assert row["ratio_to"]["lora"]["lora"] == row["ratio_to"]["full"]["full"] == 1
+        assert row["seconds"].keys() == set(names)
 
 
 def test_erosion(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

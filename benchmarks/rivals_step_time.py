@@ -1,6 +1,6 @@
-"""Step time of the rows that change how LoRA learns, against plain LoRA.
+"""Step time of methods that seek flat minima, against plain LoRA, and against full fine-tuning if it takes part.
 
-    python benchmarks/rivals.py --shapes "6x384, 8x64" --dtype fp32 bf16 --clock cpu --out docs/results/rivals.json
+    python benchmarks/rivals_step_time.py --dtype fp32 bf16 --out docs/results/rivals-step-time.json
 
 All in turns in one process. A step has two batches of half the size, which a row with an ascent step passes twice: its
 callback's events, forward, backward, clipping, and the optimizer, on random tokens. A ratio is the median of the
@@ -26,9 +26,9 @@ from lowland.train.method_callback import MethodCallback
 from lowland.train.methods import callbacks_of, method_named
 from lowland.train.settings import Settings
 
-NAMES = (
+METHODS = (
     "lora", "flat-lora", "sam-lora", "sam-full", "ema+lora", "swa+lora", "neftune+lora",
-    "bar", "bi-lora", "efm-lora", "mgpo", "ivon-lora",
+    "bar", "bi-lora", "efm-lora", "mgpo", "ivon-lora", "full", "flat-full", "sam+full",
 )  # fmt: skip
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 STEPS = 1_000
@@ -43,7 +43,7 @@ class Step:
         settings = Settings(rank=R, alpha=ALPHA).replace(**method.defaults)
         loaded = LoadedModel(backbone(shape))
         self.model: nn.Module = method.adapt(loaded, settings, 0).model
-        if dtype == "bf16":
+        if dtype == "bf16" and method.has_adapter:
             hold_base_in(self.model, torch.bfloat16)
         self.dtype = dtype
         self.clip = 1.0 if method.clips_gradient else 0.0
@@ -112,7 +112,7 @@ def main() -> None:
     """Measure, print a table, write the figures."""
     parser = options(str(__doc__).splitlines()[0])
     parser.add_argument("--dtype", nargs="+", choices=("fp32", "bf16"), default=["fp32"])
-    parser.add_argument("--names", nargs="+", default=list(NAMES), help="rows, and rows with prefixes")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), help="lora takes part in any case")
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="seconds that pass, or of the processor"
     )
@@ -124,11 +124,15 @@ def main() -> None:
     for shape in given.shapes:
         for dtype in given.dtype:
             torch.manual_seed(0)
-            steps = {name: Step(name, SHAPES[shape], dtype) for name in dict.fromkeys(["lora", *given.names])}
+            steps = {
+                name: Step(name, SHAPES[shape], dtype) for name in dict.fromkeys(["lora", *given.methods])
+            }
             seconds = in_turns(steps, given.rounds, CLOCKS[given.clock])
-            found = ratios(seconds, "lora")
+            found = {name: ratios(seconds, name) for name in ("lora", "full") if name in seconds}
             for name, values in seconds.items():
-                print(f"{shape:16}{dtype:6}{name:14}{median(values):9.3f}{found[name]:8.3f}", flush=True)
+                print(
+                    f"{shape:16}{dtype:6}{name:14}{median(values):9.3f}{found['lora'][name]:8.3f}", flush=True
+                )
             row = {
                 "shape": shape,
                 "dtype": dtype,
@@ -136,7 +140,7 @@ def main() -> None:
                 "rounds": given.rounds,
                 "blocks_kept": kept,
             }
-            row |= {"ratio_to_lora": found}
+            row |= {"ratio_to": found}
             row["seconds"] = {name: [round(x, 4) for x in times] for name, times in seconds.items()}
             rows.append(row)
             write(given.out, "step time of rows", rows)
