@@ -122,16 +122,18 @@ class Step:
         self.optimizer.zero_grad()
 
 
-def in_turns(actions: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+def in_turns(
+    actions: Mapping[str, Callable[[], None]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of each action, round by round, in a new random order each round, after one that is not counted."""
     order = random.Random(0)
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(rounds + 1):
         for name in order.sample(list(actions), len(actions)):
-            started = time.perf_counter()
+            started = clock()
             actions[name]()
             if number:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     return seconds
 
 

@@ -98,6 +98,14 @@ def test_flat_step_time_and_memory(
     assert measured["peak"] > measured["step"] >= 0
 
 
+def test_rivals_step_time(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = run("rivals_step_time", tmp_path / "a.json", "--dtype", "fp32", "bf16", monkeypatch=monkeypatch)
+    names = import_module("rivals_step_time").METHODS
+    for row in report["rows"]:
+        assert row["ratio_to"]["lora"]["lora"] == row["ratio_to"]["full"]["full"] == 1
+        assert row["seconds"].keys() == set(names)
+
+
 def test_erosion(contest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["erosion", "--steps", "3", "--out", str(tmp_path / "a.json")])
     erosion = import_module("erosion")

@@ -78,7 +78,7 @@ def test_a_method(
     assert name in lowland("methods")[1]
     with pytest.raises(methods.Mistake, match=f"flat.{name}' cannot be used"):
         methods.method_named(f"flat+{name}")
-    assert methods.method_named(f"neftune+{name}").perturb == ("neftune",)
+    assert methods.method_named(f"neftune+{name}").prefixes == ("neftune",)
 
 
 def test_a_corruption(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,8 @@ from lowland.cli.main import main
 from lowland.cli.verbs import VERBS
 from lowland.ground.record_files import read_record
 from lowland.tasks.table import TASKS
-from lowland.train.methods import METHODS, PERTURBATIONS
+from lowland.train.prefixes import PREFIXES
+from lowland.train.table import METHODS
 from tests.conftest import table_of
 
 Run = Callable[..., tuple[int, str, str]]
@@ -79,7 +80,7 @@ def test_lists(lowland: Run) -> None:
     rows, front = methods.split("\n\nIn front of a method")
     assert [line.split()[0] for line in rows.splitlines()] == list(METHODS)
     assert {"full", "lora", "flat-lora"} < set(METHODS)
-    assert [line.split()[0] for line in front.splitlines()[2:]] == [f"{name}+" for name in PERTURBATIONS]
+    assert [line.split()[0] for line in front.splitlines()[2:]] == [f"{name}+" for name in PREFIXES]
 
 
 def test_print_config_is_a_recipe_that_can_be_given_back(lowland: Run, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from lowland import FlatLoRA, flat
 from lowland.flat.perturbed import Perturbed
 from lowland.ground.mistakes import Mistake
-from lowland.train.methods import METHODS, method_named
+from lowland.train.methods import method_named
+from lowland.train.table import METHODS
 from tests.flat import (
     document,
     test_promises_of_auto,
@@ -206,12 +207,15 @@ def test_disarming_without_a_context() -> None:
 @pytest.mark.parametrize("row", METHODS)
 def test_flat_goes_in_front_of_any_method_with_an_adapter(row: str, bert: nn.Module) -> None:
     """put `flat+` in front of any other method with an adapter (`--rho`)."""
-    if row == "flat-lora" or not METHODS[row].has_adapter:
+    if row == "full":
+        assert method_named("flat+full") is METHODS["flat-full"]
+        return
+    if row in ("flat-lora", "sam-full") or not METHODS[row].has_adapter:
         with pytest.raises(Mistake, match=row):
             method_named(f"flat+{row}")
         return
     method = method_named(f"flat+{row}")
-    assert "flat" in method.perturb
+    assert "flat" in method.prefixes
     assert "rho" in method.uses
     with flat.arm(adapted_by(method.name, bert).model, **STEADY) as noise:
         assert noise.layers

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from lowland import FlatLoRA, flat
 from lowland.flat.perturbed import Perturbed
 from lowland.ground.mistakes import Mistake
+from lowland.train.methods import callbacks_of, method_named
 from lowland.train.neftune import NEFTune, input_embeddings
-from tests.flat.conftest import ours, peft_lora, results, rows
+from lowland.train.settings import Settings
+from tests.flat.conftest import net, ours, peft_lora, results, rows
 from tests.flat.trainers import STEADY, Watch, equal, run
 
 
@@ -31,6 +33,7 @@ def test_the_callback_and_arm_share_the_options() -> None:
         "redraw": "micro-batch",
         "per_rank": True,
         "noise": "token",
+        "weights": "adapted",
         "seed": 3,
     }
     assert values.keys() == flat.FlatConfig.model_fields.keys()
@@ -99,6 +102,16 @@ def test_layers_are_names_last_parts_or_expressions(layers: str) -> None:
         assert list(noise.layers) == ["up"]
     with pytest.raises(Mistake, match="unknown layer to perturb 'p'"):  # a part of a name is no whole name
         flat.arm(peft_lora(), layers="p")
+
+
+def test_weights() -> None:
+    """| `weights` | `"adapted"` | or `"trained"`: the noise is on the linear layers of a model that is trained in full,
+    but its output head (the method `flat-full`) |"""
+    with flat.arm(net(), weights="trained", **STEADY) as noise:
+        assert list(noise.layers) == ["up", "down"]
+    (callback,) = callbacks_of(method_named("flat-full"), Settings(), seed=1)
+    assert callback.config.weights == "trained"
+    assert FlatLoRA().config.weights == "adapted"
 
 
 def test_vectors() -> None:

@@ -25,8 +25,9 @@ from lowland.tasks.classification import ClassificationFields
 from lowland.tasks.examples import Split, TaskData
 from lowland.tasks.table import task_fields
 from lowland.train.job import Job
-from lowland.train.methods import METHODS, method_named
+from lowland.train.methods import method_named
 from lowland.train.settings import TRAINING, Settings
+from lowland.train.table import METHODS
 
 SPLIT_FIELDS = ("validation_share", "test_share", "split_seed")
 WHOLE = ("split_seed", "epochs", "batch_size", "accumulation", "max_length", "rank")

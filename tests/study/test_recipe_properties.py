@@ -17,7 +17,7 @@ from lowland.cli.main import main
 from lowland.ground.mistakes import Mistake
 from lowland.ground.yaml_files import parse_yaml, read_yaml
 from lowland.study.recipe import Recipe, task_field_names
-from lowland.train.methods import METHODS
+from lowland.train.table import METHODS
 from tests.strategies import ALIASES, TEXTS, VALUES, mutated
 
 SHARED = settings(suppress_health_check=list(HealthCheck))

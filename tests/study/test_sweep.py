@@ -22,8 +22,8 @@ from lowland.tasks.examples import TaskData
 from lowland.train.choice import MethodChoice
 from lowland.train.fitted import Diverged
 from lowland.train.job import Job
-from lowland.train.methods import METHODS
 from lowland.train.settings import Settings
+from lowland.train.table import METHODS
 from tests.conftest import job_of
 
 Command = Callable[..., tuple[int, str, str]]
@@ -72,7 +72,7 @@ def test_the_range_of_a_rate_surrounds_the_methods_default(name: str) -> None:
     method, space = choice.method, space_of(choice, Search())
     default = method.defaults.get("lr", 5e-4)
     assert (space["lr"].low, space["lr"].high) == (default / 10, default * 10)
-    assert set(space) == ({"lr", "rho"} if "rho" in method.uses else {"lr"})
+    assert set(space) == {"lr", "rho", "sam_rho"} & set(method.uses)
 
 
 def test_a_range_is_wide_enough_for_the_recipes_own_value(
@@ -352,4 +352,4 @@ def test_optuna_is_named_where_it_is_missing(jobs: list[Job], monkeypatch: pytes
 def test_a_wrong_setting_is_one_mistake() -> None:
     with pytest.raises(Mistake) as raised:
         Search(search=["foo"])
-    assert raised.value.problems == ("unknown search 'foo'; Allowed: lr, rho, rank, dropout",)
+    assert raised.value.problems == ("unknown search 'foo'; Allowed: lr, rho, sam_rho, rank, dropout",)

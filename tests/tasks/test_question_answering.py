@@ -42,7 +42,8 @@ from lowland.tasks.question_answering import THRESHOLD
 from lowland.tasks.readers.squad import Answers
 from lowland.tasks.span_scores import f1
 from lowland.tasks.table import load_data, task_fields, task_named
-from lowland.train.fit import check_methods_fit, fit
+from lowland.train.check_fit import check_methods_fit
+from lowland.train.fit import fit
 from lowland.train.test import test as answer_test_sets
 from tests.conftest import job_of
 from tests.tasks.questions import question_rows, save_tiny_model, tiny_tokenizer, write_squad

@@ -18,15 +18,26 @@ from lowland.train.adapted import AdaptedModel
 from lowland.train.choice import MethodChoice
 from lowland.train.fit import FittedNetwork, fit
 from lowland.train.job import Job
-from lowland.train.methods import METHODS
 from lowland.train.settings import Settings
+from lowland.train.table import METHODS
 from lowland.train.test import test as answer_test_sets
 from tests.conftest import job_of
 
 NETWORKS = tuple(name for name, row in METHODS.items() if not row.counts_words)
 """The methods that train a network."""
-LRS = {"rslora": 0.006, "lora-plus": 0.001, "dora": 0.03, "vera": 0.1, "ia3": 0.02, "head": 0.3}
-"""Learning rates that suit so small a model; 0.01 for the rest."""
+LRS = {
+    "rslora": 0.006,
+    "lora-plus": 0.001,
+    "dora": 0.03,
+    "vera": 0.1,
+    "ia3": 0.02,
+    "head": 0.3,
+    "ivon-lora": 10.0,
+}
+"""Learning rates that suit so small a model; 0.01 for the rest. IVON's largest step is a thousandth of its own."""
+
+OWN = {"mgpo": {"mgpo_rho": 0.01}, "ivon-lora": {"ivon_ess": 1e8}}
+"""Strengths of a perturbation that suit so small a model, whose gradients are small."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,8 @@ class Run:
 def small_job(method: str, data: TaskData, source: ModelSource, seed: int = 42, **changes: object) -> Job:
     """A job of two epochs; its lr is set for the method, so that it overrides the method's default."""
     row = method.rpartition("+")[2]
-    values = {"epochs": 2, "lr": LRS.get(row, 0.01), "rank": 32 if row == "vera" else 4, **changes}
+    values = {"epochs": 2, "lr": LRS.get(row, 0.01), "rank": 32 if row == "vera" else 4}
+    values |= {**OWN.get(row, {}), **changes}
     return job_of(method, data, source, seed, own={"lr": values.pop("lr")}, **values)
 
 

@@ -19,7 +19,8 @@ from lowland.models.source import ModelSource
 from lowland.tasks.examples import TRAIN, VALIDATION, TaskData
 from lowland.tasks.table import load_data, task_fields
 from lowland.train.bag_of_words import STRENGTHS
-from lowland.train.fit import check_methods_fit, fit
+from lowland.train.check_fit import check_methods_fit
+from lowland.train.fit import fit
 from lowland.train.test import test as answer_test_sets
 from tests.conftest import job_of
 

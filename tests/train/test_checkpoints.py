@@ -65,6 +65,10 @@ def stopped_and_continued(job: Job, folder: Path, steps: list[int]) -> FittedNet
         pytest.param("lora", {"dtype": "bf16"}, marks=pytest.mark.slow),
         ("lora", {"batch_size": 16, "epochs": 8}),  # ten steps in an epoch: each loss is logged at its end
         ("neftune+flat+dora", {}),
+        *((name, {"accumulation": 2, "epochs": 6}) for name in ("bi-lora", "efm-lora", "mgpo", "ivon-lora")),
+        ("ema+sam-lora", {"dropout": 0.1, "accumulation": 2, "batch_size": 2}),
+        ("swa+flat-full", {"swa_share": 0.9}),
+        pytest.param("sam-full", {"dropout": 0.1}, marks=pytest.mark.slow),
         *(pytest.param(name, {}, marks=pytest.mark.slow) for name in ("lora", "pissa", "vera", "bitfit")),
     ],
 )

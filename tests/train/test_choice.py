@@ -6,8 +6,9 @@ import pytest
 
 from lowland.ground.mistakes import Mistake
 from lowland.train.choice import MethodChoice
-from lowland.train.methods import METHODS, method_named
+from lowland.train.methods import method_named
 from lowland.train.settings import Settings
+from lowland.train.table import METHODS
 
 OWN_DEFAULTS = [
     (method, name, value) for method in METHODS for name, value in method_named(method).defaults.items()

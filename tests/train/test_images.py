@@ -20,7 +20,7 @@ from lowland.models.find import find_model
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
 from lowland.tasks.table import load_data, task_fields
-from lowland.train.fit import check_methods_fit
+from lowland.train.check_fit import check_methods_fit
 from lowland.train.job import Job
 from tests.train.runs import small_job
 
@@ -85,6 +85,8 @@ def test_adapters_on_a_model_with_batch_norms_are_refused(
     assert "ResNetForImageClassification has batch norms (resnet.embedder" in refused(
         job("lora", tmp_path / "resnet")
     )
+    for method in ("ema+full", "swa+full", "sam+full"):
+        assert "whose statistics are those of other weights than" in refused(job(method, tmp_path / "resnet"))
     check_methods_fit([job("full", tmp_path / "resnet")])
 
 

@@ -12,8 +12,10 @@ from torch import nn
 from lowland import FlatLoRA, count_parameters
 from lowland.ground.mistakes import Mistake
 from lowland.lora import lora_layers
-from lowland.train.methods import ALIASES, METHODS, PERTURBATIONS, method_named, noise_callbacks
+from lowland.train.methods import callbacks_of, method_named
 from lowland.train.neftune import NEFTune
+from lowland.train.prefixes import PREFIXES
+from lowland.train.table import ALIASES, METHODS
 from tests.train.runs import NETWORKS, adapt, settings_of
 
 
@@ -24,7 +26,7 @@ def trained(model: nn.Module) -> set[str]:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_row_trains_the_described_parameters(bert: nn.Module, name: str) -> None:
     model = adapt(name, bert).model
-    if name == "full":
+    if name in ("full", "flat-full"):
         assert count_parameters(model).share == 1
         return
     if isinstance(model, PeftModel):
@@ -39,13 +41,15 @@ def test_each_row_trains_the_described_parameters(bert: nn.Module, name: str) ->
         assert trained(model) == (head if name == "head" else head | biases)
         return
     adapters = {f"{n}.{matrix}" for n, _ in lora_layers(model) for matrix in ("lora_A", "lora_B")}
+    if name == "bi-lora":
+        adapters |= {key.replace("lora_", "auxiliary_") for key in adapters}
     assert trained(model) == head | adapters
 
 
 def test_flat_lora_is_lora_and_a_callback() -> None:
     lora, flat = METHODS["lora"], METHODS["flat-lora"]
     assert flat.adapt is lora.adapt
-    (callback,) = noise_callbacks(flat, settings_of("flat-lora", rho=0.3), seed=7)
+    (callback,) = callbacks_of(flat, settings_of("flat-lora", rho=0.3), seed=7)
     assert isinstance(callback, FlatLoRA)
     assert (callback.rho, callback.seed) == (0.3, 7)
     assert set(flat.options) - set(lora.options) == {"rho"}
@@ -93,7 +97,7 @@ def test_patterns_give_layers_ranks_of_their_own(name: str, bert: nn.Module) -> 
 
 
 def test_every_summary_is_one_line() -> None:
-    for row in (*METHODS.values(), *PERTURBATIONS.values()):
+    for row in (*METHODS.values(), *PREFIXES.values()):
         assert "\n" not in row.summary
         assert len(row.summary) <= 110
 
@@ -105,7 +109,7 @@ def test_every_row_is_found_by_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "own", "perturb"),
+    ("name", "own", "prefixes"),
     [
         ("flat+dora", "flat+dora", ("flat",)),
         ("flat+lora-plus", "flat+lora-plus", ("flat",)),
@@ -116,29 +120,39 @@ def test_every_row_is_found_by_its_name(name: str) -> None:
         ("flat+lora", "flat-lora", ("flat",)),
         ("neftune+flat+lora", "neftune+flat-lora", ("neftune", "flat")),
         ("flat+neftune+lora", "neftune+flat-lora", ("neftune", "flat")),
+        ("flat+full", "flat-full", ("flat",)),
+        ("sam+lora", "sam-lora", ("sam",)),
+        ("sam-w+lora", "sam-full", ("sam-w",)),
+        ("sam+full", "sam+full", ("sam",)),
+        ("flat+sam-lora", "sam+flat-lora", ("sam", "flat")),
+        ("flat+ema+full", "ema+flat-full", ("ema", "flat")),
+        ("swa+sam+dora", "swa+sam+dora", ("swa", "sam")),
     ],
 )
 def test_a_composed_name_is_the_row_with_noise_and_has_one_spelling(
-    name: str, own: str, perturb: tuple[str, ...]
+    name: str, own: str, prefixes: tuple[str, ...]
 ) -> None:
     method, row = method_named(name), METHODS[own.rpartition("+")[2]]
-    assert (method.name, method.perturb) == (own, perturb)
+    assert (method.name, method.prefixes) == (own, prefixes)
     assert method == method_named(own)
     assert (method.adapt, method.parameter_groups) == (row.adapt, row.parameter_groups)
-    added = {"flat": "rho", "neftune": "neftune_alpha"}
-    assert set(method.options) == {*row.options, *(added[perturbation] for perturbation in perturb)}
+    added = {prefix: PREFIXES[prefix].options for prefix in prefixes}
+    assert set(method.options) == {
+        *row.options,
+        *(option for options in added.values() for option in options),
+    }
     assert len(set(method.options)) == len(method.options)
 
 
 def test_the_perturbations_of_a_name_reach_the_trainer() -> None:
     name = "flat+neftune+dora"
     settings = settings_of(name, rho=0.3, neftune_alpha=9.0)
-    neftune, flat = noise_callbacks(method_named(name), settings, seed=7)
+    neftune, flat = callbacks_of(method_named(name), settings, seed=7)
     assert isinstance(neftune, NEFTune)
     assert (neftune.alpha, neftune.seed) == (9.0, 7)
     assert isinstance(flat, FlatLoRA)
     assert (flat.rho, flat.seed) == (0.3, 7)
-    assert noise_callbacks(METHODS["dora"], settings_of("dora"), seed=7) == []
+    assert callbacks_of(METHODS["dora"], settings_of("dora"), seed=7) == []
 
 
 @pytest.mark.parametrize("name", ALIASES)
@@ -157,10 +171,24 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
     ("name", "message"),
     [
         (
-            "flat+full",
-            r"'flat\+full' cannot be used: flat adds noise to an adapter's merged weight, and full has no adapter",
+            "sam-w+full",
+            r"'sam-w\+full' cannot be used: sam-w changes an adapter's merged weight, and full has no adapter",
         ),
-        ("neftune+flat+full", r"'flat\+full' cannot be used"),
+        (
+            "flat+head",
+            r"'flat\+head' cannot be used: flat changes an adapter's merged weight, or weights that are all trained",
+        ),
+        ("neftune+flat+head", r"'flat\+head' cannot be used"),
+        ("ema+bag-of-words", r"bag-of-words trains no network that ema could change$"),
+        (
+            "ema+swa+lora",
+            r"'ema\+swa\+lora' cannot be used: ema and swa exclude each other; use one of them$",
+        ),
+        ("flat+sam-w+dora", "sam-w and flat exclude each other"),
+        ("flat+sam-full", "sam-w and flat exclude each other"),
+        ("sam+sam-full", "sam and sam-w exclude each other"),
+        ("sam+sam-lora", r"'sam\+sam-lora' has sam twice: sam-lora has it already"),
+        ("sam", r"sam in 'sam' is a prefix; put a method behind it, as in sam\+lora"),
         ("flat+flat-lora", r"'flat\+flat-lora' has flat twice: flat-lora has it already"),
         ("flat+flat+dora", "has flat twice"),
         ("flat+neftune+flat-lora", "has flat twice"),
@@ -174,9 +202,9 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
         ("lora+dora", r"joins the methods lora and dora; give one method, or list them one by one$"),
         ("lora,flat-lora", r"names 2 methods; .*\(lowland compare --methods lora flat-lora\)$"),
         ("lora flat-lora", r"names 2 methods; .*\(lowland compare --methods lora flat-lora\)$"),
-        ("neftune", r"neftune in 'neftune' is a perturbation; put a method behind it, as in neftune\+lora"),
-        ("neftune+flat", r"has no method; put one behind the perturbations, as in neftune\+flat\+lora$"),
-        ("+lora", r"unknown method '\+lora'; Allowed: full, lora, .*; in front of them neftune\+, flat\+"),
+        ("neftune", r"neftune in 'neftune' is a prefix; put a method behind it, as in neftune\+lora"),
+        ("neftune+flat", r"has no method; put one behind the prefixes, as in neftune\+flat\+lora$"),
+        ("+lora", r"unknown method '\+lora'; Allowed: full, lora, .*; in front of them ema\+, .*, flat\+$"),
         ("flat+", r"unknown method 'flat\+'; Allowed: full"),
         ("Flat+dora", r"unknown method 'Flat\+dora'; did you mean 'flat\+dora'\?"),
     ],

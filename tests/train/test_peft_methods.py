@@ -24,7 +24,7 @@ from lowland.models.load import LoadedModel, outline_classifier
 from lowland.models.source import ModelSource
 from lowland.tasks.examples import TaskData
 from lowland.train.adapted import AdaptedModel
-from lowland.train.fit import check_methods_fit
+from lowland.train.check_fit import check_methods_fit
 from tests.conftest import bert_config
 from tests.train import runs
 from tests.train.runs import NETWORKS, small_job

@@ -26,8 +26,9 @@ from lowland.ground.yaml_files import read_yaml
 from lowland.study.ablation import ablated, check_axes, method_for, read_axes
 from lowland.study.recipe import DEFAULT_METHODS, Recipe
 from lowland.tasks.table import TASKS
-from lowland.train.methods import METHODS, method_named
+from lowland.train.methods import method_named
 from lowland.train.settings import Settings
+from lowland.train.table import METHODS
 
 
 def recipe_fields() -> dict[str, FieldInfo]:

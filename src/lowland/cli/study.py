@@ -22,8 +22,9 @@ from lowland.study.recipe import Recipe
 from lowland.study.search import Search
 from lowland.study.selection import places_of, read_selection, share_of
 from lowland.tasks.table import TASKS
-from lowland.train.methods import METHODS, PERTURBATIONS
+from lowland.train.prefixes import PREFIXES
 from lowland.train.processes import is_first, process_count
+from lowland.train.table import METHODS
 
 if TYPE_CHECKING:
     from lowland.study.run import Engine
@@ -91,10 +92,10 @@ def tasks() -> int:
 
 
 def methods() -> int:
-    """List the methods, and the perturbations that can be put in front of them."""
+    """List the methods, and the prefixes that can be put in front of them."""
     _print_rows({name: method.summary for name, method in METHODS.items()})
     print("\nIn front of a method, as in flat+dora or neftune+flat+lora-plus:\n")
-    _print_rows({f"{name}+": noise.summary for name, noise in PERTURBATIONS.items()})
+    _print_rows({f"{name}+": prefix.summary for name, prefix in PREFIXES.items()})
     return 0
 
 

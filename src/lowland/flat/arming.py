@@ -52,7 +52,7 @@ class Noise:
         self._gate = gate = ForwardPassGate(always_open=in_every_pass)
         self._has_begun = False
         self._model: ArmedModel | None = ArmedModel.arm(model, gate)
-        layers = without_wrappers(layers_to_perturb(model, config.layers))
+        layers = without_wrappers(layers_to_perturb(model, config.layers, config.weights))
         self.layers: dict[str, PerturbedLinear] = {
             name: arm_linear(layer, gate) for name, layer in layers.items()
         }
@@ -180,13 +180,14 @@ def checked_noise(
 
 
 def arm(model: nn.Module, *, total_steps: int | None = None, **options: Unpack[FlatOptions]) -> Noise:
-    """Arm a model: make its LoRA layers ready to train under noise.
+    """Arm a model: make its LoRA layers, or its trained linear layers, ready to train under noise.
 
     Args:
-        model: model adapted by `add_lora` or PEFT (LoRA, rsLoRA, DoRA, PiSSA, OLoRA, VeRA, (IA)³).
+        model: model adapted by `add_lora` or PEFT (LoRA, rsLoRA, DoRA, PiSSA, OLoRA, VeRA, (IA)³), or trained in full.
         total_steps: optimizer steps of the whole run, T. Not needed if `begin_step` is given the progress or the
             schedule is constant.
-        **options: fields of `FlatConfig`: rho, schedule, every, layers, vectors, redraw, per_rank, noise, seed.
+        **options: fields of `FlatConfig`: rho, schedule, every, layers, vectors, redraw, per_rank, noise, weights,
+            seed.
 
     Raises:
         Mistake: if the model has no layer to perturb or one that cannot be perturbed, is armed or merged already, or

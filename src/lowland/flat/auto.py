@@ -195,4 +195,9 @@ def sample_batches(
 
 
 def _place_of(config: FlatConfig) -> PlaceOptions:
-    return {"layers": config.layers, "vectors": config.vectors, "noise": config.noise}
+    return {
+        "layers": config.layers,
+        "vectors": config.vectors,
+        "noise": config.noise,
+        "weights": config.weights,
+    }

@@ -18,7 +18,7 @@ _RUNS: WeakKeyDictionary[nn.Module, FlatLoRA] = WeakKeyDictionary()
 
 
 class FlatLoRA(TrainerCallback):
-    """Trainer callback that trains lowland's or PEFT's LoRA layers under Flat-LoRA's noise.
+    """Trainer callback that trains lowland's or PEFT's LoRA layers, or a whole model, under Flat-LoRA's noise.
 
     Args:
         rho: strength of the noise when the schedule is 1; "auto" measures one before the first step (`auto.py`).
@@ -26,7 +26,8 @@ class FlatLoRA(TrainerCallback):
         seed: seed of the noise; default: the Trainer's seed.
         total_tokens: tokens of the whole training, for a schedule over the tokens seen. The Trainer must count them
             (`include_num_input_tokens_seen`).
-        **options: more fields of `FlatConfig`: schedule, every, layers, vectors, redraw, per_rank, noise.
+        **options: more fields of `FlatConfig`: schedule, every, layers, vectors, redraw, per_rank, noise,
+            weights.
 
     Attributes:
         noise: the noise, while the Trainer trains.

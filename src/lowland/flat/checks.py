@@ -11,10 +11,11 @@ from torch import nn
 from torch.distributed.tensor import DTensor
 
 from lowland.flat.bank import width_problem
-from lowland.flat.config import FlatConfig
+from lowland.flat.config import FlatConfig, Weights
 from lowland.flat.layers import PERTURBED_CLASSES, class_name
 from lowland.flat.linear import base_of
 from lowland.flat.perturbed import Perturbed
+from lowland.flat.trained import is_unadapted, reason_without_noise_on_trained, trained_layers
 from lowland.ground.mistakes import Mistake, one_of, plural
 from lowland.lora.bases import adaptation_problem, forward_is_replaced, shape_of
 from lowland.lora.peft_targets import shortest_endings
@@ -30,19 +31,30 @@ WITHOUT_NOISE = {
     "peft.tuners.trainable_tokens.layer.TrainableTokensLayer",
 }
 """Adapted layers that get no noise: embeddings, since the method perturbs linear layers."""
+NO_ADAPTER = (
+    "the model has no LoRA layers to perturb; adapt it first, with add_lora(model, config) or"
+    " peft.get_peft_model(model, config); or train it in full, and set weights='trained'"
+)
 
 
-def layers_to_perturb(model: nn.Module, layers: str | Sequence[str] | None = None) -> dict[str, nn.Module]:
-    """Return the adapted linear layers that get noise, by name.
+def layers_to_perturb(
+    model: nn.Module, layers: str | Sequence[str] | None = None, weights: Weights = "adapted"
+) -> dict[str, nn.Module]:
+    """Return the linear layers that get noise, by name: adapted ones, or trained ones without an adapter.
 
     Args:
-        model: model with adapters of lowland or PEFT.
+        model: model with adapters of lowland or PEFT, or trained in full.
         layers: names of layers, as in `FlatConfig`.
+        weights: which weights get noise, as in `FlatConfig`.
 
     Raises:
         Mistake: if an entry of `layers` names no layer.
     """
-    linear = {name: layer for name, layer in _adapted(model).items() if _class_of(layer) not in WITHOUT_NOISE}
+    if weights == "trained":
+        linear = trained_layers(model)
+    else:
+        adapted = _adapted(model)
+        linear = {name: layer for name, layer in adapted.items() if _class_of(layer) not in WITHOUT_NOISE}
     if layers is None:
         return linear
     targets = (layers,) if isinstance(layers, str) else tuple(layers)
@@ -67,12 +79,8 @@ def check_can_be_armed(model: nn.Module, config: FlatConfig, total_steps: int | 
     problems = []
     if total_steps is not None and total_steps < 1:
         problems.append(f"total_steps is {total_steps}; it must be the number of optimizer steps of the run")
-    layers = layers_to_perturb(model, config.layers)
-    if not layers:
-        problems.append(
-            "the model has no LoRA layers to perturb; adapt it first, with add_lora(model, config) or"
-            " peft.get_peft_model(model, config)"
-        )
+    layers = layers_to_perturb(model, config.layers, config.weights)
+    problems += _problems_of_place(model, layers, config.weights)
     if any(isinstance(module, Perturbed) for module in model.modules()):
         raise Mistake(
             "the model is armed already: take one FlatLoRA callback, or call disarm() on the first noise"
@@ -84,13 +92,11 @@ def check_can_be_armed(model: nn.Module, config: FlatConfig, total_steps: int | 
     problems += _parallelism_problems(model)
     problems += _unsupported_problems(model, layers)
     for name, layer in layers.items():
-        if _class_of(layer) in PERTURBED_CLASSES and (reason := reason_without_noise(model, name, layer)):
+        if _is_supported(layer) and (reason := reason_without_noise(model, name, layer)):
             problems.append(f"{name} cannot get noise: {reason}")
             break  # the other layers are usually alike: one sentence is enough
     if config.noise != "token":
-        widths = (
-            shape_of(base_of(layer))[1] for layer in layers.values() if _class_of(layer) in PERTURBED_CLASSES
-        )
+        widths = (shape_of(base_of(layer))[1] for layer in layers.values() if _is_supported(layer))
         problems += dict.fromkeys(problem for width in widths if (problem := width_problem(width)))
     if problems:
         raise Mistake(*problems)
@@ -100,7 +106,7 @@ def check_can_be_armed(model: nn.Module, config: FlatConfig, total_steps: int | 
 
 def _unsupported_problems(model: nn.Module, layers: Mapping[str, nn.Module]) -> list[str]:
     """Return a sentence on the layers of classes without noise, such as convolutions, and how to leave them out."""
-    unsupported = [name for name, layer in layers.items() if _class_of(layer) not in PERTURBED_CLASSES]
+    unsupported = [name for name, layer in layers.items() if not _is_supported(layer)]
     if not unsupported:
         return []
     kinds = " and ".join(sorted({_class_of(layers[name]) for name in unsupported}))
@@ -136,6 +142,23 @@ def _adapted(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
+def _problems_of_place(model: nn.Module, layers: Mapping[str, nn.Module], weights: Weights) -> list[str]:
+    """Return a sentence if a model has no layers for the noise, or has adapters and weights is "trained"."""
+    if weights == "adapted":
+        return [] if layers else [NO_ADAPTER]
+    if adapted := next(iter(_adapted(model)), None):
+        return [
+            f"{adapted} is adapted, and weights='trained' perturbs the weights of a model without adapters"
+        ]
+    if not layers:
+        return ["the model trains no linear layer but its output head; train it in full, or adapt it"]
+    return []
+
+
+def _is_supported(layer: nn.Module) -> bool:
+    return _class_of(layer) in PERTURBED_CLASSES or is_unadapted(layer)
+
+
 def _is_peft(layer: nn.Module) -> bool:
     return _class_of(layer).startswith("peft.tuners.") and hasattr(layer, "base_layer")
 
@@ -147,6 +170,8 @@ def _class_of(layer: nn.Module) -> str:
 
 def reason_without_noise(model: nn.Module, name: str, layer: nn.Module) -> str | None:
     """Return the reason why a layer cannot get noise, or None."""
+    if is_unadapted(layer):
+        return reason_without_noise_on_trained(layer)
     if (name_of_class := _class_of(layer)) not in PERTURBED_CLASSES:
         return f"noise on {name_of_class} is not supported; name other layers with layers=[...]"
     base: Any = base_of(layer)

@@ -20,6 +20,7 @@ RHO = 0.05
 """Default of rho: the value in the authors' own commands."""
 Redraw = Literal["step", "micro-batch"]
 NoiseKind = Literal["weight", "token"]
+Weights = Literal["adapted", "trained"]
 Share = Annotated[Number, Field(gt=0)]
 """Type of the rise of the loss that rho="auto" allows, as a share of the loss."""
 SHARE = 0.1
@@ -34,6 +35,7 @@ class PlaceOptions(TypedDict, total=False):
     layers: str | Sequence[str] | None
     vectors: bool
     noise: NoiseKind
+    weights: Weights
 
 
 class RunOptions(PlaceOptions, total=False):
@@ -74,7 +76,7 @@ class FlatConfig(Asked):
     every: Annotated[Whole, Field(ge=1)] = 1
     """Add noise at every k-th optimizer step; the steps between are LoRA's."""
     layers: Several[Text] | None = None
-    """Adapted layers that get noise: names, their last parts, or regular expressions for whole names; None for all."""
+    """Layers that get noise: names, their last parts, or regular expressions for whole names; None for all."""
     vectors: Truth = False
     """Perturb the norms' weights and biases and the adapted layers' biases, too."""
     redraw: Redraw = "step"
@@ -86,6 +88,9 @@ class FlatConfig(Asked):
     """Kind of noise: "weight", the paper's; or "token", drawn for each token's output with the same variance (local
     reparameterisation: Kingma et al., 2015). "token" is meant for experiments: it is slower, and keeps its outputs in
     memory."""
+    weights: Weights = "adapted"
+    """Weights that get noise: "adapted", the merged weights of adapted layers; or "trained", those of the linear layers
+    of a model that is trained in full, but its output head."""
     seed: Seed = 0
     """Seed of the noise."""
 

@@ -12,6 +12,7 @@ from torch import nn
 from lowland.flat.linear import PerturbedLinear, PerturbedLoRA
 from lowland.flat.peft_linear import PerturbedIA3, PerturbedPEFTLoRA, PerturbedVeRA
 from lowland.flat.perturbed import ForwardPassGate
+from lowland.flat.trained import PerturbedTrained
 
 PERTURBED_CLASSES: Mapping[str, type[PerturbedLinear]] = {
     "lowland.lora.linear.LoRALinear": PerturbedLoRA,
@@ -32,5 +33,5 @@ def class_name(layer: type[nn.Module]) -> str:
 
 
 def arm_linear(layer: nn.Module, gate: ForwardPassGate) -> PerturbedLinear:
-    """Arm an adapted linear layer in place and return it."""
-    return PERTURBED_CLASSES[class_name(type(layer))].arm(layer, gate)
+    """Arm a linear layer in place, adapted or trained itself, and return it."""
+    return PERTURBED_CLASSES.get(class_name(type(layer)), PerturbedTrained).arm(layer, gate)

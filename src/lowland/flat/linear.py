@@ -1,4 +1,4 @@
-"""Adapted linear layers under noise on their merged weight, and lowland's LoRA layer among them."""
+"""Linear layers under noise on their merged weight, and lowland's LoRA layer among them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from lowland.flat.ascent import WeightGradient, WeightStep
 from lowland.flat.bank import window
 from lowland.flat.noise import (
     LayerNoise,
@@ -23,11 +24,12 @@ from lowland.flat.perturbed import ForwardPassGate, Perturbed
 from lowland.flat.product import eps_product, noisy_product
 from lowland.flat.vectors import vector_noise
 from lowland.ground.rng import stream_seed
-from lowland.lora.bases import disable_repacking, gathered, weight_of
+from lowland.lora.bases import disable_repacking, gathered, is_quantised, weight_of
+from lowland.lora.fused import computing_dtype
 
 
 class PerturbedLinear(Perturbed):
-    """Adapted linear layer under noise on its merged weight W'."""
+    """Linear layer under noise on its weight W': merged with its adapters, or trained itself."""
 
     added_attributes: ClassVar[tuple[str, ...]] = (
         *Perturbed.added_attributes,
@@ -35,7 +37,7 @@ class PerturbedLinear(Perturbed):
         "_dtype",
         "_bias_noise",
     )
-    _noise: LayerNoise | TokenNoise | None
+    _noise: LayerNoise | TokenNoise | WeightGradient | WeightStep | None
     _shape: tuple[int, int]  # of W
     _dtype: torch.dtype  # of W, dequantised
     _bias_noise: Tensor | None  # (out,)
@@ -60,6 +62,10 @@ class PerturbedLinear(Perturbed):
         if noise is None:
             y = super().forward(x, *args, **options)
             return y
+        if isinstance(noise, WeightGradient):
+            return noise.watch(x, super().forward(x, *args, **options))
+        if isinstance(noise, WeightStep):
+            return self.stepped(x, noise, *args, **options)
         if isinstance(noise, LayerNoise) and not (args or options):
             y = self.noisy(x, noise)
         else:
@@ -73,6 +79,11 @@ class PerturbedLinear(Perturbed):
         """Return the output under noise. This version works for any layer, and costs one more matrix product."""
         y: Tensor = super().forward(x)
         return y + eps_product(x, noise).to(y.dtype)
+
+    def stepped(self, x: Tensor, step: WeightStep, *args: Any, **options: Any) -> Tensor:
+        """Return the output at W' + e. This version works for any layer, and costs one more matrix product."""
+        y: Tensor = super().forward(x, *args, **options)
+        return y + step.product(x, y.dtype)
 
     def norms(self, weight: Tensor | None = None) -> Tensor:
         """Return ‖W'_i‖ (out, 1). W (out, in) is read from the layer if it is not given."""
@@ -107,6 +118,15 @@ class PerturbedLinear(Perturbed):
         if bias and base.bias is not None:
             self._bias_noise = vector_noise(base.bias, sigma, stream_seed(seed, "bias"))
 
+    def watch_gradient(self) -> WeightGradient:
+        """Sum up dL/dW' in the passes that follow, in place of noise, and return the sum."""
+        self._noise = WeightGradient()
+        return self._noise
+
+    def step(self, step: Tensor) -> None:
+        """Add a step e (out, in) to W' in the passes that follow, in place of noise."""
+        self._noise = WeightStep(step)
+
     @torch.no_grad()
     def noise_norm(self) -> float:
         """Return the Frobenius norm sqrt(E‖eps‖²) = sqrt(n) · ‖scale‖ of the current step's noise; 0 without noise.
@@ -130,7 +150,7 @@ class PerturbedLoRA(PerturbedLinear):
     lora_B: Tensor
     scaling: float
     merged: bool
-    fused: Callable[[Tensor, LayerNoise], Tensor]
+    fused: Callable[[Tensor, LayerNoise | WeightStep], Tensor]
     branch: Callable[[Tensor], Tensor]
 
     def adapter_is_on(self) -> bool:
@@ -149,7 +169,14 @@ class PerturbedLoRA(PerturbedLinear):
             return y + self.branch(x).to(y.dtype)
         return self.fused(x, noise)
 
+    def stepped(self, x: Tensor, step: WeightStep, *args: Any, **options: Any) -> Tensor:
+        """Return the output at W' + e, in 32 bits from one autograd function."""
+        weight = None if is_quantised(self.base) else weight_of(self.base)
+        if computing_dtype(x, weight).itemsize < 4:
+            return super().stepped(x, step)
+        return self.fused(x, step)
+
 
 def base_of(layer: Any) -> Any:
-    """Return the frozen base layer, which holds W."""
-    return layer.get_base_layer() if hasattr(layer, "get_base_layer") else layer.base
+    """Return the layer that holds W: the frozen base layer, or a trained layer itself."""
+    return layer.get_base_layer() if hasattr(layer, "get_base_layer") else getattr(layer, "base", layer)

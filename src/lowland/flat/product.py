@@ -15,7 +15,7 @@ from lowland.lora.fused import computing_dtype
 
 
 class NoisyProduct(torch.autograd.Function):
-    """Autograd function y = x (W + eps)ᵀ + b for frozen W and b; the backward pass builds W + eps again."""
+    """Autograd function y = x (W + eps)ᵀ + b; the backward pass builds W + eps again. W and b are frozen or trained."""
 
     @staticmethod
     def forward(
@@ -28,15 +28,17 @@ class NoisyProduct(torch.autograd.Function):
     ) -> Tensor:
         """Return y (T, out) for x (T, in)."""
         ctx.noise, ctx.base = noise, base
-        ctx.save_for_backward(weight)
+        ctx.save_for_backward(weight, x if ctx.needs_input_grad[1] else None)
         return F.linear(x, _perturbed_weight(weight, noise, base, x.dtype), bias)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, None, None, None, None]:
-        """Return dX (T, in) for G (T, out)."""
-        (weight,) = ctx.saved_tensors
-        dx = g @ _perturbed_weight(weight, ctx.noise, ctx.base, g.dtype) if ctx.needs_input_grad[0] else None
-        return dx, None, None, None, None
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+        """Return dX (T, in), and dW (out, in) and db (out,) if they are trained, for G (T, out)."""
+        weight, x = ctx.saved_tensors
+        need_x, need_weight, need_bias, _, _ = ctx.needs_input_grad
+        dx = g @ _perturbed_weight(weight, ctx.noise, ctx.base, g.dtype) if need_x else None
+        dw = (g.T @ x).to(weight.dtype) if need_weight else None
+        return dx, dw, g.sum(0) if need_bias else None, None, None
 
 
 def _perturbed_weight(

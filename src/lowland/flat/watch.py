@@ -51,7 +51,7 @@ class Watch:
                 f"{name} is no longer in the model, after merge_and_unload or unload perhaps" for name in gone
             ]
         problems = []
-        for name, layer in layers_to_perturb(self._model, self._config.layers).items():
+        for name, layer in layers_to_perturb(self._model, self._config.layers, self._config.weights).items():
             if not isinstance(layer, Perturbed):
                 problems.append(f"{name} was adapted after the model was armed, and gets no noise")
             elif reason := reason_without_noise(self._model, name, layer):
@@ -73,7 +73,7 @@ def _state_of(layer: Any) -> Hashable:
     return (
         id(base),
         any(hooks),
-        any(parameter.requires_grad for parameter in base.parameters(recurse=False)),
+        tuple(parameter.requires_grad for parameter in base.parameters(recurse=False)),
         getattr(layer, "merged", False),
         forward_is_replaced(base) or forward_is_replaced(layer),
         tuple(getattr(layer, "active_adapters", ())),

@@ -62,7 +62,8 @@ class LoRAEmbedding(LoRALayer):
         y: Tensor = self.base(x)
         if self.merged:
             return y
+        a, b = self.factors()
         scale: Any = getattr(self.base, "embed_scale", 1)  # Gemma and BART scale the output
-        rows = F.embedding(x, self.lora_A.T, padding_idx=self.base.padding_idx)  # (..., r)
-        branch: Tensor = self.scaling * scale * (rows @ self.lora_B.T)
+        rows = F.embedding(x, a.T, padding_idx=self.base.padding_idx)  # (..., r)
+        branch: Tensor = self.scaling * scale * (rows @ b.T)
         return y + branch.to(y.dtype)

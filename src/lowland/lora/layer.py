@@ -77,6 +77,10 @@ class LoRALayer(nn.Module):
         """Whether the branch is merged into the weight."""
         return self._before_merge is not None
 
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return A and B as the forward pass uses them; a perturbation of them overrides this."""
+        return self.lora_A, self.lora_B
+
     @abstractmethod
     def delta(self, dtype: torch.dtype | None = None) -> Tensor:
         """Return what the branch adds to W, in the shape of `weight`.

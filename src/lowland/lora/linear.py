@@ -77,8 +77,9 @@ class LoRALinear(LoRALayer):
 
     def branch(self, x: Tensor) -> Tensor:
         """Return the branch's output s · (x Aᵀ) Bᵀ (..., out_features) for x (..., in_features)."""
-        x = self.dropout(x).to(self.lora_A.dtype)
-        return self.scaling * (x @ self.lora_A.T @ self.lora_B.T)
+        a, b = self.factors()
+        x = self.dropout(x).to(a.dtype)
+        return self.scaling * (x @ a.T @ b.T)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y (..., out_features) for x (..., in_features).
@@ -102,7 +103,7 @@ class LoRALinear(LoRALayer):
             noise: noise that is added to W.
         """
         p = self.dropout.p if self.training else 0.0
-        return adapted_product(x, self.base, self.lora_A, self.lora_B, self.scaling, p, noise)
+        return adapted_product(x, self.base, *self.factors(), self.scaling, p, noise)
 
     @property
     def calls_base(self) -> bool:

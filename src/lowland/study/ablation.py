@@ -9,8 +9,9 @@ from typing import Any
 from lowland.ground.mistakes import Mistake, gathering, one_of
 from lowland.study.recipe import Recipe
 from lowland.train.choice import MethodChoice
-from lowland.train.methods import METHODS, method_named, users_of
+from lowland.train.methods import method_named, users_of
 from lowland.train.settings import Settings
+from lowland.train.table import METHODS
 
 Values = Sequence[Any]
 """Values of a setting."""
@@ -23,7 +24,9 @@ USUAL: Mapping[str, Values] = {
     "lr": (1e-4, 3e-4, 5e-4, 1e-3),
 }
 """Values of an axis that is named without values."""
-USUAL_OF_METHODS: Mapping[str, Mapping[str, Values]] = {"full": {"lr": (1e-5, 2e-5, 5e-5, 1e-4)}}
+USUAL_OF_METHODS: Mapping[str, Mapping[str, Values]] = {
+    name: {"lr": (1e-5, 2e-5, 5e-5, 1e-4)} for name in ("full", "flat-full")
+}
 """Values of methods to which those of `USUAL` do not apply; of no other method with an lr of its own there are any."""
 
 ALPHA_PER_RANK = 2

@@ -42,7 +42,7 @@ def read_overrides(value: Any) -> dict[str, dict[str, Any]]:
 
 
 def older_settings(name: str, overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what `overrides` says of a method; of the row behind perturbations, too."""
+    """Return what `overrides` says of a method; of the row behind prefixes, too."""
     if not overrides:
         return {}
     method = method_named(name).name
@@ -78,7 +78,7 @@ def override_problems(
 
 
 def overrides_reach(name: str, chosen: Sequence[str]) -> bool:
-    """Return whether what `overrides` says of a method holds for a chosen one, perhaps under perturbations."""
+    """Return whether what `overrides` says of a method holds for a chosen one, perhaps behind prefixes."""
     return any(name in (method, method.rpartition("+")[2]) for method in chosen)
 
 

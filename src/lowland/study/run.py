@@ -23,8 +23,9 @@ from lowland.study.progress import StudyProgress, label_of, outcome_of
 from lowland.study.recipe import Recipe
 from lowland.study.training_bar import training_bar
 from lowland.tasks.examples import TaskData
+from lowland.train.check_fit import check_methods_fit
 from lowland.train.environment import environment
-from lowland.train.fit import check_methods_fit, fit
+from lowland.train.fit import fit
 from lowland.train.fitted import Fitted
 from lowland.train.job import Job
 from lowland.train.test import Evaluation, test

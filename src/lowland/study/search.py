@@ -11,14 +11,14 @@ from pydantic import AfterValidator, Field
 from lowland.ground.asked import Asked, NotEmpty, Seed, Text, Truth, Whole
 from lowland.study.ablation import ALPHA_PER_RANK
 from lowland.train.choice import MethodChoice
-from lowland.train.methods import Method
+from lowland.train.rows import Method
 from lowland.train.settings import Settings
 
-Searched = Literal["lr", "rho", "rank", "dropout"]
+Searched = Literal["lr", "rho", "sam_rho", "rank", "dropout"]
 DECADES = 10
 """The learning rate is searched from a tenth of the method's default to ten times the default."""
 RHO = (0.0, 0.3)
-"""Range of the strength of Flat-LoRA's noise."""
+"""Range of the strength of Flat-LoRA's noise, and of the length of SAM's step."""
 RANKS, DROPOUTS = (4, 8, 16, 32), (0.0, 0.05, 0.1)
 
 
@@ -29,8 +29,9 @@ class Search(Asked):
     """number of trials of each method; the first one has the recipe's own settings"""
     search: Annotated[
         tuple[Searched, ...], NotEmpty, AfterValidator(lambda names: tuple(dict.fromkeys(names)))
-    ] = ("lr", "rho")
-    """the settings that are searched, where a method uses them: lr, rho, rank (with alpha twice the rank), dropout"""
+    ] = ("lr", "rho", "sam_rho")
+    """the settings that are searched, where a method uses them: lr, rho, sam_rho, rank (with alpha twice the rank),
+    dropout"""
     search_seed: Seed = 0
     """seed of the search and of its training runs; it must not be one of the study's seeds"""
     storage: Text | None = None
@@ -78,6 +79,7 @@ def space_of(choice: MethodChoice, search: Search) -> dict[str, Range]:
     ranges = {
         "lr": Range(lr / DECADES, lr * DECADES, log=True),
         "rho": Range(*RHO),
+        "sam_rho": Range(*RHO),
         "rank": Range(choices=RANKS),
         "dropout": Range(choices=DROPOUTS),
     }

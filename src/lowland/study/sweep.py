@@ -13,7 +13,7 @@ from lowland.study.run import announce
 from lowland.study.search import Search
 from lowland.study.trials import Trials
 from lowland.study.tuning import Tuning
-from lowland.train.fit import check_methods_fit
+from lowland.train.check_fit import check_methods_fit
 from lowland.train.job import Job
 
 TrialsEngine = Callable[[Sequence[Trials], Progress], None]

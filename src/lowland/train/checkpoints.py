@@ -1,8 +1,8 @@
 """Checkpoints: a run that is killed goes on from its last one, and ends as if it had not been killed, to the bit.
 
 A checkpoint holds what the training has changed: the trained parameters, the optimizer, the schedule, the state of the
-global generators, and the log. Everything else follows from the job again: the base model, the order of the data, and
-the noise, which is a function of seed and step.
+global generators and of the method's callbacks, and the log. Everything else follows from the job again: the base
+model, the order of the data, and the noise, which is a function of seed and step.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from lowland.train.processes import from_first, is_first
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from lowland.train.method_callback import MethodCallback
 
 EVERY_SECONDS = 60.0
 """Seconds of training between two checkpoints, at least. A run that takes less than this leaves none."""
@@ -132,19 +134,23 @@ def changed_by_training(model: nn.Module) -> Mapping[str, Tensor]:
     return {**trained, **dict(model.named_buffers())}
 
 
-def save_changed(model: nn.Module, folder: Path) -> None:
-    """Write what a training has changed into a checkpoint's folder."""
+def save_changed(model: nn.Module, callbacks: Mapping[str, MethodCallback], folder: Path) -> None:
+    """Write what a training has changed into a checkpoint's folder: in the model, and in its method's callbacks."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
+    states = {_state_name(name): callback.state() for name, callback in callbacks.items()}
     tensors = {
-        name: value.detach().clone().contiguous() for name, value in changed_by_training(model).items()
+        **changed_by_training(model),
+        **{start + name: value for start, state in states.items() for name, value in state.items()},
     }
-    save_file(tensors, folder / WEIGHTS_FILE)
+    save_file(
+        {name: value.detach().clone().contiguous() for name, value in tensors.items()}, folder / WEIGHTS_FILE
+    )
 
 
-def load_changed(model: nn.Module, folder: Path) -> None:
-    """Put what a checkpoint holds into a model, in place."""
+def load_changed(model: nn.Module, callbacks: Mapping[str, MethodCallback], folder: Path) -> None:
+    """Put what a checkpoint holds into a model, in place, and into its method's callbacks."""
     import torch
     from safetensors.torch import load_file
 
@@ -152,6 +158,16 @@ def load_changed(model: nn.Module, folder: Path) -> None:
     with torch.no_grad():
         for name, value in changed_by_training(model).items():
             value.copy_(saved[name])
+    for name, callback in callbacks.items():
+        start = _state_name(name)
+        callback.load_state(
+            {key.removeprefix(start): value for key, value in saved.items() if key.startswith(start)}
+        )
+
+
+def _state_name(callback: str) -> str:
+    """Return the beginning of the names of a callback's tensors; no parameter's name begins so."""
+    return f"state of {callback}: "
 
 
 def _content(path: Path) -> Any:

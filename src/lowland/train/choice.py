@@ -10,7 +10,8 @@ from pydantic import AfterValidator
 
 from lowland.ground.asked import Asked, Text, plain
 from lowland.ground.mistakes import Mistake, unknown_setting
-from lowland.train.methods import Method, method_named, users_of
+from lowland.train.methods import method_named, users_of
+from lowland.train.rows import Method
 from lowland.train.settings import Settings
 
 

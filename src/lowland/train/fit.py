@@ -11,28 +11,25 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel
-from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from lowland.flat import FlatLoRA
-from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Remark, no_remark
 from lowland.ground.rng import stream_seed, untouched_generators
 from lowland.lora import count_parameters
 from lowland.models.formats import answer_in_fp32, attend_eagerly, hold_base_in
-from lowland.models.load import LoadedModel, first_names, read_model_config
+from lowland.models.load import LoadedModel
 from lowland.models.positions import token_limit
-from lowland.models.quantised import quantised_with
 from lowland.models.source import named_by
 from lowland.tasks.examples import TRAIN, VALIDATION, Encoded, Outputs, Setup, Split
 from lowland.train.adapted import AdaptedModel
-from lowland.train.bag_of_words import fit_bag_of_words, unfit_for_words
+from lowland.train.bag_of_words import fit_bag_of_words
 from lowland.train.checkpoints import CheckpointNowAndThen, Checkpoints, seconds_before
 from lowland.train.cost import Meter
 from lowland.train.fitted import Diverged, Fitted
 from lowland.train.job import Job
-from lowland.train.methods import noise_callbacks
+from lowland.train.methods import callbacks_of
 from lowland.train.monitor import Monitor
 from lowland.train.paired import EncodedSplit, PairedTrainer
 from lowland.train.processes import from_first, is_first, process_count, process_rank
@@ -137,57 +134,6 @@ def _fit_network(
     )
 
 
-def check_methods_fit(jobs: Sequence[Job]) -> None:
-    """Apply each method to its model on the meta device, to find problems before training.
-
-    Raises:
-        Mistake: with a sentence for each problem, such as a target that the model lacks or a rank larger than a layer;
-            or if a tokenizer or config cannot be read, or a model is quantised.
-    """
-    problems: dict[str, None] = {}
-    for job in {(job.method.label, job.source.folder): job for job in jobs}.values():
-        folder = job.source.folder
-        if job.method.method.counts_words:
-            problems |= dict.fromkeys(filter(None, [unfit_for_words(job.task)]))
-            continue
-        with named_by(job.source):
-            job.task.load_reader(folder)
-            _check_not_quantised(folder)
-        try:
-            with named_by(job.source):
-                outline = job.task.outline(folder, job.fields)
-            problems |= dict.fromkeys(_unfit(job, outline.model))
-            job.method.method.adapt(outline, job.settings, job.seed)
-        except Mistake as mistake:
-            problems |= dict.fromkeys(mistake.problems)
-    if problems:
-        raise Mistake(*problems)
-
-
-def _unfit(job: Job, model: torch.nn.Module) -> list[str]:
-    """Return sentences on what keeps a method from working on this kind of model."""
-    method, problems = job.method.method, []
-    if "neftune" in method.perturb and job.task.reads != "text":
-        problems.append(
-            f"neftune adds noise to the embeddings of tokens; {job.fields.name} reads {job.task.reads}s"
-        )
-    norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
-    if method.has_adapter and norms:
-        problems.append(
-            f"{type(model).__name__} has batch norms ({first_names(norms)}), whose statistics change in training and"
-            " are not part of an adapter; train it by full, or take a model without them"
-        )
-    return problems
-
-
-def _check_not_quantised(folder: Path) -> None:
-    if quantised_with(read_model_config(folder)):
-        raise Mistake(
-            f"the weights in {folder} are quantised; Hugging Face's Trainer cannot train such a model with adapters of"
-            " lowland's own: give the model as it was before, or train in a loop of your own with add_lora"
-        )
-
-
 class StopOnDivergence(TrainerCallback):
     """Callback that stops a run if its loss is not finite."""
 
@@ -226,7 +172,7 @@ def _trainer(
     callbacks: Sequence[TrainerCallback],
 ) -> PairedTrainer:
     method, settings = job.method.method, job.settings
-    noise = noise_callbacks(method, settings, job.seed)
+    own, make = callbacks_of(method, settings, job.seed), method.optimizer
     trainer = PairedTrainer(
         adapted.model,
         _arguments(job, scratch, len(train)),
@@ -236,13 +182,14 @@ def _trainer(
         compute_metrics=lambda answer: _scores(
             job, validation.in_order(answer.predictions), validation, setup
         ),
-        callbacks=[*noise, StopOnDivergence(), *callbacks],
+        callbacks=[*own, StopOnDivergence(), *callbacks],
         order_seed=stream_seed(job.seed, "order"),
         infer=lambda model, batch: job.task.infer(model, batch, setup),
         parameter_groups=lambda model: method.parameter_groups(model, settings),
+        make_optimizer=None if make is None else lambda groups: make(groups, settings),
     )
     trainer.remove_callback(PrinterCallback)
-    flat = next((callback for callback in noise if isinstance(callback, FlatLoRA)), None)
+    flat = next((callback for callback in own if isinstance(callback, FlatLoRA)), None)
     trainer.add_callback(Monitor(trainer.log, len(train), flat))
     return trainer
 
@@ -264,6 +211,7 @@ def _arguments(job: Job, scratch: str, examples: int) -> TrainingArguments:
         warmup_steps=round(settings.warmup * steps),
         # The Trainer seeds the global generators with it; each process draws masks of its own.
         seed=stream_seed(job.seed, "dropout", *([rank] if rank else [])) % 2**32,
+        max_grad_norm=1.0 if job.method.method.clips_gradient else 0.0,
         bf16=bf16,  # the forward pass under autocast, in training and evaluation; logits and losses are fp32
         # Without it the Trainer refuses bf16 on a CPU, and does not share the examples among processes.
         use_cpu=(bf16 or processes > 1) and not torch.cuda.is_available(),

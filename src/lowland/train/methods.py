@@ -1,219 +1,30 @@
-"""Table of methods, table of perturbations, and names that combine them.
-
-A method is a row, not a class: `adapt` selects what is trained, `perturb` names the noise, and `parameter_groups` sets
-learning rates. A perturbation is a row, too, and goes in front of a method: `flat+dora`, `neftune+full`.
-"""
+"""Methods by name: a row of the table, or a row with prefixes in front, such as `flat+dora` and `neftune+full`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.ground.names import nearest
-from lowland.models.load import LoadedModel
-from lowland.train import peft_methods
-from lowland.train.adapted import AdaptedModel, ParameterGroups
-from lowland.train.parts import our_lora, train_biases, train_everything, train_head
-from lowland.train.settings import TRAINING, Settings
+from lowland.train.prefixes import PREFIXES
+from lowland.train.rows import Method, Prefix
+from lowland.train.settings import Settings
+from lowland.train.table import ALIASES, METHODS
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformers import TrainerCallback
 
-Adapt = Callable[[LoadedModel, Settings, int], AdaptedModel]
-
-
-def flat_noise(settings: Settings, seed: int) -> TrainerCallback:
-    """Return the callback for Flat-LoRA's noise on the merged full weight."""
-    from lowland.flat import FlatLoRA
-
-    return FlatLoRA(rho=settings.rho, seed=seed)
-
-
-def embedding_noise(settings: Settings, seed: int) -> TrainerCallback:
-    """Return the callback for NEFTune's noise on the input embeddings."""
-    from lowland.train.neftune import NEFTune
-
-    return NEFTune(alpha=settings.neftune_alpha, seed=seed)
-
-
-def one_rate(model: nn.Module, settings: Settings) -> ParameterGroups | None:
-    """Leave the parameter groups to the Trainer: one learning rate for all."""
-    return None
-
-
-def lora_plus(model: nn.Module, settings: Settings) -> ParameterGroups | None:
-    """Return LoRA+'s parameter groups, with a higher learning rate for B."""
-    from lowland.lora.plus import lora_plus_groups
-
-    return lora_plus_groups(model, settings.lr, settings.lr_ratio, settings.weight_decay)
-
-
-@dataclass(frozen=True)
-class Method:
-    """A row of the table of methods, or a row with perturbations in front.
-
-    Attributes:
-        name: name in recipes, and in a run's key.
-        summary: one line for `lowland methods`.
-        adapt: function that returns the model, changed in place or wrapped; only the parameters to train require
-            gradients afterwards. On a model on the meta device it raises Mistake for what does not fit.
-        perturb: names of `PERTURBATIONS`.
-        parameter_groups: function that returns AdamW's parameter groups; None leaves them to the Trainer.
-        options: settings that the method uses in addition to those of `TRAINING`.
-        defaults: settings whose default differs for this method.
-        has_adapter: whether it adds an adapter, whose merged weight can take noise.
-        counts_words: whether it is the bag of words, which trains no network and ignores the model.
-    """
-
-    name: str
-    summary: str
-    adapt: Adapt = train_everything
-    perturb: tuple[str, ...] = ()
-    parameter_groups: Callable[[nn.Module, Settings], ParameterGroups | None] = one_rate
-    options: tuple[str, ...] = ()
-    defaults: Mapping[str, float] = field(default_factory=dict)
-    has_adapter: bool = True
-    counts_words: bool = False
-
-    @property
-    def uses(self) -> tuple[str, ...]:
-        """Names of all settings that the method uses."""
-        return self.options if self.counts_words else (*TRAINING, *self.options)
-
-
-@dataclass(frozen=True)
-class Perturbation:
-    """A row of the table of perturbations.
-
-    Attributes:
-        name: prefix of a composed name, as in `flat+dora`.
-        summary: one line for `lowland methods`.
-        callback: function that returns the Trainer's callback that adds the noise.
-        option: setting for the strength of the noise.
-        on_adapters: whether it needs an adapter's merged weight, and so a method with an adapter.
-    """
-
-    name: str
-    summary: str
-    callback: Callable[[Settings, int], TrainerCallback]
-    option: str
-    on_adapters: bool = False
-
-
-BRANCH = ("rank", "alpha", "dropout", "targets", "rank_pattern", "alpha_pattern")
-LORA = (*BRANCH, "rslora")
-
-PERTURBATIONS: Mapping[str, Perturbation] = {
-    row.name: row
-    for row in (
-        Perturbation(
-            "neftune",
-            "uniform noise on the input embeddings (NEFTune; Jain et al., 2023)",
-            embedding_noise,
-            "neftune_alpha",
-        ),
-        Perturbation(
-            "flat",
-            "normal noise on an adapter's merged weight (Flat-LoRA; Li et al., 2025)",
-            flat_noise,
-            "rho",
-            on_adapters=True,
-        ),
-    )
-}
-"""In the order in which a method's name lists them."""
-
-_ROWS = (
-    Method(
-        "full",
-        "full fine-tuning: every parameter is trained; lr 5e-5 unless it has its own",
-        train_everything,
-        defaults={"lr": 5e-5},
-        has_adapter=False,
-    ),
-    Method("lora", "LoRA (Hu et al., 2021) on every linear layer but the head", our_lora, options=LORA),
-    Method(
-        "flat-lora",
-        "LoRA under random noise on the merged weight (Flat-LoRA; Li et al., 2025)",
-        our_lora,
-        perturb=("flat",),
-        options=(*LORA, "rho"),
-    ),
-    Method(
-        "rslora",
-        "LoRA scaled by alpha / sqrt(rank) (rsLoRA; Kalajdzievski, 2023)",
-        partial(our_lora, rslora=True),
-        options=BRANCH,
-    ),
-    Method(
-        "lora-plus",
-        "LoRA with a learning rate of B that is lr_ratio times that of A (LoRA+; Hayou et al., 2024)",
-        our_lora,
-        parameter_groups=lora_plus,
-        options=(*LORA, "lr_ratio"),
-    ),
-    Method(
-        "head",
-        "a new output layer on the frozen model; lr 1e-2 unless it has its own",
-        train_head,
-        defaults={"lr": 1e-2},
-        has_adapter=False,
-    ),
-    Method(
-        "bitfit",
-        "the biases and the output layer (BitFit; Ben Zaken et al., 2022); lr 1e-3 unless it has its own",
-        train_biases,
-        defaults={"lr": 1e-3},
-        has_adapter=False,
-    ),
-    Method(
-        "bag-of-words",
-        "logistic regression on TF-IDF of words and pairs of words, without the model: what fine-tuning should beat",
-        has_adapter=False,
-        counts_words=True,
-    ),
-    Method(
-        "dora",
-        "PEFT's DoRA: LoRA on the weight's direction, with a trained magnitude (Liu et al., 2024)",
-        peft_methods.dora,
-        options=BRANCH,
-    ),
-    Method(
-        "pissa",
-        "PEFT's PiSSA: A and B start as the principal part of W, and W is replaced by the residual (Meng et al., 2024)",
-        peft_methods.pissa,
-        options=BRANCH,
-    ),
-    Method(
-        "vera",
-        "PEFT's VeRA: trained vectors scale one frozen random A and B (Kopiczko et al., 2024)",
-        peft_methods.vera,
-        options=("rank", "dropout", "targets"),
-        defaults={"lr": 2e-2, "rank": 256},  # see docs/lora.md
-    ),
-    Method(
-        "ia3",
-        "PEFT's (IA)³: vectors that scale keys, values and feed-forward (Liu et al., 2022)",
-        peft_methods.ia3,
-        defaults={"lr": 2e-2},
-    ),
-)
-
-METHODS: dict[str, Method] = {row.name: row for row in _ROWS}
-
-ALIASES = {"flat+lora": "flat-lora"}
-"""Compositions that are rows already: each method has one name, and one run key."""
+_COMPOSITIONS = {row: name for name, row in ALIASES.items()}
+"""Rows that are compositions, and the compositions."""
 
 
 def method_named(name: str) -> Method:
-    """Return the method of a name: a row, or a row with perturbations in front, joined by "+".
+    """Return the method of a name: a row, or a row with prefixes in front, joined by "+".
 
-    The order of the perturbations does not matter. `flat+lora` is the row `flat-lora`.
+    The order of the prefixes does not matter. `flat+lora` is the row `flat-lora`.
 
     Raises:
         Mistake: if a part of the name is unknown or repeated, or cannot be combined with the method.
@@ -225,18 +36,21 @@ def method_named(name: str) -> Method:
     *front, row = name.split("+")
     if problem := _problem_with_name(name, front, row):
         raise Mistake(problem)
+    for part in front:
+        if [*front, *METHODS[row].prefixes].count(part) > 1:
+            who = row if part in METHODS[row].prefixes else name
+            raise Mistake(f"method '{name}' has {part} twice: {who} has it already; once is enough")
+    *own, row = _COMPOSITIONS.get(row, row).split("+")
     method = METHODS[row]
-    for part in sorted(front, key=list(PERTURBATIONS).index, reverse=True):
-        method = _perturbed(PERTURBATIONS[part], method)
+    for part in sorted([*front, *own], key=list(PREFIXES).index, reverse=True):
+        method = _with_prefix(PREFIXES[part], method)
     return method
 
 
 def users_of(setting: str) -> str:
     """Return the methods that use a setting, in words: rows of the table, and prefixes such as `flat+…`."""
     rows = [row.name for row in METHODS.values() if setting in row.uses]
-    return ", ".join(
-        rows + [f"{noise.name}+…" for noise in PERTURBATIONS.values() if noise.option == setting]
-    )
+    return ", ".join(rows + [f"{prefix.name}+…" for prefix in PREFIXES.values() if setting in prefix.options])
 
 
 def _problem_with_name(name: str, front: Sequence[str], row: str) -> str | None:
@@ -247,16 +61,16 @@ def _problem_with_name(name: str, front: Sequence[str], row: str) -> str | None:
             f" (lowland compare --methods {' '.join(names)})"
         )
     rows = [part for part in (*front, row) if part in METHODS]
-    noises = [part for part in (*front, row) if part in PERTURBATIONS]
-    if not front and noises:
-        return f"{row} in '{name}' is a perturbation; put a method behind it, as in {row}+lora"
-    if len(rows) > 1 and len(rows) + len(noises) == len(front) + 1:
+    prefixes = [part for part in (*front, row) if part in PREFIXES]
+    if not front and prefixes:
+        return f"{row} in '{name}' is a prefix; put a method behind it, as in {row}+lora"
+    if len(rows) > 1 and len(rows) + len(prefixes) == len(front) + 1:
         return f"'{name}' joins the methods {' and '.join(rows)}; give one method, or list them one by one"
-    if front and len(rows) == 1 and len(noises) == len(front):
-        right = "+".join((*noises, *rows))
+    if front and len(rows) == 1 and len(prefixes) == len(front):
+        right = "+".join((*prefixes, *rows))
         return None if rows == [row] else f"'{name}' has the method first; write {right}"
-    if front and not rows and len(noises) > len(front):
-        return f"'{name}' has no method; put one behind the perturbations, as in {name}+lora"
+    if front and not rows and len(prefixes) > len(front):
+        return f"'{name}' has no method; put one behind the prefixes, as in {name}+lora"
     if not front and row in METHODS:
         return None
     return _unknown_name(name, front, row)
@@ -266,32 +80,51 @@ def _unknown_name(name: str, front: Sequence[str], row: str) -> str:
     """Return the sentence for a name with an unknown part, with the nearest name as a whole."""
     if not front:
         return one_of("method", name, METHODS)
-    meant = [nearest(part, PERTURBATIONS) for part in front] + [nearest(row, METHODS)]
+    meant = [nearest(part, PREFIXES) for part in front] + [nearest(row, METHODS)]
     hint = "" if None in meant else f"did you mean '{'+'.join(filter(None, meant))}'? "
-    before = ", ".join(f"{noise}+" for noise in PERTURBATIONS)
+    before = ", ".join(f"{prefix}+" for prefix in PREFIXES)
     return f"unknown method '{name}'; {hint}Allowed: {', '.join(METHODS)}; in front of them {before}"
 
 
-def noise_callbacks(method: Method, settings: Settings, seed: int) -> list[TrainerCallback]:
-    """Return the Trainer's callbacks that add a method's noise."""
-    return [PERTURBATIONS[name].callback(settings, seed) for name in method.perturb]
+def callbacks_of(method: Method, settings: Settings, seed: int) -> list[TrainerCallback]:
+    """Return the Trainer's callbacks of a method: the row's own, and those of the prefixes in front of it."""
+    own = [] if method.callback is None else [method.callback(settings, seed)]
+    return own + [PREFIXES[name].callback(method, settings, seed) for name in method.prefixes]
 
 
-def _perturbed(noise: Perturbation, method: Method) -> Method:
-    """Return a method under one perturbation more."""
-    name = f"{noise.name}+{method.name}"
-    if noise.name in method.perturb:
-        raise Mistake(f"method '{name}' has {noise.name} twice: {method.name} has it already; once is enough")
-    if method.counts_words:
-        raise Mistake(
-            f"method '{name}' cannot be used: {method.name} trains no network that noise could be added to"
-        )
-    if noise.on_adapters and not method.has_adapter:
-        raise Mistake(
-            f"method '{name}' cannot be used: {noise.name} adds noise to an adapter's merged weight, and"
-            f" {method.name} has no adapter; use a method with an adapter"
-        )
+def _with_prefix(prefix: Prefix, method: Method) -> Method:
+    """Return a method with one prefix more in front.
+
+    Raises:
+        Mistake: if they cannot be combined.
+    """
+    name = f"{prefix.name}+{method.name}"
+    if reason := _why_not(prefix, method):
+        raise Mistake(f"method '{name}' cannot be used: {reason}")
     composed = replace(
-        method, name=name, perturb=(noise.name, *method.perturb), options=(*method.options, noise.option)
+        method,
+        name=name,
+        prefixes=(prefix.name, *method.prefixes),
+        options=(*method.options, *prefix.options),
     )
     return METHODS[ALIASES[name]] if name in ALIASES else composed
+
+
+def _why_not(prefix: Prefix, method: Method) -> str | None:
+    """Return the reason why a prefix cannot stand in front of a method, or None."""
+    if method.counts_words:
+        return f"{method.name} trains no network that {prefix.name} could change"
+    if prefix.needs == "adapter" and not method.has_adapter:
+        return (
+            f"{prefix.name} changes an adapter's merged weight, and {method.name} has no adapter; use a method with"
+            " an adapter"
+        )
+    if prefix.needs == "weights" and not (method.has_adapter or method.trains_weights):
+        return (
+            f"{prefix.name} changes an adapter's merged weight, or weights that are all trained, and {method.name} has"
+            " neither; use full, or a method with an adapter"
+        )
+    for other in (*method.prefixes, method.name.rpartition("+")[2]):
+        if other in prefix.excludes or (other in PREFIXES and prefix.name in PREFIXES[other].excludes):
+            return f"{prefix.name} and {other} exclude each other; use one of them"
+    return None

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lowland.ground.rng import stream_seed
+from lowland.train.method_callback import MethodCallback
 
 
-class NEFTune(TrainerCallback):
+class NEFTune(MethodCallback):
     """Callback that adds noise to the embeddings of a Trainer's model: X + E, with E uniform on ± alpha / sqrt(L d).
 
     X is (batch, L, d): L tokens including the padding, as in transformers, and width d (section 2, algorithm 1). E
@@ -51,6 +52,10 @@ class NEFTune(TrainerCallback):
     ) -> None:
         """Start the draws of an optimizer step."""
         self.step, self.draws = state.global_step, 0
+
+    def begin_again(self) -> None:
+        """Start the draws of the step again."""
+        self.draws = 0
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -25,6 +25,7 @@ from lowland.lora.config import (
 from lowland.lora.plus import LR_RATIO, LRRatio
 
 Positive = Annotated[Number, Field(gt=0)]
+Share = Annotated[Number, Field(gt=0, lt=1)]
 Count = Annotated[Whole, Field(ge=1)]
 
 
@@ -39,7 +40,7 @@ class Settings(Asked):
     """forward passes in an optimizer step"""
     lr: Positive = 5e-4
     """peak learning rate of AdamW (5e-5 for full, 1e-3 for bitfit, 1e-2 for head, 0.02 for vera and ia3, unless they
-    have their own)"""
+    have their own), or of IVON (0.5 for ivon-lora)"""
     weight_decay: Annotated[Number, Field(ge=0)] = 0.01
     """weight decay of AdamW"""
     warmup: Annotated[Number, Field(ge=0, lt=1)] = 0.06
@@ -63,8 +64,30 @@ class Settings(Asked):
     """learning rate of B as a multiple of A's and the head's (LoRA+)"""
     rho: Rho = RHO
     """strength of Flat-LoRA's noise at the end of training"""
+    sam_rho: Annotated[Number, Field(ge=0)] = 0.05
+    """length of SAM's step uphill, over all parameters that take it together (the paper's default)"""
+    ema_decay: Annotated[Number, Field(gt=0, lt=1)] = 0.99
+    """decay of the exponential moving average: about 1 / (1 - decay) steps count"""
+    swa_share: Annotated[Number, Field(gt=0, le=1)] = 0.25
+    """share of the steps, at the training's end, that stochastic weight averaging averages"""
     neftune_alpha: Positive = 5.0
     """alpha, the strength of NEFTune's noise on the embeddings"""
+    bar_alpha: Positive = 0.5
+    """alpha, the strength of BAR at the first step; it falls linearly to 0"""
+    bi_rho: Positive = 0.05
+    """rho, the largest norm of the adversarial adapter of Bi-LoRA"""
+    efm_rho: Positive = 0.05
+    """rho, the norm of EFMLoRA's perturbation of a layer's weight at the first step; it falls as 1 / sqrt(step)"""
+    efm_beta: Share = 0.9
+    """weight of the newest perturbation in EFMLoRA's moving average"""
+    mgpo_rho: Positive = 0.05
+    """rho, the size of LoRA-MGPO's perturbation at a gradient norm of 1"""
+    mgpo_beta: Share = 0.9
+    """weight of the past in LoRA-MGPO's moving average of the gradient's norm"""
+    ivon_ess: Positive = 1e6
+    """lambda, IVON's effective sample size; a larger one draws closer to the mean"""
+    ivon_hess_init: Positive = 1e-3
+    """IVON's curvature h at the start"""
 
     def lora_config(self, modules_to_save: Sequence[str]) -> LoRAConfig:
         """Return the config of LoRA adapters with these settings.

@@ -1,0 +1,1 @@
+"""Rivals of Flat-LoRA: other ways to flat minima, from the descriptions in their papers; see docs/rivals.md."""
