@@ -81,7 +81,10 @@ def dense_hessian(space: Space, batches: list[Batch]) -> Tensor:
 
 
 def dense_gauss_newton(
-    space: Space, batches: list[Batch], logits_of: Callable[[Any], Tensor], loss_of: Callable[[Tensor, Batch], Tensor]
+    space: Space,
+    batches: list[Batch],
+    logits_of: Callable[[Any], Tensor],
+    loss_of: Callable[[Tensor, Batch], Tensor],
 ) -> Tensor:
     """Jᵀ·H_z·J over the rows, by definition; `loss_of` is the sum of the rows' losses, written anew."""
     total, rows = torch.zeros(()), 0

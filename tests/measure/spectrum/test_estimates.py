@@ -13,7 +13,9 @@ from tests.measure.spectrum.test_lanczos import LADDER, symmetric
 MATRIX = symmetric(LADDER)
 
 
-def explored(matrix: Tensor = MATRIX, *, seed: int = 0, steps: int = 8, probes: int = 4, short: int = 5) -> Explored:
+def explored(
+    matrix: Tensor = MATRIX, *, seed: int = 0, steps: int = 8, probes: int = 4, short: int = 5
+) -> Explored:
     like = torch.empty(len(matrix), dtype=matrix.dtype)
     return explore(matrix.mv, like, steps=steps, probes=probes, probe_steps=short, seed=seed)
 
@@ -36,7 +38,9 @@ def test_trace_is_right_on_average_and_its_error_says_how_far_it_is_off() -> Non
     truth, spread = float(MATRIX.trace()), values.std(ddof=1)
     assert abs(values.mean() - truth) < 4 * spread / np.sqrt(200)
     assert np.sqrt((errors**2).mean()) == pytest.approx(spread, rel=0.2)
-    assert spread < 8  # sqrt(2) times the norm of what is beside the basis, over sqrt(4): Hutchinson alone has 43
+    assert (
+        spread < 8
+    )  # sqrt(2) times the norm of what is beside the basis, over sqrt(4): Hutchinson alone has 43
 
 
 def test_density_is_that_of_the_eigenvalues() -> None:
