@@ -42,7 +42,7 @@ def spectrum_blocks(
         )
     ]
     for (space, matrix), rows in table[table["matrix"] != ""].groupby(["space", "matrix"], sort=False):
-        losses = table[(table["space"] == space) & (table["quantity"] == "loss")].set_index("run")
+        losses = table[(table["space"] == space) & (table["quantity"] == "loss")]
         inner: list[Block] = [_runs(rows, losses)]
         if sentences := tuple(_sentences(ratios, str(space), str(matrix))):
             inner.append(Bullets(sentences))
@@ -76,24 +76,29 @@ def _without_nan(rows: Sequence[dict[Any, Any]]) -> list[dict[Any, Any]]:
 
 def _runs(rows: pd.DataFrame, losses: pd.DataFrame) -> Table:
     """Return the table of one matrix in one space, a row for each run."""
-    largest = sorted({int(index) for index in rows[rows["quantity"] == "eigenvalue"]["index"]})[:SHOWN]
-    columns = [("eigenvalue", index) for index in largest] + [("trace", 1), ("smallest_eigenvalue", 1)]
+    shown = min(SHOWN, int((rows["quantity"] == "eigenvalue").groupby(rows["run"]).sum().max()))
+    columns = [("eigenvalue", index) for index in range(1, shown + 1)] + [
+        ("trace", 1),
+        ("smallest_eigenvalue", 1),
+    ]
     entries = []
     for run, own in rows.groupby("run", sort=False):
-        by_quantity = own.set_index(["quantity", "index"])[["value", "error"]]
-        figures = [_with_error(*by_quantity.loc[column]) for column in columns]
-        loss = losses.loc[run]
-        first = own.iloc[0]
-        entries.append(
-            (
-                visible(first["method"]),
-                str(first["seed"]),
-                _with_error(loss["value"], loss["error"]),
-                *figures,
-            )
-        )
-    names = [f"eigenvalue {index}" for index in largest]
+        figures = _figures(own)
+        (loss,) = _figures(losses[losses["run"] == run]).values()
+        about = (visible(str(own["method"].iloc[0])), str(own["seed"].iloc[0]))
+        entries.append((*about, loss, *(figures[column] for column in columns)))
+    names = [f"eigenvalue {index}" for index in range(1, shown + 1)]
     return Table(("method", "seed", "loss", *names, "trace", "smallest seen"), tuple(entries))
+
+
+def _figures(rows: pd.DataFrame) -> dict[tuple[str, int], str]:
+    """Return figures with their errors, as texts, by quantity and index."""
+    columns = (rows[name] for name in ("quantity", "index", "value", "error"))
+    return {
+        (quantity, index): _with_error(value, error)
+        for quantity, index, value, error in zip(*columns, strict=True)
+        if quantity != "density"
+    }
 
 
 def _sentences(ratios: Sequence[Ratio], space: str, matrix: str) -> Iterator[str]:

@@ -20,7 +20,7 @@ WIDTH = 1 / 250
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, or numbers, with the standard errors over the probes (0 if nothing was left to probe)."""
+    """Number, or numbers, with the standard errors over the probes (0 if nothing was left to probe)."""
 
     value: Floats
     error: Floats
@@ -41,7 +41,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Explored:
-    """What is known of a symmetric matrix (n, n).
+    """Lanczos runs of a symmetric matrix (n, n): all that is known of it.
 
     Attributes:
         size: n.
@@ -96,7 +96,7 @@ class Explored:
 def explore(
     product: Callable[[Tensor], Tensor], like: Tensor, *, steps: int, probes: int, probe_steps: int, seed: int
 ) -> Explored:
-    """Explore a symmetric matrix by its products with vectors.
+    """Run Lanczos' algorithm on a symmetric matrix, once for long, and shortly beside what it found.
 
     Args:
         product: multiplies a vector (n,) by the matrix.
@@ -119,7 +119,7 @@ def explore(
 def _signs(like: Tensor, seed: int, number: int) -> Tensor:
     """Return the probe of a number: a vector of ±1."""
     generator = torch.Generator().manual_seed(stream_seed(seed, "measure", "spectrum", number))
-    return torch.randint(0, 2, like.shape, generator=generator).to(like).mul_(2).sub_(1)
+    return torch.randint(0, 2, like.shape, generator=generator, dtype=torch.int8).to(like).mul_(2).sub_(1)
 
 
 def _bumps(grid: Floats, places: Floats, weights: Floats, width: float) -> Floats:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 Floats = npt.NDArray[np.float64]
 
-TINY = 1e-6
-"""Share of the largest entry below which a coupling is rounding error of float32."""
+ROUNDING = 1e-6
+"""Share of the largest value that is rounding error of products in float32."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Ritz:
 
     Attributes:
         values: (m,) theta.
-        residuals: (m,) ‖A·y - theta·y‖ of the approximate eigenvector y: an eigenvalue of A lies within this distance.
+        residuals: (m,) ‖A·y - theta·y‖ of the approximate eigenvector y, not below rounding error: an eigenvalue of A
+            lies within this distance.
         weights: (m,) squared share of y in the start vector; they sum to 1.
     """
 
@@ -51,9 +52,10 @@ class Tridiagonal:
     @property
     def ritz(self) -> Ritz:
         """Eigenvalues of T."""
-        values, vectors = eigh_tridiagonal(self.diagonal, self.couplings[:-1])
-        values, vectors = values[::-1], vectors[:, ::-1]
-        return Ritz(values, self.couplings[-1] * np.abs(vectors[-1]), vectors[0] ** 2)
+        rising, vectors = eigh_tridiagonal(self.diagonal, self.couplings[:-1])
+        values, vectors = np.array(rising[::-1], dtype=np.float64), vectors[:, ::-1]
+        residuals = np.maximum(self.couplings[-1] * np.abs(vectors[-1]), ROUNDING * np.abs(values).max())
+        return Ritz(values, residuals, vectors[0] ** 2)
 
 
 def lanczos(
@@ -88,7 +90,7 @@ def lanczos(
         diagonal[j] = float(basis[j] @ image)
         following = _orthogonal(image, outside, basis[: j + 1])
         couplings[j] = float(following.norm())
-        if couplings[j] > TINY * max(np.abs(diagonal).max(), couplings.max()):
+        if couplings[j] > ROUNDING * max(np.abs(diagonal).max(), couplings.max()):
             following /= couplings[j]
             continue
         couplings[j] = 0.0
@@ -100,8 +102,8 @@ def lanczos(
 
 
 def _unit(vector: Tensor, *bases: Tensor) -> Tensor:
-    vector = _orthogonal(vector.clone(), *bases)
-    return vector / vector.norm()
+    rest = _orthogonal(vector.clone(), *bases)
+    return rest.div_(rest.norm())
 
 
 def _orthogonal(vector: Tensor, *bases: Tensor) -> Tensor:
