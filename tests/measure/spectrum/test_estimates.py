@@ -43,6 +43,12 @@ def test_trace_is_right_on_average_and_its_error_says_how_far_it_is_off() -> Non
     )  # sqrt(2) times the norm of what is beside the basis, over sqrt(4): Hutchinson alone has 43
 
 
+def test_trace_counts_each_direction_once() -> None:
+    identity = torch.eye(100, dtype=torch.float64)
+    traces = [float(explored(identity, seed=seed, steps=30, short=1).trace().value) for seed in range(40)]
+    assert np.mean(traces) == pytest.approx(100, abs=2)
+
+
 def test_density_is_that_of_the_eigenvalues() -> None:
     known = explored(steps=10, probes=10, short=20)
     grid = known.grid()
