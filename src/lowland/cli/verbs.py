@@ -101,6 +101,11 @@ VERBS: Mapping[str, Verb] = {
         "lowland.cli.forgetting",
         "REWIND",
     ),
+    "measure spectrum": Verb(
+        "measure the curvature of the loss at the weights of runs: eigenvalues, trace and density",
+        "lowland.cli.spectrum",
+        "SPECTRUM",
+    ),
     "check": Verb("run a checklist for LoRA on your own model", "lowland.cli.deploy", "CHECK"),
     "stress messy": _stress("ask a language model questions with typing errors and the like", "MESSY"),
     "stress multilingual": _stress(
@@ -160,6 +165,7 @@ EXAMPLES: Mapping[str, str] = {
 """Commands that a newcomer can begin with, and what they do."""
 
 GROUPS = {
+    "measure": "Measure how flat runs are, what their adapters learned, and what they cost.",
     "stress": "Test models on damaged and on multilingual questions.",
     "study": "Look after folders of runs, and bring the shares of a study together.",
 }

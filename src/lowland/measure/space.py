@@ -79,5 +79,8 @@ class Space:
 
     def losses(self, point: Point, batch: Batch) -> Tensor:
         """Return the loss (rows,) of each row of a batch at a point, in nats."""
-        outputs = functional_call(self.model, self.weights(point), kwargs=dict(batch))
-        return row_losses(outputs, batch, shifted=self.shifted)
+        return row_losses(self.outputs(point, batch), batch, shifted=self.shifted)
+
+    def outputs(self, point: Point, batch: Batch) -> Any:
+        """Return the model's outputs for a batch at a point."""
+        return functional_call(self.model, self.weights(point), kwargs=dict(batch))
