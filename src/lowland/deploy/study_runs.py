@@ -24,12 +24,13 @@ class TrainedRun:
         return f"{self.record.method}, seed {self.record.seed}"
 
 
-def read_runs(folders: Sequence[Path], purpose: str) -> list[TrainedRun]:
+def read_runs(folders: Sequence[Path], purpose: str | None = None) -> list[TrainedRun]:
     """Read the runs of some folders, which must be of one study, without a method and seed twice.
 
     Args:
-        folders: folders of runs of a task of texts.
+        folders: folders of runs.
         purpose: verb with what it does to texts, for the sentence on runs of images: "stress adapter damages texts".
+            None if the runs may be of any task.
 
     Raises:
         Mistake: naming each folder without a finished run, and everything that sets the runs apart.
@@ -47,7 +48,7 @@ def read_runs(folders: Sequence[Path], purpose: str) -> list[TrainedRun]:
     problems += _differences(runs)
     tasks = {run.record.task for run in runs}
     task = task_named(tasks.pop()) if len(tasks) == 1 else None
-    if task is not None and task.reads != "text":
+    if purpose is not None and task is not None and task.reads != "text":
         problems = [
             f"{purpose}, and the runs are of {task.name}, which reads {task.reads}s;"
             " give runs of a task of texts"

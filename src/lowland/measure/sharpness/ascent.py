@@ -1,0 +1,129 @@
+"""Ascent within a ball around the trained weights: the rise of the loss in the worst direction that is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lowland.measure.space import Point, Space
+from lowland.tasks.examples import Batch
+
+STEP = 0.5
+"""Length of every step but the first, as a share of the radius."""
+
+
+@dataclass(frozen=True)
+class Ball:
+    """Perturbations delta = c ⊙ u of the weights, with ‖u‖_p <= radius.
+
+    The plain ball is that of SAM (Foret et al., 2021, equation 1): c = 1 and p = 2. The adaptive one has c = |theta|,
+    entry by entry, and p = infinity: each weight changes by at most the share `radius` of its size. It does not depend
+    on how the weights of two layers are scaled against each other (Andriushchenko et al., 2023, arXiv 2302.07011,
+    equation 1, with p = infinity as in most of their figures).
+
+    Attributes:
+        radius: radius, more than 0.
+        adaptive: whether the ball is the adaptive one.
+    """
+
+    radius: float
+    adaptive: bool
+
+    def perturbed(self, center: Point, u: Point) -> Point:
+        """Return theta + c ⊙ u."""
+        return {name: weight + self._scaled(u[name], weight) for name, weight in center.items()}
+
+    def moved(self, center: Point, u: Point, gradient: Point, length: float) -> Point:
+        """Return u after a step of steepest ascent, projected onto the ball.
+
+        Args:
+            center: theta.
+            u: place in the ball.
+            gradient: gradient of the loss by theta; u's is c times as large.
+            length: length of the step, as a share of the radius.
+        """
+        slope = {name: self._scaled(gradient[name], weight) for name, weight in center.items()}
+        step = length * self.radius
+        if self.adaptive:
+            return {
+                name: (u[name] + step * slope[name].sign()).clamp(-self.radius, self.radius) for name in slope
+            }
+        steepness = _norm(slope).clamp_min(torch.finfo(torch.float32).tiny)
+        moved = {name: u[name] + step / steepness * slope[name] for name in slope}
+        shrink = (self.radius / _norm(moved).clamp_min(self.radius)).clamp_max(1.0)
+        return {name: shrink * place for name, place in moved.items()}
+
+    def _scaled(self, values: Tensor, weight: Tensor) -> Tensor:
+        return values * weight.abs() if self.adaptive else values
+
+
+def _norm(point: Point) -> Tensor:
+    return torch.stack([values.norm() for values in point.values()]).norm()
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """Losses (rows,) of an ascent.
+
+    Attributes:
+        start: at the trained weights.
+        first: after the first step, to the ball's edge; this is SAM's step.
+        best: at the step with the highest mean loss; the start counts, too.
+    """
+
+    start: Tensor
+    first: Tensor
+    best: Tensor
+
+
+def ascend(space: Space, batches: Sequence[Batch], ball: Ball, steps: int) -> Ascent:
+    """Climb to a high mean loss in a ball around the trained weights, by projected steps of steepest ascent.
+
+    The maximum that is found is a lower bound of the true one.
+
+    Args:
+        space: space of the weights.
+        batches: batches over which the loss is averaged.
+        ball: the ball.
+        steps: number of steps, each of which takes the gradient on all batches.
+    """
+    u = {name: torch.zeros_like(weight) for name, weight in space.center.items()}
+    start, gradient = _losses_and_gradient(space, space.center, batches)
+    first = best = start
+    for number in range(steps):
+        u = dict(ball.moved(space.center, u, gradient, STEP if number else 1.0))
+        point = ball.perturbed(space.center, u)
+        if number == steps - 1:
+            losses = losses_at(space, point, batches)
+        else:
+            losses, gradient = _losses_and_gradient(space, point, batches)
+        first = losses if number == 0 else first
+        if not losses.isfinite().all():
+            return Ascent(start, first, losses)
+        best = losses if losses.mean() > best.mean() else best
+    return Ascent(start, first, best)
+
+
+@torch.no_grad()
+def losses_at(space: Space, point: Point, batches: Sequence[Batch]) -> Tensor:
+    """Return the loss (rows,) of each row of all batches at a point, in float64."""
+    return torch.cat([space.losses(point, batch) for batch in batches]).double()
+
+
+def _losses_and_gradient(space: Space, point: Point, batches: Sequence[Batch]) -> tuple[Tensor, Point]:
+    """Return the losses (rows,) at a point and the gradient of their mean, one batch at a time."""
+    leaves = {name: weight.detach().requires_grad_() for name, weight in point.items()}
+    gradient = {name: torch.zeros_like(weight) for name, weight in point.items()}
+    rows = []
+    for batch in batches:
+        losses = space.losses(leaves, batch)
+        slopes = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+        for name, slope in zip(gradient, slopes, strict=True):
+            if slope is not None:
+                gradient[name] += slope
+        rows.append(losses.detach())
+    count = sum(map(len, rows))
+    return torch.cat(rows).double(), {name: total.div_(count) for name, total in gradient.items()}
