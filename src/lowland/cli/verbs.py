@@ -101,6 +101,16 @@ VERBS: Mapping[str, Verb] = {
         "lowland.cli.forgetting",
         "REWIND",
     ),
+    "measure sharpness": Verb(
+        "measure how much the loss of runs rises near their weights, by noise and in the worst direction",
+        "lowland.cli.sharpness",
+        "SHARPNESS",
+    ),
+    "measure slices": Verb(
+        "measure and draw the loss along lines and planes through the weights of runs",
+        "lowland.cli.slices",
+        "SLICES",
+    ),
     "check": Verb("run a checklist for LoRA on your own model", "lowland.cli.deploy", "CHECK"),
     "stress messy": _stress("ask a language model questions with typing errors and the like", "MESSY"),
     "stress multilingual": _stress(
@@ -160,6 +170,7 @@ EXAMPLES: Mapping[str, str] = {
 """Commands that a newcomer can begin with, and what they do."""
 
 GROUPS = {
+    "measure": "Measure how flat runs are, what their adapters learned, and what they cost.",
     "stress": "Test models on damaged and on multilingual questions.",
     "study": "Look after folders of runs, and bring the shares of a study together.",
 }

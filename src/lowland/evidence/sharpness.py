@@ -62,7 +62,8 @@ class SharpnessAt:
         space: space of weights.
         measure: name of the measure.
         strength: sigma, or radius.
-        rises: mean rise of each method; a method is left out if a seed of it has no finite loss there, or no such space.
+        rises: mean rise of each method; a method is left out if it has no such space, or one of its seeds has no finite
+            loss there.
         differences: differences from the reference.
     """
 
@@ -82,18 +83,13 @@ def sharpness_of(table: pd.DataFrame, reference: str, level: float = 0.95) -> li
         reference: label of the reference.
         level: level of the intervals, 0 to 1.
     """
-    seeds = {method: set(rows["seed"]) for method, rows in table.groupby("method", sort=False)}
-    measured = [
-        _at(rows, keys, reference, seeds, level) for keys, rows in table.groupby(KEYS, sort=False) if len(rows)
-    ]
-    return _corrected(measured)
+    seeds = {str(method): set(rows["seed"]) for method, rows in table.groupby("method", sort=False)}
+    return _corrected([_at(rows, reference, seeds, level) for _, rows in table.groupby(KEYS, sort=False)])
 
 
-def _at(
-    rows: pd.DataFrame, keys: tuple[str, str, str, float], reference: str, seeds: Mapping[str, set[int]], level: float
-) -> SharpnessAt:
+def _at(rows: pd.DataFrame, reference: str, seeds: Mapping[str, set[int]], level: float) -> SharpnessAt:
     by_method = {
-        str(method): {int(seed): _by_draw(run) for seed, run in own.groupby("seed")}
+        str(method): {seed: _by_draw(own[own["seed"] == seed]) for seed in sorted(seeds[str(method)])}
         for method, own in rows.groupby("method", sort=False)
         if set(own["seed"]) == seeds[str(method)]
     }
@@ -107,7 +103,7 @@ def _at(
         )
         for method, runs in by_method.items()
     )
-    split, space, measure, strength = keys
+    split, space, measure, strength = (rows[key].iloc[0] for key in KEYS)
     return SharpnessAt(
         split, space, measure, float(strength), rises, _differences(by_method, reference, groups, level)
     )

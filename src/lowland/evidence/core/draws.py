@@ -18,11 +18,11 @@ def crossed_interval(
     """Compute the mean of values with an interval over seeds, draws and examples.
 
     All seeds share the draws, so seeds and draws are two crossed factors, as seeds and examples are in
-    :func:`lowland.evidence.paired_interval`. With A_s and A_d the variances of the mean by seeds and by draws, each with
-    the other averaged out, B that by groups of examples, and C_s and C_d the interactions with examples, the variance is
-    ``A_s + A_d + max(B - C_s - C_d, 0)``. The interaction of seeds and draws is in A_s and in A_d, so it counts twice:
-    the interval is rather too wide than too narrow. Student's quantile is that of the smaller number of seeds or draws.
-    A factor with one level adds nothing: the interval then says nothing of others.
+    :func:`lowland.evidence.paired_interval`. A_s and A_d are the variances of the mean by seeds and by draws, each with
+    the other averaged out. B is that by groups of examples, and C_s and C_d are the interactions with examples. Then
+    the variance is ``A_s + A_d + max(B - C_s - C_d, 0)``. The interaction of seeds and draws is in A_s and in A_d, so
+    it counts twice: the interval is too wide rather than too narrow. Student's quantile is that of the smaller number
+    of seeds or draws. A factor with one level adds nothing: the interval then says nothing of other levels.
 
     Args:
         values: (S, K, N) of S seeds, K draws and N examples; finite.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lowland.measure.passes import losses_and_gradient, losses_at
 from lowland.measure.space import Point, Space
 from lowland.tasks.examples import Batch
 
@@ -19,10 +20,10 @@ STEP = 0.5
 class Ball:
     """Perturbations delta = c ⊙ u of the weights, with ‖u‖_p <= radius.
 
-    The plain ball is that of SAM (Foret et al., 2021, equation 1): c = 1 and p = 2. The adaptive one has c = |theta|,
-    entry by entry, and p = infinity: each weight changes by at most the share `radius` of its size. It does not depend
-    on how the weights of two layers are scaled against each other (Andriushchenko et al., 2023, arXiv 2302.07011,
-    equation 1, with p = infinity as in most of their figures).
+    The plain ball is that of SAM (Foret et al., 2021, arXiv 2010.01412, section 2): c = 1 and p = 2. The adaptive one has
+    c = |theta|, entry by entry, and p = infinity: each weight changes by at most the share `radius` of its size. This is
+    adaptive worst-case sharpness in Andriushchenko et al., 2023 (arXiv 2302.07011), S_max(w, c) with c = |w|, which does
+    not depend on how the weights of two layers are scaled against each other.
 
     Attributes:
         radius: radius, more than 0.
@@ -61,7 +62,8 @@ class Ball:
 
 
 def _norm(point: Point) -> Tensor:
-    return torch.stack([values.norm() for values in point.values()]).norm()
+    norm: Tensor = torch.stack([values.norm() for values in point.values()]).norm()
+    return norm
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Ascent:
 
 
 def ascend(space: Space, batches: Sequence[Batch], ball: Ball, steps: int) -> Ascent:
-    """Climb to a high mean loss in a ball around the trained weights, by projected steps of steepest ascent.
+    """Find a high mean loss in a ball around the trained weights, by projected steps of steepest ascent.
 
     The maximum that is found is a lower bound of the true one.
 
@@ -91,7 +93,7 @@ def ascend(space: Space, batches: Sequence[Batch], ball: Ball, steps: int) -> As
         steps: number of steps, each of which takes the gradient on all batches.
     """
     u = {name: torch.zeros_like(weight) for name, weight in space.center.items()}
-    start, gradient = _losses_and_gradient(space, space.center, batches)
+    start, gradient = losses_and_gradient(space, space.center, batches)
     first = best = start
     for number in range(steps):
         u = dict(ball.moved(space.center, u, gradient, STEP if number else 1.0))
@@ -99,31 +101,9 @@ def ascend(space: Space, batches: Sequence[Batch], ball: Ball, steps: int) -> As
         if number == steps - 1:
             losses = losses_at(space, point, batches)
         else:
-            losses, gradient = _losses_and_gradient(space, point, batches)
+            losses, gradient = losses_and_gradient(space, point, batches)
         first = losses if number == 0 else first
         if not losses.isfinite().all():
             return Ascent(start, first, losses)
         best = losses if losses.mean() > best.mean() else best
     return Ascent(start, first, best)
-
-
-@torch.no_grad()
-def losses_at(space: Space, point: Point, batches: Sequence[Batch]) -> Tensor:
-    """Return the loss (rows,) of each row of all batches at a point, in float64."""
-    return torch.cat([space.losses(point, batch) for batch in batches]).double()
-
-
-def _losses_and_gradient(space: Space, point: Point, batches: Sequence[Batch]) -> tuple[Tensor, Point]:
-    """Return the losses (rows,) at a point and the gradient of their mean, one batch at a time."""
-    leaves = {name: weight.detach().requires_grad_() for name, weight in point.items()}
-    gradient = {name: torch.zeros_like(weight) for name, weight in point.items()}
-    rows = []
-    for batch in batches:
-        losses = space.losses(leaves, batch)
-        slopes = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
-        for name, slope in zip(gradient, slopes, strict=True):
-            if slope is not None:
-                gradient[name] += slope
-        rows.append(losses.detach())
-    count = sum(map(len, rows))
-    return torch.cat(rows).double(), {name: total.div_(count) for name, total in gradient.items()}

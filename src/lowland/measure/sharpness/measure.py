@@ -13,7 +13,8 @@ import pandas as pd
 from lowland.deploy.study_runs import TrainedRun, read_runs
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.ground.progress import Progress
-from lowland.measure.sharpness.ascent import Ball, ascend, losses_at
+from lowland.measure.passes import losses_at
+from lowland.measure.sharpness.ascent import Ball, ascend
 from lowland.measure.sharpness.noise import mirrored, noisy_point
 from lowland.measure.sharpness.settings import SharpnessSample, SharpnessSettings
 from lowland.measure.space import ADAPTER, Space
@@ -81,7 +82,7 @@ def measure_sharpness(
         del meter
         gc.collect()  # models hold themselves in cycles
     table = pd.concat(tables, ignore_index=True)
-    sizes = {split: int(rows["example"].nunique()) for split, rows in table.groupby("split", sort=False)}
+    sizes = {str(split): int(rows["example"].nunique()) for split, rows in table.groupby("split", sort=False)}
     return Sharpness(table, tuple(ended), sizes)
 
 
@@ -170,8 +171,13 @@ class Meter:
         parts += self._climbed(ADAPTIVE, settings.adaptive_radius, of_batches, start, best, space, split)
         table = pd.concat(parts, ignore_index=True)
         record = self.subject.record
-        about = {"run": self.subject.folder.name, "method": record.method, "seed": record.seed}
-        return table.assign(**about, split=split, space=space.name)[list(COLUMNS)]
+        return table.assign(
+            run=self.subject.folder.name,
+            method=record.method,
+            seed=record.seed,
+            split=split,
+            space=space.name,
+        )[list(COLUMNS)]
 
     def _expected(self, space: Space, sample: Sample, loss: Rises, step: Step) -> Rises:
         """Return rises (sigmas, draws, rows) by noise, each the mean of both signs, up to the first infinite one.
