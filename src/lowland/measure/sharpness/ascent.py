@@ -20,10 +20,10 @@ STEP = 0.5
 class Ball:
     """Perturbations delta = c ⊙ u of the weights, with ‖u‖_p <= radius.
 
-    The plain ball is that of SAM (Foret et al., 2021, arXiv 2010.01412, section 2): c = 1 and p = 2. The adaptive one has
-    c = |theta|, entry by entry, and p = infinity: each weight changes by at most the share `radius` of its size. This is
-    adaptive worst-case sharpness in Andriushchenko et al., 2023 (arXiv 2302.07011), S_max(w, c) with c = |w|, which does
-    not depend on how the weights of two layers are scaled against each other.
+    The plain ball is that of SAM (Foret et al., 2021, arXiv 2010.01412, section 2): c = 1 and p = 2. The adaptive one
+    has c = |theta|, entry by entry, and p = infinity: each weight changes by at most the share `radius` of its size.
+    It gives the adaptive worst-case sharpness of Andriushchenko et al., 2023 (arXiv 2302.07011), S_max(w, c) with
+    c = |w|, which does not depend on how the weights of two layers are scaled against each other.
 
     Attributes:
         radius: radius, more than 0.

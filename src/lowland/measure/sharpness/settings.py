@@ -40,7 +40,7 @@ class SharpnessSettings(Asked):
     """number of draws of the noise, each taken with both signs; the same for every run"""
     radius: Size = 0.05
     """radius of the ball of worst-case sharpness, as SAM's rho"""
-    adaptive_radius: Size = 0.002
+    adaptive_radius: Size = 0.001
     """radius of adaptive m-sharpness: the share of its size by which each weight may change"""
     m: Annotated[Whole, Field(ge=1)] = 8
     """number of examples over which each maximum of adaptive m-sharpness is taken"""
