@@ -20,7 +20,8 @@ class Barrier:
 
     Attributes:
         x: where on the line it is, from 0 to 1; 0 if the loss is nowhere above the straight line.
-        height: L(x) - ((1 - x) · L(0) + x · L(1)), the mean over examples, in nats; 0 without a barrier.
+        height: L(x) - ((1 - x) · L(0) + x · L(1)), the mean over examples, in nats; 0 without a barrier, infinite if a
+            loss on the line is not finite.
         interval: its interval over examples; None without a barrier, or if all examples are in one group.
     """
 
@@ -49,7 +50,8 @@ def barrier_on(rows: pd.DataFrame, level: float = 0.95) -> Barrier:
     losses = rows.pivot(index="x", columns="example", values="loss").sort_index()
     x, values = losses.index.to_numpy(np.float64), losses.to_numpy(np.float64)
     straight: Floats = (1 - x)[:, None] * values[0] + x[:, None] * values[-1]
-    heights = np.nan_to_num((values - straight)[1:-1].mean(axis=1), nan=np.inf)
+    heights = (values - straight)[1:-1].mean(axis=1)
+    heights = np.where(np.isfinite(heights), heights, np.inf)
     highest = int(heights.argmax()) + 1
     if heights[highest - 1] <= NEGLIGIBLE:
         return Barrier(0.0, 0.0, None)

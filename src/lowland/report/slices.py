@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from lowland.evidence.slices import Barrier
@@ -19,6 +20,8 @@ def barrier_sentence(title: str, split: str, barrier: Barrier) -> str:
     where = f"On the line {visible(title)}, {visible(split)} data"
     if not barrier.height:
         return f"{where}: no barrier; the loss is nowhere above the straight line between the ends."
+    if not math.isfinite(barrier.height):
+        return f"{where}: the loss is not finite {100 * barrier.x:.0f} % of the way."
     interval = barrier.interval
     over = f" (95 % interval {interval.low:.3g} to {interval.high:.3g} over examples)" if interval else ""
     shown = "" if interval is None or interval.low > 0 else "; that may be chance"
@@ -34,7 +37,7 @@ def barriers_as_json(barriers: Mapping[tuple[str, str], Barrier]) -> list[dict[s
             "slice": name,
             "split": split,
             "x": barrier.x,
-            "height": barrier.height,
+            "height": barrier.height if math.isfinite(barrier.height) else None,
             "low": barrier.interval.low if barrier.interval else None,
             "high": barrier.interval.high if barrier.interval else None,
         }

@@ -40,9 +40,9 @@ def test_table_has_a_row_for_each_run_space_measure_draw_and_example(measured: S
     assert measured.sizes == {"train": 12, "test": 12}
     counts = table.groupby(["method", "seed", "split", "space", "measure", "strength"]).size()
     assert set(counts.xs("expected", level="measure")) == {24}
-    assert {
-        name: set(counts.xs(name, level="measure")) for name in ("sam", "worst", "adaptive")
-    } == dict.fromkeys(("sam", "worst", "adaptive"), {12})
+    assert {name: set(counts.xs(name, level="measure")) for name in ("sam", "worst", "adaptive")} == {
+        name: {12} for name in ("sam", "worst", "adaptive")
+    }
     runs_and_spaces = {
         (method, seed): set(rows["space"]) for (method, seed), rows in table.groupby(["method", "seed"])
     }

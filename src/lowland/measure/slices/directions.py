@@ -28,7 +28,8 @@ class Plane:
     """Plane through three places, with an origin and two directions of length 1 at right angles.
 
     With places w1, w2 and w3, the origin is w1, u points along w2 - w1, and v along the part of w3 - w1 that is at
-    right angles to u, as in the figures of Garipov et al., 2018 (arXiv 1802.10026). Coordinates are Euclidean distances.
+    right angles to u, as in the figures of Garipov et al., 2018 (arXiv 1802.10026). Coordinates are Euclidean
+    distances.
 
     Attributes:
         origin: w1.
