@@ -72,7 +72,10 @@ def test_differences_are_paired_by_seed_draw_and_example() -> None:
 def test_holm_is_over_the_ladder_and_the_methods_of_one_measure() -> None:
     rows = table({"lora": 1.0, "a": 0.9, "b": 1.05}, spread=0.5)
     other = rows.assign(measure="worst")
-    measured = sharpness_of(pd.concat([rows, other]), "lora")
+    measured = sharpness_of(pd.concat([other, rows]), "lora")
+    assert [(at.measure, at.strength) for at in measured] == [
+        (measure, strength) for measure in ("expected", "worst") for strength in (0.1, 0.2)
+    ]
     for measure in ("expected", "worst"):
         differences = [each for at in measured if at.measure == measure for each in at.differences]
         assert len(differences) == 4

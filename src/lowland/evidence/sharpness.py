@@ -15,6 +15,8 @@ from lowland.evidence.core.metrics import Floats
 
 KEYS = ["split", "space", "measure", "strength"]
 """Columns that say what was measured."""
+SPACES, MEASURES = ("full", "adapter"), ("expected", "sam", "worst", "adaptive")
+"""Names of spaces and measures, in the order of a report."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,18 @@ def sharpness_of(table: pd.DataFrame, reference: str, level: float = 0.95) -> li
         table: the table of `lowland measure sharpness`; a method has one run for each seed.
         reference: label of the reference.
         level: level of the intervals, 0 to 1.
+
+    Returns:
+        The figures by split, space, measure and strength.
     """
     seeds = {str(method): set(rows["seed"]) for method, rows in table.groupby("method", sort=False)}
-    return _corrected([_at(rows, reference, seeds, level) for _, rows in table.groupby(KEYS, sort=False)])
+    splits = list(table["split"].unique())
+    measured = [_at(rows, reference, seeds, level) for _, rows in table.groupby(KEYS, sort=False)]
+
+    def place(at: SharpnessAt) -> tuple[int, int, int, float]:
+        return (splits.index(at.split), SPACES.index(at.space), MEASURES.index(at.measure), at.strength)
+
+    return _corrected(sorted(measured, key=place))
 
 
 def _at(rows: pd.DataFrame, reference: str, seeds: Mapping[str, set[int]], level: float) -> SharpnessAt:

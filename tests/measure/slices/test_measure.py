@@ -171,3 +171,14 @@ def test_weights_of_different_shapes_have_no_line() -> None:
     second = Place("two", {"a": torch.zeros(2, 2), "b": torch.zeros(4)})
     with pytest.raises(Mistake, match=r"one and two have weights of different shapes \(b\)"):
         check_same_shapes([first, second])
+
+
+def test_runs_of_one_method_and_seed_are_told_apart_by_their_folders(
+    study: dict[str, list[Path]], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(study["lora"][0], tmp_path / "lora-again")
+    measured = measure_slices(settings(tmp_path, study["lora"][0], copy, splits="test"), SAMPLE)
+    (line,) = measured.slices.values()
+    assert list(line.places) == [study["lora"][0].name, "lora-again"]
+    with pytest.raises(Mistake, match="is given more than once"):
+        measure_slices(SlicesSettings(runs=[copy, copy], out=tmp_path / "out"))

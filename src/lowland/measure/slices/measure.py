@@ -112,8 +112,10 @@ def _slices(subjects: Sequence[Subject], settings: SlicesSettings, seed: int) ->
     if len(subjects) == 1 and not settings.base:
         return _around(first, settings, seed)
     space = whole_space(first)
-    runs = [Place(str(first), space.center)]
-    runs += [Place(str(each), whole_space(each).center) for each in subjects[1:]]
+    names = list(map(str, subjects))
+    if len(set(names)) < len(names):  # a method and seed with several settings
+        names = [subject.folder.name for subject in subjects]
+    runs = [Place(name, whole_space(each).center) for name, each in zip(names, subjects, strict=True)]
     places = [*([base_place(first)] if settings.base else []), *runs]
     check_same_shapes(places)
     ends = list(combinations(runs if len(runs) > 1 else places, 2))

@@ -68,7 +68,9 @@ def check_same_shapes(places: Sequence[Place]) -> None:
 
 
 def check_one_plane(folders: Sequence[Path]) -> None:
-    """Check that runs have the same base model, task and data; raise `Mistake` otherwise."""
+    """Check that runs differ, and have the same base model, task and data; raise `Mistake` otherwise."""
+    if repeated := [folder for folder in dict.fromkeys(folders) if folders.count(folder) > 1]:
+        raise Mistake(f"{repeated[0]} is given more than once; name each run once")
     records = [finished_record(folder) for folder in folders]
     for folder, record in zip(folders[1:], records[1:], strict=True):
         for trait, values in _traits(records[0], record).items():
