@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from lowland.report.drawing.svg import BLUE, GREEN, GREY, INK, ORANGE, Axis, Drawing, Point
+from lowland.report.drawing.svg import BLUE, GREEN, GREY, INK, ORANGE, PALE, Axis, Drawing, Point
 
 COLOURS = (ORANGE, BLUE, GREEN)
 """Colours of curves, in turn."""
@@ -13,6 +13,8 @@ RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37
 """Colours from the lowest loss to the highest, in equal steps: five of viridis, which grow lighter."""
 CELLS = 36
 """Number of cells along each side of a map; between the measured points the loss is interpolated."""
+LETTER = 6.6
+"""Width of a letter of the labels, in pixels, about."""
 HEADROOM = 1.0
 """Losses more than so many nats above the highest place have the last colour, so that the valley can be seen."""
 
@@ -80,18 +82,18 @@ def surface_map(title: str, losses: Mapping[Point, float], places: Mapping[str, 
     out.ticks_left(y, 62, _ticks(ys[0], ys[-1]))
     out.ticks_below(x, 418, _ticks(xs[0], xs[-1]))
     for name, (across, up) in places.items():
-        spot = (x(across), y(up))
-        out.dot(spot, "#fff", 5, edge=INK)
-        right = spot[0] < 330
-        out.text(
-            (spot[0] + (9 if right else -9), spot[1] - 7),
-            name,
-            "#fff",
-            anchor="start" if right else "end",
-            bold=True,
-        )
+        _place(out, (x(across), y(up)), name)
     _legend(out, scale, is_cut=max(finite) > high or len(finite) < len(losses))
     return out
+
+
+def _place(out: Drawing, spot: Point, name: str) -> None:
+    """Draw a place with its name on a white label, at its right in the left half of the map, else at its left."""
+    out.dot(spot, "#fff", 5, edge=INK)
+    width, right = LETTER * len(name) + 8, spot[0] < 280
+    left = spot[0] + 10 if right else spot[0] - 10 - width
+    out.box((left, spot[1] - 9), (width, 18), "#fff", edge=PALE)
+    out.text((left + width / 2, spot[1] + 4.5), name, INK, anchor="middle", size=12)
 
 
 def _legend(out: Drawing, scale: Axis, *, is_cut: bool) -> None:
