@@ -156,6 +156,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
     "train and compare": ("demo", "compare", "train", "sweep", "ablate"),
     "use what was trained": ("predict", "merge", "check", "rewind"),
     "judge results": ("verdict", "errors", "behave", "retention"),
+    "measure runs": tuple(name for name in VERBS if name.startswith("measure ")),
     "stress models": tuple(name for name in VERBS if name.startswith("stress ")),
     "look after runs": tuple(name for name in VERBS if name.startswith("study ")),
     "look up": ("tasks", "methods", "doctor", "completion"),

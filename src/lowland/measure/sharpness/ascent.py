@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,36 +33,35 @@ class Ball:
     radius: float
     adaptive: bool
 
-    def perturbed(self, center: Point, u: Point) -> Point:
-        """Return theta + c ⊙ u."""
-        return {name: weight + self._scaled(u[name], weight) for name, weight in center.items()}
-
-    def moved(self, center: Point, u: Point, gradient: Point, length: float) -> Point:
-        """Return u after a step of steepest ascent, projected onto the ball.
+    @torch.no_grad()
+    def climb(self, center: Point, point: Point, gradient: Point, length: float) -> None:
+        """Move a point by a step of steepest ascent, and project it onto the ball; in place, to spare memory.
 
         Args:
             center: theta.
-            u: place in the ball.
-            gradient: gradient of the loss by theta; u's is c times as large.
+            point: a point in the ball; it is changed.
+            gradient: gradient of the loss at the point.
             length: length of the step, as a share of the radius.
         """
-        slope = {name: self._scaled(gradient[name], weight) for name, weight in center.items()}
         step = length * self.radius
         if self.adaptive:
-            return {
-                name: (u[name] + step * slope[name].sign()).clamp(-self.radius, self.radius) for name in slope
-            }
-        steepness = _norm(slope).clamp_min(torch.finfo(torch.float32).tiny)
-        moved = {name: u[name] + step / steepness * slope[name] for name in slope}
-        shrink = (self.radius / _norm(moved).clamp_min(self.radius)).clamp_max(1.0)
-        return {name: shrink * place for name, place in moved.items()}
+            for name, weight in center.items():
+                reach = self.radius * weight.abs()
+                point[name].add_(step * weight.abs() * gradient[name].sign())
+                point[name].clamp_(weight - reach, weight + reach)
+            return
+        steepness = _norm(gradient.values()).clamp_min(torch.finfo(torch.float32).tiny)
+        for name in center:
+            point[name].add_(gradient[name] * (step / steepness))
+        distance = _norm(point[name] - weight for name, weight in center.items())
+        if distance > self.radius:
+            for name, weight in center.items():
+                point[name].copy_(torch.lerp(weight, point[name], self.radius / distance))
 
-    def _scaled(self, values: Tensor, weight: Tensor) -> Tensor:
-        return values * weight.abs() if self.adaptive else values
 
-
-def _norm(point: Point) -> Tensor:
-    norm: Tensor = torch.stack([values.norm() for values in point.values()]).norm()
+def _norm(tensors: Iterable[Tensor]) -> Tensor:
+    """Return the norm of several tensors together."""
+    norm: Tensor = torch.stack([values.norm() for values in tensors]).norm()
     return norm
 
 
@@ -92,15 +91,15 @@ def ascend(space: Space, batches: Sequence[Batch], ball: Ball, steps: int) -> As
         ball: the ball.
         steps: number of steps, each of which takes the gradient on all batches.
     """
-    u = {name: torch.zeros_like(weight) for name, weight in space.center.items()}
-    start, gradient = losses_and_gradient(space, space.center, batches)
+    point = {name: weight.clone() for name, weight in space.center.items()}
+    start, gradient = losses_and_gradient(space, point, batches)
     first = best = start
     for number in range(steps):
-        u = dict(ball.moved(space.center, u, gradient, STEP if number else 1.0))
-        point = ball.perturbed(space.center, u)
+        ball.climb(space.center, point, gradient, STEP if number else 1.0)
         if number == steps - 1:
             losses = losses_at(space, point, batches)
         else:
+            del gradient  # before the next one is made
             losses, gradient = losses_and_gradient(space, point, batches)
         first = losses if number == 0 else first
         if not losses.isfinite().all():
