@@ -101,6 +101,14 @@ def test_methods_are_compared_on_the_seeds_that_both_have() -> None:
     assert len(difference.interval.per_seed) == 2
 
 
+def test_example_in_several_windows_has_their_mean() -> None:
+    rows = table({"lora": 1.0, "flat-lora": 0.5})
+    apart = [rows.assign(rise=rows["rise"] + shift) for shift in (-0.5, 0.5)]
+    first, second = (sharpness_of(each, "lora") for each in (rows, pd.concat(apart)))
+    for before, after in zip(first, second, strict=True):
+        assert after.differences[0].interval.low == pytest.approx(before.differences[0].interval.low)
+
+
 def test_one_group_has_a_mean_and_no_interval() -> None:
     rows = table({"lora": 1.0, "flat-lora": 0.5}).assign(group="batch 0")
     at = only(sharpness_of(rows, "lora"), 0.1)

@@ -68,6 +68,20 @@ def test_loss_that_is_not_finite_is_an_infinite_barrier() -> None:
     assert (barrier.x, barrier.height, barrier.interval) == (X[4], np.inf, None)
 
 
+def test_example_in_several_windows_has_their_mean() -> None:
+    rows = line(lambda x: 1 + np.sin(np.pi * x))
+    apart = pd.concat([rows.assign(loss=rows["loss"] + shift) for shift in (-0.5, 0.5)])
+    whole, split = barrier_on(rows), barrier_on(apart)
+    assert split.height == pytest.approx(whole.height)
+    assert mean_losses(apart)["loss"].tolist() == pytest.approx(mean_losses(rows)["loss"].tolist())
+
+
+def test_mean_with_a_loss_that_is_not_a_number_is_none() -> None:
+    rows = line(lambda x: 1 + x)
+    rows.loc[rows.index[0], "loss"] = np.nan
+    assert mean_losses(rows)["loss"].isna().tolist() == [True, *[False] * 10]
+
+
 def test_means_are_in_the_order_of_the_points() -> None:
     rows = line(lambda x: 1 + x)
     means = mean_losses(rows)

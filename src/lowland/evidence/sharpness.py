@@ -140,8 +140,11 @@ def _interval(values: Floats, groups: Sequence[str], level: float) -> PairedInte
 
 
 def _by_draw(run: pd.DataFrame) -> Floats:
-    """Return the rises (draws, examples) of one run, examples in the order of their numbers."""
-    table = run.pivot(index="draw", columns="example", values="rise")
+    """Return the rises (draws, examples) of one run, examples in the order of their numbers.
+
+    An example that was split into several windows has their mean.
+    """
+    table = run.groupby(["draw", "example"])["rise"].mean().unstack()
     return np.asarray(table.to_numpy(np.float64))
 
 

@@ -32,7 +32,8 @@ class Barrier:
 
 def mean_losses(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the mean loss over examples at each point: columns `x`, `y` and `loss`, in the order of the points."""
-    return rows.groupby(["x", "y"], sort=False)["loss"].mean().reset_index()
+    by_point = rows.groupby(["x", "y"], sort=False)["loss"]
+    return by_point.agg(lambda losses: losses.to_numpy().mean()).reset_index()  # NaN if one is
 
 
 def barrier_on(rows: pd.DataFrame, level: float = 0.95) -> Barrier:
@@ -47,7 +48,7 @@ def barrier_on(rows: pd.DataFrame, level: float = 0.95) -> Barrier:
         rows: losses with the columns `x`, `example`, `group` and `loss`.
         level: level of the interval, 0 to 1.
     """
-    losses = rows.pivot(index="x", columns="example", values="loss").sort_index()
+    losses = rows.groupby(["x", "example"])["loss"].mean().unstack()
     x, values = losses.index.to_numpy(np.float64), losses.to_numpy(np.float64)
     straight: Floats = (1 - x)[:, None] * values[0] + x[:, None] * values[-1]
     heights = (values - straight)[1:-1].mean(axis=1)

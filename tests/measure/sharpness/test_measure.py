@@ -173,5 +173,6 @@ def test_settings_that_make_no_sense_are_refused(
         settings(study["lora"][0], **changes)
 
 
-def test_sigmas_are_sorted(study: dict[str, list[Path]]) -> None:
-    assert settings(study["lora"][0], sigmas=(0.3, 0.1)).sigmas == (0.1, 0.3)
+def test_sigmas_are_sorted_and_repeated_names_count_once(study: dict[str, list[Path]]) -> None:
+    asked = settings(study["lora"][0], sigmas=(0.3, 0.1), splits=("test", "test"), spaces=("full", "full"))
+    assert (asked.sigmas, asked.splits, asked.spaces) == ((0.1, 0.3), ("test",), ("full",))

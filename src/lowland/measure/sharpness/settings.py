@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from lowland.ground.asked import Asked, NotEmpty, Number, Several, Text, Truth, Whole, check_free
 from lowland.ground.mistakes import Mistake
 from lowland.ground.table_files import TableFile
-from lowland.measure.settings import Runs, SampleSettings
+from lowland.measure.settings import Once, Runs, SampleSettings, Splits
 
 SpaceName = Literal["full", "adapter"]
 Size = Annotated[Number, Field(gt=0)]
@@ -28,9 +28,9 @@ class SharpnessSettings(Asked):
 
     runs: Runs
     """folders or URLs of finished runs of one study, or the folder or URL that holds them"""
-    splits: Annotated[Several[Text], NotEmpty] = ("train", "test")
+    splits: Splits = ("train", "test")
     """parts of the data to measure on"""
-    spaces: Annotated[Several[SpaceName], NotEmpty] = ("full", "adapter")
+    spaces: Annotated[Several[SpaceName], NotEmpty, Once] = ("full", "adapter")
     """spaces of weights to move in: full (the merged linear layers), and adapter (A and B; left out for methods that
     have none)"""
     sigmas: Annotated[Several[Size], NotEmpty, AfterValidator(_rising)] = (0.02, 0.05, 0.1, 0.2)

@@ -7,9 +7,9 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from lowland.deploy.settings import check_new_folder
-from lowland.ground.asked import Asked, LocalPath, NotEmpty, Number, Several, Text, Truth, Whole
+from lowland.ground.asked import Asked, LocalPath, Number, Truth, Whole
 from lowland.ground.mistakes import Mistake
-from lowland.measure.settings import Runs, SampleSettings
+from lowland.measure.settings import Runs, SampleSettings, Splits
 
 MOST_PLACES = 3
 """A plane goes through three places."""
@@ -24,7 +24,7 @@ class SlicesSettings(Asked):
     """folder for the losses and the pictures; new, or empty"""
     base: Truth = False
     """also take the base model, with the head that the first run began with, as a place"""
-    splits: Annotated[Several[Text], NotEmpty] = ("train", "test")
+    splits: Splits = ("train", "test")
     """parts of the data to measure on"""
     points: Annotated[Whole, Field(ge=3)] = 11
     """number of points on a line"""
