@@ -106,6 +106,16 @@ VERBS: Mapping[str, Verb] = {
         "lowland.cli.spectrum",
         "SPECTRUM",
     ),
+    "measure sharpness": Verb(
+        "measure how much the loss of runs rises near their weights, by noise and in the worst direction",
+        "lowland.cli.sharpness",
+        "SHARPNESS",
+    ),
+    "measure slices": Verb(
+        "measure and draw the loss along lines and planes through the weights of runs",
+        "lowland.cli.slices",
+        "SLICES",
+    ),
     "check": Verb("run a checklist for LoRA on your own model", "lowland.cli.deploy", "CHECK"),
     "stress messy": _stress("ask a language model questions with typing errors and the like", "MESSY"),
     "stress multilingual": _stress(
@@ -151,6 +161,7 @@ TOPICS: Mapping[str, tuple[str, ...]] = {
     "train and compare": ("demo", "compare", "train", "sweep", "ablate"),
     "use what was trained": ("predict", "merge", "check", "rewind"),
     "judge results": ("verdict", "errors", "behave", "retention"),
+    "measure runs": tuple(name for name in VERBS if name.startswith("measure ")),
     "stress models": tuple(name for name in VERBS if name.startswith("stress ")),
     "look after runs": tuple(name for name in VERBS if name.startswith("study ")),
     "look up": ("tasks", "methods", "doctor", "completion"),

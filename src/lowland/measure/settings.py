@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from lowland.ground.asked import Asked, NotEmpty, Seed, Several, Whole
+from lowland.ground.asked import Asked, NotEmpty, Seed, Several, Text, Whole
 from lowland.ground.records import RunRecord
 from lowland.ground.remote_store import EachFromURL
 from lowland.ground.store import expand_runs
@@ -19,6 +19,17 @@ def _training_runs(folders: tuple[Path, ...]) -> tuple[Path, ...]:
 
 Runs = Annotated[Several[Path], NotEmpty, EachFromURL, AfterValidator(_training_runs)]
 """Folders or URLs of finished runs, or the folder or URL that holds them."""
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out repeated names."""
+    return tuple(dict.fromkeys(names))
+
+
+Once = AfterValidator(_once)
+"""Names of which repeated ones are left out."""
+Splits = Annotated[Several[Text], NotEmpty, Once]
+"""Names of parts of the data."""
 
 
 class SampleSettings(Asked):

@@ -94,6 +94,7 @@ class Subject:
         batch_size: int,
         data: Path | None = None,
         test_data: Path | None = None,
+        by_length: bool = True,
     ) -> Sample:
         """Return a sample of a split: the same examples in the same batches for every run of a study.
 
@@ -103,6 +104,7 @@ class Subject:
             batch_size: number of rows in a batch.
             data: the data file, if it has moved.
             test_data: the file with the test set, if it has moved.
+            by_length: whether a batch holds examples of like lengths, which is fast; else each is drawn at random.
 
         Raises:
             Mistake: if the data cannot be read or have changed, or there is no such split.
@@ -112,7 +114,8 @@ class Subject:
             raise Mistake(f"the run in {self.folder} has no split {split!r}; it has {', '.join(splits)}")
         chosen = _drawn(splits[split], split, limit)
         encoded = self.task.encode(chosen.columns, self.setup, "train")
-        order = encoded.by_length
+        shuffled = stream(0, "measure", split, "order").permutation(len(encoded))
+        order = encoded.by_length if by_length else shuffled
         rows = encoded.examples[order]
         return Sample(
             tuple(batches(self.task, encoded, self.setup, batch_size, self.model, order)),
