@@ -414,7 +414,7 @@ def test_settings_of_a_method_are_about_training_and_never_about_the_data_or_the
 def test_a_setting_that_the_method_does_not_use_is_refused_with_the_methods_that_do():
     (message,) = problems(methods=[{"lora": {"rho": 0.1}}])
     assert message == (
-        "rho is given, but lora does not use it; leave it out, or take a method that does: flat-lora, flat+…"
+        "rho is given, but lora does not use it; leave it out, or take a method that does: flat-lora, flat-full, flat+…"
     )
     (message,) = problems_of_overrides({"full": {"rank": 4}})
     assert message.startswith("overrides: rank is given, but full does not use it; ")

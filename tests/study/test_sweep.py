@@ -72,7 +72,8 @@ def test_the_range_of_a_rate_surrounds_the_methods_default(name: str) -> None:
     method, space = choice.method, space_of(choice, Search())
     default = method.defaults.get("lr", 5e-4)
     assert (space["lr"].low, space["lr"].high) == (default / 10, default * 10)
-    assert set(space) == {"lr", "rho", "sam_rho"} & set(method.uses)
+    strengths = {"rho", "sam_rho", "bar_alpha", "bi_rho", "efm_rho", "mgpo_rho", "ivon_ess"}
+    assert set(space) == {"lr", *strengths} & set(method.uses)
 
 
 def test_a_range_is_wide_enough_for_the_recipes_own_value(
@@ -352,4 +353,7 @@ def test_optuna_is_named_where_it_is_missing(jobs: list[Job], monkeypatch: pytes
 def test_a_wrong_setting_is_one_mistake() -> None:
     with pytest.raises(Mistake) as raised:
         Search(search=["foo"])
-    assert raised.value.problems == ("unknown search 'foo'; Allowed: lr, rho, sam_rho, rank, dropout",)
+    assert raised.value.problems == (
+        "unknown search 'foo'; Allowed: lr, rho, sam_rho, bar_alpha, bi_rho, efm_rho, mgpo_rho,"
+        " ivon_ess, rank, dropout",
+    )

@@ -14,11 +14,17 @@ from lowland.train.choice import MethodChoice
 from lowland.train.rows import Method
 from lowland.train.settings import Settings
 
-Searched = Literal["lr", "rho", "sam_rho", "rank", "dropout"]
+Searched = Literal[
+    "lr", "rho", "sam_rho", "bar_alpha", "bi_rho", "efm_rho", "mgpo_rho", "ivon_ess", "rank", "dropout"
+]
 DECADES = 10
 """The learning rate is searched from a tenth of the method's default to ten times the default."""
 RHO = (0.0, 0.3)
 """Range of the strength of Flat-LoRA's noise, and of the length of SAM's step."""
+BAR_ALPHA, MGPO_RHO, IVON_ESS = (0.05, 2.0), (1e-3, 0.5), (1e5, 1e9)
+"""Ranges of the rivals' strengths, on a logarithmic scale."""
+RADIUS = (0.005, 0.5)
+"""Range of the radius of Bi-LoRA (Liu et al., 2025, appendix R) and of EFMLoRA, on a logarithmic scale."""
 RANKS, DROPOUTS = (4, 8, 16, 32), (0.0, 0.05, 0.1)
 
 
@@ -29,9 +35,9 @@ class Search(Asked):
     """number of trials of each method; the first one has the recipe's own settings"""
     search: Annotated[
         tuple[Searched, ...], NotEmpty, AfterValidator(lambda names: tuple(dict.fromkeys(names)))
-    ] = ("lr", "rho", "sam_rho")
-    """the settings that are searched, where a method uses them: lr, rho, sam_rho, rank (with alpha twice the rank),
-    dropout"""
+    ] = ("lr", "rho", "sam_rho", "bar_alpha", "bi_rho", "efm_rho", "mgpo_rho", "ivon_ess")
+    """the settings that are searched, where a method uses them: lr, the strengths (rho, sam_rho, bar_alpha, bi_rho,
+    efm_rho, mgpo_rho, ivon_ess), rank (with alpha twice the rank), dropout"""
     search_seed: Seed = 0
     """seed of the search and of its training runs; it must not be one of the study's seeds"""
     storage: Text | None = None
@@ -80,6 +86,11 @@ def space_of(choice: MethodChoice, search: Search) -> dict[str, Range]:
         "lr": Range(lr / DECADES, lr * DECADES, log=True),
         "rho": Range(*RHO),
         "sam_rho": Range(*RHO),
+        "bar_alpha": Range(*BAR_ALPHA, log=True),
+        "bi_rho": Range(*RADIUS, log=True),
+        "efm_rho": Range(*RADIUS, log=True),
+        "mgpo_rho": Range(*MGPO_RHO, log=True),
+        "ivon_ess": Range(*IVON_ESS, log=True),
         "rank": Range(choices=RANKS),
         "dropout": Range(choices=DROPOUTS),
     }
