@@ -299,8 +299,8 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "rank 0": (["--rank", "0"], "rank is 0; it must be at least 1"),
     "rank too large": (["--rank", "17"], "rank 17 is larger than layer"),
     "no adapter": (
-        ["--methods", "flat+full"],
-        "'flat+full' cannot be used: flat adds noise to an adapter's merged weight",
+        ["--methods", "flat+head"],
+        "'flat+head' cannot be used: flat changes an adapter's merged weight, or weights that are all trained",
     ),
     "neftune": (["--neftune-alpha", "0"], "neftune_alpha is 0; it must be above 0"),
     "rho": (["--rho", "-0.1"], "rho is -0.1; it must be at least 0"),
