@@ -122,3 +122,15 @@ def test_layers_can_be_named_and_one_that_is_frozen_later_is_noticed() -> None:
         model.down.weight.requires_grad_(False)
         with pytest.raises(Mistake, match="down cannot get noise any more: its weight is frozen"):
             noise.begin_step(1)
+
+
+def test_compiled_gradients_are_those_at_the_perturbed_weight() -> None:
+    model, x = net().train(), rows()
+    plain = copy.deepcopy(model)
+    with flat.arm(model, **TRAINED) as noise:
+        noise.begin_step(3)
+        torch.compile(model, backend="aot_eager")(x).pow(3).sum().backward()
+        eps = {name: layer.drawn_noise.eps() for name, layer in noise.layers.items()}
+    reference = results(explicit(plain, eps), x)
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(value.grad, reference[name], rtol=1e-4, atol=1e-5)

@@ -222,11 +222,10 @@ def test_a_step_that_an_interrupted_run_left_is_undone() -> None:
 def test_several_processes_and_compile_are_refused_by_name(
     data: TaskData, source: ModelSource, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefix = {"sam-lora": "sam", "sam-full": "sam-w"}[method]
     job = small_job(method, data, source, compile=True)
     if method == "sam-full":
-        with pytest.raises(Mistake, match=r"^sam-w does not work with torch.compile; leave compile out"):
+        with pytest.raises(Mistake, match=r"^sam-full does not work with torch.compile; leave compile out"):
             check_methods_fit([job])
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(Mistake, match=rf"(?m)^{prefix} does not work where 2 processes train one run"):
+    with pytest.raises(Mistake, match=rf"(?m)^{method} does not work where 2 processes train one run"):
         check_methods_fit([small_job(method, data, source)])

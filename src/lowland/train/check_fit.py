@@ -50,12 +50,12 @@ def _unfit(job: Job, model: torch.nn.Module) -> list[str]:
     method, problems = job.method.method, list[str]()
     prefixes = [PREFIXES[name] for name in method.prefixes]
     problems += [
-        f"{prefix.name} does not work with torch.compile; leave compile out, or {prefix.name}"
+        f"{method.name} does not work with torch.compile; leave compile out, or the method"
         for prefix in prefixes
         if prefix.needs_eager and job.compile
     ]
     problems += [
-        f"{prefix.name} does not work where {process_count()} processes train one run; train it in one process"
+        f"{method.name} does not work where {process_count()} processes train one run; train it in one process"
         for prefix in prefixes
         if prefix.needs_one_process and process_count() > 1
     ]

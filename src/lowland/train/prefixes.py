@@ -80,7 +80,7 @@ _ROWS = (
     ),
     Prefix(
         "sam",
-        "gradient at a step uphill in the space of what is trained: an adapter, or all (SAM; Foret et al., 2021)",
+        "gradient one step uphill in the space of what is trained: an adapter, or all (SAM; Foret et al., 2021)",
         ascent,
         ("sam_rho",),
         excludes=WITH_GRADIENTS_OF_THEIR_OWN,
@@ -88,7 +88,7 @@ _ROWS = (
     ),
     Prefix(
         "sam-w",
-        "gradient at a step uphill in the space of an adapter's merged weights (SAM over W; Li et al., 2025)",
+        "gradient one step uphill in the space of an adapter's merged weights (SAM over W; Li et al., 2025)",
         ascent_of_weights,
         ("sam_rho",),
         needs="adapter",

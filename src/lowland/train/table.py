@@ -42,14 +42,14 @@ _ROWS = (
     ),
     Method(
         "sam-lora",
-        "LoRA by SAM over A and B: the gradient is taken at a step uphill (Foret et al., 2021); twice the time",
+        "LoRA by SAM over A and B: the gradient is taken one step uphill, in two passes (Foret et al., 2021)",
         our_lora,
         prefixes=("sam",),
         options=(*LORA, "sam_rho"),
     ),
     Method(
         "sam-full",
-        "LoRA by SAM over the merged weight (Li et al., 2025, table 6); more than twice the time",
+        "LoRA by SAM over the merged weight W + s·BA, in two passes (Li et al., 2025, table 6)",
         our_lora,
         prefixes=("sam-w",),
         options=(*LORA, "sam_rho"),
