@@ -18,14 +18,14 @@ def table(
     spread: float = 0.1,
     draws: int = 3,
 ) -> pd.DataFrame:
-    """Rises of 40 examples: each method's own mean, on the same noise for all, and a little chance."""
+    """Rises of 40 examples: each method's own mean, on what a seed and the noise do to all, and a little chance."""
     rng = np.random.default_rng(0)
     shared = {(strength, draw): rng.normal(size=40) for strength in strengths for draw in range(draws)}
     rows = []
     for method, mean in methods.items():
         for seed in range(1, seeds + 1):
             for (strength, draw), noise in shared.items():
-                rise = strength * mean + noise + spread * rng.normal(size=40)
+                rise = strength * mean + seed + noise + spread * rng.normal(size=40)
                 rows.append(
                     pd.DataFrame({"example": range(40), "rise": rise}).assign(
                         method=method, seed=seed, strength=strength, draw=draw

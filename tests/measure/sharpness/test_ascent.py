@@ -93,12 +93,13 @@ def test_gradient_over_batches_is_that_of_the_mean_over_rows() -> None:
     )
 
 
-def test_loss_that_falls_everywhere_has_no_rise() -> None:
+def test_steps_beyond_a_peak_do_not_count() -> None:
     space = quadratic()
-    space.hessian = -space.hessian
-    space.minimum = flat(space.center)
-    climbed = ascend(space, [batch_of(1.0)], Ball(0.1, adaptive=False), steps=3)
-    assert float(climbed.best - climbed.start) == 0
+    space.hessian = -space.hessian  # a peak, near the center
+    space.minimum = flat(space.center) + 0.001
+    climbed = ascend(space, [batch_of(1.0)], Ball(0.5, adaptive=False), steps=3)
+    assert float(climbed.first) < float(climbed.start)
+    assert float(climbed.best) == float(climbed.start)
 
 
 def test_loss_that_is_not_finite_ends_the_ascent() -> None:
