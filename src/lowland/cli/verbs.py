@@ -100,6 +100,16 @@ VERBS: Mapping[str, Verb] = {
         "lowland.cli.forgetting",
         "REWIND",
     ),
+    "measure adapters": Verb(
+        "measure what runs and adapters learned: norms, ranks, intruder dimensions, overlap, drift",
+        "lowland.cli.measure_adapters",
+        "ADAPTERS",
+    ),
+    "measure cost": Verb(
+        "measure what a run costs: parameters, optimizer, steps, inference and files",
+        "lowland.cli.measure_adapters",
+        "COST",
+    ),
     "check": Verb("run a checklist for LoRA on your own model", "lowland.cli.deploy", "CHECK"),
     "stress messy": _stress("ask a language model questions with typing errors and the like", "MESSY"),
     "stress multilingual": _stress(
@@ -136,6 +146,7 @@ VERBS: Mapping[str, Verb] = {
 }
 
 GROUPS = {
+    "measure": "Measure how flat runs are, what their adapters learned, and what they cost.",
     "stress": "Test models on damaged and on multilingual questions.",
     "study": "Look after folders of runs, and bring the shares of a study together.",
 }
