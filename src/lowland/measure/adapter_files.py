@@ -52,7 +52,7 @@ class AdapterFile:
 
     @property
     def variants(self) -> list[str]:
-        """What makes it more than plain LoRA or rsLoRA: fields of its config with their values."""
+        """Fields of its config, with their values, that make it more than plain LoRA or rsLoRA."""
         return other_kinds(self.config)
 
     @property

@@ -31,7 +31,7 @@ class AdapterMeasureSettings(Asked):
     """Runs and adapters to measure, and how."""
 
     runs: Annotated[Several[Path], NotEmpty, EachFromURL, AfterValidator(_runs_and_adapters)]
-    """folders or URLs of finished runs, or the folder or URL that holds them; or folders of adapters in PEFT's format"""
+    """folders or URLs of finished runs, or the folder or URL that holds them; or adapters in PEFT's format"""
     model: Text | None = None
     """the base model of adapters that come without a run; default: the one that each adapter names"""
     parts: Annotated[Several[Part], NotEmpty] = PARTS

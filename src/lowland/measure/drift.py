@@ -1,4 +1,4 @@
-"""Drift of hidden states: how similar each layer's states of a tuned model are to those of its base, on the same inputs."""
+"""Drift of hidden states: how similar those of a tuned model are to its base's, layer by layer, on the same inputs."""
 
 from __future__ import annotations
 

@@ -54,9 +54,8 @@ def measure_drift(
         try:
             rows += _rows_of(runs, base, settings, progress)
         except Mistake as mistake:
-            note(
-                f"the drift of {', '.join(run.folder.name for run in runs)} is not measured: {'; '.join(mistake.problems)}"
-            )
+            names = ", ".join(run.folder.name for run in runs)
+            note(f"the drift of {names} is not measured: {'; '.join(mistake.problems)}")
 
 
 def _rows_of(

@@ -1,8 +1,8 @@
 """Intruder dimensions: leading singular vectors of a trained weight that resemble no singular vector of the base's.
 
-Shuttleworth et al. (2024, arXiv 2410.21228): for the k leading left singular vectors u of W' = W + ΔW, the similarity is
-max_j |cos(u, u_j)| over all left singular vectors u_j of W; u is an intruder if that is below epsilon. The authors'
-code takes k = 10 and epsilon = 0.5, as PEFT does; in the paper, epsilon is varied.
+Shuttleworth et al. (2024, arXiv 2410.21228): for each of the k leading left singular vectors u of W' = W + ΔW, the
+similarity is max_j |cos(u, u_j)| over all left singular vectors u_j of W; u is an intruder if that is below epsilon.
+The authors' code takes k = 10 and epsilon = 0.5, and so does PEFT's.
 """
 
 from __future__ import annotations

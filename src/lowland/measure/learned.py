@@ -1,4 +1,4 @@
-"""What runs and adapters learned: figures of each layer, overlap of their subspaces, and drift of their hidden states."""
+"""Measures of what runs and adapters learned: figures of layers, overlap of subspaces, drift of hidden states."""
 
 from __future__ import annotations
 
@@ -32,16 +32,14 @@ Subspaces = Mapping[str, tuple[Tensor, Tensor]]
 
 @dataclass
 class Learned:
-    """What runs and adapters learned. Each row begins with `task`, `method`, `seed` and `run` of what it is about.
+    """Measures of runs and adapters. Each row begins with `task`, `method`, `seed` and `run`.
 
     Attributes:
         layers: rows with the figures of each layer, `LayerFigures`.
         overlaps: rows for each layer of two runs: `method_b`, `seed_b`, `run_b`, and `left`, `right`, `left_random` and
             `right_random`.
         drifts: rows for each layer's hidden states: `cka` and `cosine`.
-        retained: what each run lost on other texts: its mean score minus the base's, by method and seed; empty if it was
-            not given.
-        retention_score: name of this score.
+        retained: mean score of each run on other texts minus the base's, by method and seed; empty if it was not given.
         notes: sentences on what could not be measured, and why.
     """
 

@@ -1,8 +1,8 @@
 """Overlap of the subspaces that two trainings of one layer learned.
 
-φ = ‖Uᵀ V‖²_F / min(i, j) in [0, 1] for orthonormal U (n, i) and V (n, j): the mean squared cosine of the principal angles
-(Hu et al., 2021, section 7.2). It is 1 if one subspace holds the other. For subspaces drawn at random, its mean is
-max(i, j) / n.
+φ = ‖Uᵀ V‖²_F / min(i, j) in [0, 1] for orthonormal U (n, i) and V (n, j) is the mean squared cosine of the principal
+angles (Hu et al., 2021, section 7.2). It is 1 if one subspace holds the other. For subspaces drawn at random, its mean
+is max(i, j) / n.
 """
 
 from __future__ import annotations

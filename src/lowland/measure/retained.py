@@ -1,4 +1,4 @@
-"""What runs lost on other texts, from the table that `lowland retention` writes."""
+"""Reader of the table that `lowland retention` writes: what each run lost on other texts."""
 
 from __future__ import annotations
 

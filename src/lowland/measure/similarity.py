@@ -16,9 +16,10 @@ Array = npt.NDArray[np.float64]
 
 
 def linear_cka(first: Array, second: Array) -> float:
-    """Return the linear CKA of two representations: 1 if one is the other rotated, scaled or shifted, about 0 if unrelated.
+    """Return the linear CKA of two representations.
 
-    NaN if a representation is the same for all inputs.
+    It is 1 if one is the other rotated, scaled or shifted, about 0 if they are unrelated, and NaN
+    if a representation is the same for all inputs.
 
     Args:
         first: (n, features) of n inputs; n is at least 4.

@@ -1,4 +1,4 @@
-"""Runs and adapters whose weights are measured: their files, their base model, and what training added to each layer."""
+"""Runs and adapters to measure: their files, their base model, and what training added to each layer."""
 
 from __future__ import annotations
 
@@ -123,10 +123,8 @@ class Tuned:
 
     def _trained_model(self) -> Any:
         """Load the trained model, with its adapter merged."""
-        if self.record is not None:
-            model = load(self.folder).model
-        else:
-            model = load_with_peft(find_adapted(self.folder))
+        of_run = self.record is not None
+        model = load(self.folder).model if of_run else load_with_peft(find_adapted(self.folder))
         return model.merge_and_unload() if isinstance(model, PeftModel) else model
 
 

@@ -1,4 +1,4 @@
-"""Report of `lowland measure adapters`: figures of runs and layers, overlaps of subspaces, and drift of hidden states."""
+"""Report of `lowland measure adapters`: figures of runs and layers, overlaps of subspaces, drift of hidden states."""
 
 from __future__ import annotations
 
