@@ -55,7 +55,7 @@ class LayerFigures:
 
 
 def update_spectra(updates: Mapping[str, Update]) -> dict[str, Spectrum]:
-    """Return the spectrum of each update, by QR of its factors; by SVD if it has none, and norms of factors are then NaN."""
+    """Return the spectrum of each update, by QR of its factors; without factors by SVD, and their norms are NaN."""
     result = spectra({name: update for name, update in updates.items() if isinstance(update, LowRank)})
     nan = float("nan")
     for name, update in updates.items():

@@ -33,7 +33,7 @@ def layer_states(model: Any, batches: Iterable[Batch], step: Callable[[int], Non
     Raises:
         Mistake: if the model shows no states of this form, or they are not finite.
     """
-    plain = model.get_base_model() if isinstance(model, PeftModel) else model
+    plain: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     backbone = plain.get_encoder() if plain.config.is_encoder_decoder else plain.base_model
     pooled: list[Array] = []
     for batch in batches:

@@ -45,8 +45,9 @@ def read_retention(path: Path) -> dict[tuple[str, int], float]:
             f"{path} has no rows of the method {BASE}, the base model; give all rows that were written"
         )
     of_base = float(scores.loc[scores["method"] == BASE, "score"].mean())
+    rows = means.reset_index()
     return {
         (str(method), int(seed)): float(mean) - of_base
-        for (method, seed), mean in means.items()
+        for method, seed, mean in zip(rows["method"], rows["seed"], rows["score"], strict=True)
         if method != BASE
     }

@@ -89,7 +89,7 @@ def file_findings(file: AdapterFile) -> list[Finding]:
     if not file.factors:
         return without_factors(file)
     findings = [finding for check in BROKEN for finding in check(file)]
-    if any(finding.name == "NaN" for finding in findings):
+    if any(finding.name in ("NaN", "scale") for finding in findings):
         return findings  # nothing else can be measured
     spectrum = spectra(file.factors)
     return findings + [finding for check in LEARNED for finding in check(file, spectrum)]
