@@ -3,20 +3,21 @@
     python benchmarks/singular_values.py --out docs/results/singular-values.json
 
 Both give all singular values of s·BA in float32; the SVD computes values alone, no vectors. Forming BA is part of its
-time. QR takes about a millisecond, so a round calls it many times. The larger the layer, the more is saved: O((in + out) r²) operations in place of O(in · out · min(in, out)).
+time. The time is the processor's, of one thread, so that a busy machine does not count. QR takes about a millisecond,
+so a round calls it many times. QR takes O((in + out) r²) operations, the SVD O(in · out · min(in, out)).
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 
 import torch
 
-from contest import in_turns, write
+from contest import write
 from lowland.lora.spectrum import LowRank, spectra
 
 LAYERS = ("384x384", "384x1536", "640x2048", "1024x4096", "2048x2048")
@@ -32,18 +33,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=50, help="calls of QR in a round")
     parser.add_argument("--out", type=Path, help="write the figures and the environment as JSON")
     given = parser.parse_args()
+    torch.set_num_threads(1)
     rows = []
     print(f"{'layer':12}{'r':>4}{'QR, ms':>10}{'SVD, ms':>12}{'SVD / QR':>10}{'largest error':>15}")
     for layer in given.layers:
         out, ins = map(int, layer.split("x"))
         for r in given.ranks:
             factors = _factors(out, ins, r)
-            calls = {
-                "qr": partial(_repeated, _by_factors, factors, given.repeats),
-                "svd": partial(_repeated, _by_product, factors, 1),
-            }
-            seconds = in_turns(calls, given.rounds)
-            seconds["qr"] = [one / given.repeats for one in seconds["qr"]]
+            seconds: dict[str, list[float]] = {"qr": [], "svd": []}
+            for number in range(given.rounds + 1):  # the first round is not counted
+                fast, slow = _seconds(_by_factors, factors, given.repeats), _seconds(_by_product, factors, 1)
+                if number:
+                    seconds["qr"].append(fast)
+                    seconds["svd"].append(slow)
             ratios = [slow / fast for slow, fast in zip(seconds["svd"], seconds["qr"], strict=True)]
             low, middle, high = quantiles(ratios, n=4)
             error = (_by_factors(factors) - _by_product(factors)[:r]).abs().max() / _by_product(factors)[0]
@@ -67,9 +69,11 @@ def _factors(out: int, ins: int, r: int) -> LowRank:
     return LowRank(torch.randn(r, ins, generator=draw), torch.randn(out, r, generator=draw), 2.0)
 
 
-def _repeated(action: Callable[[LowRank], torch.Tensor], factors: LowRank, times: int) -> None:
+def _seconds(action: Callable[[LowRank], torch.Tensor], factors: LowRank, times: int) -> float:
+    started = time.process_time()
     for _ in range(times):
         action(factors)
+    return (time.process_time() - started) / times
 
 
 def _by_factors(factors: LowRank) -> torch.Tensor:
