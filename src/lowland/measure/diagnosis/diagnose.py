@@ -9,6 +9,7 @@ from pathlib import Path
 from lowland.deploy.find import Adapted, find_adapted
 from lowland.deploy.load import load_base, put_adapter
 from lowland.ground.mistakes import Mistake, plural
+from lowland.lora.peft_config import CONFIG_FILE
 from lowland.lora.spectrum import spectra
 from lowland.measure.adapter_files import AdapterFile, read_adapter
 from lowland.measure.diagnosis.finding import Finding
@@ -49,7 +50,7 @@ def diagnose(folder: Path, model: str | None = None) -> Diagnosis:
         Mistake: if there is no adapter, or its files cannot be read at all.
     """
     inside = folder / "adapter" if (folder / "record.json").is_file() else folder
-    if not inside.is_dir():
+    if not (inside / CONFIG_FILE).is_file():
         find_adapted(folder, model)  # it says what is there instead
     file = read_adapter(inside)
     findings = file_findings(file)
