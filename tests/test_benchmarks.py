@@ -167,6 +167,18 @@ def test_monitor(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPat
     assert len(alone["seconds"]) == 4
 
 
+def test_singular_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    out = tmp_path / "a.json"
+    options = ["--layers", "24x16", "--ranks", "2", "--rounds", "2", "--repeats", "2", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["singular_values", *options])
+    import_module("singular_values").main()
+    (row,) = json.loads(out.read_text())["rows"]
+    assert (row["layer"], row["r"]) == ("24x16", 2)
+    assert row["largest_relative_error"] < 1e-5
+    assert {name: len(times) for name, times in row["seconds"].items()} == {"qr": 2, "svd": 2}
+
+
 def test_pictures_of_the_statistics_are_those_that_the_script_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -94,6 +94,7 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
         "check",
         "retention",
         "rewind",
+        "measure",
         "tasks",
         "methods",
         "stress",
@@ -108,8 +109,16 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
     assert {command[0] for command in commands} == verbs
     for command in commands:
         arguments = [str(tiny_model) if word in MODELS else word for word in command]
-        if command[0] in ("predict", "merge", "errors", "retention", "rewind"):
-            arguments = [str(flat_run()) if word.startswith("runs/") else word for word in command]
+        if command[0] in ("predict", "merge", "errors", "retention", "rewind", "measure", "check"):
+            arguments = [str(flat_run()) if word.startswith("runs/") else word for word in arguments]
+        if command[:2] == ["measure", "adapters"]:
+            arguments = [
+                "measure",
+                "adapters",
+                str(flat_run()),
+                "--limit",
+                "8",
+            ]  # not of all the studies in runs
         if command[0] in ("compare", "train", "ablate", "sweep"):
             arguments = small_study(command, tiny_model)
         if command[0] == "stress":

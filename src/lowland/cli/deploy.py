@@ -47,15 +47,29 @@ def merge(settings: MergeSettings) -> int:
 
 
 def check(settings: CheckSettings) -> int:
-    """Run a checklist for LoRA on your own model."""
+    """Run a checklist for LoRA on your own model, after a diagnosis of the adapter if a trained one is given."""
     quiet_libraries()
     from lowland.deploy.checkup import FAIL, check_model
 
     failed = 0
+    if settings.adapter is not None:
+        from lowland.measure.diagnosis.diagnose import diagnose
+
+        diagnosis = diagnose(settings.adapter, settings.model)
+        print(diagnosis.title)
+        for finding in diagnosis.findings:
+            _print_check(finding.verdict, finding.name, finding.sentence)
+            failed += finding.verdict == FAIL
+        if diagnosis.loads is False:
+            return 1
     for name, outcome, figures in check_model(settings):
-        print(f"{outcome.ljust(5)} {name.ljust(16)} {figures}", flush=True)
+        _print_check(outcome, name, figures)
         failed += outcome == FAIL
     return 1 if failed else 0
+
+
+def _print_check(verdict: str, name: str, sentence: str) -> None:
+    print(f"{verdict.ljust(5)} {name.ljust(16)} {sentence}", flush=True)
 
 
 PREDICT = command(predict, PredictSettings, positional="run")

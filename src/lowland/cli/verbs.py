@@ -116,6 +116,16 @@ VERBS: Mapping[str, Verb] = {
         "lowland.cli.slices",
         "SLICES",
     ),
+    "measure adapters": Verb(
+        "measure what runs and adapters learned: norms, ranks, intruder dimensions, overlap, drift",
+        "lowland.cli.measure_adapters",
+        "ADAPTERS",
+    ),
+    "measure cost": Verb(
+        "measure what a run costs: parameters, optimizer, steps, inference and files",
+        "lowland.cli.measure_adapters",
+        "COST",
+    ),
     "check": Verb("run a checklist for LoRA on your own model", "lowland.cli.deploy", "CHECK"),
     "stress messy": _stress("ask a language model questions with typing errors and the like", "MESSY"),
     "stress multilingual": _stress(

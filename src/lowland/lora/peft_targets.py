@@ -58,12 +58,17 @@ def selected_names(model: nn.Module, peft_config: Mapping[str, Any], entries: Se
     return [
         name
         for name in adaptable_layers(model)
-        if not is_under(name, saved) and _is_selected(name, peft_config)
+        if not is_under(name, saved) and is_selected(name, peft_config)
     ]
 
 
-def _is_selected(name: str, peft_config: Mapping[str, Any]) -> bool:
-    """Return whether PEFT would adapt the layer with this name."""
+def is_selected(name: str, peft_config: Mapping[str, Any]) -> bool:
+    """Return whether PEFT would adapt the layer with this name.
+
+    Args:
+        name: name of the layer.
+        peft_config: content of the config file.
+    """
     targets, excluded = peft_config["target_modules"], peft_config.get("exclude_modules")
     if (excluded and _matches(name, excluded)) or not _matches(name, targets):
         return False

@@ -34,6 +34,17 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     Raises:
         Mistake: if the file is missing or damaged, holds several adapters, or holds values that are not finite.
     """
+    saved = read_unchecked(folder)
+    _check_numbers(saved, folder / WEIGHTS_FILE)
+    return saved
+
+
+def read_unchecked(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of an adapter's file, by `plain_names`, whatever their values.
+
+    Raises:
+        Mistake: if the file is missing or damaged, or holds several adapters.
+    """
     path = folder / WEIGHTS_FILE
     try:
         tensors = load(path.read_bytes())
@@ -48,7 +59,6 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         if name in saved and not _equal(saved[name], tensors[key]):
             raise Mistake(f"{path} holds two values for {name}; the other one is {key}")
         saved[name] = tensors[key]
-    _check_numbers(saved, path)
     return saved
 
 

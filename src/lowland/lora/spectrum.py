@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,21 +19,59 @@ from lowland.lora.bases import gathered
 from lowland.lora.layer import LoRALayer
 
 
+class SVD(NamedTuple):
+    """Singular value decomposition of a matrix (out, in): left · diag(values) · rightᵀ, without values of zero."""
+
+    left: Tensor  # (out, rank)
+    values: Tensor  # (rank,), in descending order
+    right: Tensor  # (in, rank)
+
+
 @dataclass(frozen=True)
-class Factors:
-    """Factors of an adapted layer.
+class LowRank:
+    """Matrix s·BA (out, in), held by its factors.
 
     Attributes:
         a: A (r, in).
         b: B (out, r).
         scaling: s.
-        base: the frozen layer that is adapted.
     """
 
     a: Tensor
     b: Tensor
     scaling: float
+
+    def matrix(self) -> Tensor:
+        """Return s·BA (out, in), formed, in float32 or wider."""
+        a, b = _wide(self.a), _wide(self.b)
+        return self.scaling * (b @ a)
+
+    def svd(self) -> SVD:
+        """Return the decomposition of s·BA, by QR of the factors, in float32 or wider."""
+        q_a, r_a = torch.linalg.qr(_wide(self.a).mT)  # (in, r), (r, r)
+        q_b, r_b = torch.linalg.qr(_wide(self.b))  # (out, r), (r, r)
+        inner = svd(self.scaling * (r_b @ r_a.mT))
+        return SVD(q_b @ inner.left, inner.values, q_a @ inner.right)
+
+
+@dataclass(frozen=True)
+class Factors(LowRank):
+    """Factors of an adapted layer.
+
+    Attributes:
+        base: the frozen layer that is adapted.
+    """
+
     base: nn.Module
+
+
+def svd(matrix: Tensor) -> SVD:
+    """Return the decomposition of a matrix, without singular values that are zero but for rounding."""
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    largest = float(values[0]) if len(values) else 0.0
+    smallest = largest * max(matrix.shape) * torch.finfo(matrix.dtype).eps
+    rank = int((values > smallest).sum())
+    return SVD(left[:, :rank], values[:rank], right[:rank].mT)
 
 
 @dataclass(frozen=True)
@@ -71,6 +109,17 @@ def effective_rank(singular_values: Sequence[float]) -> float:
     return math.exp(-sum(p * math.log(p) for p in shares if p != 0))
 
 
+def directions_for(singular_values: Sequence[float], share: float) -> int:
+    """Return the smallest number of directions that hold a share of the energy Σσ²; 0 for a matrix of zeros."""
+    energies = [value**2 for value in singular_values]
+    wanted, held = share * sum(energies), 0.0
+    for number, energy in enumerate(energies, start=1):
+        held += energy
+        if held >= wanted * (1 - 1e-12) and held > 0:
+            return number
+    return 0
+
+
 def adapter_factors(model: nn.Module) -> dict[str, Factors]:
     """Return the factors of every layer with LoRA, lowland's or PEFT's (the first active adapter), by the layer's name.
 
@@ -90,7 +139,7 @@ def adapter_factors(model: nn.Module) -> dict[str, Factors]:
 
 
 @torch.no_grad()
-def spectra(factors: Mapping[str, Factors]) -> dict[str, Spectrum]:
+def spectra(factors: Mapping[str, LowRank]) -> dict[str, Spectrum]:
     """Return the spectrum of each layer. Layers of one shape are factorised together.
 
     It takes O((in + out) r²) operations a layer, in float32 or wider, and draws no random numbers.
@@ -116,8 +165,12 @@ def spectra(factors: Mapping[str, Factors]) -> dict[str, Spectrum]:
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:
     """Return matrices of one shape as one tensor, in float32 or wider."""
-    dtype = torch.promote_types(parts[0].dtype, torch.float32)
-    return torch.stack([gathered(part.detach()).to(dtype) for part in parts])
+    return torch.stack([_wide(part) for part in parts])
+
+
+def _wide(part: Tensor) -> Tensor:
+    """Return a matrix as a whole, without its gradient, in float32 or wider."""
+    return gathered(part.detach()).to(torch.promote_types(part.dtype, torch.float32))
 
 
 def _triangle(columns: Tensor) -> Tensor:

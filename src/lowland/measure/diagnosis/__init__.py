@@ -1,0 +1,1 @@
+"""The adapter doctor: a diagnosis of a trained adapter in plain words."""
