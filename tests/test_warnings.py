@@ -33,6 +33,7 @@ from lowland import flat
 from lowland.evidence import inspect_metric
 from lowland.evidence.results import as_results
 from lowland.ground.records import StressRecord
+from lowland.measure.subject import load_subject
 from lowland.models.language import load_language_model
 from lowland.models.load import load_classifier, load_tokenizer
 from lowland.models.source import ModelSource
@@ -127,6 +128,7 @@ LINES: dict[tuple[str, str], str] = {
     ("deploy/forgetting/retention.py", "progress.remark(sentence)"): "long texts of another task",
     ("deploy/forgetting/rewind.py", "progress.remark(sentence)"): "other scores than recorded",
     ("deploy/forgetting/rewound.py", "remarks=[*original.remarks, sentence],"): PASSES_ON,
+    ("measure/subject.py", 'remark("runs trained in bf16 are measured in float32")'): "a run in bf16",
     ("study/run.py", "progress.remark(remark)"): PASSES_ON,
     ("study/run.py", "remarks = list(job.data.remarks)"): PASSES_ON,
     ("study/run.py", "def remark(sentence: str) -> None:"): PASSES_ON,
@@ -483,6 +485,17 @@ def changed_run(faulty: bool, tools: Tools) -> list[str]:
     return beware(completeness(StressRecord(key="c0ffee", status="finished", **parts)).text)
 
 
+def measured_run(faulty: bool, tools: Tools) -> list[str]:
+    """The run of the default number format, or of bf16, is loaded to be measured."""
+    options = ["--method", "lora", "--seed", "1", "--epochs", "1", "--dtype", "bf16" if faulty else "fp32"]
+    code, _, err = tools.command("train", *options)
+    assert code == 0, err
+    (run,) = (tools.folder / "runs").glob("*-s1-*")
+    sentences: list[str] = []
+    load_subject(run, sentences.append)
+    return sentences
+
+
 def study_of(change: dict[str, Any], faulty: bool, tools: Tools) -> list[str]:
     folders = [
         leave_run(tools.folder, "lora", 0),
@@ -533,6 +546,7 @@ CASES: dict[str, Case] = {
     "no step": Case("the model was trained without noise: call noise.begin_step", no_step),
     "samples that do not pair": Case("2 of 5 samples are in before.eval", unpaired_samples),
     "an untested PEFT": Case(r"peft is 0\.17\.1; the noise was tested", untested_peft),
+    "a run in bf16": Case("runs trained in bf16 are measured in float32", measured_run),
     "a changed run": Case("Beware: 25.0% of the answers of lora, seed 1, to undamaged texts", changed_run),
     "missing rows": Case("Beware: 1 row missing", missing_rows),
     "versions": Case(

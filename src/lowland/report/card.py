@@ -84,8 +84,8 @@ def model_card(folder: Path, record: RunRecord) -> str:
         Section("Model and code", (Bullets(_origin(record)),)),
     ]
     if record.remarks:
-        remarks = tuple(escape(visible(remark)) for remark in record.remarks)
-        blocks.append(Section("What to know of data and model", (Bullets(remarks),)))
+        sentences = tuple(escape(visible(sentence)) for sentence in record.remarks)
+        blocks.append(Section("What to know of data and model", (Bullets(sentences),)))
     header = yaml.safe_dump(_header(folder, record), sort_keys=False, allow_unicode=True)
     title = f"# {escape(visible(record.task))}: {escape(method)}, seed {seed}"
     return f"---\n{header}---\n\n{title}\n\n{render(blocks)}\n"
