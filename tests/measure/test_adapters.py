@@ -62,16 +62,20 @@ def test_directions_for_a_share_of_the_energy() -> None:
 def test_figures_of_a_layer_are_those_of_the_formed_product() -> None:
     update, weight = low_rank(), drawn(9, 7, seed=5)
     spectrum = update_spectra({"layer": update})["layer"]
-    figures = layer_figures(update, spectrum, weight, left_vectors(weight), k=4, epsilon=0.5)
+    figures = layer_figures(update, spectrum, weight, left_vectors(weight), k=5, epsilon=0.9)
     product = update.scaling * update.b @ update.a
     assert figures.norm_update == pytest.approx(product.norm().item())
     assert figures.relative_update == pytest.approx((product.norm() / weight.norm()).item())
     assert figures.norm_ba == pytest.approx((product.norm() / 1.7).item())
+    tuned, before = (np.linalg.svd(matrix.numpy())[0] for matrix in (weight + product, weight))
+    cosines = np.abs(tuned[:, :5].T @ before[:, :7]).max(1)
+    assert figures.intruders == (cosines < 0.9).sum()
+    assert figures.least_similarity == pytest.approx(cosines.min())
     assert figures.rank == 3
     assert figures.rank_utilisation == figures.directions_99 / 3
     dense = Dense(product)
     same = layer_figures(
-        dense, update_spectra({"layer": dense})["layer"], weight, left_vectors(weight), 4, 0.5
+        dense, update_spectra({"layer": dense})["layer"], weight, left_vectors(weight), 5, 0.9
     )
     assert (same.intruders, same.directions_90) == (figures.intruders, figures.directions_90)
     assert same.effective_rank == pytest.approx(figures.effective_rank)

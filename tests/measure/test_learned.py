@@ -99,6 +99,15 @@ def test_overlap_is_one_with_oneself_and_small_between_seeds(study: Path, tmp_pa
     assert learned.table()["intruders"].isna().all()
 
 
+def test_runs_of_different_bases_are_not_compared(study: Path, tmp_path: Path, tiny_model: Path) -> None:
+    base = base_folder("CAUSAL_LM", tmp_path / "base", tiny_model)
+    peft_adapter("CAUSAL_LM", base, tmp_path / "adapter")
+    learned = measure(runs_of(study, "lora")[0], tmp_path / "adapter", parts=["overlap"])
+    assert learned.table()["run"].nunique() == 2
+    assert learned.overlaps == []
+    assert learned.notes == ["what runs of different base models learned is not compared with each other"]
+
+
 def test_drift_is_none_at_the_base_and_same_numbers_come_again(study: Path) -> None:
     run, full = runs_of(study, "lora")[0], runs_of(study, "full")[0]
     learned, again = (measure(run, full, parts=["drift"]) for _ in range(2))

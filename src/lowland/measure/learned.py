@@ -75,7 +75,14 @@ def measure_adapters(settings: AdapterMeasureSettings, progress: Progress | None
     if settings.retention is not None:
         learned.retained = read_retention(settings.retention)
     everything = _find_all(settings, learned)
-    for same_base in _by_base(everything):
+    groups = _by_base(everything)
+    if len(groups) > 1 and "overlap" in settings.parts:
+        learned.note("what runs of different base models learned is not compared with each other")
+    if any(
+        tuned.record is not None and tuned.record.environment.get("dtype") == "bf16" for tuned in everything
+    ):
+        learned.note("runs that were trained in bf16 are measured in float32")
+    for same_base in groups:
         _measure_group(same_base, settings, learned, progress)
         gc.collect()  # the next base is loaded into the memory of this one
     return learned
