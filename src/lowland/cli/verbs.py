@@ -63,6 +63,11 @@ VERBS: Mapping[str, Verb] = {
         "SWEEP",
     ),
     "train": Verb("train one method with one seed", "lowland.cli.study", "TRAIN"),
+    "report": Verb(
+        "write a study and its stress tests as one page to read and share, or as Markdown, JSON or CSV",
+        "lowland.cli.page",
+        "REPORT",
+    ),
     "verdict": Verb(
         "say which of several results is better and how sure that is: runs, logs of Inspect or lm-eval, tables",
         "lowland.cli.verdict",

@@ -1,0 +1,1 @@
+"""Drawings in SVG, and the kinds of plots that reports and docs show."""

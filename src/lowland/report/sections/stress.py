@@ -1,0 +1,220 @@
+"""Stress tests: a heat map of scores under each condition, dose and response, and what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lowland.evidence.behaviour import behaviour_evidence
+from lowland.evidence.core.by_item import Estimate
+from lowland.evidence.readers.stress_rows import split_rows
+from lowland.evidence.stress import StressEvidence, stress_evidence
+from lowland.evidence.stress_adapters import AdapterEvidence, adapter_evidence
+from lowland.ground.records import StressRecord, title_of
+from lowland.ground.visible import visible
+from lowland.report.behaviour import overall_sentence
+from lowland.report.blocks import Block, Bullets, Data, Figure, Paragraph, Section
+from lowland.report.cells import Cell, Column, Row
+from lowland.report.drawing.lines import Frame, Line, plot
+from lowland.report.stress_adapters import drop_difference_sentence
+from lowland.report.stress_record import completeness
+from lowland.report.stress_trained import trained_sections
+from lowland.report.wording import cell_name
+
+StressTest = tuple[StressRecord, pd.DataFrame]
+"""A stress test's record and its rows."""
+
+
+def stress_sections(tests: Sequence[StressTest]) -> list[Section]:
+    """Build a section for each test of fine-tuned runs, and one for all models that were asked the same kind of questions.
+
+    Tests without rows are left out.
+    """
+    sections: list[Section] = []
+    asked: dict[str, list[StressTest]] = {}
+    for number, (record, rows) in enumerate(tests, start=1):
+        if rows.empty:
+            continue
+        kind = str(rows["eval"].iloc[0])
+        if kind == "adapter":
+            sections.append(_section(record, "Damaged texts", _adapters(record, rows, number)))
+        elif kind == "behaviour":
+            sections.append(_section(record, "Behavioural tests", _behaviour(rows, number)))
+        else:
+            asked.setdefault(kind, []).append((record, rows))
+    for kind, each in asked.items():
+        blocks = [*_models(kind, [rows for _, rows in each]), *trained_sections(each)]
+        sections.append(Section(f"Stress test: {kind}", tuple(blocks)))
+    return sections
+
+
+def _section(record: StressRecord, title: str, blocks: Sequence[Block]) -> Section:
+    return Section(f"{title}: {visible(title_of(record.model))}", (completeness(record), *blocks))
+
+
+def heat_map(name: str, caption: str, heading: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> Data:
+    """Build a table of shares in per cent with their intervals, shaded by the share.
+
+    Args:
+        name: its name.
+        caption: what it shows.
+        heading: titles of the columns that name a row.
+        methods: titles of the other columns.
+        rows: names, then for each method a share, or a share with the ends of its interval; None if there is none.
+    """
+    columns = (
+        *[Column(each, each) for each in heading],
+        *[Column(method, f"{method}, %", "interval", ".1f", 100) for method in methods],
+    )
+    shades = tuple(
+        (*[None] * len(heading), *[_share(cell) for cell in row[len(heading) :]]) for row in rows
+    )
+    return Data(name, caption, columns, tuple(rows), heading=len(heading), shades=shades)
+
+
+def _share(cell: Cell) -> float | None:
+    value = cell[0] if isinstance(cell, tuple) else cell
+    return float(value) if isinstance(value, int | float) and value == value else None
+
+
+def _adapters(record: StressRecord, rows: pd.DataFrame, number: int) -> list[Block]:
+    """Build the scores of fine-tuned methods on damaged texts, what each loses from clean, and the sentences."""
+    score = str(record.items.get("score", "accuracy"))
+    blocks: list[Block] = []
+    splits = rows.groupby("split", sort=False) if "split" in rows.columns else [("test", rows)]
+    for split, block in splits:
+        evidence = adapter_evidence(block)
+        suffix = f"{number}" if split == "test" else f"{number}_{split}"
+        if split != "test":
+            blocks.append(Paragraph(f"Test set '{split}':"))
+        if evidence.overall:
+            blocks.append(
+                Bullets(tuple(drop_difference_sentence(difference, evidence) for difference in evidence.overall))
+            )
+        blocks += [_adapter_scores(evidence, score, suffix), *_drops(evidence, suffix)]
+    return blocks
+
+
+def _adapter_scores(evidence: AdapterEvidence, score: str, suffix: str) -> Data:
+    methods = list(dict.fromkeys(each.method for each in evidence.scores))
+    by_cell = {(each.method, each.cell): each for each in evidence.scores}
+    columns = (
+        Column("texts", "texts"),
+        *[Column(method, method, "spread", ".1f", 100) for method in methods],
+    )
+    cells = list(dict.fromkeys(each.cell for each in evidence.scores))
+    rows: list[Row] = []
+    for cell in cells:
+        found = [by_cell.get((method, cell)) for method in methods]
+        rows.append(
+            (cell_name(cell), *[None if each is None else (each.accuracy.mean, each.accuracy.sd) for each in found])
+        )
+    shades = tuple((None, *[_share(cell) for cell in row[1:]]) for row in rows)
+    caption = f"{score[0].upper()}{score[1:]} in per cent, mean ± standard deviation over seeds"
+    return Data(f"damaged_{suffix}", caption, columns, tuple(rows), shades=shades)
+
+
+def _drops(evidence: AdapterEvidence, suffix: str) -> list[Block]:
+    methods = list(dict.fromkeys(each.method for each in evidence.scores))
+    drops = {(each.method, each.cell): each.drop for each in evidence.scores if each.drop is not None}
+    cells = list(dict.fromkeys(cell for _, cell in drops))
+    if not cells:
+        return []
+    columns = (
+        Column("texts", "texts"),
+        *[Column(method, method, "interval", "+.1f", 100) for method in methods],
+    )
+    rows: list[Row] = []
+    for cell in cells:
+        found = [drops.get((method, cell)) for method in methods]
+        rows.append(
+            (cell_name(cell), *[None if each is None else (each.difference, each.low, each.high) for each in found])
+        )
+    most = max((abs(cell[0]) for row in rows for cell in row[1:] if isinstance(cell, tuple)), default=0.0) or 1.0
+    shades = tuple(
+        (None, *[max(-cell[0], 0) / most if isinstance(cell, tuple) else None for cell in row[1:]]) for row in rows
+    )
+    return [Data(f"drop_{suffix}", "Change from clean texts in points, with 95 % intervals", columns, tuple(rows), shades=shades)]
+
+
+def _behaviour(rows: pd.DataFrame, number: int) -> list[Block]:
+    """Build pass rates by test and method, and the sentences on all cases."""
+    evidence = behaviour_evidence(rows)
+    rates = {(rate.method, rate.scope): rate for rate in evidence.rates}
+    table: list[Row] = []
+    for scope in evidence.scopes:
+        if scope.by not in ("suite", "test"):
+            continue
+        found = [rates[method, scope] for method in evidence.methods]
+        cells: list[Cell] = [
+            each.value if each.low is None or each.high is None else (each.value, each.low, each.high) for each in found
+        ]
+        table.append((visible(scope.name) if scope.by == "test" else "all tests", scope.kind or "", *cells))
+    blocks: list[Block] = []
+    sentences = [overall_sentence(each) for each in evidence.differences if each.scope.by == "suite"]
+    if sentences:
+        blocks.append(Bullets(tuple(sentences)))
+    caption = f"Pass rates in per cent, with {100 * evidence.level:g} % intervals"
+    return [*blocks, heat_map(f"behaviour_{number}", caption, ("test", "kind"), evidence.methods, table)]
+
+
+def _models(kind: str, tables: Sequence[pd.DataFrame]) -> list[Block]:
+    """Build the heat map of models that were asked the same questions, and their dose-response curves."""
+    parts = [stress_evidence(block) for rows in tables for block in split_rows(rows)]
+    models = [visible(each.model) for each in parts]
+    cells = list(dict.fromkeys(scores.cell for each in parts for scores in each.cells))
+    by_cell = [{scores.cell: scores.accuracy for scores in each.cells} for each in parts]
+    rows: list[Row] = [
+        (cell_name(cell), *[_estimate(found.get(cell)) for found in by_cell]) for cell in cells
+    ]
+    level = f"{100 * parts[0].level:g} %"
+    caption = f"Accuracy in per cent, with {level} intervals over items"
+    blocks: list[Block] = [heat_map(f"stress_{kind}", caption, ("questions",), models, rows)]
+    return [*blocks, *_doses(kind, parts)]
+
+
+def _estimate(estimate: Estimate | None) -> Cell:
+    if estimate is None:
+        return None
+    return (estimate.value, estimate.low, estimate.high) if estimate.items > 1 else estimate.value
+
+
+def _doses(kind: str, parts: Sequence[StressEvidence]) -> list[Block]:
+    """Build a plot of accuracy by rate of damage for each corruption that was asked at several rates."""
+    ladders = list(
+        dict.fromkeys((dose.condition, dose.protected, dose.mitigation) for each in parts for dose in each.doses)
+    )
+    if not ladders:
+        return []
+    plots, rows = [], []
+    for condition, protected, mitigation in ladders:
+        name = f"{condition}{', protected' if protected else ''}{'' if mitigation == 'none' else f', {mitigation}'}"
+        lines = []
+        for number, each in enumerate(parts):
+            for dose in each.doses:
+                if (dose.condition, dose.protected, dose.mitigation) != (condition, protected, mitigation):
+                    continue
+                values = [(100 * rate, 100 * share.value) for rate, share in zip(dose.rates, dose.accuracies, strict=True)]
+                low, high = (tuple(100 * getattr(share, end) for share in dose.accuracies) for end in ("low", "high"))
+                lines.append(Line(visible(each.model), number, tuple(values), low, high))
+                rows += [
+                    (name, visible(each.model), rate, (share.value, share.low, share.high))
+                    for rate, share in zip(dose.rates, dose.accuracies, strict=True)
+                ]
+        words = "; ".join(f"{line.name}: {line.points[0][1]:.1f} to {line.points[-1][1]:.1f}" for line in lines)
+        plots.append(plot(lines, Frame(name, f"Accuracy in per cent. {words}.", "damage, % of the characters")))
+    columns = (
+        Column("corruption", "corruption"),
+        Column("model", "model"),
+        Column("rate", "rate, %", "number", ".3g", 100),
+        Column("accuracy", "accuracy, %", "interval", ".1f", 100),
+    )
+    figure = Figure(
+        f"doses-{kind}",
+        "Accuracy in per cent by rate of damage, with intervals over items.",
+        tuple(plots),
+        Data(f"doses_{kind}", "Accuracy by rate of damage", columns, tuple(rows), heading=2),
+        legend={number: visible(each.model) for number, each in enumerate(parts)},
+    )
+    return [figure]
