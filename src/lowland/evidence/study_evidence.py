@@ -84,18 +84,19 @@ def study_evidence(
         runs: records of its finished runs, by folder; one or more.
         failed: records of the runs that failed.
         unfinished: number of runs that were begun and have not ended.
-        reference: label of the method that the others are compared with; None takes LoRA if it took part, else the
-            first.
+        reference: label of the method that the others are compared with; None takes LoRA if it took part, in an
+            ablation the method as it is, else the first.
 
     Raises:
         Mistake: if the runs are not of one study, a file of theirs cannot be read, or no run is of the reference.
     """
+    _check_one_study(list(runs.values()))
+    runs = dict(sorted(runs.items(), key=lambda run: run[1].when.get("started", "")))  # as the study went on
     records = list(runs.values())
-    _check_one_study(records)
     labels = list(dict.fromkeys(record.method for record in records))
     if reference is not None and reference not in labels:
         raise Mistake(one_of("method", reference, labels))
-    chosen = reference or reference_of(labels)
+    chosen = reference or _own_settings(records) or reference_of(labels)
     methods = by_method(records)
     splits = list(records[0].scores)
     answers = read_answers(runs)
@@ -112,6 +113,13 @@ def study_evidence(
         analysis=analyse(answers, method=chosen, reference=chosen) if are_shares else None,
         histories={folder: read_history(folder) for folder in runs},
     )
+
+
+def _own_settings(records: Sequence[RunRecord]) -> str | None:
+    """Return the label of the method as it is, if all runs are variations of one method, as an ablation makes them."""
+    names = {str(record.asked["method"].get("name")) for record in records}
+    labels = {record.method for record in records}
+    return names.pop() if len(names) == 1 and names <= labels else None
 
 
 def _check_one_study(records: Sequence[RunRecord]) -> None:

@@ -146,7 +146,7 @@ class ErrorList:
     methods: tuple[MethodColumns, ...]
     runs: int
     reference: str
-    shown: int = 25
+    shown: int = 20
 
 
 Block = Paragraph | Bullets | Code | Table | Section | Data | Beside | Figure | ErrorList

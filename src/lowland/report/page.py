@@ -27,8 +27,8 @@ from lowland.report.sections.verdict import headline, lead_blocks, other_test_se
 SectionMaker = Callable[[StudyEvidence], Sequence[Block]]
 
 SECTIONS: Mapping[str, SectionMaker] = {
-    "Other test sets": other_test_sets,
     "Scores": score_blocks,
+    "Other test sets": other_test_sets,
     "Learning curves": learning_blocks,
     "Cost and quality": cost_blocks,
     "Confusions": confusion_blocks,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lowland.report.drawing.looks import FAINT, INK, MUTED, look_of
+from lowland.report.drawing.looks import FAINT, INK, MUTED, Look, look_of
 from lowland.report.drawing.scales import round_ticks, widened
 from lowland.report.drawing.svg import Axis, Drawing
 
@@ -26,7 +26,7 @@ class ForestRow:
         high: upper end of its interval.
         numbers: difference and interval as text.
         dots: the differences of the seeds.
-        number: number of the method, which gives its look.
+        number: number of the method, which gives its look; None for what is no method.
         is_shown: whether the difference is shown by the statistics; the marker is hollow otherwise.
     """
 
@@ -36,7 +36,7 @@ class ForestRow:
     high: float
     numbers: str
     dots: tuple[float, ...] = ()
-    number: int = 0
+    number: int | None = None
     is_shown: bool = False
 
 
@@ -59,19 +59,21 @@ def forest(
         unit: unit of the axis.
         narrow: True for a screen of a phone: names and numbers stand above the intervals.
     """
-    width, left, right = (360, 16, 344) if narrow else (720, 178, 520)
+    width, left, right = (360, 16, 344) if narrow else (900, 190, 690)
     row_height, top = (64 if narrow else ROW), 40
     bottom = top + row_height * len(rows)
     out = Drawing(width, bottom + 52, title, description)
     ends = [0.0, *(value for row in rows for value in (row.low, row.high, *row.dots))]
     x = Axis(*widened(ends), left, right)
     ticks = round_ticks(x.low, x.high, 4 if narrow else 6)
-    for value in ticks:
-        out.line((x(value), top - 8), (x(value), bottom), FAINT, 1)
-    out.line((x(0), top - 8), (x(0), bottom), INK, 1.5)
+    middles = [top + row_height * (place + 0.5) for place in range(len(rows))]
+    spans = [(y - 2, y + 30) for y in middles] if narrow else [(top - 8, bottom)]  # names stand between them
+    for start, end in spans:
+        for value in ticks:
+            out.line((x(value), start), (x(value), end), FAINT, 1)
+        out.line((x(0), start), (x(0), end), INK, 1.5)
     _sides(out, x, sides, top - 16)
-    for place, row in enumerate(rows):
-        y = top + row_height * (place + 0.5)
+    for y, row in zip(middles, rows, strict=True):
         _words(out, row, y, narrow)
         _interval(out, row, x, y + (14 if narrow else 0))
     out.ticks_below(x, bottom, ticks, MUTED)
@@ -97,13 +99,13 @@ def _words(out: Drawing, row: ForestRow, y: float, narrow: bool) -> None:
         out.text((16, y - 8), name, INK, size=14, bold=True)
         out.text((344, y - 8), row.numbers, INK, anchor="end", size=13)
     else:
-        out.text((162, y + 5), name, INK, anchor="end", size=14.5, bold=True)
-        out.text((536, y + 5), row.numbers, INK, size=13.5)
+        out.text((172, y + 5), name, INK, anchor="end", size=14.5, bold=True)
+        out.text((708, y + 5), row.numbers, INK, size=13.5)
 
 
 def _interval(out: Drawing, row: ForestRow, x: Axis, y: float) -> None:
     """Draw the interval of a row, its difference, and those of its seeds below it."""
-    look = look_of(row.number)
+    look = Look(INK, "circle", False) if row.number is None else look_of(row.number)
     with out.group("m", f"{row.name}: {row.numbers}"):
         out.box((x(row.low) - 6, y - 12), (x(row.high) - x(row.low) + 12, 26), "transparent")
         out.line((x(row.low), y), (x(row.high), y), look.colour, 3)

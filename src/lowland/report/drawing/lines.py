@@ -9,8 +9,8 @@ from lowland.report.drawing.looks import FAINT, INK, MUTED, Look, look_of
 from lowland.report.drawing.scales import powers, round_ticks, widened
 from lowland.report.drawing.svg import Axis, Drawing
 
-WIDTH, HEIGHT = 360, 270
-LEFT, RIGHT, TOP, BOTTOM = 56, 346, 34, 216
+WIDTH, HEIGHT = 340, 264
+LEFT, RIGHT, TOP, BOTTOM = 46, 334, 34, 212
 MARKERS = 9
 """Largest number of points of a line that all have markers; of longer lines, about so many have."""
 
@@ -60,8 +60,8 @@ def plot(lines: Sequence[Line], frame: Frame) -> Drawing:
     out = Drawing(WIDTH, HEIGHT, frame.title, frame.description)
     x, y = _axes(lines, frame)
     x_ticks = powers(x.low, x.high) if frame.log else round_ticks(x.low, x.high, 4)
-    y_ticks = round_ticks(y.low, y.high, 4)
-    out.text((LEFT - 40, 16), frame.title, INK, size=13.5, bold=True)
+    y_ticks = round_ticks(y.low, y.high, 5)
+    out.text((2, 16), frame.title, INK, size=13.5, bold=True)
     for value in y_ticks:
         out.line((LEFT, y(value)), (RIGHT, y(value)), FAINT, 1)
     if frame.unit:

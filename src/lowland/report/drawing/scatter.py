@@ -13,6 +13,9 @@ from lowland.report.drawing.svg import Axis, Drawing
 LOG_FROM = 8.0
 """Ratio of the largest cost to the smallest from which on the axis of costs is logarithmic."""
 
+ASIDE = 9.0
+"""Pixels between the markers of methods with the same cost."""
+
 
 @dataclass(frozen=True)
 class Spot:
@@ -52,15 +55,17 @@ def scatter(spots: Sequence[Spot], title: str, description: str, cost: str) -> D
     low, high = (min(costs) / 1.6, max(costs) * 1.6) if log else widened(costs, 0.12)
     x = Axis(low if log else max(low, 0.0), high, LEFT, RIGHT, log=log)
     y = Axis(*widened([end for spot in spots for end in (spot.low, spot.high)], 0.1), BOTTOM, TOP)
-    y_ticks = round_ticks(y.low, y.high, 4)
-    out.text((LEFT - 40, 16), title, INK, size=13.5, bold=True)
+    y_ticks = round_ticks(y.low, y.high, 5)
+    out.text((2, 16), title, INK, size=13.5, bold=True)
     for value, label in y_ticks.items():
         out.line((LEFT, y(value)), (RIGHT, y(value)), FAINT, 1)
         out.text((LEFT - 8, y(value) + 4.5), label, MUTED, anchor="end", size=12.5)
     out.curve([(x(spot.cost), y(spot.value)) for spot in front(spots)], MUTED, 1.25, dashed=True)
-    for spot in spots:
-        _spot(out, spot, x, y)
-    ticks = powers(x.low, x.high) if log else {v: short(v) for v in round_ticks(x.low, x.high, 4)}
+    for spot, aside in zip(spots, _asides([x(spot.cost) for spot in spots]), strict=True):
+        _spot(out, spot, (x(spot.cost) + aside, y(spot.value)), y)
+    ticks = powers(x.low, x.high) if log else round_ticks(x.low, x.high, 4)
+    if ticks and max(ticks) >= 1e5:
+        ticks = {value: short(value) for value in ticks}
     out.ticks_below(x, BOTTOM, ticks, MUTED)
     out.text(((LEFT + RIGHT) / 2, BOTTOM + 40), cost, MUTED, anchor="middle", size=13)
     return out
@@ -75,8 +80,17 @@ def front(spots: Sequence[Spot]) -> list[Spot]:
     return best
 
 
-def _spot(out: Drawing, spot: Spot, x: Axis, y: Axis) -> None:
-    look, centre = look_of(spot.number), (x(spot.cost), y(spot.value))
+def _asides(places: Sequence[float]) -> list[float]:
+    """Return by how many pixels each marker stands aside, so that those of equal costs do not hide each other."""
+    asides = []
+    for number, place in enumerate(places):
+        near = [other for other, each in enumerate(places) if abs(each - place) < 4]
+        asides.append(ASIDE * (near.index(number) - (len(near) - 1) / 2))
+    return asides
+
+
+def _spot(out: Drawing, spot: Spot, centre: tuple[float, float], y: Axis) -> None:
+    look = look_of(spot.number)
     words = f"{spot.name}: {spot.value:.4f} ({spot.low:.4f} to {spot.high:.4f}) for {short(spot.cost)}"
     with out.group(f"s{spot.number}"), out.group("m", words):
         out.line((centre[0], y(spot.low)), (centre[0], y(spot.high)), look.colour, 1.5)

@@ -97,7 +97,7 @@
   const report = JSON.parse(document.getElementById("report-data").textContent);
   const rows = report.tables.errors.rows;
   const { methods, runs } = report.errors;
-  const STEP = 50;
+  const FIRST = 20, STEP = 50;
   const [EXAMPLE, TEXT, LABEL, CATEGORY, KINDS, WRONG] = [0, 1, 2, 3, 4, 5];
   const form = box.querySelector("form");
   const list = box.querySelector(".list");
@@ -111,8 +111,10 @@
   const draw = (row) => {
     const about = [];
     if (row[LABEL]) about.push(make("span", {}, "label ", strong(row[LABEL])));
-    about.push(make("span", {}, `wrong in ${row[WRONG]} of ${runs} runs`), make("span", {}, `example ${row[EXAMPLE]}`));
-    for (const column of [CATEGORY, KINDS]) if (row[column]) about.push(make("span", {}, row[column]));
+    about.push(make("span", {}, `wrong in ${row[WRONG]} of ${runs} runs`));
+    if (row[TEXT]) about.push(make("span", {}, `example ${row[EXAMPLE]}`));
+    if (row[CATEGORY]) about.push(make("span", {}, `category ${row[CATEGORY]}`));
+    if (row[KINDS]) about.push(make("span", {}, `text: ${row[KINDS]}`));
     const who = methods.flatMap((each) => {
       const parts = [];
       if (row[each.wrong]) {
@@ -137,7 +139,7 @@
   let found = [];
   let shown = 0;
   const show = () => {
-    const next = found.slice(shown, shown + STEP);
+    const next = found.slice(shown, shown + (shown ? STEP : FIRST));
     list.append(...next.map((place) => draw(rows[place])));
     shown += next.length;
     more.hidden = shown >= found.length;

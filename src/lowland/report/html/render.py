@@ -26,6 +26,8 @@ from lowland.report.values import page_values
 
 GENERATOR = '<meta name="generator" content="lowland '
 """Beginning of the line by which a file is known as a report of lowland."""
+LONG = 44
+"""Number of characters from which on the text of a cell may be on several lines."""
 
 
 def render_html(page: Page) -> str:
@@ -37,7 +39,7 @@ def render_html(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"inline": _inline, "kind": _kind, "cell": _cell, "entry": _entry, "svg": _svg}
+    environment.filters |= {"inline": _inline, "kind": _kind, "cell": _cell, "entry": _entry, "svg": _svg, "width": _width}
     environment.globals |= {"anchor": _anchors(), "key_of": _key}
     script = _packaged("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -71,7 +73,7 @@ def _kind(block: Block) -> str:
 
 def _inline(text: str) -> Markup:
     """Escape a sentence, and turn `code` and *emphasis* of it into elements."""
-    safe = str(escape(text))
+    safe = re.sub(r"(\d) %", "\\1\u00a0%", str(escape(text)))
     safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
     return Markup(re.sub(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])", r"<em>\1</em>", safe))
 
@@ -86,6 +88,12 @@ def _cell(cell: Cell, column: Column) -> Markup:
 def _entry(entry: str | Quoted) -> Markup:
     """Write an entry of a table of texts."""
     return Markup(escape(entry.text)) if isinstance(entry, Quoted) else _inline(entry)
+
+
+def _width(entry: Cell | Quoted) -> Markup:
+    """Return the attribute of a cell whose text is too long for one line; "" for any other."""
+    text = entry.text if isinstance(entry, Quoted) else entry
+    return Markup(' class="w"') if isinstance(text, str) and len(text) > LONG else Markup("")
 
 
 def _svg(drawing: Drawing, name: str) -> Markup:

@@ -26,8 +26,7 @@ def again_blocks(evidence: StudyEvidence) -> list[Block]:
         Code("lowland compare --config recipe.yaml --out runs\nlowland report runs"),
         Paragraph(_about_equality(evidence.records)),
     ]
-    for title, values in _facts(evidence.first):
-        blocks.append(_values(title, values))
+    blocks.append(_facts(evidence.first))
     if remarks := list(dict.fromkeys(remark for record in evidence.records for remark in record.remarks)):
         blocks += [Paragraph("Remarks of the runs:"), Bullets(tuple(map(visible, remarks)))]
     return [*blocks, _runs(evidence)]
@@ -51,7 +50,7 @@ def _method(asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the entry of a recipe's methods for the request of a run."""
     return {
         str(asked["name"]): {
-            name: value for name, value in asked.items() if name not in ("name",) and value is not None
+            name: value for name, value in asked.items() if name != "name" and value not in (None, {}, [])
         }
     }
 
@@ -66,8 +65,8 @@ def _about_equality(records: Sequence[RunRecord]) -> str:
     )
 
 
-def _facts(record: RunRecord) -> list[tuple[str, dict[str, str]]]:
-    """Return what is known of data, model, code and machine, as texts by name."""
+def _facts(record: RunRecord) -> Data:
+    """Build a table of what is known of data, model, code and machine."""
     sizes = ", ".join(f"{name} {size:,}" for name, size in record.data.get("sizes", {}).items())
     labels = ", ".join(map(str, record.data.get("labels") or ()))
     data = {
@@ -86,16 +85,15 @@ def _facts(record: RunRecord) -> list[tuple[str, dict[str, str]]]:
         "terms": record.model.get("terms"),
     }
     code = {name.replace("_sha256", ", SHA-256"): value for name, value in record.code.items()}
-    sections = (("Data", data), ("Model", model), ("Code", code), ("Environment", record.environment))
-    return [
-        (title, {name: visible(str(value)) for name, value in values.items() if value not in (None, "")})
-        for title, values in sections
-    ]
-
-
-def _values(title: str, values: Mapping[str, str]) -> Data:
-    columns = (Column("name", "what"), Column("value", "value"))
-    return Data(f"about_{title.lower()}", title, columns, tuple(values.items()))
+    parts = {"data": data, "model": model, "code": code, "environment": record.environment}
+    rows = tuple(
+        (part, name, visible(str(value)))
+        for part, values in parts.items()
+        for name, value in values.items()
+        if value not in (None, "")
+    )
+    columns = (Column("part", "of"), Column("name", "what"), Column("value", "value"))
+    return Data("provenance", "Data, model, code and machine of the first run", columns, rows, heading=2)
 
 
 def _runs(evidence: StudyEvidence) -> Data:

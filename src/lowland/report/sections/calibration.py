@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from lowland.evidence.errors import COVERAGES
 from lowland.evidence.study_evidence import StudyEvidence
-from lowland.report.blocks import Block, Data, Figure
+from lowland.report.blocks import Block, Bullets, Data, Figure
 from lowland.report.cells import Column
 from lowland.report.drawing.lines import Frame, Line, plot
+from lowland.report.error_sentences import confidence_sentences
 
 
 def calibration_blocks(evidence: StudyEvidence) -> list[Block]:
@@ -53,7 +54,7 @@ def calibration_blocks(evidence: StudyEvidence) -> list[Block]:
         Data("reliability", "Reliability by bin of confidence", columns, rows),
         legend={names.index(name): name for name in confidence},
     )
-    return [figure, _errors(evidence), _coverage(evidence)]
+    return [Bullets(tuple(confidence_sentences(analysis))), figure, _errors(evidence), _coverage(evidence)]
 
 
 def _selective(evidence: StudyEvidence) -> str:

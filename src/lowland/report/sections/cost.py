@@ -32,7 +32,7 @@ def cost_blocks(evidence: StudyEvidence) -> list[Block]:
     figure = Figure(
         "cost",
         f"Mean {score_name(name)} with the range over seeds, against the mean cost of one run. Filled: on the Pareto"
-        " front of all costs together. Dashed line: the front of the two axes of its plot.",
+        " front of all costs together, where costs that differ by less than 5 % count as equal. Dashed line: the front of the two axes of its plot.",
         plots,
         _data(evidence, name),
         legend=dict(enumerate(evidence.names)),

@@ -8,10 +8,10 @@ from lowland.evidence.categories import CategoryScores
 from lowland.evidence.errors import ErrorAnalysis
 from lowland.evidence.study_evidence import StudyEvidence
 from lowland.evidence.text_rules import TEXT_RULES
-from lowland.report.blocks import Block, Bullets, Data, Figure
+from lowland.report.blocks import Block, Bullets, Data, Figure, Section
 from lowland.report.cells import Column
 from lowland.report.drawing.forest import ForestRow, forest
-from lowland.report.error_sentences import summary_sentences
+from lowland.report.error_sentences import failure_sentences
 from lowland.report.sections.error_list import error_list
 from lowland.report.wording import signed
 
@@ -24,14 +24,15 @@ def failure_blocks(evidence: StudyEvidence) -> list[Block]:
     analysis = evidence.analysis
     if analysis is None:
         return []
-    blocks: list[Block] = [Bullets(tuple(summary_sentences(analysis)))]
+    blocks: list[Block] = [Bullets(tuple(failure_sentences(analysis)))]
     for name, title, scores in (
         ("categories", "category", analysis.categories),
         ("kinds", "kind of text", analysis.rules),
     ):
-        blocks += _categories(name, title, scores)
+        if inner := _categories(name, title, scores):
+            blocks.append(Section(f"By {title}", tuple(inner)))
     if analysis.changes:
-        blocks.append(_changes(analysis))
+        blocks.append(Section("Fixed and broken", (_changes(analysis),)))
     listed = error_list(evidence, analysis)
     return [*blocks, listed] if listed.data.rows else blocks
 

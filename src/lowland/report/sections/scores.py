@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from lowland.evidence.core.wording import score_name
-from lowland.evidence.study import by_method
+from lowland.evidence.study import MethodScores, by_method
 from lowland.evidence.study_evidence import StudyEvidence
 from lowland.report.blocks import Block, Data, Paragraph
 from lowland.report.cells import Column, Row
 from lowland.report.study import class_table
+
+COSTS = (
+    Column("trained_parameters", "trained parameters", "number"),
+    Column("trained_share", "share, %", "number", ".2f", 100),
+    Column("train_seconds", "seconds", "spread", ".1f"),
+    Column("peak_mib", "peak memory, MiB", "spread", ".0f"),
+)
+"""Columns of what a run costs; they stand in the table of the main test set."""
 
 
 def score_blocks(evidence: StudyEvidence) -> list[Block]:
@@ -24,35 +32,41 @@ def score_blocks(evidence: StudyEvidence) -> list[Block]:
 
 def _scores(evidence: StudyEvidence, split: str, is_named: bool) -> Data:
     methods = by_method(evidence.records, split)
-    names = list(methods[0].scores)
+    names, has_costs = list(methods[0].scores), split == "test"
     columns = (
         Column("method", "method"),
         Column("seeds", "seeds", "number"),
         *[Column(name, score_name(name), "spread", ".4f") for name in names],
-        Column("trained_parameters", "trained parameters", "number"),
-        Column("trained_share", "share, %", "number", ".2f", 100),
-        Column("train_seconds", "seconds", "spread", ".1f"),
-        Column("peak_mib", "peak memory, MiB", "spread", ".0f"),
+        *(COSTS if has_costs else ()),
     )
     rows: list[Row] = [
         (
             method.method,
             len(method.seeds),
             *[(score.mean, score.sd) for score in method.scores.values()],
-            method.trainable,
-            method.share,
-            (method.seconds.mean, method.seconds.sd),
-            (method.peak_bytes.mean / 2**20, method.peak_bytes.sd / 2**20) if method.peak_bytes.mean else None,
+            *(_costs(method) if has_costs else ()),
         )
         for method in methods
     ]
+    nothing = [None] * len(COSTS) if has_costs else []
     rows += [
-        (f"{name} (baseline)", None, *[by_split[split].get(score) for score in names], None, None, None, None)
+        (f"{name} (baseline)", None, *[by_split[split].get(score) for score in names], *nothing)
         for name, by_split in evidence.first.baseline.items()
         if split in by_split
     ]
     spread = ": mean ± standard deviation over seeds" if len(evidence.seeds) > 1 else ""
-    return Data(f"scores_{split}", f"Scores{_on(split, is_named)} and cost of one run{spread}", columns, tuple(rows))
+    cost = " and cost of one run" if has_costs else ""
+    return Data(f"scores_{split}", f"Scores{_on(split, is_named)}{cost}{spread}", columns, tuple(rows))
+
+
+def _costs(method: MethodScores) -> Row:
+    memory = method.peak_bytes
+    return (
+        method.trainable,
+        method.share,
+        (method.seconds.mean, method.seconds.sd),
+        (memory.mean / 2**20, memory.sd / 2**20) if memory.mean else None,
+    )
 
 
 def _on(split: str, is_named: bool) -> str:

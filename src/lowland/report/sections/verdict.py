@@ -28,17 +28,16 @@ def headline(evidence: StudyEvidence) -> str:
     if all(each.identical for each in compared):
         return f"{_listed([each.method for each in compared])} gave the same answers as {evidence.reference}."
     if not any(each.over_seeds for each in compared):
-        return f"With one seed, nothing can be said of the methods: these are differences between two runs in {metric}."
+        return f"One seed of each method says nothing of the methods; below is how single runs differ in {metric}."
     shown = shown_by_method(compared)
     parts = []
     for word, sign in (("better", 1), ("worse", -1)):
-        names = [
-            f"{each.method} ({difference_text(each)})"
-            for each in compared
-            if shown[each.method] and sign * each.difference > 0
-        ]
-        if names:
-            parts.append(f"{_listed(names)} {_verb(names)} {word} than {evidence.reference}")
+        found = [each for each in compared if shown[each.method] and sign * each.difference > 0]
+        if len(found) == 1:
+            parts.append(f"{found[0].method} is {word} than {evidence.reference} by {_amount(found[0], True)}")
+        elif found:
+            names = [f"{each.method} ({_amount(each, False)})" for each in found]
+            parts.append(f"{_listed(names)} are {word} than {evidence.reference}")
     rest = [each.method for each in compared if not shown[each.method]]
     if not parts:
         return f"No difference in {metric} is shown between {evidence.reference} and {_listed(rest, 'or')}."
@@ -58,11 +57,14 @@ def shown_by_method(compared: Sequence[PairedComparison]) -> dict[str, bool]:
     }
 
 
-def difference_text(comparison: PairedComparison) -> str:
-    """Write a difference with its sign: `+2.1 points`."""
-    (number,) = (points if comparison.is_share else quantities)([comparison.difference])
-    sign = "" if number.startswith("-") or float(number) == 0 else "+"
-    return f"{sign}{number}{' points' if comparison.is_share else ''}"
+def _amount(comparison: PairedComparison, is_named: bool) -> str:
+    """Write the size of a difference, whatever its sign: `2.1 points (95 % interval 0.5 to 3.7)`."""
+    ends = sorted([abs(comparison.low), abs(comparison.high)])
+    values = [abs(comparison.difference), *ends]
+    amount, low, high = points(values) if comparison.is_share else quantities(values)
+    unit = " points" if comparison.is_share else ""
+    level = f"{100 * comparison.level:g} % interval "
+    return f"{amount}{unit} ({level}{low} to {high})" if is_named else f"by {amount}{unit}, {level}{low} to {high}"
 
 
 def lead_blocks(evidence: StudyEvidence) -> list[Block]:
