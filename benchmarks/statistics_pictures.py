@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pictures.differences import groups, pairs, quantile, table
 from lowland.report.drawing.svg import Drawing
+from pictures.differences import groups, pairs, quantile, table
 from pictures.verdicts import margin, p_value, power, repeated_studies, rules
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"

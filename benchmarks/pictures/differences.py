@@ -8,8 +8,8 @@ from scipy import stats
 from calibration import LEVEL, Setting, draw, parts_of
 from lowland.evidence.core.intervals import variances_of
 from lowland.evidence.core.variances import Variances, half_width
-from pictures.studies import Array, shown
 from lowland.report.drawing.svg import BLUE, GREEN, GREY, ORANGE, PALE, Axis, Drawing
+from pictures.studies import Array, shown
 
 OF_SEEDS, OF_EXAMPLES, OF_BOTH = "#a6dbc9", "#e3bcd3", "#7d7d7d"
 """Colours of the parts of the variance."""

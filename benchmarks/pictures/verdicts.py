@@ -12,8 +12,8 @@ from lowland import verdict
 from lowland.evidence import detectable_difference
 from lowland.evidence.core.intervals import variances_of
 from lowland.evidence.core.variances import half_width
-from pictures.studies import EFFECT, Array, shown, simulate
 from lowland.report.drawing.svg import BLUE, GREEN, GREY, ORANGE, Axis, Drawing
+from pictures.studies import EFFECT, Array, shown, simulate
 
 CALIBRATION = Path(__file__).resolve().parents[2] / "docs" / "results" / "calibration.json"
 

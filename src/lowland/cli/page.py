@@ -35,8 +35,8 @@ class PageRequest(Asked):
     """file to write; its ending says the form (.html, .md, .json), and a name without one is a folder for CSV files;
     default: report.html; md and json are printed"""
     form: Form | None = Field(None, json_schema_extra={"option": "format"})
-    """html, one file that needs nothing else; md, Markdown; json, everything for programs; csv, a folder with a file for
-    each table (default: by the ending of --out, else html)"""
+    """html, one file that needs nothing else; md, Markdown; json, everything for programs; csv, a folder with a file
+    for each table (default: by the ending of --out, else html)"""
     reference: Text | None = None
     """method that the others are compared with; default: lora if it took part, else the first"""
     open_it: Truth = Field(False, json_schema_extra={"option": "open"})
@@ -58,7 +58,8 @@ class PageRequest(Asked):
     def _check_place(self) -> Self:
         if self.form is None and self.out is not None and self.out.suffix.lower() not in ENDINGS:
             raise Mistake(
-                f"out is {self.out}, whose ending names no form; use .html, .md or .json, a folder for CSV, or add --format"
+                f"out is {self.out}, whose ending names no form; use .html, .md or .json, name a folder for CSV files,"
+                " or add --format"
             )
         if self.open_it and self.written_form != "html":
             raise Mistake(f"open is given, and the form is {self.written_form}; only html opens in a browser")

@@ -67,7 +67,9 @@ def setting_axes(records: Sequence[RunRecord], score: str, split: str = "test") 
         for setting in varying:
             others = [other for other in varying if other != setting]
             for rest in dict.fromkeys(_rest(record, others) for record in own):
-                points = _points([record for record in own if _rest(record, others) == rest], setting, score, split)
+                points = _points(
+                    [record for record in own if _rest(record, others) == rest], setting, score, split
+                )
                 if len(points) >= LEAST_VALUES:
                     axes.append(SettingAxis(name, setting, rest, tuple(points)))
     return axes
@@ -99,5 +101,7 @@ def _points(records: Sequence[RunRecord], setting: str, score: str, split: str) 
     points = []
     for value, own in sorted(by_value.items()):
         scores = [record.scores[split][score] for record in own]
-        points.append(AxisPoint(own[0].method, value, spread_of(scores), min(scores), max(scores), len(scores)))
+        points.append(
+            AxisPoint(own[0].method, value, spread_of(scores), min(scores), max(scores), len(scores))
+        )
     return points

@@ -100,7 +100,7 @@ def study_evidence(
     methods = by_method(records)
     splits = list(records[0].scores)
     answers = read_answers(runs)
-    are_shares = all(0 <= each.scores.min() and each.scores.max() <= 1 for each in answers.methods.values())
+    are_shares = all(each.scores.min() >= 0 and each.scores.max() <= 1 for each in answers.methods.values())
     return StudyEvidence(
         runs=runs,
         failed=failed,
@@ -127,5 +127,6 @@ def _check_one_study(records: Sequence[RunRecord]) -> None:
     tasks = list(dict.fromkeys(record.task for record in records))
     if len(tasks) > 1:
         raise Mistake(
-            f"the runs are of {len(tasks)} tasks, {', '.join(tasks)}; name those of one study, such as RUNS/{tasks[0]}-*"
+            f"the runs are of {len(tasks)} tasks, {', '.join(tasks)}; name those of one study, such as"
+            f" RUNS/{tasks[0]}-*"
         )

@@ -1,7 +1,7 @@
 """Page of a study: its verdict first, then a section for each thing that its evidence shows.
 
-To add a section, write a function from the evidence to blocks, which returns none where it has nothing to say, and add it
-to `SECTIONS`.
+To add a section, write a function from the evidence to blocks, which returns none where it has nothing to say, and add
+it to `SECTIONS`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,14 @@ SECTIONS: Mapping[str, SectionMaker] = {
 LAST: Mapping[str, SectionMaker] = {"Run it again": again_blocks}
 """Sections that stand behind those of stress tests."""
 
+STRESS: Mapping[str, str] = {
+    "messy": "messy questions",
+    "multilingual": "questions in several languages",
+    "adapter": "damaged texts",
+    "behaviour": "behavioural tests",
+}
+"""What a stress test asks, by its name."""
+
 
 def study_page(evidence: StudyEvidence, tests: Sequence[StressTest] = ()) -> Page:
     """Build the page of a study.
@@ -68,13 +76,16 @@ def study_page(evidence: StudyEvidence, tests: Sequence[StressTest] = ()) -> Pag
 
 def stress_page(tests: Sequence[StressTest]) -> Page:
     """Build a page of stress tests alone."""
-    sections = tuple(stress_sections(tests))
+    kinds = dict.fromkeys(
+        STRESS.get(str(rows["eval"].iloc[0]), "stress tests") for _, rows in tests if len(rows)
+    )
+    models = list(dict.fromkeys(visible(title_of(record.model)) for record, _ in tests))
     return Page(
-        title="Stress tests",
-        subtitle=plural(len(tests), "stress test"),
-        headline=f"{plural(len(sections), 'section')} of scores under damage and on cases with known expectations.",
+        title=f"{plural(len(tests), 'stress test')}",
+        subtitle=models[0] + (f" and {plural(len(models) - 1, 'other model')}" if len(models) > 1 else ""),
+        headline=f"Scores on {' and '.join(kinds)}, with their intervals.",
         lead=(),
-        sections=sections,
+        sections=tuple(stress_sections(tests)),
     )
 
 

@@ -43,9 +43,7 @@ def page_values(page: Page) -> dict[str, Any]:
         "subtitle": page.subtitle,
         "headline": page.headline,
         "lead": _texts(page.lead),
-        "sections": [
-            {"title": section.title, "texts": _texts(section.blocks)} for section in page.sections
-        ],
+        "sections": [{"title": section.title, "texts": _texts(section.blocks)} for section in page.sections],
         "tables": {
             name: {"caption": caption, "columns": columns, "rows": rows}
             for name, caption, columns, rows in page_tables(page)
@@ -86,7 +84,11 @@ def _named(name: str, title: str, table: Table | Data) -> NamedTable:
         return name, title, list(table.header), rows
     columns = [each for column in table.columns for each in column.names]
     values = [
-        [value for column, cell in zip(table.columns, row, strict=True) for value in plain_cells(column, cell)]
+        [
+            value
+            for column, cell in zip(table.columns, row, strict=True)
+            for value in plain_cells(column, cell)
+        ]
         for row in table.rows
     ]
     return name, table.caption, columns, values

@@ -25,7 +25,11 @@ def read_history(folder: Path) -> Entries:
     try:
         entries = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (NotJSON, UnicodeDecodeError):
-        raise Mistake(f"{path} is damaged; run it again with lowland compare --fresh, or leave it out") from None
+        raise Mistake(
+            f"{path} is damaged; run it again with lowland compare --fresh, or leave it out"
+        ) from None
     if not all(isinstance(entry, dict) for entry in entries):
-        raise Mistake(f"{path} is damaged: a line is no JSON object; run it again with lowland compare --fresh")
+        raise Mistake(
+            f"{path} is damaged: a line is no JSON object; run it again with lowland compare --fresh"
+        )
     return entries

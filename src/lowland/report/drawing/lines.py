@@ -105,7 +105,9 @@ def _draw(out: Drawing, line: Line, x: Axis, y: Axis, frame: Frame) -> None:
 def _markers(out: Drawing, line: Line, places: Sequence[tuple[float, float]], look: Look) -> None:
     """Draw markers along a line, each with the numbers that it stands for."""
     step = 1 if len(places) <= MARKERS else -(-len(places) // MARKERS)
-    offset = line.number % step if step > 1 else 0  # so that markers of lines that agree do not hide each other
+    offset = (
+        line.number % step if step > 1 else 0
+    )  # so that markers of lines that agree do not hide each other
     for number in range(offset, len(places), step):
         across, up = line.points[number]
         words = f"{line.name}: {up:.4g} at {across:.4g}"

@@ -18,7 +18,9 @@ def round_ticks(low: float, high: float, count: int = 5) -> dict[float, str]:
     step = next(each * power for each in STEPS if each * power >= rough * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     values = [round(number * step, 12) for number in range(first, last + 1)]
-    decimals = next(n for n in range(13) if all(abs(round(v, n) - v) < step * 1e-6 for v in values) or n == 12)
+    decimals = next(
+        n for n in range(13) if all(abs(round(v, n) - v) < step * 1e-6 for v in values) or n == 12
+    )
     return {value: f"{value + 0.0:,.{decimals}f}" for value in values}
 
 

@@ -83,16 +83,20 @@ class Drawing:
             name: class of the group, by which a style or a script finds it.
             tip: what is said of it where the pointer rests on it.
         """
-        self.elements.append(f"<g class={quoteattr(name)}>" + (f"<title>{escape(tip)}</title>" if tip else ""))
+        self.elements.append(
+            f"<g class={quoteattr(name)}>" + (f"<title>{escape(tip)}</title>" if tip else "")
+        )
         yield
         self.elements.append("</g>")
 
-    def area(self, low: Sequence[Point], high: Sequence[Point], colour: str, opacity: float = 0.16) -> None:
+    def area(self, low: Sequence[Point], high: Sequence[Point], colour: str, opacity: float = 0.13) -> None:
         """Fill the area between two lines, each with its points from left to right."""
         places = " ".join(f"{_number(x)},{_number(y)}" for x, y in [*low, *reversed(high)])
         self._add("polygon", points=places, fill=colour, fill_opacity=f"{opacity:g}")
 
-    def mark(self, shape: str, centre: Point, colour: str, radius: float = 5, *, hollow: bool = False) -> None:
+    def mark(
+        self, shape: str, centre: Point, colour: str, radius: float = 5, *, hollow: bool = False
+    ) -> None:
         """Draw a marker: a circle, square, diamond, cross, or a triangle that points up or down.
 
         Args:
@@ -104,12 +108,14 @@ class Drawing:
         """
         x, y = centre
         corners = [(x + radius * across, y + radius * down) for across, down in SHAPES[shape]]
-        look = {"fill": PAPER if hollow else colour, "stroke": colour, "stroke_width": 1.75}
+        fill = PAPER if hollow else colour
         if corners:
             places = " ".join(f"{_number(across)},{_number(down)}" for across, down in corners)
-            self._add("polygon", points=places, stroke_linejoin="round", **look)
+            self._add(
+                "polygon", points=places, fill=fill, stroke=colour, stroke_width=1.75, stroke_linejoin="round"
+            )
         else:
-            self._add("circle", cx=x, cy=y, r=radius * 0.9, **look)
+            self._add("circle", cx=x, cy=y, r=radius * 0.9, fill=fill, stroke=colour, stroke_width=1.75)
 
     def line(
         self, start: Point, end: Point, colour: str = INK, width: float = 1.5, *, dashed: bool = False

@@ -1,7 +1,7 @@
 """Function that renders a page as HTML, and what its template needs.
 
-The template escapes every text. Beyond that, the page's policy (Content-Security-Policy) lets no script run but its own,
-by its hash, and lets nothing be loaded.
+The template escapes every text. Beyond that, the page's policy (Content-Security-Policy) lets no script run but its
+own, by its hash, and lets nothing be loaded.
 """
 
 from __future__ import annotations
@@ -39,7 +39,14 @@ def render_html(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"inline": _inline, "kind": _kind, "cell": _cell, "entry": _entry, "svg": _svg, "width": _width}
+    environment.filters |= {
+        "inline": _inline,
+        "kind": _kind,
+        "cell": _cell,
+        "entry": _entry,
+        "svg": _svg,
+        "width": _width,
+    }
     environment.globals |= {"anchor": _anchors(), "key_of": _key}
     script = _packaged("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -72,7 +79,7 @@ def _kind(block: Block) -> str:
 
 
 def _inline(text: str) -> Markup:
-    """Escape a sentence, and turn `code` and *emphasis* of it into elements."""
+    """Return a sentence escaped, with elements for its `code` and *emphasis*."""
     safe = re.sub(r"(\d) %", "\\1\u00a0%", str(escape(text)))
     safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
     return Markup(re.sub(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])", r"<em>\1</em>", safe))
@@ -106,7 +113,9 @@ def _key(number: int) -> Markup:
     key = Drawing(30, 14, "")
     key.line((1, 7), (29, 7), look.colour, 2, dashed=look.dashed)
     key.mark(look.shape, (15, 7), look.colour, 4.5)
-    return Markup(f'<svg viewBox="0 0 30 14" width="30" height="14" aria-hidden="true">{"".join(key.elements)}</svg>')
+    return Markup(
+        f'<svg viewBox="0 0 30 14" width="30" height="14" aria-hidden="true">{"".join(key.elements)}</svg>'
+    )
 
 
 def _anchors() -> Callable[[str], str]:

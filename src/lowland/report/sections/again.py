@@ -11,7 +11,7 @@ from lowland.evidence.study_evidence import StudyEvidence
 from lowland.ground.records import RunRecord, title_of
 from lowland.ground.visible import visible
 from lowland.report.blocks import Block, Bullets, Code, Data, Paragraph
-from lowland.report.cells import Column
+from lowland.report.cells import Column, Row
 
 NOT_OF_RECIPE = ("task", "method", "seed")
 """Entries of a request that a recipe states otherwise."""
@@ -56,7 +56,10 @@ def _method(asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _about_equality(records: Sequence[RunRecord]) -> str:
-    seeds = {name: {r.seed for r in records if r.method == name} for name in dict.fromkeys(r.method for r in records)}
+    seeds = {
+        name: {r.seed for r in records if r.method == name}
+        for name in dict.fromkeys(r.method for r in records)
+    }
     same = len({frozenset(each) for each in seeds.values()}) == 1
     words = "" if same else " Not every method has every seed here, and the recipe asks for all."
     return (
@@ -85,7 +88,12 @@ def _facts(record: RunRecord) -> Data:
         "terms": record.model.get("terms"),
     }
     code = {name.replace("_sha256", ", SHA-256"): value for name, value in record.code.items()}
-    parts = {"data": data, "model": model, "code": code, "environment": record.environment}
+    parts: dict[str, dict[str, Any]] = {
+        "data": data,
+        "model": model,
+        "code": code,
+        "environment": record.environment,
+    }
     rows = tuple(
         (part, name, visible(str(value)))
         for part, values in parts.items()
@@ -99,7 +107,7 @@ def _facts(record: RunRecord) -> Data:
 def _runs(evidence: StudyEvidence) -> Data:
     """Build the list of all runs, with the reasons of those that failed."""
     score = evidence.first.primary_score
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("run", "run"),
         Column("method", "method"),
         Column("seed", "seed", "number", "d"),
@@ -112,7 +120,7 @@ def _runs(evidence: StudyEvidence) -> Data:
         Column("failure", "why it failed"),
     )
     folders = {id(record): folder.name for folder, record in evidence.runs.items()}
-    rows = tuple(
+    rows: tuple[Row, ...] = tuple(
         (
             visible(folders.get(id(record), "")),
             record.method,

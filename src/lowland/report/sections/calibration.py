@@ -27,10 +27,16 @@ def calibration_blocks(evidence: StudyEvidence) -> list[Block]:
     )
     coverage = plot(
         [
-            Line(name, names.index(name), tuple(zip(reversed(COVERAGES), reversed(each.selective), strict=True)))
+            Line(
+                name,
+                names.index(name),
+                tuple(zip(reversed(COVERAGES), reversed(each.selective), strict=True)),
+            )
             for name, each in confidence.items()
         ],
-        Frame("Accuracy if unsure answers are left out", f"{_selective(evidence)}.", "share that is answered"),
+        Frame(
+            "Accuracy if unsure answers are left out", f"{_selective(evidence)}.", "share that is answered"
+        ),
     )
     rows = tuple(
         (name, each.low, each.high, each.count, each.confidence, each.accuracy)
@@ -98,6 +104,7 @@ def _coverage(evidence: StudyEvidence) -> Data:
         *[Column(name, name, "number", ".3f") for name in confidence],
     )
     rows = tuple(
-        (coverage, *[each.selective[place] for each in confidence.values()]) for place, coverage in enumerate(COVERAGES)
+        (coverage, *[each.selective[place] for each in confidence.values()])
+        for place, coverage in enumerate(COVERAGES)
     )
     return Data("coverage", "Accuracy of the most confident predictions", columns, rows)

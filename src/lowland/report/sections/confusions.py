@@ -7,7 +7,7 @@ import numpy as np
 from lowland.evidence.study_evidence import StudyEvidence
 from lowland.evidence.wrong_examples import confusion
 from lowland.report.blocks import Beside, Block, Data, Paragraph
-from lowland.report.cells import Column
+from lowland.report.cells import Column, Row
 
 MAX_LABELS = 12
 """Largest number of labels whose matrices are shown whole."""
@@ -40,7 +40,7 @@ def _matrix(labels: tuple[str, ...], method: str, counts: np.ndarray) -> Data:
         *[Column(label, label, "number", ".1f") for label in labels],
         Column("recall", "recall", "number", ".3f"),
     )
-    rows = tuple(
+    rows: tuple[Row, ...] = tuple(
         (label, *map(float, row), float(shares[place, place]))
         for place, (label, row) in enumerate(zip(labels, counts, strict=True))
     )
@@ -50,13 +50,17 @@ def _matrix(labels: tuple[str, ...], method: str, counts: np.ndarray) -> Data:
 
 def _frequent(labels: tuple[str, ...], counts: dict[str, np.ndarray]) -> Data:
     mean = np.mean(list(counts.values()), axis=0) * (1 - np.eye(len(labels)))
-    order = [divmod(int(place), len(labels)) for place in np.argsort(-mean, axis=None, kind="stable")[:FREQUENT]]
+    order = [
+        divmod(int(place), len(labels)) for place in np.argsort(-mean, axis=None, kind="stable")[:FREQUENT]
+    ]
     columns = (
         Column("label", "label"),
         Column("prediction", "prediction"),
         *[Column(name, name, "number", ".1f") for name in counts],
     )
-    rows = tuple(
-        (labels[i], labels[j], *[float(each[i, j]) for each in counts.values()]) for i, j in order if mean[i, j] > 0
+    rows: tuple[Row, ...] = tuple(
+        (labels[i], labels[j], *[float(each[i, j]) for each in counts.values()])
+        for i, j in order
+        if mean[i, j] > 0
     )
     return Data("confusions", "Most frequent confusions, mean over seeds", columns, rows, heading=2)

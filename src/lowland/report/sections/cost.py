@@ -32,7 +32,8 @@ def cost_blocks(evidence: StudyEvidence) -> list[Block]:
     figure = Figure(
         "cost",
         f"Mean {score_name(name)} with the range over seeds, against the mean cost of one run. Filled: on the Pareto"
-        " front of all costs together, where costs that differ by less than 5 % count as equal. Dashed line: the front of the two axes of its plot.",
+        " front of all costs together, where costs that differ by less than 5 % count as equal. Dashed line: the front"
+        " of the two axes of its plot.",
         plots,
         _data(evidence, name),
         legend=dict(enumerate(evidence.names)),
@@ -44,7 +45,9 @@ def _plot(evidence: StudyEvidence, cost: str, values: list[float], score: str) -
     spots = []
     for number, (method, value) in enumerate(zip(evidence.methods, values, strict=True)):
         low, mean, high = _range(evidence, method, score)
-        spots.append(Spot(method.method, number, value, mean, low, high, method.method not in evidence.dominated))
+        spots.append(
+            Spot(method.method, number, value, mean, low, high, method.method not in evidence.dominated)
+        )
     words = "; ".join(f"{spot.name}: {spot.value:.4f} for {spot.cost:,.4g}" for spot in spots)
     title = f"{score_name(score)} by {cost.partition(',')[0]}"
     return scatter(spots, title[0].upper() + title[1:], f"{words}.", cost)

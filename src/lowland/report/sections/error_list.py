@@ -13,8 +13,7 @@ from lowland.evidence.errors import ErrorAnalysis
 from lowland.evidence.readers.answers import MethodAnswers
 from lowland.evidence.study_evidence import StudyEvidence
 from lowland.ground.visible import visible
-from lowland.report.blocks import ErrorList, MethodColumns
-from lowland.report.blocks import Data
+from lowland.report.blocks import Data, ErrorList, MethodColumns
 from lowland.report.cells import Cell, Column, Row
 
 BYTES = 130_000
@@ -28,7 +27,9 @@ SHARED = 6
 def error_list(evidence: StudyEvidence, analysis: ErrorAnalysis) -> ErrorList:
     """Build the list of the examples that a run gets wrong, those that most runs get wrong first."""
     answers = analysis.answers
-    wrong = {name: (1 - each.right).sum(axis=0).astype(int) for name, each in answers.methods.items()}  # (N,) each
+    wrong = {
+        name: (1 - each.right).sum(axis=0).astype(int) for name, each in answers.methods.items()
+    }  # (N,) each
     total = np.sum(list(wrong.values()), axis=0)
     order = [int(row) for row in np.argsort(-total, kind="stable") if total[row] > 0]
     methods = tuple(_places(analysis, evidence.names))
@@ -52,12 +53,20 @@ def error_list(evidence: StudyEvidence, analysis: ErrorAnalysis) -> ErrorList:
             break
         rows.append(tuple(cells))
     runs = sum(each.seeds for each in methods)
-    caption = f"The {len(rows):,} examples that" if len(rows) == len(order) else (
-        f"The {len(rows):,} of {len(order):,} examples that the most runs get wrong, as many as a small page holds:"
-        " those that"
+    caption = (
+        f"The {len(rows):,} examples that"
+        if len(rows) == len(order)
+        else (
+            f"The {len(rows):,} of {len(order):,} examples that the most runs get wrong, as many as a small page holds:"
+            " those that"
+        )
     )
     data = Data(
-        "errors", f"{caption} at least one of {runs} runs gets wrong", _columns(methods), tuple(rows), heading=2
+        "errors",
+        f"{caption} at least one of {runs} runs gets wrong",
+        _columns(methods),
+        tuple(rows),
+        heading=2,
     )
     return ErrorList(data, methods, runs, analysis.reference)
 

@@ -9,7 +9,7 @@ from lowland.evidence.errors import ErrorAnalysis
 from lowland.evidence.study_evidence import StudyEvidence
 from lowland.evidence.text_rules import TEXT_RULES
 from lowland.report.blocks import Block, Bullets, Data, Figure, Section
-from lowland.report.cells import Column
+from lowland.report.cells import Column, Row
 from lowland.report.drawing.forest import ForestRow, forest
 from lowland.report.error_sentences import failure_sentences
 from lowland.report.sections.error_list import error_list
@@ -53,13 +53,19 @@ def _categories(name: str, title: str, scores: Sequence[CategoryScores]) -> list
     words = "; ".join(f"{row.name} {row.numbers}" for row in rows)
     sides = ("harder than the others", "easier")
     wide, narrow = (
-        forest(rows, heading, f"{words}.", sides=sides, unit="points", narrow=narrow) for narrow in (False, True)
+        forest(rows, heading, f"{words}.", sides=sides, unit="points", narrow=narrow)
+        for narrow in (False, True)
     )
     rules = [each for each in scores if each.name in TEXT_RULES] if name == "kinds" else []
-    about = f" {'; '.join(f'{each.name}: {TEXT_RULES[each.name].summary}' for each in rules)}." if rules else ""
-    looks = " The kinds are found by rules for English texts, which look for words and so err." if rules else ""
+    about = (
+        f" {'; '.join(f'{each.name}: {TEXT_RULES[each.name].summary}' for each in rules)}." if rules else ""
+    )
+    looks = (
+        " The kinds are found by rules for English texts, which look for words and so err." if rules else ""
+    )
     caption = (
-        f"{heading}: mean over methods, with 95 % intervals. Filled: harder, also after Holm's correction.{looks}{about}"
+        f"{heading}: mean over methods, with 95 % intervals. Filled: harder, also after Holm's correction."
+        f"{looks}{about}"
     )
     return [Figure(name, caption, (wide,), data, (narrow,))]
 
@@ -109,7 +115,7 @@ def _changes(analysis: ErrorAnalysis) -> Data:
         Column("broken_in_any_seed", "broken in any", "number"),
         Column("share_that_differs", "predictions that differ in being right, %", "number", ".1f", 100),
     )
-    rows = tuple(
+    rows: tuple[Row, ...] = tuple(
         (
             each.method,
             len(each.seeds),
@@ -119,6 +125,6 @@ def _changes(analysis: ErrorAnalysis) -> Data:
         )
         for each in analysis.changes
     )
-    return Data("changes", f"Examples that a method fixes and breaks against {analysis.reference}", columns, rows)
-
-
+    return Data(
+        "changes", f"Examples that a method fixes and breaks against {analysis.reference}", columns, rows
+    )

@@ -42,7 +42,11 @@ def ablation_blocks(evidence: StudyEvidence) -> list[Block]:
         f"Mean {score_name(score)} on the test set along each setting, with the range over seeds. The differences above"
         " say which of them are shown; do not choose a setting by its test score."
     )
-    return [Figure("ablation", caption, plots, Data("ablation", "Scores along settings", columns, rows, heading=2))]
+    return [
+        Figure(
+            "ablation", caption, plots, Data("ablation", "Scores along settings", columns, rows, heading=2)
+        )
+    ]
 
 
 def _panel(axes: list[SettingAxis], score: str) -> Drawing:
@@ -91,8 +95,10 @@ def search_blocks(evidence: StudyEvidence) -> list[Block]:
         Frame(f"Best validation {score} so far", f"{words}.", "trials"),
     )
     columns = (
-        Column("method", "method"), Column("trial", "trials", "number"), Column("best", f"best {score}", "number", ".4f"),
-    )  # fmt: skip
+        Column("method", "method"),
+        Column("trial", "trials", "number"),
+        Column("best", f"best {score}", "number", ".4f"),
+    )
     rows = tuple((name, int(trial), value) for name, points in curves.items() for trial, value in points)
     figure = Figure(
         "search",

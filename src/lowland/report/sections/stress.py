@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from lowland.evidence.behaviour import behaviour_evidence
 from lowland.evidence.core.by_item import Estimate
-from lowland.evidence.readers.stress_rows import split_rows
+from lowland.evidence.readers.stress_rows import Cell, split_rows
 from lowland.evidence.stress import StressEvidence, stress_evidence
 from lowland.evidence.stress_adapters import AdapterEvidence, adapter_evidence
+from lowland.ground.mistakes import Mistake
 from lowland.ground.records import StressRecord, title_of
 from lowland.ground.visible import visible
 from lowland.report.behaviour import overall_sentence
 from lowland.report.blocks import Block, Bullets, Data, Figure, Paragraph, Section
-from lowland.report.cells import Cell, Column, Row
+from lowland.report.cells import Cell as Entry
+from lowland.report.cells import Column, Row
 from lowland.report.drawing.lines import Frame, Line, plot
 from lowland.report.stress_adapters import drop_difference_sentence
 from lowland.report.stress_record import completeness
-from lowland.report.stress_trained import trained_sections
+from lowland.report.stress_trained import about_questions, compared_sets, trained_rows
 from lowland.report.wording import cell_name
 
 StressTest = tuple[StressRecord, pd.DataFrame]
@@ -27,7 +30,7 @@ StressTest = tuple[StressRecord, pd.DataFrame]
 
 
 def stress_sections(tests: Sequence[StressTest]) -> list[Section]:
-    """Build a section for each test of fine-tuned runs, and one for all models that were asked the same kind of questions.
+    """Build a section for each test of fine-tuned runs, and one for all models that were asked one kind of questions.
 
     Tests without rows are left out.
     """
@@ -44,16 +47,35 @@ def stress_sections(tests: Sequence[StressTest]) -> list[Section]:
         else:
             asked.setdefault(kind, []).append((record, rows))
     for kind, each in asked.items():
-        blocks = [*_models(kind, [rows for _, rows in each]), *trained_sections(each)]
-        sections.append(Section(f"Stress test: {kind}", tuple(blocks)))
+        sections.append(Section(f"{kind.capitalize()} questions", tuple(_questions(kind, each))))
     return sections
+
+
+def _questions(kind: str, tests: Sequence[StressTest]) -> list[Block]:
+    """Build the blocks of one kind of questions: fine-tuned methods that can be compared, then all other models."""
+    compared = compared_sets(tests)
+    blocks: list[Block] = []
+    for number, trained in enumerate(compared.values(), start=1):
+        suffix = kind if len(compared) == 1 else f"{kind}_{number}"
+        blocks.append(about_questions(kind))
+        try:
+            evidence = adapter_evidence(trained_rows(kind, trained))
+        except Mistake as mistake:
+            blocks.append(Paragraph(f"The runs cannot be compared: {mistake}."))
+            continue
+        blocks += _of_adapters(evidence, "accuracy", suffix)
+    taken = {id(rows) for trained in compared.values() for _, rows in trained}
+    others = [rows for _, rows in tests if id(rows) not in taken]
+    return [*blocks, *(_models(kind, others) if others else [])]
 
 
 def _section(record: StressRecord, title: str, blocks: Sequence[Block]) -> Section:
     return Section(f"{title}: {visible(title_of(record.model))}", (completeness(record), *blocks))
 
 
-def heat_map(name: str, caption: str, heading: Sequence[str], methods: Sequence[str], rows: Sequence[Row]) -> Data:
+def heat_map(
+    name: str, caption: str, heading: Sequence[str], methods: Sequence[str], rows: Sequence[Row]
+) -> Data:
     """Build a table of shares in per cent with their intervals, shaded by the share.
 
     Args:
@@ -67,13 +89,11 @@ def heat_map(name: str, caption: str, heading: Sequence[str], methods: Sequence[
         *[Column(each, each) for each in heading],
         *[Column(method, f"{method}, %", "interval", ".1f", 100) for method in methods],
     )
-    shades = tuple(
-        (*[None] * len(heading), *[_share(cell) for cell in row[len(heading) :]]) for row in rows
-    )
+    shades = tuple((*[None] * len(heading), *[_share(cell) for cell in row[len(heading) :]]) for row in rows)
     return Data(name, caption, columns, tuple(rows), heading=len(heading), shades=shades)
 
 
-def _share(cell: Cell) -> float | None:
+def _share(cell: Entry) -> float | None:
     value = cell[0] if isinstance(cell, tuple) else cell
     return float(value) if isinstance(value, int | float) and value == value else None
 
@@ -88,12 +108,15 @@ def _adapters(record: StressRecord, rows: pd.DataFrame, number: int) -> list[Blo
         suffix = f"{number}" if split == "test" else f"{number}_{split}"
         if split != "test":
             blocks.append(Paragraph(f"Test set '{split}':"))
-        if evidence.overall:
-            blocks.append(
-                Bullets(tuple(drop_difference_sentence(difference, evidence) for difference in evidence.overall))
-            )
-        blocks += [_adapter_scores(evidence, score, suffix), *_drops(evidence, suffix)]
+        blocks += _of_adapters(evidence, score, suffix)
     return blocks
+
+
+def _of_adapters(evidence: AdapterEvidence, score: str, suffix: str) -> list[Block]:
+    """Build the sentences, the scores and what is lost from clean texts, of one test set."""
+    sentences = tuple(drop_difference_sentence(difference, evidence) for difference in evidence.overall)
+    blocks: list[Block] = [Bullets(sentences)] if sentences else []
+    return [*blocks, _adapter_scores(evidence, score, suffix), *_drops(evidence, suffix)]
 
 
 def _adapter_scores(evidence: AdapterEvidence, score: str, suffix: str) -> Data:
@@ -108,7 +131,10 @@ def _adapter_scores(evidence: AdapterEvidence, score: str, suffix: str) -> Data:
     for cell in cells:
         found = [by_cell.get((method, cell)) for method in methods]
         rows.append(
-            (cell_name(cell), *[None if each is None else (each.accuracy.mean, each.accuracy.sd) for each in found])
+            (
+                cell_name(cell),
+                *[None if each is None else (each.accuracy.mean, each.accuracy.sd) for each in found],
+            )
         )
     shades = tuple((None, *[_share(cell) for cell in row[1:]]) for row in rows)
     caption = f"{score[0].upper()}{score[1:]} in per cent, mean ± standard deviation over seeds"
@@ -129,13 +155,27 @@ def _drops(evidence: AdapterEvidence, suffix: str) -> list[Block]:
     for cell in cells:
         found = [drops.get((method, cell)) for method in methods]
         rows.append(
-            (cell_name(cell), *[None if each is None else (each.difference, each.low, each.high) for each in found])
+            (
+                cell_name(cell),
+                *[None if each is None else (each.difference, each.low, each.high) for each in found],
+            )
         )
-    most = max((abs(cell[0]) for row in rows for cell in row[1:] if isinstance(cell, tuple)), default=0.0) or 1.0
-    shades = tuple(
-        (None, *[max(-cell[0], 0) / most if isinstance(cell, tuple) else None for cell in row[1:]]) for row in rows
+    most = (
+        max((abs(cell[0]) for row in rows for cell in row[1:] if isinstance(cell, tuple)), default=0.0) or 1.0
     )
-    return [Data(f"drop_{suffix}", "Change from clean texts in points, with 95 % intervals", columns, tuple(rows), shades=shades)]
+    shades = tuple(
+        (None, *[max(-cell[0], 0) / most if isinstance(cell, tuple) else None for cell in row[1:]])
+        for row in rows
+    )
+    return [
+        Data(
+            f"drop_{suffix}",
+            "Change from clean texts in points, with 95 % intervals",
+            columns,
+            tuple(rows),
+            shades=shades,
+        )
+    ]
 
 
 def _behaviour(rows: pd.DataFrame, number: int) -> list[Block]:
@@ -147,8 +187,9 @@ def _behaviour(rows: pd.DataFrame, number: int) -> list[Block]:
         if scope.by not in ("suite", "test"):
             continue
         found = [rates[method, scope] for method in evidence.methods]
-        cells: list[Cell] = [
-            each.value if each.low is None or each.high is None else (each.value, each.low, each.high) for each in found
+        cells: list[Entry] = [
+            each.value if each.low is None or each.high is None else (each.value, each.low, each.high)
+            for each in found
         ]
         table.append((visible(scope.name) if scope.by == "test" else "all tests", scope.kind or "", *cells))
     blocks: list[Block] = []
@@ -162,28 +203,41 @@ def _behaviour(rows: pd.DataFrame, number: int) -> list[Block]:
 def _models(kind: str, tables: Sequence[pd.DataFrame]) -> list[Block]:
     """Build the heat map of models that were asked the same questions, and their dose-response curves."""
     parts = [stress_evidence(block) for rows in tables for block in split_rows(rows)]
-    models = [visible(each.model) for each in parts]
-    cells = list(dict.fromkeys(scores.cell for each in parts for scores in each.cells))
-    by_cell = [{scores.cell: scores.accuracy for scores in each.cells} for each in parts]
-    rows: list[Row] = [
-        (cell_name(cell), *[_estimate(found.get(cell)) for found in by_cell]) for cell in cells
-    ]
+    places = list(dict.fromkeys(_unmitigated(scores.cell) for each in parts for scores in each.cells))
+    titles, columns = [], []
+    for each in parts:
+        for mitigation in dict.fromkeys(scores.cell.mitigation for scores in each.cells):
+            titles.append(visible(each.model) if mitigation == "none" else f"with {mitigation}")
+            columns.append(
+                {
+                    _unmitigated(scores.cell): _estimate(scores.accuracy)
+                    for scores in each.cells
+                    if scores.cell.mitigation == mitigation
+                }
+            )
+    rows: list[Row] = [(cell_name(place), *[column.get(place) for column in columns]) for place in places]
     level = f"{100 * parts[0].level:g} %"
-    caption = f"Accuracy in per cent, with {level} intervals over items"
-    blocks: list[Block] = [heat_map(f"stress_{kind}", caption, ("questions",), models, rows)]
+    mitigations = "; columns after a model's own are of mitigations" if len(titles) > len(parts) else ""
+    caption = f"Accuracy in per cent, with {level} intervals over items{mitigations}"
+    blocks: list[Block] = [heat_map(f"stress_{kind}", caption, ("questions",), titles, rows)]
     return [*blocks, *_doses(kind, parts)]
 
 
-def _estimate(estimate: Estimate | None) -> Cell:
-    if estimate is None:
-        return None
+def _unmitigated(cell: Cell) -> Cell:
+    """Return the cell without its mitigation."""
+    return replace(cell, mitigation="none")
+
+
+def _estimate(estimate: Estimate) -> Entry:
     return (estimate.value, estimate.low, estimate.high) if estimate.items > 1 else estimate.value
 
 
 def _doses(kind: str, parts: Sequence[StressEvidence]) -> list[Block]:
     """Build a plot of accuracy by rate of damage for each corruption that was asked at several rates."""
     ladders = list(
-        dict.fromkeys((dose.condition, dose.protected, dose.mitigation) for each in parts for dose in each.doses)
+        dict.fromkeys(
+            (dose.condition, dose.protected, dose.mitigation) for each in parts for dose in each.doses
+        )
     )
     if not ladders:
         return []
@@ -195,15 +249,24 @@ def _doses(kind: str, parts: Sequence[StressEvidence]) -> list[Block]:
             for dose in each.doses:
                 if (dose.condition, dose.protected, dose.mitigation) != (condition, protected, mitigation):
                     continue
-                values = [(100 * rate, 100 * share.value) for rate, share in zip(dose.rates, dose.accuracies, strict=True)]
-                low, high = (tuple(100 * getattr(share, end) for share in dose.accuracies) for end in ("low", "high"))
+                values = [
+                    (100 * rate, 100 * share.value)
+                    for rate, share in zip(dose.rates, dose.accuracies, strict=True)
+                ]
+                low, high = (
+                    tuple(100 * getattr(share, end) for share in dose.accuracies) for end in ("low", "high")
+                )
                 lines.append(Line(visible(each.model), number, tuple(values), low, high))
                 rows += [
                     (name, visible(each.model), rate, (share.value, share.low, share.high))
                     for rate, share in zip(dose.rates, dose.accuracies, strict=True)
                 ]
-        words = "; ".join(f"{line.name}: {line.points[0][1]:.1f} to {line.points[-1][1]:.1f}" for line in lines)
-        plots.append(plot(lines, Frame(name, f"Accuracy in per cent. {words}.", "damage, % of the characters")))
+        words = "; ".join(
+            f"{line.name}: {line.points[0][1]:.1f} to {line.points[-1][1]:.1f}" for line in lines
+        )
+        plots.append(
+            plot(lines, Frame(name, f"Accuracy in per cent. {words}.", "damage, % of the characters"))
+        )
     columns = (
         Column("corruption", "corruption"),
         Column("model", "model"),

@@ -34,7 +34,9 @@ def headline(evidence: StudyEvidence) -> str:
     for word, sign in (("better", 1), ("worse", -1)):
         found = [each for each in compared if shown[each.method] and sign * each.difference > 0]
         if len(found) == 1:
-            parts.append(f"{found[0].method} is {word} than {evidence.reference} by {_amount(found[0], True)}")
+            parts.append(
+                f"{found[0].method} is {word} than {evidence.reference} by {_amount(found[0], True)}"
+            )
         elif found:
             names = [f"{each.method} ({_amount(each, False)})" for each in found]
             parts.append(f"{_listed(names)} are {word} than {evidence.reference}")
@@ -64,7 +66,11 @@ def _amount(comparison: PairedComparison, is_named: bool) -> str:
     amount, low, high = points(values) if comparison.is_share else quantities(values)
     unit = " points" if comparison.is_share else ""
     level = f"{100 * comparison.level:g} % interval "
-    return f"{amount}{unit} ({level}{low} to {high})" if is_named else f"by {amount}{unit}, {level}{low} to {high}"
+    return (
+        f"{amount}{unit} ({level}{low} to {high})"
+        if is_named
+        else f"by {amount}{unit}, {level}{low} to {high}"
+    )
 
 
 def lead_blocks(evidence: StudyEvidence) -> list[Block]:
@@ -109,7 +115,9 @@ def forest_figure(evidence: StudyEvidence, split: str) -> Figure:
     title = f"Differences from {reference} in {metric}, with {100 * first.level:g} % intervals"
     words = "; ".join(f"{row.name} {row.numbers}" for row in rows)
     sides, unit = (f"{reference} better", f"{reference} worse"), "points" if first.is_share else metric
-    drawings = [forest(rows, title, f"{words}.", sides=sides, unit=unit, narrow=narrow) for narrow in (False, True)]
+    drawings = [
+        forest(rows, title, f"{words}.", sides=sides, unit=unit, narrow=narrow) for narrow in (False, True)
+    ]
     form, scale = ("+.2f", 100.0) if first.is_share else ("+.4g", 1.0)
     data = Data(
         f"differences_{split}",
@@ -160,8 +168,8 @@ def _alone(evidence: StudyEvidence) -> str:
     name, score = next(iter(method.scores.items()))
     spread = f" ± {score.sd:.4f}" if len(method.seeds) > 1 else ""
     return (
-        f"{method.method} has a {score_name(name)} of {score.mean:.4f}{spread} with {plural(len(method.seeds), 'seed')};"
-        " there is no other method to compare it with."
+        f"{method.method}: {score_name(name)} {score.mean:.4f}{spread}, {plural(len(method.seeds), 'seed')}; there is no"
+        " other method to compare it with."
     )
 
 
@@ -192,5 +200,3 @@ def other_test_sets(evidence: StudyEvidence) -> list[Block]:
         if split != SPLIT and (inner := comparison_blocks(evidence, split)):
             blocks += [Paragraph(f"Test set '{split}':"), *inner]
     return blocks
-
-
