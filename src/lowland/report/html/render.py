@@ -47,7 +47,8 @@ def render_html(page: Page) -> str:
         "svg": _svg,
         "width": _width,
     }
-    environment.globals |= {"anchor": _anchors(), "key_of": _key}
+    key, definitions = _keys()
+    environment.globals |= {"anchor": _anchors(), "key_of": key, "keys": definitions}
     script = _packaged("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
@@ -107,15 +108,26 @@ def _svg(drawing: Drawing, name: str) -> Markup:
     return Markup(drawing.inline(name))
 
 
-def _key(number: int) -> Markup:
-    """Draw the marker and line of a method, for a legend."""
-    look = look_of(number)
-    key = Drawing(30, 14, "")
-    key.line((1, 7), (29, 7), look.colour, 2, dashed=look.dashed)
-    key.mark(look.shape, (15, 7), look.colour, 4.5)
-    return Markup(
-        f'<svg viewBox="0 0 30 14" width="30" height="14" aria-hidden="true">{"".join(key.elements)}</svg>'
-    )
+def _keys() -> tuple[Callable[[int], Markup], Callable[[], Markup]]:
+    """Return a function that draws the line and marker of a method, for legends, and one that defines those drawn."""
+    drawn: set[int] = set()
+
+    def key(number: int) -> Markup:
+        """Draw the line and marker of a method."""
+        drawn.add(number)
+        return Markup(f'<svg width="30" height="14" aria-hidden="true"><use href="#key-{number}"/></svg>')
+
+    def definitions() -> Markup:
+        """Return an element that holds each key once."""
+        symbols = ""
+        for number in sorted(drawn):
+            look, symbol = look_of(number), Drawing(30, 14, "")
+            symbol.line((1, 7), (29, 7), look.colour, 2, dashed=look.dashed)
+            symbol.mark(look.shape, (15, 7), look.colour, 4.5)
+            symbols += f'<symbol id="key-{number}" viewBox="0 0 30 14">{"".join(symbol.elements)}</symbol>'
+        return Markup(f'<svg width="0" height="0" aria-hidden="true" class="keys">{symbols}</svg>')
+
+    return key, definitions
 
 
 def _anchors() -> Callable[[str], str]:

@@ -168,8 +168,8 @@ def _alone(evidence: StudyEvidence) -> str:
     name, score = next(iter(method.scores.items()))
     spread = f" ± {score.sd:.4f}" if len(method.seeds) > 1 else ""
     return (
-        f"{method.method}: {score_name(name)} {score.mean:.4f}{spread}, {plural(len(method.seeds), 'seed')}; there is no"
-        " other method to compare it with."
+        f"{method.method}: {score_name(name)} {score.mean:.4f}{spread}, {plural(len(method.seeds), 'seed')}; there is"
+        " no other method to compare it with."
     )
 
 
