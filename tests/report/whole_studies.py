@@ -18,7 +18,9 @@ from lowland.ground.records import RunRecord
 LABELS = ("negative", "neutral", "positive")
 METHODS = ("full", "lora", "flat-lora", "dora", "bag-of-words")
 SKILL = {"full": 1.9, "lora": 1.6, "flat-lora": 1.65, "dora": 1.6, "bag-of-words": 0.8}
-WORDS = "profit fell rose shares the of quarter expects not margin 12 million analysts net sales while guidance a".split()
+WORDS = (
+    "profit", "fell", "rose", "shares", "the", "of", "quarter", "expects", "not", "margin", "12", "million", "analysts",
+)  # fmt: skip
 
 
 def leave_study(
@@ -121,7 +123,7 @@ def record(
         "code": {"lowland": "0.1.0", "source_sha256": "c0de"},
         "environment": {"python": "3.11", "torch": "2.13", "cores": 2},
         "cost": {"train_seconds": 10 * len(method) + luck.uniform(0, 2), "peak_bytes": 1e9 + 1e8 * len(method)},
-        "when": {"started": f"2026-11-28T10:{list(SKILL).index(method) if method in SKILL else 9:02d}:{seed:02d}+00:00"},
+        "when": {"started": f"2026-11-28T10:{[*SKILL, method].index(method):02d}:{seed:02d}+00:00"},
     }  # fmt: skip
     return RunRecord(**{**values, **changes})
 
@@ -136,14 +138,8 @@ def history(method: str, seed: int, steps: int) -> list[dict[str, Any]]:
             {"step": step, "epoch": epoch, "loss": float(1.1 * np.exp(-epoch / 2) + luck.normal(0, 0.02))}
         )
         if step % max(steps // 3, 1) == 0:
-            log.append(
-                {
-                    "step": step,
-                    "epoch": epoch,
-                    "eval_loss": 1 - epoch / 6,
-                    "eval_accuracy": 0.5 + epoch / 10 + seed / 100,
-                }
-            )
+            scores = {"eval_loss": 1 - epoch / 6, "eval_accuracy": 0.5 + epoch / 10 + seed / 100}
+            log.append({"step": step, "epoch": epoch, **scores})
     return log
 
 

@@ -10,12 +10,12 @@ STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
 def round_ticks(low: float, high: float, count: int = 5) -> dict[float, str]:
-    """Return up to about so many round numbers from low to high, each with its text."""
+    """Return about so many round numbers from low to high, each with its text."""
     if not high > low:
         return {low: f"{low:g}"}
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(each * power for each in STEPS if each * power >= rough * 0.999)
+    step = next(each * power for each in STEPS if each * power >= 0.75 * rough)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     values = [round(number * step, 12) for number in range(first, last + 1)]
     decimals = next(

@@ -64,7 +64,7 @@ def scatter(spots: Sequence[Spot], title: str, description: str, cost: str) -> D
     for spot, aside in zip(spots, _asides([x(spot.cost) for spot in spots]), strict=True):
         _spot(out, spot, (x(spot.cost) + aside, y(spot.value)), y)
     ticks = powers(x.low, x.high) if log else round_ticks(x.low, x.high, 4)
-    if ticks and max(ticks) >= 1e5:
+    if ticks and max(ticks) >= 1e4:
         ticks = {value: short(value) for value in ticks}
     out.ticks_below(x, BOTTOM, ticks, MUTED)
     out.text(((LEFT + RIGHT) / 2, BOTTOM + 40), cost, MUTED, anchor="middle", size=13)
