@@ -95,6 +95,7 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
         "methods",
         "stress",
         "study",
+        "report",
         "verdict",
         "errors",
     }
@@ -104,7 +105,7 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
     assert {command[0] for command in commands} == verbs
     for command in commands:
         arguments = [str(tiny_model) if word in MODELS else word for word in command]
-        if command[0] in ("predict", "merge", "errors", "retention", "rewind"):
+        if command[0] in ("predict", "merge", "report", "errors", "retention", "rewind"):
             arguments = [str(flat_run()) if word.startswith("runs/") else word for word in command]
         if command[0] in ("compare", "train", "ablate", "sweep"):
             arguments = small_study(command, tiny_model)

@@ -293,3 +293,35 @@ def test_tables_have_names_of_their_own(page: Page):
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"[\w.+-]+", name) for name in names)
     assert set(page_values(page)["tables"]) == set(names)
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "report.md"
+
+
+def programs() -> list[str]:
+    """The Python of docs/report.md."""
+    return re.findall(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+
+
+def test_the_docs_read_the_data_of_a_page(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("report.html").write_text(render_html(page), encoding="utf-8")
+    names: dict[str, object] = {}
+    exec(programs()[0], names)
+    assert names["rows"] == tables_of(page)["differences_test"]
+
+
+def test_the_docs_add_a_section(evidence: StudyEvidence, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lowland.report.page.SECTIONS", dict(SECTIONS))
+    exec(programs()[1], {})
+    page = study_page(evidence)
+    assert "Validation" in titles(page)
+    assert len(tables_of(page)["validation"]) == 25
+
+
+def test_the_docs_name_every_section_and_picture_that_is_there():
+    text = DOCS.read_text("utf-8")
+    for title in (*SECTIONS, "Stress tests", "Run it again"):
+        assert f"| {title} |" in text
+    for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+        assert (DOCS.parent / target).exists(), target

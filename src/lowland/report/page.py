@@ -26,7 +26,7 @@ from lowland.report.sections.verdict import headline, lead_blocks, other_test_se
 
 SectionMaker = Callable[[StudyEvidence], Sequence[Block]]
 
-SECTIONS: Mapping[str, SectionMaker] = {
+SECTIONS: dict[str, SectionMaker] = {
     "Scores": score_blocks,
     "Other test sets": other_test_sets,
     "Learning curves": learning_blocks,

@@ -36,7 +36,7 @@ def _matrix(labels: tuple[str, ...], method: str, counts: np.ndarray) -> Data:
     """Build the matrix of a method, shaded by the share of each row."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     columns = (
-        Column("label", "label ↓ prediction →"),
+        Column("label", "label"),
         *[Column(label, label, "number", ".1f") for label in labels],
         Column("recall", "recall", "number", ".3f"),
     )
