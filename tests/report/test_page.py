@@ -325,3 +325,28 @@ def test_the_docs_name_every_section_and_picture_that_is_there():
         assert f"| {title} |" in text
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):
         assert (DOCS.parent / target).exists(), target
+
+
+def test_a_task_of_texts_names_the_right_answer(tmp_path: Path):
+    for method in ("lora", "full"):
+        for seed in (1, 2):
+            folder = leave_run(tmp_path, method, seed)
+            table = read_predictions(folder).drop(columns="label")
+            write_predictions(folder, table.assign(completion="Stockholm"))
+    page = study_page(study_evidence(finished(sorted(tmp_path.iterdir()))))
+    assert "Confusions" not in titles(page)
+    assert "Calibration" not in titles(page)
+    text = render_html(page)
+    assert "right answer <b>Stockholm</b>" in text
+    assert "Confidence from" not in text
+    assert 'name="label"' not in text
+
+
+def test_many_methods_and_labels_have_a_page(tmp_path: Path):
+    methods = tuple(f"flat+dora/{n}" for n in range(9))
+    labels = tuple(f"class {n}" for n in range(15))
+    evidence = evidence_of(leave_study(tmp_path / "runs", methods, seeds=2, examples=90, labels=labels))
+    page = study_page(evidence)
+    assert "confusions" in tables_of(page)
+    assert len(render_html(page).encode()) < 500_000
+    assert page.title == "classification: flat+dora/0, flat+dora/1, flat+dora/2 and 6 more"

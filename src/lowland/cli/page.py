@@ -38,7 +38,8 @@ class PageRequest(Asked):
     """html, one file that needs nothing else; md, Markdown; json, everything for programs; csv, a folder with a file
     for each table (default: by the ending of --out, else html)"""
     reference: Text | None = None
-    """method that the others are compared with; default: lora if it took part, else the first"""
+    """method that the others are compared with; default: lora if it took part, in an ablation the method as it is, else
+    the first"""
     open_it: Truth = Field(False, json_schema_extra={"option": "open"})
     """open the page in the browser"""
     replace_file: Truth = Field(False, json_schema_extra={"option": "replace"})

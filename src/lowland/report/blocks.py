@@ -139,6 +139,8 @@ class ErrorList:
         methods: where the methods' columns are.
         runs: number of runs.
         reference: the method that the others are compared with.
+        expected: what the right answer is called.
+        has_confidence: whether confidences are known.
         shown: number of examples that are shown where no script runs.
     """
 
@@ -146,6 +148,8 @@ class ErrorList:
     methods: tuple[MethodColumns, ...]
     runs: int
     reference: str
+    expected: str = "label"
+    has_confidence: bool = True
     shown: int = 20
 
 

@@ -57,7 +57,7 @@ def study_page(evidence: StudyEvidence, tests: Sequence[StressTest] = ()) -> Pag
         evidence: what its runs show.
         tests: records and rows of stress tests to show beside it.
     """
-    stressed = stress_sections(tests)
+    stressed = stress_sections(tests, evidence.reference)
     sections = [
         *_sections(SECTIONS, evidence),
         *([Section("Stress tests", tuple(stressed))] if stressed else []),

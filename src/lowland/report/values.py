@@ -123,6 +123,7 @@ def _error_columns(page: Page) -> dict[str, Any] | None:
             return {
                 "runs": block.runs,
                 "reference": block.reference,
+                "expected": block.expected,
                 "methods": [asdict(each) for each in block.methods],
             }
     return None

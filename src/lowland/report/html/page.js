@@ -96,7 +96,7 @@
   if (!box) return;
   const report = JSON.parse(document.getElementById("report-data").textContent);
   const rows = report.tables.errors.rows;
-  const { methods, runs } = report.errors;
+  const { methods, runs, expected } = report.errors;
   const FIRST = 20, STEP = 50;
   const [EXAMPLE, TEXT, LABEL, CATEGORY, KINDS, WRONG] = [0, 1, 2, 3, 4, 5];
   const form = box.querySelector("form");
@@ -110,7 +110,7 @@
 
   const draw = (row) => {
     const about = [];
-    if (row[LABEL]) about.push(make("span", {}, "label ", strong(row[LABEL])));
+    if (row[LABEL]) about.push(make("span", {}, `${expected} `, strong(row[LABEL])));
     about.push(make("span", {}, `wrong in ${row[WRONG]} of ${runs} runs`));
     if (row[TEXT]) about.push(make("span", {}, `example ${row[EXAMPLE]}`));
     if (row[CATEGORY]) about.push(make("span", {}, `category ${row[CATEGORY]}`));
@@ -147,8 +147,9 @@
   };
   const search = () => {
     const asked = Object.fromEntries(new FormData(form));
-    const least = Number(asked.confidence);
-    form.querySelector("output").textContent = least;
+    const least = Number(asked.confidence || 0);
+    const output = form.querySelector("output");
+    if (output) output.textContent = least;
     const words = asked.words.toLowerCase().split(/\s+/).filter(Boolean);
     const chosen = asked.method ? methods.filter((each) => each.method === asked.method) : methods;
     found = rows.map((_, place) => place).filter((place) => {

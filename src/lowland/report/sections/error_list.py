@@ -68,7 +68,14 @@ def error_list(evidence: StudyEvidence, analysis: ErrorAnalysis) -> ErrorList:
         tuple(rows),
         heading=2,
     )
-    return ErrorList(data, methods, runs, analysis.reference)
+    return ErrorList(
+        data,
+        methods,
+        runs,
+        analysis.reference,
+        expected="label" if answers.labels else "right answer",
+        has_confidence=any(each.confidence is not None for each in answers.methods.values()),
+    )
 
 
 def short(text: object, longest: int) -> str:

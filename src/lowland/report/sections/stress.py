@@ -29,10 +29,15 @@ StressTest = tuple[StressRecord, pd.DataFrame]
 """A stress test's record and its rows."""
 
 
-def stress_sections(tests: Sequence[StressTest]) -> list[Section]:
+def stress_sections(tests: Sequence[StressTest], reference: str | None = None) -> list[Section]:
     """Build a section for each test of fine-tuned runs, and one for all models that were asked one kind of questions.
 
     Tests without rows are left out.
+
+    Args:
+        tests: records and rows.
+        reference: method that the others are compared with, in the tests that it takes part in; None takes LoRA if it
+            takes part, else the first.
     """
     sections: list[Section] = []
     asked: dict[str, list[StressTest]] = {}
@@ -41,17 +46,17 @@ def stress_sections(tests: Sequence[StressTest]) -> list[Section]:
             continue
         kind = str(rows["eval"].iloc[0])
         if kind == "adapter":
-            sections.append(_section(record, "Damaged texts", _adapters(record, rows, number)))
+            sections.append(_section(record, "Damaged texts", _adapters(record, rows, number, reference)))
         elif kind == "behaviour":
-            sections.append(_section(record, "Behavioural tests", _behaviour(rows, number)))
+            sections.append(_section(record, "Behavioural tests", _behaviour(rows, number, reference)))
         else:
             asked.setdefault(kind, []).append((record, rows))
     for kind, each in asked.items():
-        sections.append(Section(f"{kind.capitalize()} questions", tuple(_questions(kind, each))))
+        sections.append(Section(f"{kind.capitalize()} questions", tuple(_questions(kind, each, reference))))
     return sections
 
 
-def _questions(kind: str, tests: Sequence[StressTest]) -> list[Block]:
+def _questions(kind: str, tests: Sequence[StressTest], reference: str | None) -> list[Block]:
     """Build the blocks of one kind of questions: fine-tuned methods that can be compared, then all other models."""
     compared = compared_sets(tests)
     blocks: list[Block] = []
@@ -59,7 +64,8 @@ def _questions(kind: str, tests: Sequence[StressTest]) -> list[Block]:
         suffix = kind if len(compared) == 1 else f"{kind}_{number}"
         blocks.append(about_questions(kind))
         try:
-            evidence = adapter_evidence(trained_rows(kind, trained))
+            rows = trained_rows(kind, trained)
+            evidence = adapter_evidence(rows, reference=_among(rows, reference))
         except Mistake as mistake:
             blocks.append(Paragraph(f"The runs cannot be compared: {mistake}."))
             continue
@@ -67,6 +73,11 @@ def _questions(kind: str, tests: Sequence[StressTest]) -> list[Block]:
     taken = {id(rows) for trained in compared.values() for _, rows in trained}
     others = [rows for _, rows in tests if id(rows) not in taken]
     return [*blocks, *(_models(kind, others) if others else [])]
+
+
+def _among(rows: pd.DataFrame, reference: str | None) -> str | None:
+    """Return the reference if rows are of it, else None."""
+    return reference if reference in set(rows["model"]) else None
 
 
 def _section(record: StressRecord, title: str, blocks: Sequence[Block]) -> Section:
@@ -98,13 +109,13 @@ def _share(cell: Entry) -> float | None:
     return float(value) if isinstance(value, int | float) and value == value else None
 
 
-def _adapters(record: StressRecord, rows: pd.DataFrame, number: int) -> list[Block]:
+def _adapters(record: StressRecord, rows: pd.DataFrame, number: int, reference: str | None) -> list[Block]:
     """Build the scores of fine-tuned methods on damaged texts, what each loses from clean, and the sentences."""
     score = str(record.items.get("score", "accuracy"))
     blocks: list[Block] = []
     splits = rows.groupby("split", sort=False) if "split" in rows.columns else [("test", rows)]
     for split, block in splits:
-        evidence = adapter_evidence(block)
+        evidence = adapter_evidence(block, reference=_among(block, reference))
         suffix = f"{number}" if split == "test" else f"{number}_{split}"
         if split != "test":
             blocks.append(Paragraph(f"Test set '{split}':"))
@@ -178,9 +189,9 @@ def _drops(evidence: AdapterEvidence, suffix: str) -> list[Block]:
     ]
 
 
-def _behaviour(rows: pd.DataFrame, number: int) -> list[Block]:
+def _behaviour(rows: pd.DataFrame, number: int, reference: str | None) -> list[Block]:
     """Build pass rates by test and method, and the sentences on all cases."""
-    evidence = behaviour_evidence(rows)
+    evidence = behaviour_evidence(rows, reference=_among(rows, reference))
     rates = {(rate.method, rate.scope): rate for rate in evidence.rates}
     table: list[Row] = []
     for scope in evidence.scopes:
