@@ -1,6 +1,7 @@
 # make demo      install into .venv, then run the main job on the embedded data set
 # make test      install what the tests need into .venv, then run them
 # make fuzz      change real files at random for 5 minutes, and see each read or refused
+# make browser-test  test report pages in a Chromium of the system (Debian: apt-get install chromium)
 # make notebook  write examples/lora_from_scratch.ipynb anew, from the script
 # make docs      build the documentation into site/, strictly
 # make check     style, types, the house rules and the first lines of docstrings
@@ -9,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test notebook docs check slow-test fuzz clean
+.PHONY: demo test notebook docs check slow-test browser-test fuzz clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -36,6 +37,10 @@ slow-test: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m pytest -m fuzz -s
+
+browser-test: $(VENV)/.dev
+	$(PIP) install -c constraints.txt -e '.[dev,browser]'
+	$(BIN)/python -m pytest -m browser
 
 notebook: $(VENV)/.dev
 	$(BIN)/python tools/notebook.py examples/lora_from_scratch.py

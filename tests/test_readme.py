@@ -99,6 +99,7 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
         "methods",
         "stress",
         "study",
+        "report",
         "verdict",
         "errors",
         "doctor",
@@ -109,7 +110,7 @@ def run_commands(lowland: Callable[..., tuple], tiny_model: Path, url: str) -> N
     assert {command[0] for command in commands} == verbs
     for command in commands:
         arguments = [str(tiny_model) if word in MODELS else word for word in command]
-        if command[0] in ("predict", "merge", "errors", "retention", "rewind", "measure", "check"):
+        if command[0] in ("predict", "merge", "errors", "retention", "rewind", "measure", "check", "report"):
             arguments = [str(flat_run()) if word.startswith("runs/") else word for word in arguments]
         if command[:2] == ["measure", "adapters"]:
             arguments = [

@@ -38,6 +38,8 @@ from lowland.models.language import load_language_model
 from lowland.models.load import load_classifier, load_tokenizer
 from lowland.models.source import ModelSource
 from lowland.models.spans import load_span_model
+from lowland.report.markdown import render_page
+from lowland.report.page import study_page
 from lowland.report.stress_record import completeness
 from lowland.report.study import summary
 from lowland.stress.questions.questionnaire import MessyQuestionnaire, MultilingualQuestionnaire
@@ -52,6 +54,7 @@ from tests.evidence.test_study import leave_run
 from tests.flat.conftest import ours, peft_lora, rows
 from tests.images import draw_folder
 from tests.language_models import language_model, save
+from tests.report.whole_studies import evidence_of, leave_study
 from tests.stress.asking.messages_api import MessagesAPI
 from tests.stress.asking.support import INSPECTS, own_machine
 from tests.tasks.questions import question_rows, write_squad
@@ -152,6 +155,10 @@ LINES: dict[tuple[str, str], str] = {
         "report/stress_record.py",
         "f\" Beware: {share:.1%} of the answers of {run.get('method')}, seed {run.get('seed')}, to undamaged texts\"",
     ): "a changed run",
+    (
+        "report/sections/verdict.py",
+        'return f"Beware: {\' and \'.join(parts)}; this page is of the other {len(evidence.runs)}." if parts else ""',
+    ): "unfinished runs",
     (
         "report/study.py",
         'warnings.append(Paragraph("Beware: the runs were made with different versions of lowland\'s code."))',
@@ -504,6 +511,11 @@ def study_of(change: dict[str, Any], faulty: bool, tools: Tools) -> list[str]:
     return beware(summary(folders))
 
 
+def unfinished_runs(faulty: bool, tools: Tools) -> list[str]:
+    folder = leave_study(tools.folder / "runs", methods=("lora",), seeds=1, examples=20)
+    return beware(render_page(study_page(evidence_of(folder, unfinished=int(faulty)))))
+
+
 CASES: dict[str, Case] = {
     "case": Case(r"the labels 'Good' \(6 rows\) and 'good' .* differ in case alone", labels_of),
     "joined": Case(
@@ -548,6 +560,7 @@ CASES: dict[str, Case] = {
     "an untested PEFT": Case(r"peft is 0\.17\.1; the noise was tested", untested_peft),
     "a run in bf16": Case("runs trained in bf16 are measured in float32", measured_run),
     "a changed run": Case("Beware: 25.0% of the answers of lora, seed 1, to undamaged texts", changed_run),
+    "unfinished runs": Case("Beware: 1 run did not finish; this page is of the other 1", unfinished_runs),
     "missing rows": Case("Beware: 1 row missing", missing_rows),
     "versions": Case(
         "different versions of lowland's code",

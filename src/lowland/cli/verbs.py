@@ -64,6 +64,11 @@ VERBS: Mapping[str, Verb] = {
         "SWEEP",
     ),
     "train": Verb("train one method with one seed", "lowland.cli.study", "TRAIN"),
+    "report": Verb(
+        "write a study and its stress tests as one page to read and share, or as Markdown, JSON or CSV",
+        "lowland.cli.page",
+        "REPORT",
+    ),
     "verdict": Verb(
         "say which of several results is better and how sure that is: runs, logs of Inspect or lm-eval, tables",
         "lowland.cli.verdict",
@@ -170,7 +175,7 @@ VERBS: Mapping[str, Verb] = {
 TOPICS: Mapping[str, tuple[str, ...]] = {
     "train and compare": ("demo", "compare", "train", "sweep", "ablate"),
     "use what was trained": ("predict", "merge", "check", "rewind"),
-    "judge results": ("verdict", "errors", "behave", "retention"),
+    "judge results": ("report", "verdict", "errors", "behave", "retention"),
     "measure runs": tuple(name for name in VERBS if name.startswith("measure ")),
     "stress models": tuple(name for name in VERBS if name.startswith("stress ")),
     "look after runs": tuple(name for name in VERBS if name.startswith("study ")),

@@ -15,7 +15,13 @@ SHOWN_COVERAGE = 0.8
 
 
 def summary_sentences(analysis: ErrorAnalysis) -> Iterator[str]:
-    """Yield the findings, a sentence for each."""
+    """Yield all findings, a sentence for each."""
+    yield from failure_sentences(analysis)
+    yield from confidence_sentences(analysis)
+
+
+def failure_sentences(analysis: ErrorAnalysis) -> Iterator[str]:
+    """Yield the findings on wrong examples: how many, of which kinds, and how they change between methods."""
     for method, answers in analysis.answers.methods.items():
         yield f"{method} gets {1 - answers.right.mean():.1%} of the examples wrong."
     runs = sum(len(each.seeds) for each in analysis.answers.methods.values())
@@ -26,7 +32,6 @@ def summary_sentences(analysis: ErrorAnalysis) -> Iterator[str]:
         yield f"{plural(never, 'example')} ({share:.1%}) {verb} wrong in all {runs} runs."
     yield from _kinds(analysis)
     yield from _changes(analysis)
-    yield from _confidence(analysis)
 
 
 def _kinds(analysis: ErrorAnalysis) -> Iterator[str]:
@@ -62,7 +67,8 @@ def _changes(analysis: ErrorAnalysis) -> Iterator[str]:
         yield f"{sentence}."
 
 
-def _confidence(analysis: ErrorAnalysis) -> Iterator[str]:
+def confidence_sentences(analysis: ErrorAnalysis) -> Iterator[str]:
+    """Yield the findings on confidence: who is over- or underconfident, and what leaving out unsure answers gains."""
     corrected = holm([each.surplus.p for each in analysis.confidence.values()])
     for (method, each), p in zip(analysis.confidence.items(), corrected, strict=True):
         surplus = each.surplus

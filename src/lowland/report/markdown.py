@@ -6,7 +6,21 @@ from collections.abc import Iterable
 
 from tabulate import tabulate
 
-from lowland.report.blocks import Block, Bullets, Code, Paragraph, Quoted, Section, Table
+from lowland.report.blocks import (
+    Beside,
+    Block,
+    Bullets,
+    Code,
+    Data,
+    ErrorList,
+    Figure,
+    Page,
+    Paragraph,
+    Quoted,
+    Section,
+    Table,
+)
+from lowland.report.cells import cell_text
 
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\|*_`<>[]#~$&"})
 
@@ -19,6 +33,12 @@ def render(blocks: Iterable[Block], level: int = 2) -> str:
         level: level of the sections' headings: 1 for `#`, 2 for `##`.
     """
     return "\n\n".join(_render(block, level) for block in blocks)
+
+
+def render_page(page: Page) -> str:
+    """Render a page as a Markdown document; plots are the tables of their values."""
+    head = f"# {escape(page.title)}\n\n{page.subtitle}\n\n**{page.headline}**"
+    return "\n\n".join([head, *([render(page.lead)] if page.lead else []), render(page.sections)]) + "\n"
 
 
 def escape(text: str) -> str:
@@ -36,6 +56,14 @@ def _render(block: Block, level: int) -> str:
             return f"```{language}\n{text}\n```"
         case Table():
             return _table(block)
+        case Data():
+            return _data(block)
+        case Beside(tables):
+            return "\n\n".join(map(_data, tables))
+        case Figure(caption=caption, data=data):
+            return f"{caption}\n\n{_data(data)}"
+        case ErrorList(data=data, shown=shown):
+            return _data(data, shown)
         case Section(title, blocks):
             return f"{'#' * level} {title}\n\n{render(blocks, level + 1)}"
 
@@ -45,3 +73,21 @@ def _table(table: Table) -> str:
         [escape(entry.text) if isinstance(entry, Quoted) else entry for entry in row] for row in table.rows
     ]
     return str(tabulate(rows, headers=table.header, tablefmt="github", disable_numparse=True))
+
+
+def _data(data: Data, most: int | None = None) -> str:
+    """Write a table of values under its caption.
+
+    Args:
+        data: the table.
+        most: largest number of rows; None for all.
+    """
+    rows = [
+        [escape(cell_text(column, cell)) for column, cell in zip(data.columns, row, strict=True)]
+        for row in data.rows[:most]
+    ]
+    left_out = len(data.rows) - len(rows)
+    more = f" (the first {len(rows)} of {len(data.rows):,})" if left_out else ""
+    headers = [escape(column.title) for column in data.columns]
+    table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+    return f"{escape(data.caption)}{more}:\n\n{table}"

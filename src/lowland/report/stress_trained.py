@@ -16,6 +16,8 @@ from lowland.report.wording import cell_name
 
 Asked = tuple[StressRecord, pd.DataFrame]
 """A stress test's record and its rows."""
+Questions = tuple[str, str]
+"""The stress test, and the hash of all that is sent."""
 
 
 def trained_sections(tests: Sequence[Asked]) -> list[Section]:
@@ -27,13 +29,8 @@ def trained_sections(tests: Sequence[Asked]) -> list[Section]:
     Args:
         tests: records and rows of stress tests.
     """
-    sets: dict[tuple[str, str], list[Asked]] = {}
-    for record, rows in tests:
-        if record.asked.get("trained") is not None and len(rows):
-            sets.setdefault(_questions(record, rows), []).append((record, rows))
-    compared = {
-        key: asked for key, asked in sets.items() if len({_method(record) for record, _ in asked}) > 1
-    }
+    sets = _sets(tests)
+    compared = compared_sets(tests)
     sections = []
     for key, asked in compared.items():
         eval = key[0]
@@ -48,7 +45,23 @@ def trained_sections(tests: Sequence[Asked]) -> list[Section]:
     return sections
 
 
-def _questions(record: StressRecord, rows: pd.DataFrame) -> tuple[str, str]:
+def _sets(tests: Sequence[Asked]) -> dict[Questions, list[Asked]]:
+    """Return the tests of trained runs by their questions."""
+    sets: dict[Questions, list[Asked]] = {}
+    for record, rows in tests:
+        if record.asked.get("trained") is not None and len(rows):
+            sets.setdefault(_questions(record, rows), []).append((record, rows))
+    return sets
+
+
+def compared_sets(tests: Sequence[Asked]) -> dict[Questions, list[Asked]]:
+    """Return the tests of trained runs whose questions runs of several methods were asked, by these questions."""
+    return {
+        key: asked for key, asked in _sets(tests).items() if len({_method(record) for record, _ in asked}) > 1
+    }
+
+
+def _questions(record: StressRecord, rows: pd.DataFrame) -> Questions:
     """Return what the same questions have in common: the stress test, and the hash of all that is sent."""
     return str(rows["eval"].iloc[0]), str(record.items.get("sha256"))
 
@@ -86,16 +99,25 @@ def _left_out(count: int) -> list[Block]:
 
 def _comparison(eval: str, asked: Sequence[Asked]) -> list[Block]:
     """Compare the methods, with a run of each seed."""
-    rows = pd.concat([_of_run(record, rows, REFERENCES[eval]) for record, rows in asked], ignore_index=True)
+    rows = trained_rows(eval, asked)
+    try:
+        return [about_questions(eval), *adapter_blocks(rows, full=True)]
+    except Mistake as mistake:
+        return [Paragraph(f"The runs cannot be compared: {mistake}.")]
+
+
+def about_questions(eval: str) -> Paragraph:
+    """Return what texts and seeds are where trained runs were asked questions."""
     clean = "undamaged" if REFERENCES[eval] == "clean" else f"in {REFERENCES[eval].capitalize()}"
-    intro = Paragraph(
+    return Paragraph(
         f"Runs of one method are its seeds, and each question is a text; clean ones are {clean}. Questions without an"
         " answer count as wrong."
     )
-    try:
-        return [intro, *adapter_blocks(rows, full=True)]
-    except Mistake as mistake:
-        return [Paragraph(f"The runs cannot be compared: {mistake}.")]
+
+
+def trained_rows(eval: str, asked: Sequence[Asked]) -> pd.DataFrame:
+    """Return the rows of trained runs in the form of those of fine-tuned runs on damaged texts."""
+    return pd.concat([_of_run(record, rows, REFERENCES[eval]) for record, rows in asked], ignore_index=True)
 
 
 def _of_run(record: StressRecord, rows: pd.DataFrame, reference: str) -> pd.DataFrame:

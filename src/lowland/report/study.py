@@ -80,8 +80,8 @@ def study_blocks(
             heading = "F1 of each label:" if records[0].data.get("labels") else "F1 by kind of example:"
             blocks += [Paragraph(heading), labels]
         if compared:
-            blocks.append(_comparisons(compared, false_verdicts_of_study(runs, reference, split=split)))
-    return [*blocks, *_warnings(records)]
+            blocks.append(comparison_bullets(compared, false_verdicts_of_study(runs, reference, split=split)))
+    return [*blocks, *difference_warnings(records)]
 
 
 def scores_table(methods: Sequence[MethodScores], baseline: Baseline | None = None) -> Table:
@@ -200,14 +200,14 @@ def calibration_sentence(shares: Mapping[str, float], studies: int = STUDIES) ->
     )
 
 
-def _comparisons(compared: Sequence[PairedComparison], false_verdicts: Mapping[str, float]) -> Bullets:
-    """Build the sentences on comparisons with the reference.
+def comparison_bullets(compared: Sequence[PairedComparison], false_verdicts: Mapping[str, float]) -> Bullets:
+    """Build the sentences on comparisons with the reference, with their p-values and the A/A check.
 
     Args:
         compared: the comparisons.
         false_verdicts: share of simulated studies without a difference that get a verdict, by method.
     """
-    corrected = _holm(compared)
+    corrected = corrected_p(compared)
     sentences = [comparison.sentence() + _reservation(comparison, corrected) for comparison in compared]
     calibration = [calibration_sentence(false_verdicts)] if false_verdicts else []
     over_seeds = [comparison for comparison in compared if comparison.over_seeds]
@@ -238,7 +238,7 @@ def _comparisons(compared: Sequence[PairedComparison], false_verdicts: Mapping[s
     )
 
 
-def _holm(compared: Sequence[PairedComparison]) -> dict[str, float]:
+def corrected_p(compared: Sequence[PairedComparison]) -> dict[str, float]:
     """Return p with Holm's correction over the comparisons that have several seeds, by method."""
     over_seeds = [comparison for comparison in compared if comparison.over_seeds]
     corrected = holm([comparison.p for comparison in over_seeds])
@@ -254,7 +254,7 @@ def _reservation(comparison: PairedComparison, corrected: Mapping[str, float]) -
     return f" With Holm's correction for {len(corrected)} comparisons, that is no longer shown (p {p:.2g})."
 
 
-def _warnings(records: Sequence[RunRecord]) -> list[Paragraph]:
+def difference_warnings(records: Sequence[RunRecord]) -> list[Paragraph]:
     """Build warnings for runs that differ in code or environment."""
     warnings = []
     if len({str(record.code) for record in records}) > 1:

@@ -116,3 +116,26 @@ def test_predictions_of_another_run_are_refused(tmp_path):
         Mistake, match=r"lora-1: the predictions have an accuracy of .* they are not of one run"
     ):
         read_answers(runs)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "expected"),
+    [
+        ("completion", "Stockholm", "Stockholm"),
+        ("target", "Hej", "Hej"),
+        (
+            "answers",
+            '[{"text": "a b", "answer_start": 3}, {"text": "b", "answer_start": 5}, {"text": "b"}]',
+            "a b / b",
+        ),
+        ("answers", "[]", "no answer"),
+        ("answers", "not JSON", "not JSON"),
+        ("answers", "[1]", "[1]"),
+    ],
+)
+def test_the_right_answer_is_known_for_every_kind_of_task(tmp_path, column, cell, expected):
+    table = answers_of("lora", 1).drop(columns=["label", "predicted"]).assign(**{column: cell})
+    folder = leave_run(tmp_path, "lora", 1, table)
+    answers = read_answers(finished([folder]))
+    assert set(answers.examples["label"]) == {expected}
+    assert answers.labels == ()

@@ -13,11 +13,14 @@ import pandas as pd
 from lowland.evidence.core.arrays import ROUNDING
 from lowland.evidence.core.metrics import Floats
 from lowland.evidence.readers.runs import TEST
+from lowland.ground.json_text import NotJSON, parse_json
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.ground.record_files import read_predictions
 from lowland.ground.records import RunRecord
 from lowland.ground.visible import visible
 
+EXPECTED = ("label", "completion", "target", "answers")
+"""Columns of predictions that hold the right answer; a task has one of them."""
 RIGHT = 0.5
 """Least score of a prediction that counts as right; scores of classes are 0 or 1."""
 
@@ -54,8 +57,8 @@ class Answers:
     """Predictions of the runs of one study for one test set.
 
     Attributes:
-        examples: N rows with the columns `example`, `group`, `category`, `text` and `label`; text, category and label
-            are empty where they are not known.
+        examples: N rows with the columns `example`, `group`, `category`, `text` and `label`, the right answer, for a
+            task with classes its class; text, category and label are empty where they are not known.
         labels: the K classes, in the order of the probabilities; empty for a task without classes.
         methods: predictions of each method.
         task: name of the task.
@@ -110,7 +113,8 @@ def read_answers(runs: Mapping[Path, RunRecord], split: str = TEST) -> Answers:
         {
             "example": first.index,
             "group": first["group"].to_numpy(),
-            **{name: _texts(first, name) for name in ("category", "text", "label")},
+            **{name: _texts(first, name) for name in ("category", "text")},
+            "label": _expected(first),
         }
     )
     return Answers(about, labels, methods, record.task)
@@ -170,6 +174,23 @@ def _texts(table: pd.DataFrame, name: str) -> npt.NDArray[np.object_]:
     if name not in table:
         return np.full(len(table), "", dtype=object)
     return table[name].fillna("").astype(str).to_numpy(dtype=object)
+
+
+def _expected(table: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """Return the right answer of each example as text: its class, its text, or the accepted answers to a question."""
+    name = next((name for name in EXPECTED if name in table), "label")
+    texts = _texts(table, name)
+    return texts if name != "answers" else np.array([_accepted(text) for text in texts], dtype=object)
+
+
+def _accepted(text: str) -> str:
+    """Return the accepted answers to a question, of the JSON that predictions hold."""
+    try:
+        found = parse_json(text)
+        names = dict.fromkeys(str(answer["text"]) for answer in found)
+    except (NotJSON, Mistake, TypeError, KeyError):
+        return text
+    return " / ".join(names) or "no answer"
 
 
 def _answers(tables: Sequence[pd.DataFrame], seeds: tuple[int, ...], labels: Sequence[str]) -> MethodAnswers:

@@ -1,14 +1,34 @@
-"""Drawings as SVG: equal calls give equal bytes, text stays text, and a white panel makes them readable on any page."""
+"""Drawings as SVG: equal calls give equal bytes, and text stays text."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
 BLUE, ORANGE, GREEN, INK, GREY, PALE = "#0072b2", "#d55e00", "#009e73", "#222", "#6b6b6b", "#d9d9d9"
 """Colours that colour-blind people tell apart (Okabe and Ito, 2008), and three greys."""
+
+PAPER = "var(--paper)"
+"""Colour of the page that a drawing stands on."""
+
+SHAPES = {
+    "circle": (),
+    "square": ((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)),
+    "triangle": ((0, -1.1), (1.05, 0.8), (-1.05, 0.8)),
+    "diamond": ((0, -1.2), (1.2, 0), (0, 1.2), (-1.2, 0)),
+    "cross": tuple(
+        (x * 1.1, y * 1.1)
+        for x, y in (
+            (-0.35, -1), (0.35, -1), (0.35, -0.35), (1, -0.35), (1, 0.35), (0.35, 0.35),
+            (0.35, 1), (-0.35, 1), (-0.35, 0.35), (-1, 0.35), (-1, -0.35), (-0.35, -0.35),
+        )
+    ),
+    "inverse": ((0, 1.1), (1.05, -0.8), (-1.05, -0.8)),
+}  # fmt: skip
+"""Corners of each marker, in units of its radius; a circle has none."""
 
 Point = tuple[float, float]
 
@@ -45,13 +65,57 @@ class Drawing:
         width: pixels.
         height: pixels.
         title: what the picture shows, for those who do not see it.
+        description: what it says, for those who do not see it; "" if the title is enough.
         elements: what is drawn, the lowest first.
     """
 
     width: int
     height: int
     title: str
+    description: str = ""
     elements: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def group(self, name: str, tip: str = "") -> Iterator[None]:
+        """Draw what follows as one group.
+
+        Args:
+            name: class of the group, by which a style or a script finds it.
+            tip: what is said of it where the pointer rests on it.
+        """
+        self.elements.append(
+            f"<g class={quoteattr(name)}>" + (f"<title>{escape(tip)}</title>" if tip else "")
+        )
+        yield
+        self.elements.append("</g>")
+
+    def area(self, low: Sequence[Point], high: Sequence[Point], colour: str, opacity: float = 0.13) -> None:
+        """Fill the area between two lines, each with its points from left to right."""
+        places = " ".join(f"{_number(x)},{_number(y)}" for x, y in [*low, *reversed(high)])
+        self._add("polygon", points=places, fill=colour, fill_opacity=f"{opacity:g}")
+
+    def mark(
+        self, shape: str, centre: Point, colour: str, radius: float = 5, *, hollow: bool = False
+    ) -> None:
+        """Draw a marker: a circle, square, diamond, cross, or a triangle that points up or down.
+
+        Args:
+            shape: one of `SHAPES`.
+            centre: its place.
+            colour: of its edge and, unless it is hollow, its inside.
+            radius: half its width.
+            hollow: True to fill it with the colour of the page.
+        """
+        x, y = centre
+        corners = [(x + radius * across, y + radius * down) for across, down in SHAPES[shape]]
+        fill = PAPER if hollow else colour
+        if corners:
+            places = " ".join(f"{_number(across)},{_number(down)}" for across, down in corners)
+            self._add(
+                "polygon", points=places, fill=fill, stroke=colour, stroke_width=1.75, stroke_linejoin="round"
+            )
+        else:
+            self._add("circle", cx=x, cy=y, r=radius * 0.9, fill=fill, stroke=colour, stroke_width=1.75)
 
     def line(
         self, start: Point, end: Point, colour: str = INK, width: float = 1.5, *, dashed: bool = False
@@ -101,22 +165,37 @@ class Drawing:
         body = escape(words)
         self._add("text", body, x=place[0], y=place[1], fill=colour, font_size=size, **where, **weight)
 
-    def ticks_below(self, axis: Axis, y: float, labels: dict[float, str]) -> None:
+    def ticks_below(self, axis: Axis, y: float, labels: dict[float, str], colour: str = GREY) -> None:
         """Draw a horizontal axis with labels below it."""
-        self.line((axis.start, y), (axis.end, y), GREY, 1)
+        self.line((axis.start, y), (axis.end, y), colour, 1)
         for value, label in labels.items():
-            self.line((axis(value), y), (axis(value), y + 5), GREY, 1)
-            self.text((axis(value), y + 19), label, GREY, anchor="middle", size=13)
+            self.line((axis(value), y), (axis(value), y + 5), colour, 1)
+            self.text((axis(value), y + 19), label, colour, anchor="middle", size=13)
 
-    def ticks_left(self, axis: Axis, x: float, labels: dict[float, str]) -> None:
+    def ticks_left(self, axis: Axis, x: float, labels: dict[float, str], colour: str = GREY) -> None:
         """Draw a vertical axis with labels at its left."""
-        self.line((x, axis.start), (x, axis.end), GREY, 1)
+        self.line((x, axis.start), (x, axis.end), colour, 1)
         for value, label in labels.items():
-            self.line((x - 5, axis(value)), (x, axis(value)), GREY, 1)
-            self.text((x - 9, axis(value) + 4.5), label, GREY, anchor="end", size=13)
+            self.line((x - 5, axis(value)), (x, axis(value)), colour, 1)
+            self.text((x - 9, axis(value) + 4.5), label, colour, anchor="end", size=13)
+
+    def inline(self, name: str) -> str:
+        """Return the drawing as an element of a page, which gives its colours and fonts.
+
+        Args:
+            name: a name that no other drawing of the page has; ids begin with it.
+        """
+        ids = f"{name}-title" + (f" {name}-desc" if self.description else "")
+        words = f'<title id="{name}-title">{escape(self.title)}</title>'
+        if self.description:
+            words += f'<desc id="{name}-desc">{escape(self.description)}</desc>'
+        return (
+            f'<svg viewBox="0 0 {self.width} {self.height}" width="{self.width}" height="{self.height}" role="img"'
+            f' aria-labelledby="{ids}">{words}{"".join(self.elements)}</svg>'
+        )
 
     def svg(self) -> str:
-        """Return the file's text."""
+        """Return the text of a file, with a white panel that makes it readable on any page."""
         fonts = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" '
@@ -129,6 +208,7 @@ class Drawing:
         return "\n".join([head, f"<title>{escape(self.title)}</title>", panel, *self.elements, "</svg>\n"])
 
     def _add(self, tag: str, body: str = "", **attributes: float | str) -> None:
+        """Add an element; a number is written with one decimal, and underscores of names as hyphens."""
         pairs = (
             f"{name.replace('_', '-')}={quoteattr(value if isinstance(value, str) else _number(value))}"
             for name, value in attributes.items()

@@ -1,0 +1,180 @@
+"""`lowland report`: a study, and the stress tests beside it, as one file to read and to share."""
+
+from __future__ import annotations
+
+import json
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lowland.cli.options import command
+from lowland.ground.asked import Asked, LocalPath, NotEmpty, Several, Text, Truth
+from lowland.ground.mistakes import Mistake
+from lowland.ground.remote_store import EachFromURL
+
+if TYPE_CHECKING:
+    from lowland.report.blocks import Page
+
+Form = Literal["html", "md", "json", "csv"]
+ENDINGS: dict[str, Form] = {".html": "html", ".htm": "html", ".md": "md", ".json": "json", "": "csv"}
+"""Forms by the ending of the name of `--out`; a folder of CSV files has none."""
+PRINTED = ("md", "json")
+"""Forms that are printed if no file is named."""
+DEFAULT = {"html": Path("report.html"), "csv": Path("report-csv")}
+"""Where the other forms are written if no file is named."""
+
+
+class PageRequest(Asked):
+    """Runs to report on."""
+
+    runs: Annotated[Several[Path], NotEmpty, EachFromURL]
+    """folders or URLs of the runs of one study, and of stress tests to show beside it; or of folders that hold them"""
+    out: LocalPath | None = None
+    """file to write; its ending says the form (.html, .md, .json), and a name without one is a folder for CSV files;
+    default: report.html; md and json are printed"""
+    form: Form | None = Field(None, json_schema_extra={"option": "format"})
+    """html, one file that needs nothing else; md, Markdown; json, everything for programs; csv, a folder with a file
+    for each table (default: by the ending of --out, else html)"""
+    reference: Text | None = None
+    """method that the others are compared with; default: lora if it took part, in an ablation the method as it is, else
+    the first"""
+    open_it: Truth = Field(False, json_schema_extra={"option": "open"})
+    """open the page in the browser"""
+    replace_file: Truth = Field(False, json_schema_extra={"option": "replace"})
+    """replace what --out names, if it exists; an earlier report of lowland in HTML is always replaced"""
+
+    @property
+    def written_form(self) -> Form:
+        """Return the form that is asked for, or that the name of the file says."""
+        return self.form or (ENDINGS[self.out.suffix.lower()] if self.out is not None else "html")
+
+    @property
+    def place(self) -> Path | None:
+        """Return where the report is written; None to print it."""
+        return self.out or DEFAULT.get(self.written_form)
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if self.form is None and self.out is not None and self.out.suffix.lower() not in ENDINGS:
+            raise Mistake(
+                f"out is {self.out}, whose ending names no form; use .html, .md or .json, name a folder for CSV files,"
+                " or add --format"
+            )
+        if self.open_it and self.written_form != "html":
+            raise Mistake(f"open is given, and the form is {self.written_form}; only html opens in a browser")
+        if (place := self.place) is not None:
+            _check_free(place, self.written_form, self.replace_file)
+        return self
+
+
+def _check_free(place: Path, form: Form, replace: bool) -> None:
+    """Check that the report can be written, before any work is done for it; raise `Mistake` otherwise."""
+    if not place.absolute().parent.is_dir():
+        raise Mistake(f"{place} cannot be written: the folder {place.parent} does not exist; make it first")
+    if form == "csv":
+        if place.is_file():
+            raise Mistake(f"{place} is a file; name a folder for the CSV files")
+        is_taken = place.is_dir() and any(place.iterdir())
+    elif place.is_dir():
+        raise Mistake(f"{place} is a folder; name a file to write, such as {place / f'report.{form}'}")
+    else:
+        is_taken = place.exists() and not _is_report(place)
+    if is_taken and not replace:
+        raise Mistake(f"{place} exists; name another place with --out, or add --replace to replace it")
+
+
+def _is_report(path: Path) -> bool:
+    """Return whether a file is a page that lowland wrote."""
+    from lowland.report.html import GENERATOR
+
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return GENERATOR in file.read(2000)
+
+
+def report(request: PageRequest) -> int:
+    """Build the page of a study, and write it."""
+    from lowland.report.html import render_html
+    from lowland.report.markdown import render_page
+    from lowland.report.values import page_values
+
+    page, form, place = _page(request), request.written_form, request.place
+    if form == "csv":
+        assert place is not None
+        return _write_tables(page, place)
+    text = {
+        "html": lambda: render_html(page),
+        "md": lambda: render_page(page),
+        "json": lambda: json.dumps(page_values(page), ensure_ascii=False, indent=1) + "\n",
+    }[form]()
+    if place is None:
+        print(text, end="")
+        return 0
+    from lowland.ground.store import write_whole
+
+    write_whole(place, text)
+    print(f"{place} ({len(text.encode()) / 1000:,.0f} kB): {page.headline}")
+    if request.open_it:
+        uri = place.resolve().as_uri()
+        if not webbrowser.open(uri):
+            print(f"No browser was found; open {uri}")
+    return 0
+
+
+def _page(request: PageRequest) -> Page:
+    """Read runs and stress tests, and build the page."""
+    from lowland.evidence.study_evidence import study_evidence
+    from lowland.ground.listing import entries_at, finished_runs, training_runs
+    from lowland.ground.record_files import read_rows
+    from lowland.ground.records import RunRecord, StressRecord
+    from lowland.report.page import stress_page, study_page
+
+    entries, stressed = training_runs(
+        list({entry.folder: entry for path in request.runs for entry in entries_at(path)}.values())
+    )
+    if damaged := [entry for entry in (*entries, *stressed) if entry.state in ("damaged", "other version")]:
+        raise Mistake(f"{damaged[0].folder}: {damaged[0].reason}; move it away to report on the others")
+    tests = [
+        (entry.record, read_rows(entry.folder))
+        for entry in stressed
+        if entry.state == "finished" and isinstance(entry.record, StressRecord)
+    ]
+    runs = finished_runs(entries)
+    if not runs and not tests:
+        raise Mistake(
+            f"{request.runs[0]} holds no finished run; lowland study ls {request.runs[0]} says what it holds"
+        )
+    if not runs:
+        return stress_page(tests)
+    failed = [
+        entry.record for entry in entries if entry.state == "failed" and isinstance(entry.record, RunRecord)
+    ]
+    unfinished = len(entries) - len(runs) - len(failed)
+    evidence = study_evidence(runs, failed=failed, unfinished=unfinished, reference=request.reference)
+    return study_page(evidence, tests)
+
+
+def _write_tables(page: Page, folder: Path) -> int:
+    """Write each table of a page as a CSV file."""
+    import pandas as pd
+
+    from lowland.ground.table_files import write_table
+    from lowland.report.values import page_tables
+
+    folder.mkdir(exist_ok=True)
+    names = []
+    for name, _, columns, rows in page_tables(page):
+        table = pd.DataFrame([list(map(_in_csv, row)) for row in rows], columns=columns)
+        write_table(folder / f"{name}.csv", table)
+        names.append(name)
+    print(f"{folder}: {len(names)} files, {', '.join(names)}")
+    return 0
+
+
+def _in_csv(value: str | float | int | None) -> str | float | int | None:
+    """Return a value whose text no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t" and value[:1] else value
+
+
+REPORT = command(report, PageRequest, positional="runs")

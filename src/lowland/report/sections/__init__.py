@@ -1,0 +1,1 @@
+"""Sections of a study's page: functions from its evidence to blocks."""

@@ -1,0 +1,82 @@
+"""Learning curves: training loss and validation score by epoch, with the range over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lowland.evidence.core.wording import score_name
+from lowland.evidence.curves import Curve, learning_curve
+from lowland.evidence.study_evidence import StudyEvidence
+from lowland.report.blocks import Block, Data, Figure
+from lowland.report.cells import Column
+from lowland.report.drawing.lines import Frame, Line, plot
+from lowland.report.drawing.svg import Drawing
+
+
+def learning_blocks(evidence: StudyEvidence) -> list[Block]:
+    """Build a figure of training loss, validation loss and validation score; none if nothing was logged."""
+    score = f"eval_{evidence.first.primary_score}"
+    quantities = {
+        "loss": "Training loss",
+        "eval_loss": "Validation loss",
+        score: f"Validation {score_name(evidence.first.primary_score)}",
+    }
+    curves = {title: _curves(evidence, quantity) for quantity, title in quantities.items()}
+    curves = {title: each for title, each in curves.items() if each}
+    if not curves:
+        return []
+    names = evidence.names
+    drawn = {curve.method for each in curves.values() for curve in each}
+    return [
+        Figure(
+            "learning",
+            "By epoch: mean over seeds, and the range from the lowest to the highest seed. Of long curves, neighbouring"
+            " entries of the log are averaged.",
+            tuple(_plot(title, each, names) for title, each in curves.items()),
+            _data(curves),
+            legend={number: name for number, name in enumerate(names) if name in drawn},
+        )
+    ]
+
+
+def _curves(evidence: StudyEvidence, quantity: str) -> list[Curve]:
+    curves = [
+        learning_curve(
+            name,
+            [evidence.histories[folder] for folder, record in evidence.runs.items() if record.method == name],
+            quantity,
+        )
+        for name in evidence.names
+    ]
+    return [curve for curve in curves if curve is not None]
+
+
+def _plot(title: str, curves: Sequence[Curve], names: Sequence[str]) -> Drawing:
+    words = "; ".join(f"{curve.method} ends at {curve.mean[-1]:.4g}" for curve in curves)
+    lines = [
+        Line(
+            curve.method,
+            names.index(curve.method),
+            tuple(zip(curve.epochs, curve.mean, strict=True)),
+            curve.low if curve.seeds > 1 else (),
+            curve.high if curve.seeds > 1 else (),
+        )
+        for curve in curves
+    ]
+    return plot(lines, Frame(title, f"{words}.", "epoch"))
+
+
+def _data(curves: dict[str, list[Curve]]) -> Data:
+    rows = tuple(
+        (title, curve.method, epoch, (mean, low, high))
+        for title, each in curves.items()
+        for curve in each
+        for epoch, mean, low, high in zip(curve.epochs, curve.mean, curve.low, curve.high, strict=True)
+    )
+    columns = (
+        Column("quantity", "quantity"),
+        Column("method", "method"),
+        Column("epoch", "epoch", "number", ".3g"),
+        Column("mean", "mean (lowest to highest seed)", "interval", ".4f"),
+    )
+    return Data("learning_curves", "Learning curves", columns, rows, heading=2)

@@ -1,0 +1,156 @@
+"""`lowland report` from the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lowland.cli.main import main
+from lowland.ground.record_files import read_record, write_record, write_rows, write_stress_record
+from tests.evidence.test_stress_adapters import runs as damaged_rows
+from tests.report.test_stress import record_of as stress_record
+from tests.report.whole_studies import leave_study
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return leave_study(tmp_path / "runs", methods=("lora", "full"), seeds=2, examples=40)
+
+
+def test_a_page_is_written_and_written_again(study, tmp_path, capsys):
+    assert main(["report", "runs"]) == 0
+    text = (tmp_path / "report.html").read_text("utf-8")
+    out = capsys.readouterr().out
+    assert re.match(r"report\.html \(\d+ kB\): ", out)
+    assert main(["report", "runs"]) == 0
+    assert (tmp_path / "report.html").read_text("utf-8") == text
+
+
+def test_the_json_inside_is_the_json_that_is_printed(study, tmp_path, capsys):
+    assert main(["report", "runs", "--out", "page.html"]) == 0
+    capsys.readouterr()
+    assert main(["report", "runs", "--format", "json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    text = (tmp_path / "page.html").read_text("utf-8")
+    (inside,) = re.findall(
+        r'<script type="application/json" id="report-data">(.*?)</script>', text, re.DOTALL
+    )
+    assert json.loads(inside) == printed
+    assert main(["report", "runs", "--out", "page.json"]) == 0
+    assert json.loads((tmp_path / "page.json").read_text("utf-8")) == printed
+
+
+def test_csv_is_a_folder_with_every_table(study, tmp_path, capsys):
+    assert main(["report", "runs", "--out", "tables"]) == 0
+    assert main(["report", "runs", "--format", "json"]) == 0
+    values = json.loads(capsys.readouterr().out.partition("\n")[2])
+    files = {path.stem: path for path in (tmp_path / "tables").iterdir()}
+    assert set(files) == set(values["tables"])
+    for name, table in values["tables"].items():
+        read = pd.read_csv(files[name])
+        assert list(read.columns) == table["columns"]
+        assert len(read) == len(table["rows"])
+    row = pd.read_csv(files["differences_test"]).iloc[0]
+    assert (
+        row["difference"]
+        == dict(
+            zip(
+                values["tables"]["differences_test"]["columns"],
+                values["tables"]["differences_test"]["rows"][0],
+                strict=True,
+            )
+        )["difference"]
+    )
+
+
+def test_csv_holds_no_formula(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    leave_study(
+        tmp_path / "runs", ("lora",), seeds=1, examples=30, text=lambda number: f"=HYPERLINK({number})"
+    )
+    assert main(["report", "runs", "--format", "csv"]) == 0
+    texts = pd.read_csv(tmp_path / "report-csv" / "errors.csv")["text"]
+    assert len(texts)
+    assert texts.str.startswith("'=HYPERLINK").all()
+
+
+def test_markdown_is_printed(study, capsys):
+    assert main(["report", "runs", "--format", "md"]) == 0
+    assert capsys.readouterr().out.startswith("# classification: ")
+
+
+def test_stress_tests_and_failed_runs_are_found_among_the_runs(study, tmp_path, capsys):
+    rows = damaged_rows()
+    folder = study / "adapter-toy-0123456789"
+    folder.mkdir()
+    write_stress_record(folder, stress_record(rows, asked={"eval": "adapter"}))
+    write_rows(
+        folder, rows.assign(**dict.fromkeys(("topic", "prompt", "gold", "reply", "language", "edits"), ""))
+    )
+    failed = next(study.glob("toy-full-s2-*"))
+    record = read_record(failed)
+    write_record(failed, type(record)(**{**vars(record), "status": "failed", "failure": "ValueError: NaN"}))
+    assert main(["report", "runs"]) == 0
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert "Damaged texts" in text
+    assert "1 run failed (full seed 2)" in text
+    assert main(["report", str(folder), "--out", "stress.html"]) == 0
+    assert "Scores on damaged texts" in capsys.readouterr().out
+
+
+def test_the_browser_is_asked_for(study, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda uri: opened.append(uri) or len(opened) == 1)
+    assert main(["report", "runs", "--open"]) == 0
+    assert re.fullmatch(r"file:///.*/report\.html", opened[0])
+    capsys.readouterr()
+    assert main(["report", "runs", "--open"]) == 0
+    assert "No browser was found; open file:///" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere"], "nowhere does not exist"),
+        (["empty"], "empty holds no finished run; lowland study ls empty says what it holds"),
+        (["runs", "--out", "page.docx"], "out is page.docx, whose ending names no form"),
+        (["runs", "--out", "no/page.html"], "no/page.html cannot be written: the folder no does not exist"),
+        (
+            ["runs", "--out", "runs", "--format", "html"],
+            "runs is a folder; name a file to write, such as runs/report.html",
+        ),
+        (["runs", "--out", "runs"], "runs exists; name another place with --out, or add --replace"),
+        (
+            ["runs", "--out", "notes.html"],
+            "notes.html exists; name another place with --out, or add --replace",
+        ),
+        (["runs", "--out", "notes.html", "--format", "csv"], "notes.html is a file; name a folder"),
+        (
+            ["runs", "--open", "--format", "md"],
+            "open is given, and the form is md; only html opens in a browser",
+        ),
+        (["runs", "--format", "pdf"], "unknown form 'pdf'; Allowed: html, md, json, csv"),
+        (["runs", "--reference", "lroa"], "unknown method 'lroa'; did you mean 'lora'?"),
+    ],
+)
+def test_mistakes_are_sentences_and_leave_nothing(study, tmp_path, capsys, words, sentence):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.html").write_text("mine")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert main(["report", *words]) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert (tmp_path / "notes.html").read_text() == "mine"
+
+
+def test_what_is_no_report_is_replaced_if_asked_for(study, tmp_path):
+    (tmp_path / "notes.html").write_text("mine")
+    assert main(["report", "runs", "--out", "notes.html", "--replace"]) == 0
+    assert "<!doctype html>" in (tmp_path / "notes.html").read_text("utf-8")

@@ -1,0 +1,71 @@
+"""Reader of a page's HTML for tests: elements in order, with their attributes, texts and parents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+VOID = {"meta", "link", "input", "br", "img", "hr", "use"}
+
+
+@dataclass(eq=False)
+class Element:
+    tag: str
+    attributes: dict[str, str]
+    parent: Element | None = None
+    children: list[Element] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """All text in it."""
+        return "".join(self.words)
+
+    def all(self, *tags: str) -> list[Element]:
+        """All elements in it with one of these tags, in order."""
+        found: list[Element] = []
+        for child in self.children:
+            found += [child] if child.tag in tags or not tags else []
+            found += child.all(*tags)
+        return found
+
+    def within(self, tag: str) -> bool:
+        """Whether it stands in an element of this tag."""
+        return self.parent is not None and (self.parent.tag == tag or self.parent.within(tag))
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.root = Element("root", {})
+        self.open = [self.root]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), f"an attribute twice: <{tag} {attrs}>"
+        element = Element(tag, {name: value or "" for name, value in attrs}, self.open[-1])
+        self.open[-1].children.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open[-1].tag == tag, f"</{tag}> closes <{self.open[-1].tag}>"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        for element in self.open:
+            element.words.append(data)
+
+
+def read_html(text: str) -> Element:
+    """The root of a page; every element must be closed, and in order."""
+    reader = _Reader()
+    reader.feed(text)
+    reader.close()
+    assert [element.tag for element in reader.open] == ["root"]
+    return reader.root
