@@ -186,7 +186,7 @@ def load(folder: str | Path, *, merge: bool = False) -> Predictor:
             not the one that the run was trained on, the model is not a classifier, modules have no trained weights, or
             `merge` is asked for and there is no adapter that can be merged.
 
-    Example:
+    Examples:
         >>> lowland.load("runs/financial-demo-lora-s42-…").predict(["profit rose", "sales fell"])
     """
     folder = Path(fetched(folder))

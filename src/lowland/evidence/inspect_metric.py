@@ -39,7 +39,7 @@ def paired_difference(baseline: str, *, score: str | None = None, level: float =
     Raises:
         Mistake: before the eval starts, if the baseline cannot be read.
 
-    Example:
+    Examples:
         >>> Task(dataset, scorer=match(metrics=[accuracy(), paired_difference("logs/before.eval")]))
     """
     reference, *others = read_inspect(Path(baseline), score, Columns())

@@ -51,7 +51,7 @@ def verdict(
     Raises:
         Mistake: if the two cannot be paired, or a score is not a finite number.
 
-    Example:
+    Examples:
         >>> right = [1, 1, 0, 1, 0, 1, 1, 0]
         >>> lowland.verdict([0, 1, 0, 1, 0, 1, 0, 0], right, names=("LoRA", "Flat-LoRA")).outcome
         'undecided'

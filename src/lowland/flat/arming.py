@@ -193,7 +193,7 @@ def arm(model: nn.Module, *, total_steps: int | None = None, **options: Unpack[F
         Mistake: if the model has no layer to perturb or one that cannot be perturbed, is armed or merged already, or
             an option is out of its range.
 
-    Example:
+    Examples:
         >>> with arm(model, rho=0.05, total_steps=len(batches)) as noise:
         ...     for step, batch in enumerate(batches):
         ...         noise.begin_step(step)

@@ -75,7 +75,7 @@ def auto_rho(
         Mistake: if even the smallest strength is too strong, the loss is not a positive number, or a value is out of
             its range.
 
-    Example:
+    Examples:
         >>> result = auto_rho(model, batches)
         >>> noise = arm(model, rho=result.rho, total_steps=1000)
     """

@@ -36,7 +36,7 @@ class FlatLoRA(TrainerCallback):
     Raises:
         Mistake: if a value is out of its range.
 
-    Example:
+    Examples:
         >>> SFTTrainer(model, peft_config=LoraConfig(), train_dataset=data, callbacks=[FlatLoRA(rho=0.05)]).train()
     """
 

@@ -144,7 +144,7 @@ class Asked(BaseModel):
     Raises:
         Mistake: with one sentence for each problem, if values are missing, unknown or out of range.
 
-    Example:
+    Examples:
         >>> class Training(Asked):
         ...     epochs: Annotated[Whole, Field(ge=1)] = 3
         >>> Training(epochs=0)

@@ -20,7 +20,7 @@ class Mistake(ValueError):
     Attributes:
         problems: the sentences.
 
-    Example:
+    Examples:
         >>> raise Mistake("rank is 0; it must be a whole number of at least 1")
         Traceback (most recent call last):
         lowland.ground.mistakes.Mistake: rank is 0; it must be a whole number of at least 1
@@ -36,7 +36,7 @@ def one_of(kind: str, name: object, allowed: Collection[str]) -> str:
 
     A long list of allowed names is left out where a near one is offered, and cut off otherwise.
 
-    Example:
+    Examples:
         >>> one_of("method", "flat", ["full", "flat-lora"])
         "unknown method 'flat'; did you mean 'flat-lora'? Allowed: full, flat-lora"
     """
@@ -56,7 +56,7 @@ def unknown_setting(kind: str, name: object, allowed: Collection[str], listed_by
         allowed: the names that exist.
         listed_by: command that lists them, named in place of a long list.
 
-    Example:
+    Examples:
         >>> unknown_setting("field", "lora_alpha", ["r", "alpha"])
         "unknown field 'lora_alpha'; did you mean 'alpha'? Allowed: r, alpha"
     """

@@ -58,7 +58,7 @@ def nearest(
         synonyms: look among `SYNONYMS` of the allowed names, too.
         cutoff: least similarity of the two names.
 
-    Example:
+    Examples:
         >>> nearest("leraning_rate", ["lr", "lr_ratio"], synonyms=True), nearest("maybe", ["no", "yes"])
         ('lr', None)
     """

@@ -34,7 +34,7 @@ def is_url(place: object) -> bool:
 def shown(url: str) -> str:
     """Return a URL as a person may see it: without user, password and query.
 
-    Example:
+    Examples:
         >>> shown("ftp://me:secret@host/runs?token=1")
         'ftp://host/runs'
     """

@@ -29,7 +29,7 @@ def stream_seed(seed: int, *name: str | int) -> int:
         A whole number in [0, 2**63), from SHA-256: similar names give unrelated seeds. Parts are kept apart, so
         ("a", "bc") and ("ab", "c") differ, and so do 1 and "1".
 
-    Example:
+    Examples:
         >>> torch.Generator().manual_seed(stream_seed(42, "adapter", "encoder.layer.0"))
     """
     parts = [part if isinstance(part, str) else int(part) for part in name]

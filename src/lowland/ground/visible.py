@@ -10,7 +10,7 @@ _JOINERS = "\u200c\u200d"  # zero-width, but part of how emoji and Devanagari ar
 def visible(text: str) -> str:
     """Write each invisible character of a text by its number: line breaks and a terminal's commands have no effect.
 
-    Example:
+    Examples:
         >>> visible("runs\\x1b[2J")
         'runs‹U+001B›[2J'
     """

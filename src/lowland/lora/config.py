@@ -73,7 +73,7 @@ class LoRAConfig(Asked):
     Raises:
         Mistake: if a value is out of its range.
 
-    Example:
+    Examples:
         >>> LoRAConfig(r=4, targets=["query", "value"]).replace(alpha=8).rank_of("layer.0.query")
         4
     """

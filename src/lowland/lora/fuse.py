@@ -108,7 +108,7 @@ def fuse(model: nn.Module) -> Fusion:
     Raises:
         Mistake: if no layer can be fused.
 
-    Example:
+    Examples:
         >>> model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM"))
         >>> lowland.fuse(model)  # train as usual, in any loop or Trainer
     """

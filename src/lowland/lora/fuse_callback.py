@@ -15,7 +15,7 @@ class FusedLoRA(TrainerCallback):
     Raises:
         Mistake: when the training begins, if the model has no layer that can be fused.
 
-    Example:
+    Examples:
         >>> Trainer(model, arguments, train_dataset=data, callbacks=[FusedLoRA()])
     """
 

@@ -45,7 +45,7 @@ def add_lora(model: nn.Module, config: LoRAConfig | None = None, *, seed: int = 
             weight is shared with a layer that is not adapted, or the model has adapters already. The model is then left
             unchanged.
 
-    Example:
+    Examples:
         >>> model = AutoModelForSequenceClassification.from_pretrained("bert-base-uncased")
         >>> add_lora(model, LoRAConfig(r=8, targets=["query", "value"], modules_to_save=("classifier",)))
     """

@@ -43,7 +43,7 @@ def lora_plus_groups(
     Raises:
         Mistake: if no B in the model is trained, or a value is out of its range.
 
-    Example:
+    Examples:
         >>> add_lora(model, LoRAConfig(r=8))
         >>> optimizer = torch.optim.AdamW(lora_plus_groups(model, lr=2e-4))
     """

@@ -32,7 +32,7 @@ def scaled_lora(model: nn.Module, factor: float) -> Iterator[None]:
     Raises:
         Mistake: if the model has no adapters, they are merged, or the factor is not finite.
 
-    Example:
+    Examples:
         >>> with scaled_lora(model, 0.5):
         ...     logits = model(**batch).logits
     """

@@ -18,7 +18,7 @@ def rows_of_labels(names: Mapping[int, str], label_names: Sequence[str]) -> list
         names: names of the head's rows, as a config's `id2label` holds them.
         label_names: label names of the data, in the order of the outputs that the model should have.
 
-    Example:
+    Examples:
         >>> rows_of_labels({0: "Positive", 1: "Negative"}, ["negative", "positive"])
         [1, 0]
         >>> rows_of_labels({0: "LABEL_0", 1: "LABEL_1"}, ["negative", "positive"]) is None

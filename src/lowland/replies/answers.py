@@ -83,7 +83,7 @@ def match(reply: str, answers: Iterable[str], kind: str, question: str = "") -> 
         kind: "name", "word", "phrase", "number" or "year".
         question: the clean question; its numbers are ignored in the reply.
 
-    Example:
+    Examples:
         >>> match("The capital of Australia is **Canbera**.", ["Canberra"], "name")
         Match(right=True, near=True, said='Canbera')
         >>> match("It is not Paris but Lyon", ["Paris"], "name").right
@@ -121,7 +121,7 @@ def is_right(reply: str, answer: str, question: str) -> bool:
 def normalise(text: str) -> str:
     """Return the case-folded words of a text with one space between, without "the", a leading article or punctuation.
 
-    Example:
+    Examples:
         >>> normalise("The  U.S.A.!"), normalise("ｃａｆé १२")
         ('usa', 'cafe 12')
     """

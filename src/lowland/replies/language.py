@@ -72,7 +72,7 @@ def language_of(reply: str, profiles: Collection[Profile]) -> str:
         reply: any text.
         profiles: profiles of the languages to tell apart; see `profiles_of`.
 
-    Example:
+    Examples:
         >>> from lowland.items import languages
         >>> profiles = profiles_of(languages().values())
         >>> [language_of(text, profiles) for text in ("Japan ki rajdhani Tokyo hai.", "Tokyo", "राजधानी Tokyo है।")]

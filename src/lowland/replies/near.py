@@ -22,7 +22,7 @@ def near(word: str, gold: str) -> bool:
     eight letters). In the second case, a word with fewer than `ENDING_LETTERS` letters must not be the beginning of the
     other.
 
-    Example:
+    Examples:
         >>> near("canbera", "canberra"), near("austria", "australia")
         (True, False)
     """

@@ -129,7 +129,7 @@ def skeleton(word: str) -> str:
     Long vowels become short, double letters single, w becomes v, z becomes j, sh becomes s, chh becomes ch, and an h
     at the end after a vowel is removed.
 
-    Example:
+    Examples:
         >>> skeleton("chaalees"), skeleton("chalis"), skeleton("unnees")
         ('chalis', 'chalis', 'unis')
     """

@@ -75,7 +75,7 @@ def numbers_in(text: str, years: bool = False, kelvin: bool = False) -> list[Num
         years: whether to read "nineteen forty-seven" as 1947.
         kelvin: whether 273K is in kelvin; otherwise a K right behind digits means thousand.
 
-    Example:
+    Examples:
         >>> [(str(number.value), number.unit) for number in numbers_in("two lakh fifty, or 1,00,000 km")]
         [('200050', ''), ('100000', 'kilometre')]
         >>> [number.value for number in numbers_in("5ish")]

@@ -10,7 +10,7 @@ _UNSURE = re.compile(r"\bUNSURE\b")
 def is_unsure(reply: str) -> bool:
     """Return whether a reply says UNSURE: in capitals, as in the prompt, or as its only word.
 
-    Example:
+    Examples:
         >>> is_unsure("**Unsure.**"), is_unsure("Rajdhani: UNSURE"), is_unsure("I was unsure, but Delhi.")
         (True, True, False)
     """

@@ -124,7 +124,7 @@ def plain(text: str) -> str:
     Digits of all scripts become ASCII. Case, punctuation and line ends stay. Superscripts after a digit become `^` and
     the digits, fractions become `a/b`.
 
-    Example:
+    Examples:
         >>> plain("**São Paulo** has १२ million"), plain("3×10⁸ m/s")
         ('Sao Paulo has 12 million', '3×10^8 m/s')
     """
@@ -161,7 +161,7 @@ def answer_part(text: str) -> str:
 
     The idiom `USUALLY` is left out, because its words can be an answer otherwise.
 
-    Example:
+    Examples:
         >>> answer_part("It was Lyon. Wait, no: Answer: Paris\\nLyon is larger?")
         'Paris'
     """

@@ -43,7 +43,7 @@ def read_axes(words: Sequence[str], method: str | None = None) -> dict[str, Valu
     Raises:
         Mistake: if a word is no setting, has no values and there are no usual ones, or a setting is named twice.
 
-    Example:
+    Examples:
         >>> read_axes(["rank", "lr=1e-4,3e-4"])
         {'rank': (4, 8, 16), 'lr': (0.0001, 0.0003)}
     """

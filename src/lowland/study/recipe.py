@@ -145,7 +145,7 @@ class Recipe(Settings):
     Raises:
         Mistake: with one sentence for each problem.
 
-    Example:
+    Examples:
         >>> Recipe(
         ...     task={"name": "classification", "data": "reviews.csv", "text_column": "review"},
         ...     methods=["full", "lora", {"lora": {"rank": 32, "alpha": 64, "label": "lora-r32"}}],

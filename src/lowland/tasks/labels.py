@@ -21,7 +21,7 @@ def canonical_labels(cells: Iterable[Any]) -> list[str]:
     (1 and 1.0, but not 01) and of one truth value (true, True) are one class; its name is the most frequent spelling,
     of equally frequent ones the shortest.
 
-    Example:
+    Examples:
         >>> canonical_labels([1, 1.0, "1 ", "01", True, "true", "no"])
         ['1', '1', '1', '01', 'True', 'True', 'no']
     """

@@ -17,7 +17,7 @@ WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 def normalised(answer: str) -> str:
     """Return an answer as it is compared: in lower case, without ASCII punctuation, articles and extra spaces.
 
-    Example:
+    Examples:
         >>> normalised(" The U.S.  Army's")
         'us armys'
     """

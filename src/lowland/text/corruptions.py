@@ -119,7 +119,7 @@ def corrupt(text: str, kind: str, level: str | float, *, seed: int, protect: Seq
     Raises:
         Mistake: if the kind or the level does not exist; a sentence for each problem.
 
-    Example:
+    Examples:
         >>> corrupt("What is the capital of France?", "ocr", "heavy", seed=1, protect=["France"]).text
         'What ls the capjfal ot France?'
     """
@@ -163,7 +163,7 @@ def undo(text: str) -> str:
     The mapping resembles the skeleton of UTS #39, but leads to the letter itself in its own case. Other scripts,
     accents and emoji stay. The function is idempotent.
 
-    Example:
+    Examples:
         >>> undo(corrupt("What is it?", "confusables", "heavy", seed=1).text)
         'What is it?'
     """

@@ -121,7 +121,7 @@ def emoji_of(word: str) -> str | None:
     Raises:
         Mistake: if the package `emoji` is not installed.
 
-    Example:
+    Examples:
         >>> emoji_of("dogs"), emoji_of("France"), emoji_of("which")
         ('🐕', '🇫🇷', None)
     """

@@ -20,7 +20,7 @@ def rate_of(level: str | float) -> float:
     Raises:
         Mistake: for anything else.
 
-    Example:
+    Examples:
         >>> rate_of("heavy"), rate_of("0.1")
         (0.2, 0.1)
     """
@@ -45,7 +45,7 @@ def levels_of(levels: Sequence[str | float]) -> dict[str, float]:
     Raises:
         Mistake: if `levels` is empty, or a level does not exist; a sentence for each problem.
 
-    Example:
+    Examples:
         >>> levels_of(["heavy", "0.20", 0.1])
         {'heavy': 0.2, '0.1': 0.1}
     """

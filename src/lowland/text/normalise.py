@@ -35,7 +35,7 @@ def cleaned(text: str) -> str:
     Raises:
         Mistake: if the package `emoji` is not installed.
 
-    Example:
+    Examples:
         >>> cleaned("What  is the c\u0430pital \U0001f600 of Ｆｒａｎｃｅ ??")
         'What is the capital of France?'
     """

@@ -17,7 +17,7 @@ def vital(text: str) -> tuple[str, ...]:
     The first word of the text does not count: most texts begin with a capital letter. This is a rule
     of thumb for names; a text in lower case has none.
 
-    Example:
+    Examples:
         >>> vital("Sales of Nokia rose 12.5% in 2009")
         ('Nokia', '12.5%', '2009')
     """

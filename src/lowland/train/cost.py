@@ -23,7 +23,7 @@ class Meter:
             is reset at the start of the block. Some containers forbid the reset; the peak is then that since the start
             of the process. 0 without CUDA on systems other than Linux, which do not report it.
 
-    Example:
+    Examples:
         >>> with Meter() as meter:
         ...     trainer.train()
         >>> meter.seconds, meter.peak_bytes

@@ -29,7 +29,7 @@ def method_named(name: str) -> Method:
     Raises:
         Mistake: if a part of the name is unknown or repeated, or cannot be combined with the method.
 
-    Example:
+    Examples:
         >>> method_named("flat+neftune+dora").name, method_named("flat+lora").name
         ('neftune+flat+dora', 'flat-lora')
     """

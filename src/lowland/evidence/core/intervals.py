@@ -102,7 +102,7 @@ def paired_interval(
         Mistake: if shapes do not fit, an array is empty, a score is not finite, there is only one group, or level is
             out of range.
 
-    Example:
+    Examples:
         >>> paired_interval([[1, 1, 0, 1]], [[1, 0, 0, 1]]).difference
         0.25
     """

@@ -183,7 +183,7 @@ class _Choices:
 def _shares(total: int, sizes: Sequence[int]) -> list[int]:
     """Split a number into equal shares, each at most the size of its place.
 
-    Example:
+    Examples:
         >>> _shares(10, [2, 9, 9])
         [2, 4, 4]
     """

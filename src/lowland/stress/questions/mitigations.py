@@ -37,7 +37,7 @@ def system_prompt(eval: str, mitigation: str, target: str = "English") -> str:
     Raises:
         Mistake: if the eval does not exist, or does not have the mitigation.
 
-    Example:
+    Examples:
         >>> system_prompt("multilingual", "pin", "Hindi").removeprefix(BASE["multilingual"]).split(".")[0]
         ' Respond only in Hindi'
     """
@@ -60,7 +60,7 @@ def prepared(text: str, mitigation: str) -> str:
     Raises:
         Mistake: if no eval has the mitigation.
 
-    Example:
+    Examples:
         >>> prepared("What  is the c\u0430pital \U0001f600 of Ｆｒａｎｃｅ ??", "normalise")
         'What is the capital of France?'
     """

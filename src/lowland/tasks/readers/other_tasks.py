@@ -78,7 +78,7 @@ ORIGINALS = {
 def hint_at_original(line: str) -> str:
     """Return the end of a sentence that names the data set of a file's first line; "" if none is recognised.
 
-    Example:
+    Examples:
         >>> hint_at_original("sentence\\tlabel")
         '; it looks like a file of SST-2, read by --task sst2'
     """
