@@ -6,6 +6,7 @@ density need no further products for the directions that are known already.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -118,7 +119,7 @@ def _unit(vector: Tensor, *bases: Tensor) -> Tensor:
 
 
 def _length(vector: Tensor) -> float:
-    return float(inner(vector[None], vector)) ** 0.5
+    return math.sqrt(float(inner(vector[None], vector)))
 
 
 def _orthogonal(vector: Tensor, *bases: Tensor) -> Tensor:
