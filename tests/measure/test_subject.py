@@ -67,7 +67,7 @@ def test_adapter_space_holds_both_factors_of_each_layer(study: dict[str, list[Pa
 
 @pytest.mark.parametrize("method", ["full", "dora"])
 def test_run_without_factors_has_no_adapter_space(study: dict[str, list[Path]], method: str) -> None:
-    with pytest.raises(Mistake, match=r"no factors A and B.*--space full"):
+    with pytest.raises(Mistake, match=r"no factors A and B.*--spaces full"):
         load_subject(study[method][0], no_remark).space(ADAPTER)
 
 

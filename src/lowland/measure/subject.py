@@ -82,7 +82,7 @@ class Subject:
         if name not in self.spaces:
             raise Mistake(
                 f"{self.folder} is a run of {self.record.method}, which has no factors A and B: it has no space of an"
-                f" adapter; measure it in the full space (--space {FULL})"
+                f" adapter; measure it in the full space (--spaces {FULL})"
             )
         return self.spaces[name]
 

@@ -86,6 +86,22 @@ def test_basis_stays_orthogonal_in_float32() -> None:
     torch.testing.assert_close(basis @ basis.T, torch.eye(60), atol=1e-5, rtol=0)
 
 
+def test_errors_are_true_for_long_vectors_in_float32() -> None:
+    diagonal = torch.full((2_000_000,), 0.5)
+    diagonal[:4] = torch.tensor([9.0, 7.0, 4.0, -3.0])
+
+    def apply(vector: Tensor) -> Tensor:
+        return diagonal * vector
+
+    signs = torch.randint(0, 2, diagonal.shape, generator=torch.Generator().manual_seed(0)).float() * 2 - 1
+    tridiagonal, basis = lanczos(apply, signs + 10 * (diagonal != 0.5), 5)
+    basis = basis.double()
+    torch.testing.assert_close(basis @ basis.T, torch.eye(5, dtype=torch.float64), atol=2e-5, rtol=0)
+    for row in basis[:-1]:
+        assert float(row.norm()) == pytest.approx(1, abs=1e-6)
+    assert abs(tridiagonal.ritz.values[0] - 9) <= tridiagonal.ritz.residuals[0]
+
+
 def test_eigenvalues_are_those_of_hessian_eigenthings() -> None:
     matrix = symmetric(LADDER)
     operator = LambdaOperator(matrix.mv, 100, dtype=torch.float64)

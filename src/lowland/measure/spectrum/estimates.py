@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lowland.ground.rng import stream_seed
-from lowland.measure.spectrum.lanczos import Floats, Ritz, Tridiagonal, lanczos
+from lowland.measure.spectrum.lanczos import Floats, Ritz, Tridiagonal, inner, lanczos
 
 POINTS = 1000
 """Number of points of a density's grid."""
@@ -110,7 +110,7 @@ def explore(
     size, shorter = like.numel(), []
     for number in range(1, probes + 1) if size > len(basis) else ():
         vector = _signs(like, seed, number)
-        inside = float((basis @ vector).square().sum())
+        inside = float(inner(basis, vector).square().sum())
         short, _ = lanczos(product, vector, probe_steps, outside=basis)
         shorter.append(Probe(size - inside, short))
     return Explored(size, main, tuple(shorter))

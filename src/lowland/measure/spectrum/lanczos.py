@@ -6,6 +6,7 @@ density need no further products for the directions that are known already.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from torch import Tensor
 
 Floats = npt.NDArray[np.float64]
 
+PIECE = 2**13
+"""Number of entries of a vector that are summed in its own precision."""
 ROUNDING = 1e-6
 """Share of the largest value that is rounding error of products in float32."""
 
@@ -87,9 +90,9 @@ def lanczos(
     for j in range(steps):
         basis[j] = following
         image = product(basis[j])
-        diagonal[j] = float(basis[j] @ image)
+        diagonal[j] = float(inner(basis[j : j + 1], image))
         following = _orthogonal(image, outside, basis[: j + 1])
-        couplings[j] = float(following.norm())
+        couplings[j] = _length(following)
         if couplings[j] > ROUNDING * max(np.abs(diagonal).max(), couplings.max()):
             following /= couplings[j]
             continue
@@ -101,13 +104,26 @@ def lanczos(
     return Tridiagonal(diagonal, couplings), basis
 
 
+def inner(rows: Tensor, vector: Tensor) -> Tensor:
+    """Return the inner products (k,) of rows (k, n) with a vector (n,) in float64.
+
+    They are summed in float32 over short pieces only: over ten million entries, a basis would lose its orthogonality.
+    """
+    pieces = zip(rows.split(PIECE, dim=1), vector.split(PIECE), strict=True)
+    return torch.stack([(part @ piece).double() for part, piece in pieces]).sum(0)
+
+
 def _unit(vector: Tensor, *bases: Tensor) -> Tensor:
     rest = _orthogonal(vector.clone(), *bases)
-    return rest.div_(rest.norm())
+    return rest.div_(_length(rest))
+
+
+def _length(vector: Tensor) -> float:
+    return math.sqrt(float(inner(vector[None], vector)))
 
 
 def _orthogonal(vector: Tensor, *bases: Tensor) -> Tensor:
     """Take out of a vector, in place, what lies in the rows of the bases; twice, because of rounding."""
     for basis in (*bases, *bases):
-        vector -= (basis @ vector) @ basis
+        vector -= inner(basis, vector).to(vector.dtype) @ basis
     return vector

@@ -24,7 +24,9 @@ class SpectrumSettings(Asked):
     """part of the data whose mean loss is measured: train, test or another split of the runs"""
     spaces: Annotated[Several[SpaceName], NotEmpty] = ("full", "adapter")
     """spaces of weights: full (the merged linear layers), and adapter (A and B; left out for methods that have none)"""
-    matrices: Annotated[Several[MatrixName], NotEmpty] = ("hessian", "gauss-newton")
+    matrices: Annotated[Several[MatrixName], NotEmpty] = Field(
+        ("hessian", "gauss-newton"), json_schema_extra={"metavar": "MATRIX"}
+    )
     """matrices: hessian, and gauss-newton (generalised)"""
     top: Annotated[Whole, Field(ge=1)] = 5
     """number of eigenvalues, the largest first"""
