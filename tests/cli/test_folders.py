@@ -23,7 +23,7 @@ STUDY = ("--methods", "lora", "flat-lora", "--seeds", "1", "2", "--epochs", "1",
 
 def without_costs(report: str) -> list[str]:
     """The lines of a report, without seconds and memory, and without the folder in its last lines."""
-    costs = ("Next", "Pareto front")
+    costs = ("Next", "- one page", "- which examples", "- with the run", "Pareto front")
     lines = [line for line in report.splitlines() if " are in " not in line and not line.startswith(costs)]
     return [" | ".join(line.split("|")[:5]) if "MiB" in line or "---" in line else line for line in lines]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,8 @@ from lowland.ground.record_files import read_record, write_record, write_rows, w
 from tests.evidence.test_stress_adapters import runs as damaged_rows
 from tests.report.test_stress import record_of as stress_record
 from tests.report.whole_studies import leave_study
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -154,3 +157,28 @@ def test_what_is_no_report_is_replaced_if_asked_for(study, tmp_path):
     (tmp_path / "notes.html").write_text("mine")
     assert main(["report", "runs", "--out", "notes.html", "--replace"]) == 0
     assert "<!doctype html>" in (tmp_path / "notes.html").read_text("utf-8")
+
+
+def test_demo_ends_with_its_page(lowland: Run, tmp_path: Path, tiny_model: Path) -> None:
+    options = (
+        "--model",
+        str(tiny_model),
+        "--epochs",
+        "1",
+        "--seeds",
+        "1",
+        "--max-train",
+        "30",
+        "--rank",
+        "2",
+    )
+    code, out, err = lowland("demo", *options, "--out", str(tmp_path / "runs"), small=False)
+    assert code == 0, err
+    page = tmp_path / "runs" / "report.html"
+    assert out.splitlines()[-1].startswith(f"{page} (")
+    for command in ("report", "errors"):
+        assert f"lowland {command} {tmp_path}/runs/financial-demo-*" in out
+    assert "lowland predict " in out
+    text = page.read_text("utf-8")
+    assert all(method in text for method in ("full", "lora", "flat-lora", "bag-of-words"))
+    assert [path.name for path in (tmp_path / "runs").iterdir() if path.is_file()] == ["report.html"]

@@ -19,9 +19,11 @@ def test_the_run_to_use_is_chosen_on_validation_data(tmp_path: Path) -> None:
         scores = {"test": {**test_scores, name: test}}
         folders.append(leave_run(tmp_path, "lora", seed, validation={name: validation}, scores=scores))
         (folders[-1] / "adapter").mkdir()
-    where, following = closing_lines(folders)
+    where, _, report, errors, following = closing_lines(folders)
     assert where == f"2 runs are in {tmp_path}"
-    assert following.startswith("Next, with the run of the highest validation score: lowland predict ")
+    assert report.endswith(f"lowland report {tmp_path}/{record_of('lora', 0).task}-*")
+    assert errors.endswith(f"lowland errors {tmp_path}/{record_of('lora', 0).task}-*")
+    assert following.startswith("- with the run of the highest validation score: lowland predict ")
     assert str(folders[1]) in following
 
 
@@ -31,7 +33,7 @@ def test_the_highest_mean_and_failed_runs_are_named(tmp_path: Path) -> None:
     lines = closing_lines([*folders, failed])
     assert lines[0] == f"The run failed; {failed / 'record.json'} says why"
     assert "; the highest mean accuracy is " in lines[1]
-    assert "kept no weights" in lines[2]
+    assert "kept no weights" in lines[-1]
 
 
 @pytest.mark.parametrize(

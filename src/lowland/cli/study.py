@@ -11,6 +11,7 @@ import yaml
 
 import lowland.study
 from lowland.cli.options import Command, command
+from lowland.cli.page import PageRequest, report
 from lowland.cli.quiet import quiet_libraries
 from lowland.cli.recipes import advice, read_ablation, read_one_run, recipe_fields
 from lowland.cli.searches import SEARCH_FIELDS, TuningOptions, read_comparison, read_sweep
@@ -38,6 +39,11 @@ MANY = 200
 def compare(recipe: Recipe, options: StudyOptions, search: Search | None = None) -> int:
     """Train several methods with several seeds, and say which is better."""
     return _run(recipe, options, search)
+
+
+def demo(recipe: Recipe, options: StudyOptions, search: Search | None = None) -> int:
+    """Compare methods on the embedded data set, and write the page of the study beside its runs."""
+    return _run(recipe, options, search, write_page=True)
 
 
 def sweep(recipe: Recipe, options: StudyOptions, search: Search) -> int:
@@ -99,7 +105,9 @@ def methods() -> int:
     return 0
 
 
-def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) -> int:
+def _run(
+    recipe: Recipe, options: StudyOptions, search: Search | None = None, *, write_page: bool = False
+) -> int:
     """Run a study and print its summary, or only print the recipe; return the exit code."""
     if options.print_config:
         return _print_recipe(recipe)
@@ -145,6 +153,8 @@ def _run(recipe: Recipe, options: StudyOptions, search: Search | None = None) ->
     ran = {(job.method.label, job.seed): folder for job, folder in zip(share, folders, strict=True)}
     place = shown(recipe.out) if is_url(recipe.out) else Path(recipe.out)
     print(study_or_share(places_of(jobs, ran), place, tunings))
+    if write_page and isinstance(place, Path) and not selection:
+        report(PageRequest(runs=tuple(folders), out=place / "report.html"))
     return 0 if len(finished(folders)) == len(folders) else 1
 
 
@@ -217,7 +227,7 @@ COMPARE = Command(
     advice=advice,
 )
 DEMO = Command(
-    compare,
+    demo,
     {name: field for name, field in COMPARE.fields.items() if name != "config"},
     lambda values: read_comparison({"config": str(DEMO_RECIPE), **values}),
     advice=advice,

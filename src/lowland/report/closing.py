@@ -24,11 +24,7 @@ def closing_lines(folders: Sequence[Path], url: str | None = None) -> list[str]:
     lines = failure_lines(failed)
     if runs:
         lines.append(f"{_where(list(runs), url)}{_highest(runs) if len(runs) > 1 else ''}")
-        lines.append(
-            f"Next, with the run of the highest validation score: {_next_step(runs, url)}"
-            if len(runs) > 1
-            else f"Next: {_next_step(runs, url)}"
-        )
+        lines += _next_steps(runs, url) if len(runs) > 1 else [f"Next: {_next_step(runs, url)}"]
     return lines
 
 
@@ -64,6 +60,18 @@ def _means(runs: Mapping[Path, RunRecord]) -> dict[str, float]:
         split = next(iter(record.scores.values()))
         scores.setdefault(record.method, []).append(split[record.primary_score])
     return {method: fmean(values) for method, values in scores.items()}
+
+
+def _next_steps(runs: Mapping[Path, RunRecord], url: str | None) -> list[str]:
+    """Return what to do with the runs of a study, a command a line."""
+    folder, record = next(iter(runs.items()))
+    place = url or folder.parent / f"{record.task}-*"
+    return [
+        "Next:",
+        f"- one page to share: lowland report {place}",
+        f"- which examples go wrong, and what a method fixes: lowland errors {place}",
+        f"- with the run of the highest validation score: {_next_step(runs, url)}",
+    ]
 
 
 def _next_step(runs: Mapping[Path, RunRecord], url: str | None) -> str:

@@ -81,7 +81,7 @@ def test_two_processes_train_the_run_of_one_process(texts: Path, no_dropout: Pat
     assert output.count("2 processes train each run together") == 1
     assert output.count("data: 140 train") == 1
     assert output.count("--only selects 2 of the study's 2 runs") == 1
-    assert output.count("Next, with the run of") == 1, "the processes print the report once"
+    assert output.count("with the run of the highest") == 1, "the processes print the report once"
     ones = sorted((tmp_path / "one").glob("classification-*"))
     assert [path.name for path in ones] == sorted(
         path.name for path in (tmp_path / "two").glob("classification-*")
