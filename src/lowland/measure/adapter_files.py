@@ -75,12 +75,11 @@ class AdapterFile:
 
         Args:
             layer: name of the layer.
-            rank: its rank if the config has none.
+            rank: its rank r.
         """
-        alpha, r = self.alpha_of(layer), self.rank_of(layer) or rank
-        if alpha is None:
+        if (alpha := self.alpha_of(layer)) is None:
             return math.nan
-        return alpha / math.sqrt(r) if self.config.get("use_rslora") else alpha / r
+        return alpha / math.sqrt(rank) if self.config.get("use_rslora") else alpha / rank
 
     def _pattern(self, field: str, layer: str, default: Any) -> Any:
         """Return the value of the first pattern that matches a layer; PEFT's rule."""

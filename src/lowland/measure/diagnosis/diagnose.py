@@ -17,6 +17,7 @@ from lowland.measure.diagnosis.merged import merge_findings
 from lowland.measure.diagnosis.saved import BROKEN, without_factors
 from lowland.measure.diagnosis.trained import LEARNED
 from lowland.measure.tuned import base_weight
+from lowland.models.load import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def diagnose(folder: Path, model: str | None = None) -> Diagnosis:
     is_whole = not any(finding.verdict == "FAIL" for finding in findings)
     try:
         adapted = find_adapted(folder, model)
+        loaded = load_base(adapted.base)
     except Mistake as mistake:
         reason = "; ".join(mistake.problems)
         left_out = Finding(
@@ -69,7 +71,7 @@ def diagnose(folder: Path, model: str | None = None) -> Diagnosis:
             f"the adapter ({more}) is more than s·BA, so what depends on the base's weights is left out"
         )
         return Diagnosis(_title(file), (*findings, Finding("note", "kind", sentence)), is_whole or None)
-    with_base, loads = _base_findings(file, adapted, is_whole)
+    with_base, loads = _base_findings(file, adapted, loaded, is_whole)
     findings += with_base
     return Diagnosis(
         _title(file), tuple(findings or [Finding("ok", "diagnosis", "nothing suspicious")]), loads
@@ -96,9 +98,10 @@ def file_findings(file: AdapterFile) -> list[Finding]:
     return findings + [finding for check in LEARNED for finding in check(file, spectrum)]
 
 
-def _base_findings(file: AdapterFile, adapted: Adapted, is_whole: bool) -> tuple[list[Finding], bool]:
+def _base_findings(
+    file: AdapterFile, adapted: Adapted, loaded: LoadedModel, is_whole: bool
+) -> tuple[list[Finding], bool]:
     """Return what the adapter shows beside its base's weights, and whether it can be loaded into the base."""
-    loaded = load_base(adapted.base)
     findings: list[Finding] = []
     if is_whole:
         modules = dict(loaded.model.named_modules())
