@@ -255,7 +255,7 @@ def test_runs_of_two_tasks_are_refused(tmp_path: Path):
 def test_the_recipe_asks_for_the_same_runs(tmp_path: Path):
     first = Recipe(
         task={"name": "financial-demo", "max_train": 40},
-        methods=["full", {"lora": {"rank": 4, "label": "r4"}}, "flat+dora"],
+        methods=["full", {"lora": {"rank": 4, "lr": 3e-3, "label": "r4"}}, "flat+dora"],
         seeds=[3, 4],
         max_length=64,
     )
