@@ -200,7 +200,7 @@ def test_a_primary_score_below_zero_is_written_with_its_sign(tmp_path):
     assert header[:3] == ["method", "matthews correlation", "accuracy"]
     assert [row[1] for row in rows] == ["-0.1875 ± 0.0884", "-0.1250 ± 0.5303", "0.0000"]
     assert " in accuracy " in text
-    where, following = closing_lines(folders)
+    where, *following = closing_lines(folders)
     assert where.endswith("; the highest mean matthews correlation is -0.1250, of full")
     assert "matthews correlation -0.250 on 40 test examples" in outcome_of(read_record(folders[0]))
     assert following  # the runs kept no weights

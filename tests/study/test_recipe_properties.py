@@ -122,7 +122,7 @@ def test_any_text_is_yaml_or_a_mistake(text: str) -> None:
 @settings(SHARED, max_examples=60)
 @given(data=st.data())
 def test_a_damaged_recipe_file_is_a_recipe_or_a_mistake(tmp_path: Path, data: st.DataObject) -> None:
-    content = Path(__file__).parents[2].joinpath("recipes", "financial-demo.yaml").read_bytes()
+    content = Path(__file__).parents[2].joinpath("src", "lowland", "study", "demo.yaml").read_bytes()
     path = tmp_path / "recipe.yaml"
     path.write_bytes(data.draw(mutated(content)))
     assert main(["compare", "--config", str(path), "--print-config"]) in (0, 2)

@@ -64,10 +64,14 @@ def stopped_and_continued(job: Job, folder: Path, steps: list[int]) -> FittedNet
         ("full", {"dtype": "bf16"}),
         pytest.param("lora", {"dtype": "bf16"}, marks=pytest.mark.slow),
         ("lora", {"batch_size": 16, "epochs": 8}),  # ten steps in an epoch: each loss is logged at its end
-        ("neftune+flat+dora", {}),
-        *((name, {"accumulation": 2, "epochs": 6}) for name in ("bi-lora", "efm-lora", "mgpo", "ivon-lora")),
+        pytest.param("neftune+flat+dora", {}, marks=pytest.mark.slow),
+        ("ivon-lora", {"accumulation": 2, "epochs": 6}),  # a state of its optimizer, and one of its callback
+        *(
+            pytest.param(name, {"accumulation": 2, "epochs": 6}, marks=pytest.mark.slow)
+            for name in ("bi-lora", "efm-lora", "mgpo")
+        ),
         ("ema+sam-lora", {"dropout": 0.1, "accumulation": 2, "batch_size": 2}),
-        ("swa+flat-full", {"swa_share": 0.9}),
+        pytest.param("swa+flat-full", {"swa_share": 0.9}, marks=pytest.mark.slow),
         pytest.param("sam-full", {"dropout": 0.1}, marks=pytest.mark.slow),
         *(pytest.param(name, {}, marks=pytest.mark.slow) for name in ("lora", "pissa", "vera", "bitfit")),
     ],

@@ -43,6 +43,8 @@ def method_named(name: str) -> Method:
     *own, row = _COMPOSITIONS.get(row, row).split("+")
     method = METHODS[row]
     for part in sorted([*front, *own], key=list(PREFIXES).index, reverse=True):
+        if reason := _why_not(PREFIXES[part], method):
+            raise Mistake(f"method '{name}' cannot be used: {reason}")
         method = _with_prefix(PREFIXES[part], method)
     return method
 
@@ -93,14 +95,8 @@ def callbacks_of(method: Method, settings: Settings, seed: int) -> list[TrainerC
 
 
 def _with_prefix(prefix: Prefix, method: Method) -> Method:
-    """Return a method with one prefix more in front.
-
-    Raises:
-        Mistake: if they cannot be combined.
-    """
+    """Return a method with one prefix more in front."""
     name = f"{prefix.name}+{method.name}"
-    if reason := _why_not(prefix, method):
-        raise Mistake(f"method '{name}' cannot be used: {reason}")
     composed = replace(
         method,
         name=name,
