@@ -176,9 +176,9 @@ def test_a_row_that_is_a_composition_by_another_name_is_that(
         ),
         (
             "flat+head",
-            r"'flat\+head' cannot be used: flat changes an adapter's merged weight, or weights that are all trained",
+            r"flat\+head' cannot be used: flat changes an adapter's merged weight, or weights that are all trained",
         ),
-        ("neftune+flat+head", r"'flat\+head' cannot be used"),
+        ("neftune+flat+head", r"flat\+head' cannot be used"),
         ("ema+bag-of-words", r"bag-of-words trains no network that ema could change$"),
         (
             "ema+swa+lora",
