@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lowland.cli.options import help_of
 from lowland.cli.verbs import TOPICS, VERBS
+from lowland.stress.asking import settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "command-line.md"
 ABOUT = """# Command line
@@ -23,6 +24,7 @@ Every verb with its options, as `lowland VERB --help` prints them. This page is 
 def page() -> str:
     """Return the page."""
     os.environ["COLUMNS"] = "100"  # argparse fills lines to this width
+    settings.is_gemma_installed = lambda: True  # a default that depends on the machine
     parts = [ABOUT]
     for topic, names in TOPICS.items():
         parts.append(f"## {topic[0].upper()}{topic[1:]}\n")

@@ -564,7 +564,7 @@ def test_compare_and_train_end_with_where_the_runs_are_and_what_to_do_next(
 ) -> None:
     code, out, err = lowland("compare", "--methods", "lora", "flat-lora", "--seeds", "1")
     assert code == 0, err
-    where, following = out.splitlines()[-2:]
+    where, *_, following = out.splitlines()[-5:]
     assert where.startswith(f"2 runs are in {tmp_path / 'runs'}; the highest mean accuracy is ")
     assert f": lowland predict {tmp_path / 'runs'}/classification-" in following
     runs = sorted((tmp_path / "runs").glob("classification-*"))
