@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from lowland.cli import main as main_module
 from lowland.cli.interrupts import Terminated, interrupts
 
 
@@ -58,3 +59,17 @@ def test_a_process_in_the_background_ignores_ctrl_c() -> None:
     with interrupts():
         os.kill(os.getpid(), signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize(("verb", "goes_on"), [("tasks", False), ("compare", True)])
+def test_only_verbs_that_go_on_say_so(
+    verb: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(words: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module, "_dispatch", interrupt)
+    assert main_module.main([verb]) == 130
+    err = capsys.readouterr().err
+    assert err.startswith("lowland: interrupted")
+    assert ("the same command goes on" in err) == goes_on

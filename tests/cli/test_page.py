@@ -52,7 +52,7 @@ def test_csv_is_a_folder_with_every_table(study, tmp_path, capsys):
     assert main(["report", "runs", "--out", "tables"]) == 0
     assert main(["report", "runs", "--format", "json"]) == 0
     values = json.loads(capsys.readouterr().out.partition("\n")[2])
-    files = {path.stem: path for path in (tmp_path / "tables").iterdir()}
+    files = {path.stem: path for path in (tmp_path / "tables").glob("*.csv")}
     assert set(files) == set(values["tables"])
     for name, table in values["tables"].items():
         read = pd.read_csv(files[name])
@@ -182,3 +182,17 @@ def test_demo_ends_with_its_page(lowland: Run, tmp_path: Path, tiny_model: Path)
     text = page.read_text("utf-8")
     assert all(method in text for method in ("full", "lora", "flat-lora", "bag-of-words"))
     assert [path.name for path in (tmp_path / "runs").iterdir() if path.is_file()] == ["report.html"]
+
+
+def test_tables_of_an_earlier_page_are_replaced_and_other_files_are_kept(tmp_path: Path) -> None:
+    folders = sorted(leave_study(tmp_path / "runs", seeds=2, examples=40).iterdir())
+    out = tmp_path / "tables"
+    assert main(["report", *map(str, folders), "--out", str(out)]) == 0
+    first = {path.name for path in out.glob("*.csv")}
+    (out / "mine.csv").write_text("a,b\n")
+    alone = [str(folder) for folder in folders if read_record(folder).method == "lora"]
+    assert main(["report", *alone, "--out", str(out), "--replace"]) == 0
+    second = {path.name for path in out.glob("*.csv")}
+    assert "mine.csv" in second
+    assert second - {"mine.csv"} < first
+    assert set((out / "tables.txt").read_text().split()) == second - {"mine.csv"}

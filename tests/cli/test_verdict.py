@@ -365,3 +365,9 @@ def test_exported_predictions_get_the_verdict_of_their_test_set(lowland: Command
     answers = [lowland("verdict", str(path), "--json", small=False) for path in (whole, test)]
     assert answers[0][:2] == answers[1][:2]
     assert json.loads(answers[0][1])[0]["examples"] == 50
+
+
+def test_a_task_that_is_given_twice_is_refused(lowland: Command, tasks: list[Path]) -> None:
+    code, out, err = lowland("verdict", str(tasks[0]), str(tasks[0]), "--pool", small=False)
+    assert (code, out) == (2, "")
+    assert "give each task once, or rename one" in err

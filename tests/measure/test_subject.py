@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 import torch
 
+from lowland.deploy.study_runs import read_runs
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import no_remark
 from lowland.ground.record_files import read_predictions
 from lowland.measure.space import ADAPTER, FULL
-from lowland.measure.subject import load_subject
+from lowland.measure.subject import load_subject, missing_splits
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "flat-lora", "dora"])
@@ -113,3 +114,10 @@ def test_decoder_is_measured_on_its_completions(first_run: Callable[[str], Path]
     losses = torch.cat([space.losses(space.center, batch) for batch in sample.batches])
     assert len(losses) == len(sample.examples) == len(pd.unique(sample.examples))
     assert losses.isfinite().all()
+
+
+def test_missing_splits_are_named_before_anything_is_measured(study: dict[str, list[Path]]) -> None:
+    runs = read_runs(study["lora"])
+    assert missing_splits(runs, ["train", "test"]) == []
+    (sentence,) = missing_splits(runs, ["test", "nothing"])
+    assert "has no split 'nothing'; it has" in sentence

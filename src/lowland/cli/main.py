@@ -24,6 +24,8 @@ TOP_OPTIONS = {
 }
 
 
+GO_ON = ("demo", "compare", "ablate", "sweep", "train", "study", "stress", "behave")
+"""Verbs that go on where they were stopped."""
 UNEXPECTED = 70
 """Exit code after an unexpected error: EX_SOFTWARE of BSD's sysexits."""
 
@@ -46,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return code
     except KeyboardInterrupt as interrupt:
         if is_first():
-            _complain("interrupted; finished runs are kept, and the same command goes on with the others")
+            goes_on = "; finished runs are kept, and the same command goes on with the others"
+            _complain(f"interrupted{goes_on if words[:1] and words[0] in GO_ON else ''}")
         return 143 if isinstance(interrupt, Terminated) else 130
     except BrokenPipeError:  # what reads the output, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -22,6 +22,8 @@ ENDINGS: dict[str, Form] = {".html": "html", ".htm": "html", ".md": "md", ".json
 """Forms by the ending of the name of `--out`; a folder of CSV files has none."""
 PRINTED = ("md", "json")
 """Forms that are printed if no file is named."""
+LIST_OF_TABLES = "tables.txt"
+"""File that lists the CSV files of a page, so that the next page takes their place, and no other files."""
 DEFAULT = {"html": Path("report.html"), "csv": Path("report-csv")}
 """Where the other forms are written if no file is named."""
 
@@ -134,7 +136,9 @@ def _page(request: PageRequest) -> Page:
         list({entry.folder: entry for path in request.runs for entry in entries_at(path)}.values())
     )
     if damaged := [entry for entry in (*entries, *stressed) if entry.state in ("damaged", "other version")]:
-        raise Mistake(f"{damaged[0].folder}: {damaged[0].reason}; move it away to report on the others")
+        raise Mistake(
+            *(f"{entry.folder}: {entry.reason}; move it away to report on the others" for entry in damaged)
+        )
     tests = [
         (entry.record, read_rows(entry.folder))
         for entry in stressed
@@ -156,18 +160,24 @@ def _page(request: PageRequest) -> Page:
 
 
 def _write_tables(page: Page, folder: Path) -> int:
-    """Write each table of a page as a CSV file."""
+    """Write each table of a page as a CSV file, in place of those of an earlier page."""
     import pandas as pd
 
+    from lowland.ground.store import write_whole
     from lowland.ground.table_files import write_table
     from lowland.report.values import page_tables
 
     folder.mkdir(exist_ok=True)
+    listed = folder / LIST_OF_TABLES
+    earlier = listed.read_text("utf-8").splitlines() if listed.is_file() else []
+    for name in earlier:
+        (folder / Path(name).name).unlink(missing_ok=True)
     names = []
     for name, _, columns, rows in page_tables(page):
-        table = pd.DataFrame([list(map(_in_csv, row)) for row in rows], columns=columns)
+        table = pd.DataFrame([list(map(_in_csv, row)) for row in rows], columns=list(map(_in_csv, columns)))
         write_table(folder / f"{name}.csv", table)
         names.append(name)
+    write_whole(listed, "".join(f"{name}.csv\n" for name in names))
     print(f"{folder}: {len(names)} files, {', '.join(names)}")
     return 0
 

@@ -128,7 +128,10 @@ def _pool(request: VerdictRequest, columns: Columns) -> int:
         raise Mistake(f"--pool is given with {options}, which speak of one task; leave out one or the other")
     tasks = [(path.name, read_results([path], request.metric, columns)) for path in request.results]
     if len(dict(tasks)) < len(tasks):
-        raise Mistake(f"two of the tasks have one name ({', '.join(name for name, _ in tasks)}); rename one")
+        raise Mistake(
+            f"two of the tasks have one name ({', '.join(name for name, _ in tasks)}); give each task once, or rename"
+            " one"
+        )
     for _, results in tasks:
         _put_first(results, request.reference)
     pooled = compare_over_tasks(dict(tasks), level=request.level, partial=request.partial)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from lowland.deploy.batches import batches
 from lowland.deploy.predict import WordCounter, load
 from lowland.deploy.runs import data_of
+from lowland.deploy.study_runs import TrainedRun
 from lowland.ground.mistakes import Mistake
 from lowland.ground.records import RunRecord
 from lowland.ground.rng import stream
@@ -122,6 +123,16 @@ class Subject:
             chosen.examples[rows],
             tuple(chosen.groups[row] for row in rows),
         )
+
+
+def missing_splits(runs: Sequence[TrainedRun], splits: Sequence[str]) -> list[str]:
+    """Return a sentence for each split that runs do not have, before any of them is measured."""
+    return [
+        f"the run in {run.folder} has no split {split!r}; it has {', '.join(run.record.data['sizes'])}"
+        for run in runs[:1]  # they are of one study
+        for split in splits
+        if split not in run.record.data["sizes"]
+    ]
 
 
 def _drawn(split: Split, name: str, limit: int) -> Split:

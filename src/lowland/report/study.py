@@ -23,7 +23,8 @@ from lowland.evidence.study import (
 )
 from lowland.ground.mistakes import plural
 from lowland.ground.records import RunRecord, title_of
-from lowland.report.blocks import Block, Bullets, Paragraph, Table
+from lowland.ground.visible import visible
+from lowland.report.blocks import Block, Bullets, Paragraph, Quoted, Table
 from lowland.report.markdown import render
 from lowland.report.sweep import sweep_blocks
 
@@ -165,9 +166,9 @@ def class_table(records: Sequence[RunRecord], split: str) -> Table | None:
         :MAX_LABELS
     ]
     support = scored[0].class_scores[split]
-    rows = tuple(
+    rows: tuple[tuple[str | Quoted, ...], ...] = tuple(
         (
-            label,
+            Quoted(visible(label)),
             f"{support.get(label, {}).get('support', 0):.0f}",
             *[_plus_minus(values[method, label], 1, ".3f") for method in methods],
         )

@@ -74,6 +74,7 @@ def test_json_holds_figures_and_comparisons(lowland: Command, study: dict[str, l
         (("LORA", "--split", "tests"), ["no split 'tests'; it has test, train, validation"]),
         (("LORA", "--matrices", "fisher"), ["fisher"]),
         (("LORA", "--top", "20"), ["top is 20 and steps is 15", "raise --steps"]),
+        (("LORA", "--steps", "1000000000"), ["steps is 1,000,000,000", "GiB are free; lower --steps"]),
         (("LORA", "--top", "0"), ["top is 0; it must be at least 1"]),
         (("LORA", "--probes", "1"), ["probes is 1; it must be at least 2"]),
         (("LORA", "--out", "spectrum.txt"), ["ends in none of .csv, .parquet, .jsonl"]),

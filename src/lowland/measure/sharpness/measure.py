@@ -18,7 +18,7 @@ from lowland.measure.sharpness.ascent import Ball, ascend
 from lowland.measure.sharpness.noise import mirrored, noisy_point
 from lowland.measure.sharpness.settings import SharpnessSample, SharpnessSettings
 from lowland.measure.space import ADAPTER, Space
-from lowland.measure.subject import Sample, Subject, load_subject
+from lowland.measure.subject import Sample, Subject, load_subject, missing_splits
 from lowland.train.methods import method_named
 
 EXPECTED, SAM, WORST, ADAPTIVE = "expected", "sam", "worst", "adaptive"
@@ -91,6 +91,7 @@ def _unfit(runs: Sequence[TrainedRun], settings: SharpnessSettings) -> list[str]
     methods = list(dict.fromkeys(run.record.method for run in runs))
     reference = settings.reference
     problems = [] if reference in (None, *methods) else [one_of("reference", reference, methods)]
+    problems += missing_splits(runs, settings.splits)
     return problems + [
         f"{run.folder} is a run of {run.record.method}, which trains no network; leave it out"
         for run in runs

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 from torch import Tensor
 
@@ -19,11 +20,13 @@ from lowland.measure.space import ADAPTER, Space
 from lowland.measure.spectrum.estimates import Explored, explore
 from lowland.measure.spectrum.products import PRODUCTS
 from lowland.measure.spectrum.settings import SpectrumSample, SpectrumSettings
-from lowland.measure.subject import Sample, Subject, load_subject
+from lowland.measure.subject import Sample, Subject, load_subject, missing_splits
 from lowland.train.methods import method_named
 
 LOSS, EIGENVALUE, SMALLEST, TRACE, DENSITY = "loss", "eigenvalue", "smallest_eigenvalue", "trace", "density"
 """Names of the quantities."""
+BYTES = 4
+"""Bytes of a number of Lanczos' vectors."""
 COLUMNS = ("run", "method", "seed", "space", "matrix", "quantity", "index", "at", "value", "error")
 """Columns of the table; `at` is the eigenvalue at which a density is given."""
 
@@ -97,6 +100,7 @@ def _unfit(runs: Sequence[TrainedRun], settings: SpectrumSettings) -> list[str]:
     methods = list(dict.fromkeys(run.record.method for run in runs))
     reference = settings.reference
     problems = [] if reference in (None, *methods) else [one_of("reference", reference, methods)]
+    problems += missing_splits(runs, [settings.split])
     for run in runs:
         if method_named(run.record.asked["method"]["name"]).counts_words:
             problems.append(
@@ -123,7 +127,21 @@ def _spaces(subject: Subject, settings: SpectrumSettings) -> list[Space]:
         if settings.top > space.dimension
     ]:
         raise Mistake(*problems)
+    if problems := _too_large(spaces, settings.steps):
+        raise Mistake(*problems)
     return spaces
+
+
+def _too_large(spaces: Sequence[Space], steps: int) -> list[str]:
+    """Return a sentence for each space in which so many steps of Lanczos do not fit into memory."""
+    free = psutil.virtual_memory().available
+    sizes = {space.name: BYTES * steps * space.dimension for space in spaces}
+    return [
+        f"steps is {steps:,}, for which Lanczos keeps as many vectors of the {name} space: {size / 2**30:,.0f} GiB, and"
+        f" {free / 2**30:.0f} GiB are free; lower --steps"
+        for name, size in sizes.items()
+        if size > free
+    ]
 
 
 def _measure(

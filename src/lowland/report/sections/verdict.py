@@ -29,6 +29,7 @@ def headline(evidence: StudyEvidence) -> str:
         return f"{_listed([each.method for each in compared])} gave the same answers as {evidence.reference}."
     if not any(each.over_seeds for each in compared):
         return f"One seed of each method says nothing of the methods; below is how single runs differ in {metric}."
+    compared = [each for each in compared if each.over_seeds]  # one seed says nothing of a method
     shown = shown_by_method(compared)
     parts = []
     for word, sign in (("better", 1), ("worse", -1)):
