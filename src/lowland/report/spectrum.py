@@ -43,7 +43,7 @@ def spectrum_blocks(
     ]
     for (space, matrix), rows in table[table["matrix"] != ""].groupby(["space", "matrix"], sort=False):
         losses = table[(table["space"] == space) & (table["quantity"] == "loss")]
-        inner: list[Block] = [_runs(rows, losses)]
+        inner: list[Block] = [_runs(rows, losses, signed=matrix == "hessian")]
         if sentences := tuple(_sentences(ratios, str(space), str(matrix))):
             inner.append(Bullets(sentences))
         blocks.append(Section(f"{MATRICES[str(matrix)]}, {SPACES[str(space)]}", tuple(inner)))
@@ -74,21 +74,20 @@ def _without_nan(rows: Sequence[dict[Any, Any]]) -> list[dict[Any, Any]]:
     ]
 
 
-def _runs(rows: pd.DataFrame, losses: pd.DataFrame) -> Table:
-    """Return the table of one matrix in one space, a row for each run."""
+def _runs(rows: pd.DataFrame, losses: pd.DataFrame, *, signed: bool) -> Table:
+    """Return the table of one matrix in one space, a row for each run; `signed` if eigenvalues may be negative."""
     shown = min(SHOWN, int((rows["quantity"] == "eigenvalue").groupby(rows["run"]).sum().max()))
-    columns = [("eigenvalue", index) for index in range(1, shown + 1)] + [
-        ("trace", 1),
-        ("smallest_eigenvalue", 1),
-    ]
+    columns = {("eigenvalue", index): f"eigenvalue {index}" for index in range(1, shown + 1)}
+    columns["trace", 1] = "trace"
+    if signed:
+        columns["smallest_eigenvalue", 1] = "smallest seen"
     entries = []
     for run, own in rows.groupby("run", sort=False):
         figures = _figures(own)
         (loss,) = _figures(losses[losses["run"] == run]).values()
         about = (visible(str(own["method"].iloc[0])), str(own["seed"].iloc[0]))
         entries.append((*about, loss, *(figures[column] for column in columns)))
-    names = [f"eigenvalue {index}" for index in range(1, shown + 1)]
-    return Table(("method", "seed", "loss", *names, "trace", "smallest seen"), tuple(entries))
+    return Table(("method", "seed", "loss", *columns.values()), tuple(entries))
 
 
 def _figures(rows: pd.DataFrame) -> dict[tuple[str, int], str]:
@@ -119,5 +118,5 @@ def _sentence(ratio: Ratio) -> str:
 
 
 def _with_error(value: float, error: float) -> str:
-    """Write a number with four digits, and its error with two: `55.18 ± 0.011`."""
-    return f"{value:.4g} ± {error:.2g}"
+    """Write a number with four digits, and its error with two: `55.18 ± 0.011`, `725.2 ± 118`."""
+    return f"{value:.4g} ± {error:.0f}" if error >= 100 else f"{value:.4g} ± {error:.2g}"
