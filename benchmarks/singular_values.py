@@ -32,17 +32,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=50, help="calls of QR in a round")
     parser.add_argument("--out", type=Path, help="write the figures and the environment as JSON")
-    given = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     print(f"{'layer':12}{'r':>4}{'QR, ms':>10}{'SVD, ms':>12}{'SVD / QR':>10}{'largest error':>15}")
-    for layer in given.layers:
+    for layer in options.layers:
         out, ins = map(int, layer.split("x"))
-        for r in given.ranks:
+        for r in options.ranks:
             factors = _factors(out, ins, r)
             seconds: dict[str, list[float]] = {"qr": [], "svd": []}
-            for number in range(given.rounds + 1):  # the first round is not counted
-                fast, slow = _seconds(_by_factors, factors, given.repeats), _seconds(_by_product, factors, 1)
+            for number in range(options.rounds + 1):  # the first round is not counted
+                fast, slow = (
+                    _seconds(_by_factors, factors, options.repeats),
+                    _seconds(_by_product, factors, 1),
+                )
                 if number:
                     seconds["qr"].append(fast)
                     seconds["svd"].append(slow)
@@ -55,13 +58,15 @@ def main() -> None:
                 {
                     "layer": layer,
                     "r": r,
-                    "seconds": {name: [round(one, 6) for one in times] for name, times in seconds.items()},
+                    "seconds": {
+                        name: [round(duration, 6) for duration in times] for name, times in seconds.items()
+                    },
                     "svd_to_qr": round(middle, 1),
                     "quartiles": [round(low, 1), round(high, 1)],
                     "largest_relative_error": float(error),
                 }
             )
-            write(given.out, "singular-values", rows)
+            write(options.out, "singular-values", rows)
 
 
 def _factors(out: int, ins: int, r: int) -> LowRank:

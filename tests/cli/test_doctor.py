@@ -20,12 +20,12 @@ pytestmark = pytest.mark.filterwarnings("default")
 @pytest.fixture
 def findings(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     """What is found, to be changed by a test."""
-    found = [
+    results = [
         Finding("GPU", "note", "torch sees none", "check the driver"),
         Finding("hub", "ok", "can be reached"),
     ]
-    monkeypatch.setattr(doctor, "examine", lambda: iter(found))
-    return found
+    monkeypatch.setattr(doctor, "examine", lambda: iter(results))
+    return results
 
 
 def test_doctor_prints_each_finding_with_its_advice(lowland: Command, findings: list[Finding]) -> None:
@@ -52,7 +52,7 @@ def test_doctor_fails_if_the_defaults_cannot_train(lowland: Command, findings: l
 def test_doctor_finds_something_on_every_topic(lowland: Command) -> None:
     code, out, _ = lowland("doctor", "--json", small=False)
     assert code == 0
-    found = {row["topic"]: row for row in json.loads(out)}
+    by_topic = {row["topic"]: row for row in json.loads(out)}
     topics = {
         "versions",
         "processor",
@@ -64,9 +64,9 @@ def test_doctor_finds_something_on_every_topic(lowland: Command) -> None:
         "Gemma",
         "cache",
     }
-    assert topics <= found.keys()
-    assert found["hub"]["advice"].startswith("HF_HUB_OFFLINE is set")
-    assert found["extra stress"]["text"] == "installed"
+    assert topics <= by_topic.keys()
+    assert by_topic["hub"]["advice"].startswith("HF_HUB_OFFLINE is set")
+    assert by_topic["extra stress"]["text"] == "installed"
 
 
 def test_every_verb_stands_under_one_topic() -> None:

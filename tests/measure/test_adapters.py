@@ -98,8 +98,8 @@ def test_an_update_outside_the_base_is_an_intruder_and_a_scaled_base_has_none() 
     of_base = left_vectors(weight)
     assert similarities(of_base, 2 * weight, 3).min() > 0.999
     mixed = torch.full((6, 6), 10.0)  # its left vector has a cosine of 1/sqrt(6) with each axis
-    found = similarities(of_base, weight + mixed, 3)
-    assert found[0] < 0.5 < found[1:].max()
+    cosines = similarities(of_base, weight + mixed, 3)
+    assert cosines[0] < 0.5 < cosines[1:].max()
     assert len(similarities(of_base, weight, 10)) == 6  # there are no more vectors
 
 

@@ -214,8 +214,8 @@ def test_the_headline_claims_what_the_interval_allows(evidence, low, high, p, se
         "difference": (low + high) / 2, "low": low, "high": high, "p": p, "over_seeds": seeds > 1, "method": "full",
         "per_seed": ((low + high) / 2,) * seeds,
     }  # fmt: skip
-    one = PairedComparison(**{**vars(first), **values})
-    changed = type(evidence)(**{**vars(evidence), "compared": {"test": [one]}})
+    altered = PairedComparison(**{**vars(first), **values})
+    changed = type(evidence)(**{**vars(evidence), "compared": {"test": [altered]}})
     assert headline(changed).startswith(expected)
 
 

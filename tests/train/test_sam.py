@@ -96,10 +96,10 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
 def sam_over_factors(model: nn.Module, batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Reference: the gradient at (A, B) + e, by two plain passes."""
     factors = [value for name, value in model.named_parameters() if "lora_" in name]
-    found = torch.autograd.grad(loss_of(model, batches), factors)
-    norm = torch.cat([g.flatten() for g in found]).norm()
+    gradient = torch.autograd.grad(loss_of(model, batches), factors)
+    norm = torch.cat([g.flatten() for g in gradient]).norm()
     with torch.no_grad():
-        for factor, g in zip(factors, found, strict=True):
+        for factor, g in zip(factors, gradient, strict=True):
             factor += RHO * g / norm
     loss_of(model, batches).backward()
     return gradients(model)
@@ -112,10 +112,10 @@ def sam_over_weights(model: nn.Module, batches: list[dict[str, Tensor]]) -> dict
     }
     for name, layer in lora_layers(model):
         layer.register_forward_hook(lambda layer, inputs, y, e=eps[name]: y + inputs[0] @ e.T)
-    found = torch.autograd.grad(loss_of(model, batches), list(eps.values()))
-    norm = torch.cat([g.flatten() for g in found]).norm()
+    gradient = torch.autograd.grad(loss_of(model, batches), list(eps.values()))
+    norm = torch.cat([g.flatten() for g in gradient]).norm()
     with torch.no_grad():
-        for e, g in zip(eps.values(), found, strict=True):
+        for e, g in zip(eps.values(), gradient, strict=True):
             e += RHO * g / norm
             e.requires_grad_(False)
     loss_of(model, batches).backward()
@@ -133,14 +133,14 @@ def test_the_optimizer_gets_the_gradient_at_the_step_of_the_whole_batch(
     changes = {"epochs": 1, "batch_size": 8, "accumulation": accumulation, "sam_rho": RHO}
     fit(small_job(method, data, source, **changes), [seen])
     assert len(seen.steps) >= 2
-    for batches, model, found in seen.steps[:3]:
+    for batches, model, gradients in seen.steps[:3]:
         assert len(batches) == 2 * accumulation
         expected = reference(model, batches[:accumulation])
         total = torch.cat([g.flatten() for g in expected.values()]).norm()
         clip = min(1.0, 1.0 / (total.item() + 1e-6))
-        assert expected.keys() == found.keys()
+        assert expected.keys() == gradients.keys()
         for name, g in expected.items():
-            torch.testing.assert_close(found[name], g * clip, rtol=1e-3, atol=1e-6)
+            torch.testing.assert_close(gradients[name], g * clip, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])

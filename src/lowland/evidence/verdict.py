@@ -159,7 +159,7 @@ def compare_results(
 def _check_units(results: Sequence[Results]) -> None:
     """Refuse right and wrong as 1 and 0 beside right and wrong as 100 and 0."""
     units = {each.name: set(each.rows["score"].unique()) - {0.0} for each in results}
-    shares, percents = ([name for name, unit in units.items() if unit == {one}] for one in (1.0, 100.0))
+    shares, percents = ([name for name, unit in units.items() if unit == {right}] for right in (1.0, 100.0))
     if shares and percents:
         raise Mistake(
             f"the scores of {shares[0]} are 0 and 1, and those of {percents[0]} are 0 and 100; bring both to one unit"

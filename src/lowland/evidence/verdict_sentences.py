@@ -18,7 +18,7 @@ WITHOUT_WIDTH = {
     "inferior": "is inferior",
     "inconclusive": "may lose more",
 }
-"""What a margin shows where all differences are equal, so that the interval has no width."""
+"""Words for the outcome of a margin if all differences are equal; the interval then has no width."""
 
 
 def sentence(verdict: Verdict, comparisons: int = 1) -> str:

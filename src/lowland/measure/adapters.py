@@ -87,7 +87,9 @@ def layer_figures(
     values = spectrum.singular_values
     norm = sum(value**2 for value in values) ** 0.5
     of_99 = directions_for(values, 0.99)
-    found = None if weight is None or of_base is None else similarities(of_base, weight + update.matrix(), k)
+    cosines = (
+        None if weight is None or of_base is None else similarities(of_base, weight + update.matrix(), k)
+    )
     return LayerFigures(
         rank=None if factors is None else len(factors.a),
         scaling=None if factors is None else factors.scaling,
@@ -101,7 +103,7 @@ def layer_figures(
         directions_90=directions_for(values, 0.9),
         directions_99=of_99,
         rank_utilisation=None if factors is None else of_99 / len(factors.a),
-        intruders=None if found is None else int((found < epsilon).sum()),
-        leading=None if found is None else len(found),
-        least_similarity=None if found is None else float(found.min()),
+        intruders=None if cosines is None else int((cosines < epsilon).sum()),
+        leading=None if cosines is None else len(cosines),
+        least_similarity=None if cosines is None else float(cosines.min()),
     )

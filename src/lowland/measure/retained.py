@@ -36,7 +36,7 @@ def read_retention(path: Path) -> dict[tuple[str, int], float]:
         )
     except (ValueError, TypeError):
         raise Mistake(
-            f"{path} has a seed or a score that is no number; give the file that lowland retention has written with"
+            f"{path} has a seed or a score that is not a number; give the file that lowland retention has written with"
             " --out"
         ) from None
     means = scores.groupby(["method", "seed"])["score"].mean()

@@ -43,7 +43,7 @@ class Dense:
 
 
 Update = LowRank | Dense
-"""What training added to the weight (out, in) of a layer."""
+"""Change of a layer's weight (out, in) by training."""
 
 
 @dataclass(frozen=True)

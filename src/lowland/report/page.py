@@ -1,6 +1,6 @@
 """Page of a study: its verdict first, then a section for each thing that its evidence shows.
 
-To add a section, write a function from the evidence to blocks, which returns none where it has nothing to say, and add
+To add a section, write a function from the evidence to blocks, which returns no blocks if it has nothing to say, and add
 it to `SECTIONS`.
 """
 
@@ -47,7 +47,7 @@ STRESS: Mapping[str, str] = {
     "adapter": "damaged texts",
     "behaviour": "behavioural tests",
 }
-"""What a stress test asks, by its name."""
+"""Subjects of the stress tests, by the tests' names."""
 
 
 def study_page(evidence: StudyEvidence, tests: Sequence[StressTest] = ()) -> Page:

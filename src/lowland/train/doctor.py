@@ -26,10 +26,10 @@ FREE = 2 * 2**30
 
 @dataclass(frozen=True)
 class Finding:
-    """One fact about this machine.
+    """Result of one check of this machine.
 
     Attributes:
-        topic: what it is about.
+        topic: what was checked.
         state: "ok"; "note" for what is worth knowing, or missing and optional; "problem" for what keeps lowland from
             training with its defaults.
         text: the fact.

@@ -87,8 +87,8 @@ def test_base_is_the_model_that_the_run_began_with(
     begun: list[LoadedModel] = []
     load = type(subject.task).load_model
 
-    def watched(task: object, *given: object) -> LoadedModel:
-        loaded = load(task, *given)
+    def watched(task: object, *rest: object) -> LoadedModel:
+        loaded = load(task, *rest)
         begun.append(loaded)
         raise InterruptedError
 

@@ -114,7 +114,7 @@ def test_loss_that_is_not_finite_is_refused(
     study: dict[str, list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = Space.losses
-    monkeypatch.setattr(Space, "losses", lambda *given: losses(*given) * float("inf"))
+    monkeypatch.setattr(Space, "losses", lambda *arguments: losses(*arguments) * float("inf"))
     with pytest.raises(Mistake, match="is not finite at its trained weights; leave it out"):
         spectra([study["lora"][0]])
 

@@ -57,8 +57,8 @@ def test_map_is_dark_where_the_loss_is_low() -> None:
 def test_map_grows_lighter_with_a_loss_that_grows(across: bool) -> None:
     losses = {(x, y): x if across else y for x in GRID for y in GRID}
     cells = boxes(surface_map("A slope", losses, {"top": (2.0, 2.0)}).svg())
-    one = [corner for corner in cells if corner[1 if across else 0] == (50 if across else 70)]
-    colours = [cells[corner] for corner in sorted(one, reverse=not across)]
+    line = [corner for corner in cells if corner[1 if across else 0] == (50 if across else 70)]
+    colours = [cells[corner] for corner in sorted(line, reverse=not across)]
     greens = [int(colour[3:5], 16) for colour in colours]  # rises along all of the scale
     assert len(set(greens)) == CELLS
     assert greens == sorted(greens)

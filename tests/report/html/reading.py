@@ -23,11 +23,11 @@ class Element:
 
     def all(self, *tags: str) -> list[Element]:
         """All elements in it with one of these tags, in order."""
-        found: list[Element] = []
+        elements: list[Element] = []
         for child in self.children:
-            found += [child] if child.tag in tags or not tags else []
-            found += child.all(*tags)
-        return found
+            elements += [child] if child.tag in tags or not tags else []
+            elements += child.all(*tags)
+        return elements
 
     def within(self, tag: str) -> bool:
         """Whether it stands in an element of this tag."""

@@ -35,8 +35,8 @@ def root(text: str) -> Element:
 
 def script(root: Element, kind: str = "") -> str:
     """The text of the only script of a type."""
-    (found,) = [each for each in root.all("script") if each.attributes.get("type", "") == kind]
-    return found.text
+    (script,) = [each for each in root.all("script") if each.attributes.get("type", "") == kind]
+    return script.text
 
 
 def test_a_page_of_five_methods_and_five_seeds_is_small(text: str, root: Element):

@@ -69,8 +69,8 @@ def test_fine_tuned_methods_have_scores_drops_and_sentences():
     (section,) = stress_sections([(record_of(rows), rows)])
     sentences = next(block for block in section.blocks if isinstance(block, Bullets))
     assert list(sentences.items) == [drop_difference_sentence(each, evidence) for each in evidence.overall]
-    found = tables(section)
-    drops = {(row[0], place): cell for row in found["drop_1"].rows for place, cell in enumerate(row[1:])}
+    by_name = tables(section)
+    drops = {(row[0], place): cell for row in by_name["drop_1"].rows for place, cell in enumerate(row[1:])}
     for score in evidence.scores:
         if score.drop is not None:
             place = ["flat-lora", "lora"].index(score.method)
@@ -100,9 +100,12 @@ def test_trained_runs_are_methods_and_other_models_stand_below():
     for _, rows in tests:
         rows["category"] = "right"
     (section,) = stress_sections(tests)
-    found = tables(section)
-    assert [column.title for column in found["damaged_messy"].columns] == ["texts", "flat-lora", "lora"]
-    assert [column.title for column in found["stress_messy"].columns] == ["questions", "lowland/x None-s9, %"]
+    by_name = tables(section)
+    assert [column.title for column in by_name["damaged_messy"].columns] == ["texts", "flat-lora", "lora"]
+    assert [column.title for column in by_name["stress_messy"].columns] == [
+        "questions",
+        "lowland/x None-s9, %",
+    ]
 
 
 def test_they_stand_in_a_section_of_a_studys_page(evidence):

@@ -79,8 +79,8 @@ class Plain:
     def gradients(self, step: int, factors: Factors, more: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Return the gradients of a step's loss at A and B, and where given at the matrices added to W."""
         x, y = steps()[step]
-        given = [part for pair in factors for part in pair] + list(more or ())
-        leaves = [part.detach().clone().requires_grad_() for part in given]
+        tensors = [part for pair in factors for part in pair] + list(more or ())
+        leaves = [part.detach().clone().requires_grad_() for part in tensors]
         pairs, rest = leaves[: 2 * len(factors)], leaves[2 * len(factors) :]
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             a, b = pairs[2 * index : 2 * index + 2]

@@ -186,8 +186,8 @@ def _expected(table: pd.DataFrame) -> npt.NDArray[np.object_]:
 def _accepted(text: str) -> str:
     """Return the accepted answers to a question, of the JSON that predictions hold."""
     try:
-        found = parse_json(text)
-        names = dict.fromkeys(str(answer["text"]) for answer in found)
+        answers = parse_json(text)
+        names = dict.fromkeys(str(answer["text"]) for answer in answers)
     except (NotJSON, Mistake, TypeError, KeyError):
         return text
     return " / ".join(names) or "no answer"

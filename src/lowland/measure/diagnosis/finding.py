@@ -16,12 +16,12 @@ NAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """Result of one check of an adapter.
 
     Attributes:
         verdict: FAIL for what is broken, note for what is unusual, ok.
         name: what it is about, in one or two words.
-        sentence: what was found, with the numbers, and what to do.
+        sentence: the result with its numbers, and what to do.
     """
 
     verdict: Verdict

@@ -25,7 +25,7 @@ from lowland.measure.subject import Sample, Subject, load_subject
 COLUMNS = ("slice", "split", "x", "y", "example", "group", "loss")
 """Columns of the table."""
 MARGIN = 0.2
-"""How far a plane reaches beyond its places, as a share of their extent."""
+"""Margin of a plane around its places, as a share of their extent."""
 Coordinates = tuple[float, float]
 
 

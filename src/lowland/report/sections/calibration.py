@@ -16,12 +16,12 @@ def calibration_blocks(evidence: StudyEvidence) -> list[Block]:
     if analysis is None or not analysis.confidence:
         return []
     confidence, names = analysis.confidence, evidence.names
-    bins = {name: [each for each in found.bins if each.count] for name, found in confidence.items()}
+    bins = {name: [each for each in figures.bins if each.count] for name, figures in confidence.items()}
     words = "; ".join(f"{name}: ECE {100 * each.error.value:.1f} points" for name, each in confidence.items())
     reliability = plot(
         [
-            Line(name, names.index(name), tuple((each.confidence, each.accuracy) for each in found))
-            for name, found in bins.items()
+            Line(name, names.index(name), tuple((each.confidence, each.accuracy) for each in filled))
+            for name, filled in bins.items()
         ],
         Frame("Accuracy by confidence", f"{words}.", "mean confidence of the bin", unit=True),
     )
@@ -40,8 +40,8 @@ def calibration_blocks(evidence: StudyEvidence) -> list[Block]:
     )
     rows = tuple(
         (name, each.low, each.high, each.count, each.confidence, each.accuracy)
-        for name, found in bins.items()
-        for each in found
+        for name, filled in bins.items()
+        for each in filled
     )
     columns = (
         Column("method", "method"),

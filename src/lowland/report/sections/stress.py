@@ -140,11 +140,11 @@ def _adapter_scores(evidence: AdapterEvidence, score: str, suffix: str) -> Data:
     cells = list(dict.fromkeys(each.cell for each in evidence.scores))
     rows: list[Row] = []
     for cell in cells:
-        found = [by_cell.get((method, cell)) for method in methods]
+        spreads = [by_cell.get((method, cell)) for method in methods]
         rows.append(
             (
                 cell_name(cell),
-                *[None if each is None else (each.accuracy.mean, each.accuracy.sd) for each in found],
+                *[None if each is None else (each.accuracy.mean, each.accuracy.sd) for each in spreads],
             )
         )
     shades = tuple((None, *[_share(cell) for cell in row[1:]]) for row in rows)
@@ -164,11 +164,11 @@ def _drops(evidence: AdapterEvidence, suffix: str) -> list[Block]:
     )
     rows: list[Row] = []
     for cell in cells:
-        found = [drops.get((method, cell)) for method in methods]
+        drops_of_cell = [drops.get((method, cell)) for method in methods]
         rows.append(
             (
                 cell_name(cell),
-                *[None if each is None else (each.difference, each.low, each.high) for each in found],
+                *[None if each is None else (each.difference, each.low, each.high) for each in drops_of_cell],
             )
         )
     most = (
@@ -197,10 +197,10 @@ def _behaviour(rows: pd.DataFrame, number: int, reference: str | None) -> list[B
     for scope in evidence.scopes:
         if scope.by not in ("suite", "test"):
             continue
-        found = [rates[method, scope] for method in evidence.methods]
+        of_scope = [rates[method, scope] for method in evidence.methods]
         cells: list[Entry] = [
             each.value if each.low is None or each.high is None else (each.value, each.low, each.high)
-            for each in found
+            for each in of_scope
         ]
         table.append((visible(scope.name) if scope.by == "test" else "all tests", scope.kind or "", *cells))
     blocks: list[Block] = []

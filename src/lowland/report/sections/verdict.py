@@ -33,13 +33,13 @@ def headline(evidence: StudyEvidence) -> str:
     shown = shown_by_method(compared)
     parts = []
     for word, sign in (("better", 1), ("worse", -1)):
-        found = [each for each in compared if shown[each.method] and sign * each.difference > 0]
-        if len(found) == 1:
+        differing = [each for each in compared if shown[each.method] and sign * each.difference > 0]
+        if len(differing) == 1:
             parts.append(
-                f"{found[0].method} is {word} than {evidence.reference} by {_amount(found[0], True)}"
+                f"{differing[0].method} is {word} than {evidence.reference} by {_amount(differing[0], True)}"
             )
-        elif found:
-            names = [f"{each.method} ({_amount(each, False)})" for each in found]
+        elif differing:
+            names = [f"{each.method} ({_amount(each, False)})" for each in differing]
             parts.append(f"{_listed(names)} are {word} than {evidence.reference}")
     rest = [each.method for each in compared if not shown[each.method]]
     if not parts:
