@@ -117,33 +117,34 @@ def main() -> None:
         "--clock", choices=CLOCKS, default="wall", help="seconds that pass, or of the processor"
     )
     parser.add_argument("--rounds", type=int, default=9)
-    options = parser.parse_args()
+    arguments = parser.parse_args()
     kept = keep_large_blocks()
     rows: list[dict[str, Any]] = []
     print(f"{'shape':16}{'dtype':6}{'method':14}{'median s':>9}{'/ LoRA':>8}")
-    for shape in options.shapes:
-        for dtype in options.dtype:
+    for shape in arguments.shapes:
+        for dtype in arguments.dtype:
             torch.manual_seed(0)
             steps = {
-                name: Step(name, SHAPES[shape], dtype) for name in dict.fromkeys(["lora", *options.methods])
+                name: Step(name, SHAPES[shape], dtype) for name in dict.fromkeys(["lora", *arguments.methods])
             }
-            seconds = in_turns(steps, options.rounds, CLOCKS[options.clock])
+            seconds = in_turns(steps, arguments.rounds, CLOCKS[arguments.clock])
             by_reference = {name: ratios(seconds, name) for name in ("lora", "full") if name in seconds}
             for name, values in seconds.items():
                 print(
-                    f"{shape:16}{dtype:6}{name:14}{median(values):9.3f}{found['lora'][name]:8.3f}", flush=True
+                    f"{shape:16}{dtype:6}{name:14}{median(values):9.3f}{by_reference['lora'][name]:8.3f}",
+                    flush=True,
                 )
             row = {
                 "shape": shape,
                 "dtype": dtype,
-                "clock": options.clock,
-                "rounds": options.rounds,
+                "clock": arguments.clock,
+                "rounds": arguments.rounds,
                 "blocks_kept": kept,
             }
             row |= {"ratio_to": by_reference}
             row["seconds"] = {name: [round(x, 4) for x in times] for name, times in seconds.items()}
             rows.append(row)
-            write(options.out, "step time of rows", rows)
+            write(arguments.out, "step time of rows", rows)
 
 
 if __name__ == "__main__":

@@ -32,18 +32,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=50, help="calls of QR in a round")
     parser.add_argument("--out", type=Path, help="write the figures and the environment as JSON")
-    options = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     print(f"{'layer':12}{'r':>4}{'QR, ms':>10}{'SVD, ms':>12}{'SVD / QR':>10}{'largest error':>15}")
-    for layer in options.layers:
+    for layer in arguments.layers:
         out, ins = map(int, layer.split("x"))
-        for r in options.ranks:
+        for r in arguments.ranks:
             factors = _factors(out, ins, r)
             seconds: dict[str, list[float]] = {"qr": [], "svd": []}
-            for number in range(options.rounds + 1):  # the first round is not counted
+            for number in range(arguments.rounds + 1):  # the first round is not counted
                 fast, slow = (
-                    _seconds(_by_factors, factors, options.repeats),
+                    _seconds(_by_factors, factors, arguments.repeats),
                     _seconds(_by_product, factors, 1),
                 )
                 if number:
@@ -66,7 +66,7 @@ def main() -> None:
                     "largest_relative_error": float(error),
                 }
             )
-            write(options.out, "singular-values", rows)
+            write(arguments.out, "singular-values", rows)
 
 
 def _factors(out: int, ins: int, r: int) -> LowRank:

@@ -210,7 +210,7 @@ def test_a_retention_table_is_checked(tmp_path: Path) -> None:
     for changed, words in (
         (table.drop(columns="score"), "no column score"),
         (table, "no rows of the method base"),
-        (table.assign(seed="one"), "no number"),
+        (table.assign(seed="one"), "not a number"),
     ):
         changed.to_csv(path, index=False)
         with pytest.raises(Mistake, match=words):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,9 @@ from lowland.train.processes import is_first, process_count
 from lowland.train.table import METHODS
 
 if TYPE_CHECKING:
+    from lowland.ground.progress import Progress
     from lowland.study.run import Engine
+    from lowland.train.job import Job
 
 DEMO_RECIPE = Path(lowland.study.__file__).with_name("demo.yaml")
 """The recipe of `lowland demo`."""
@@ -126,22 +128,16 @@ def _run(
     from lowland.ground.runtime import keep_large_blocks
     from lowland.report.card import write_cards
     from lowland.report.share import study_or_share
-    from lowland.study import sweep as sweeping
-    from lowland.study.engines.local import LocalEngine
     from lowland.study.run import run_jobs
 
     keep_large_blocks()
     progress = Progress(sys.stderr if is_first() else None)
     if search is not None:
-        engine = LocalEngine(options.workers, quiet_libraries)
-        jobs = sweeping.tuned(jobs, sweeping.sweep(jobs, search, progress, engine.run_trials))
+        jobs = _tuned(jobs, search, options, progress)
     tunings = {job.method.label: job.tuning for job in jobs if job.tuning}
     share = share_of(jobs, selection)
     if selection:
-        progress.say(f"--only selects {len(share)} of the study's {plural(len(jobs), 'run')}")
-        if recipe.dtype == "auto":
-            dtype = jobs[0].dtype
-            progress.say(f"--dtype auto is {dtype} on this machine; give --dtype {dtype} for all shares")
+        _announce_share(share, jobs, recipe, progress)
     if not is_first():
         from lowland.study.engines.processes import follow
 
@@ -156,6 +152,23 @@ def _run(
     if write_page and isinstance(place, Path) and not selection:
         report(PageRequest(runs=tuple(folders), out=place / "report.html"))
     return 0 if len(finished(folders)) == len(folders) else 1
+
+
+def _tuned(jobs: Sequence[Job], search: Search, options: StudyOptions, progress: Progress) -> list[Job]:
+    """Search the settings of each method, and return the jobs with the best ones."""
+    from lowland.study import sweep
+    from lowland.study.engines.local import LocalEngine
+
+    engine = LocalEngine(options.workers, quiet_libraries)
+    return sweep.tuned(jobs, sweep.sweep(jobs, search, progress, engine.run_trials))
+
+
+def _announce_share(share: Sequence[Job], jobs: Sequence[Job], recipe: Recipe, progress: Progress) -> None:
+    """Say how large a share of the study is run, and which number format all shares should name."""
+    progress.say(f"--only selects {len(share)} of the study's {plural(len(jobs), 'run')}")
+    if recipe.dtype == "auto":
+        dtype = jobs[0].dtype
+        progress.say(f"--dtype auto is {dtype} on this machine; give --dtype {dtype} for all shares")
 
 
 def _engine(options: StudyOptions) -> Engine:

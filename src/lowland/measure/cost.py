@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lowland.deploy.batches import batches
 from lowland.deploy.find import base_of_run
-from lowland.deploy.predict import Predictor, WordCounter, load
+from lowland.deploy.predict import Predictor, load
 from lowland.deploy.runs import WEIGHTS_FOLDERS
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
@@ -27,6 +27,7 @@ from lowland.lora.targets import is_under
 from lowland.measure.adapter_settings import CostSettings
 from lowland.measure.drift import INPUTS
 from lowland.measure.parameters import adamw_bytes, count_by_kind, kinds_of_parameters
+from lowland.measure.subject import load_network
 from lowland.measure.timing import in_turns, ratio
 from lowland.tasks.readers.originals import read_embedded
 
@@ -81,14 +82,7 @@ def measure_cost(settings: CostSettings, progress: Progress | None = None) -> Co
     """
     progress = progress or Progress()
     folder = settings.run
-    predictor = load(folder)
-    record = predictor.record
-    if record is None:
-        raise Mistake(
-            f"{folder} is not the folder of a run (it has no record.json), so no training is recorded"
-        )
-    if isinstance(predictor, WordCounter):
-        raise Mistake(f"{folder} is a run of {record.method}, which trains no network; give a run that does")
+    predictor, record = load_network(folder, "which says what the training cost")
     model: nn.Module = predictor.model
     trained = _trained_names(model, record)
     own = {name: parameter for name, parameter in model.named_parameters() if name in trained}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from lowland.deploy.batches import batches
-from lowland.deploy.predict import WordCounter, load
+from lowland.deploy.predict import Predictor, WordCounter, load
 from lowland.deploy.runs import data_of
 from lowland.deploy.study_runs import TrainedRun
 from lowland.ground.mistakes import Mistake
@@ -148,6 +148,26 @@ def _drawn(split: Split, name: str, limit: int) -> Split:
     )
 
 
+def load_network(folder: Path, purpose: str) -> tuple[Predictor, RunRecord]:
+    """Load the trained network of a run, and its record.
+
+    Args:
+        folder: folder of the run.
+        purpose: what the record is needed for, as the end of a sentence.
+
+    Raises:
+        Mistake: if the folder holds no finished run of a network, or its weights are gone or changed, or its base model
+            cannot be found.
+    """
+    predictor = load(folder)
+    record = predictor.record
+    if record is None:
+        raise Mistake(f"{folder} is not the folder of a run (it has no record.json), {purpose}")
+    if isinstance(predictor, WordCounter):
+        raise Mistake(f"{folder} is a run of {record.method}, which trains no network; leave it out")
+    return predictor, record
+
+
 def load_subject(folder: Path, remark: Callable[[str], None]) -> Subject:
     """Load the trained model of a run, to measure it in float32.
 
@@ -162,14 +182,7 @@ def load_subject(folder: Path, remark: Callable[[str], None]) -> Subject:
         Mistake: if the folder holds no finished run of a network, its weights are gone or changed, or its base model
             cannot be found or is quantised.
     """
-    predictor = load(folder)
-    record = predictor.record
-    if record is None:
-        raise Mistake(
-            f"{folder} is not the folder of a run (it has no record.json); measures need the run's data"
-        )
-    if isinstance(predictor, WordCounter):
-        raise Mistake(f"{folder} is a run of {record.method}, which trains no network; leave it out")
+    predictor, record = load_network(folder, "whose data measures need")
     if kind := quantised_with(predictor.model.config):
         raise Mistake(
             f"the base model of {folder} is quantised ({kind}), and its weights cannot be moved; give a run on a model"

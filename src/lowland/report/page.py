@@ -1,6 +1,6 @@
 """Page of a study: its verdict first, then a section for each thing that its evidence shows.
 
-To add a section, write a function from the evidence to blocks, which returns no blocks if it has nothing to say, and add
+To add a section, write a function from the evidence to blocks. It returns no blocks if it has nothing to say. Then add
 it to `SECTIONS`.
 """
 

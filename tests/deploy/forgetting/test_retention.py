@@ -22,8 +22,8 @@ from lowland.deploy.forgetting.texts import read_other_texts
 from lowland.ground.mistakes import Mistake
 from lowland.ground.record_files import read_record
 from lowland.models.load import load_classifier, load_tokenizer
-from tests.deploy.forgetting.conftest import SEEDS
 from tests.generation_runs import TOYS, trained
+from tests.small_study import SEEDS
 
 Study = dict[str, list[Path]]
 

@@ -32,36 +32,36 @@ def merge_findings(factors: Mapping[str, LowRank], weights: Mapping[str, Tensor]
             lost[dtype].append(lost_share(weight, update, kind))
         if (ratio := float(update.norm() / weight.norm())) > 1:
             large[name] = ratio
-    findings = []
     if lost["fp32"] and min(lost["fp32"]) >= NOTHING_LEFT:
-        findings.append(
-            Finding(
-                "FAIL",
-                "no effect",
-                f"at least {min(lost['fp32']):.0%} of the entries of s·BA are below half a rounding step of W in every"
-                " layer, even in fp32, so the adapter changes nothing; train it longer, or with a higher learning rate",
-            )
+        sentence = (
+            f"at least {min(lost['fp32']):.0%} of the entries of s·BA are below half a rounding step of W in every"
+            " layer, even in fp32, so the adapter changes nothing; train it longer, or with a higher learning rate"
         )
-        return findings
+        return [Finding("FAIL", "no effect", sentence)]
+    return [*_lossy_merge(lost), *_large_updates(large)]
+
+
+def _lossy_merge(lost: Mapping[str, list[float]]) -> list[Finding]:
+    """Return what a merge in 16 bits would lose in the median layer."""
     shares = {dtype: median(lost[dtype]) for dtype in FORMATS if lost[dtype]}
-    if lossy := {dtype: share for dtype, share in shares.items() if share >= MOST_LOST}:
-        words = " and ".join(f"{share:.0%} in {dtype}" for dtype, share in lossy.items())
-        findings.append(
-            Finding(
-                "note",
-                "merging",
-                f"entries of s·BA below half a rounding step of W are lost in a merge: {words} (median layer); keep the"
-                " adapter unmerged, or merge it in fp32",
-            )
-        )
-    if large:
-        most = max(large, key=lambda name: large[name])
-        findings.append(
-            Finding(
-                "note",
-                "large update",
-                f"s·BA is larger than W in {layers_of(list(large))}, up to {large[most]:.2g} times ({most}): the base"
-                " is overwritten rather than adapted; train with a lower learning rate or scale",
-            )
-        )
-    return findings
+    lossy = {dtype: share for dtype, share in shares.items() if share >= MOST_LOST}
+    if not lossy:
+        return []
+    words = " and ".join(f"{share:.0%} in {dtype}" for dtype, share in lossy.items())
+    sentence = (
+        f"entries of s·BA below half a rounding step of W are lost in a merge: {words} (median layer); keep the adapter"
+        " unmerged, or merge it in fp32"
+    )
+    return [Finding("note", "merging", sentence)]
+
+
+def _large_updates(large: Mapping[str, float]) -> list[Finding]:
+    """Return in which layers the update is larger than W; `large` has their ratios by name."""
+    if not large:
+        return []
+    most = max(large, key=lambda name: large[name])
+    sentence = (
+        f"s·BA is larger than W in {layers_of(list(large))}, up to {large[most]:.2g} times ({most}): the base is"
+        " overwritten rather than adapted; train with a lower learning rate or scale"
+    )
+    return [Finding("note", "large update", sentence)]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from lowland.ground.asked import Asked, NotEmpty, Number, Several, Text, Truth, Whole, check_free
+from lowland.ground.asked import NotEmpty, Number, Several, Whole
 from lowland.ground.mistakes import Mistake
-from lowland.ground.table_files import TableFile
-from lowland.measure.settings import Once, Runs, SampleSettings, Splits
+from lowland.measure.settings import ComparedRuns, Once, SampleSettings, Splits
 
 SpaceName = Literal["full", "adapter"]
 Size = Annotated[Number, Field(gt=0)]
@@ -23,11 +22,9 @@ def _rising(sigmas: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted(sigmas))
 
 
-class SharpnessSettings(Asked):
+class SharpnessSettings(ComparedRuns):
     """Runs, and the sizes of the changes to their weights."""
 
-    runs: Runs
-    """folders or URLs of finished runs of one study, or the folder or URL that holds them"""
     splits: Splits = ("train", "test")
     """parts of the data to measure on"""
     spaces: Annotated[Several[SpaceName], NotEmpty, Once] = ("full", "adapter")
@@ -46,17 +43,6 @@ class SharpnessSettings(Asked):
     """number of examples over which each maximum of adaptive m-sharpness is taken"""
     steps: Annotated[Whole, Field(ge=1)] = 3
     """steps of ascent to each maximum; the first is SAM's"""
-    reference: Text | None = None
-    """label of the method that the others are compared with; default: lora, else the first"""
-    out: TableFile | None = None
-    """write the rise of each example's loss to this file (.csv, .parquet or .jsonl)"""
-    replace_out: Truth = Field(False, json_schema_extra={"option": "replace"})
-    """replace the file of --out if it exists"""
-
-    @model_validator(mode="after")
-    def _check_out(self) -> Self:
-        check_free(self.out, "--out", replace=self.replace_out)
-        return self
 
 
 class SharpnessSample(SampleSettings):

@@ -6,20 +6,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lowland.ground.asked import Asked, NotEmpty, Several, Text, Truth, Whole, check_free
+from lowland.ground.asked import NotEmpty, Several, Text, Whole
 from lowland.ground.mistakes import Mistake
-from lowland.ground.table_files import TableFile
-from lowland.measure.settings import Runs, SampleSettings
+from lowland.measure.settings import ComparedRuns, SampleSettings
 
 SpaceName = Literal["full", "adapter"]
 MatrixName = Literal["hessian", "gauss-newton"]
 
 
-class SpectrumSettings(Asked):
+class SpectrumSettings(ComparedRuns):
     """Runs, the matrices whose spectrum is measured, and the work that is done for it."""
 
-    runs: Runs
-    """folders or URLs of finished runs of one study, or the folder or URL that holds them"""
     split: Text = "train"
     """part of the data whose mean loss is measured: train, test or another split of the runs"""
     spaces: Annotated[Several[SpaceName], NotEmpty] = ("full", "adapter")
@@ -36,21 +33,14 @@ class SpectrumSettings(Asked):
     """number of random vectors for trace and density; more make them more exact"""
     probe_steps: Annotated[Whole, Field(ge=1)] = 3
     """Lanczos steps from each of these vectors; more make the density finer"""
-    reference: Text | None = None
-    """label of the method that the others are compared with; default: lora, else the first"""
-    out: TableFile | None = None
-    """write all figures, with the density on a grid, to this file (.csv, .parquet or .jsonl)"""
-    replace_out: Truth = Field(False, json_schema_extra={"option": "replace"})
-    """replace the file of --out if it exists"""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_top(self) -> Self:
         if self.top > self.steps:
             raise Mistake(
                 f"top is {self.top} and steps is {self.steps}; Lanczos finds at most one eigenvalue in each step: raise"
                 " --steps, best to several times --top"
             )
-        check_free(self.out, "--out", replace=self.replace_out)
         return self
 
     @property

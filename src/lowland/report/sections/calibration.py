@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from lowland.evidence.core.confidence import ReliabilityBin
 from lowland.evidence.errors import COVERAGES
 from lowland.evidence.study_evidence import StudyEvidence
 from lowland.report.blocks import Block, Bullets, Data, Figure
@@ -38,11 +41,20 @@ def calibration_blocks(evidence: StudyEvidence) -> list[Block]:
             "Accuracy if unsure answers are left out", f"{_selective(evidence)}.", "share that is answered"
         ),
     )
-    rows = tuple(
-        (name, each.low, each.high, each.count, each.confidence, each.accuracy)
-        for name, filled in bins.items()
-        for each in filled
+    figure = Figure(
+        "calibration",
+        "Left: on the dashed line, predictions are right as often as their confidence says; below it, methods are"
+        " overconfident. Confidence is the largest probability; all seeds together, in ten bins. Right: accuracy of the"
+        " most confident predictions.",
+        (reliability, coverage),
+        _reliability(bins),
+        legend={names.index(name): name for name in confidence},
     )
+    return [Bullets(tuple(confidence_sentences(analysis))), figure, _errors(evidence), _coverage(evidence)]
+
+
+def _reliability(bins: Mapping[str, Sequence[ReliabilityBin]]) -> Data:
+    """Build the table of the bins that hold predictions, by method."""
     columns = (
         Column("method", "method"),
         Column("from", "confidence from", "number", ".1f"),
@@ -51,16 +63,12 @@ def calibration_blocks(evidence: StudyEvidence) -> list[Block]:
         Column("confidence", "mean confidence", "number", ".3f"),
         Column("accuracy", "accuracy", "number", ".3f"),
     )
-    figure = Figure(
-        "calibration",
-        "Left: on the dashed line, predictions are right as often as their confidence says; below it, methods are"
-        " overconfident. Confidence is the largest probability; all seeds together, in ten bins. Right: accuracy of the"
-        " most confident predictions.",
-        (reliability, coverage),
-        Data("reliability", "Reliability by bin of confidence", columns, rows),
-        legend={names.index(name): name for name in confidence},
+    rows = tuple(
+        (name, each.low, each.high, each.count, each.confidence, each.accuracy)
+        for name, filled in bins.items()
+        for each in filled
     )
-    return [Bullets(tuple(confidence_sentences(analysis))), figure, _errors(evidence), _coverage(evidence)]
+    return Data("reliability", "Reliability by bin of confidence", columns, rows)
 
 
 def _selective(evidence: StudyEvidence) -> str:

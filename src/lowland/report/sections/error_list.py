@@ -53,29 +53,23 @@ def error_list(evidence: StudyEvidence, analysis: ErrorAnalysis) -> ErrorList:
             break
         rows.append(tuple(cells))
     runs = sum(each.seeds for each in methods)
-    caption = (
-        f"The {len(rows):,} examples that"
-        if len(rows) == len(order)
-        else (
-            f"The {len(rows):,} of {len(order):,} examples that the most runs get wrong, as many as a small page holds:"
-            " those that"
-        )
-    )
-    data = Data(
-        "errors",
-        f"{caption} at least one of {runs} runs gets wrong",
-        _columns(methods),
-        tuple(rows),
-        heading=2,
-    )
+    caption = f"{_which(len(rows), len(order))} at least one of {runs} runs gets wrong"
     return ErrorList(
-        data,
+        Data("errors", caption, _columns(methods), tuple(rows), heading=2),
         methods,
         runs,
         analysis.reference,
         expected="label" if answers.labels else "right answer",
         has_confidence=any(each.confidence is not None for each in answers.methods.values()),
     )
+
+
+def _which(shown: int, wrong: int) -> str:
+    """Return which examples are listed, in words."""
+    if shown == wrong:
+        return f"The {shown:,} examples that"
+    most = f"The {shown:,} of {wrong:,} examples that the most runs get wrong, as many as a small page holds"
+    return f"{most}: those that"
 
 
 def short(text: object, longest: int) -> str:

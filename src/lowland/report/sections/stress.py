@@ -9,6 +9,7 @@ import pandas as pd
 
 from lowland.evidence.behaviour import behaviour_evidence
 from lowland.evidence.core.by_item import Estimate
+from lowland.evidence.damage import Dose
 from lowland.evidence.readers.stress_rows import Cell, split_rows
 from lowland.evidence.stress import StressEvidence, stress_evidence
 from lowland.evidence.stress_adapters import AdapterEvidence, adapter_evidence
@@ -20,6 +21,7 @@ from lowland.report.blocks import Block, Bullets, Data, Figure, Paragraph, Secti
 from lowland.report.cells import Cell as Entry
 from lowland.report.cells import Column, Row
 from lowland.report.drawing.lines import Frame, Line, plot
+from lowland.report.drawing.svg import Drawing
 from lowland.report.stress_adapters import drop_difference_sentence
 from lowland.report.stress_record import completeness
 from lowland.report.stress_trained import about_questions, compared_sets, trained_rows
@@ -245,39 +247,18 @@ def _estimate(estimate: Estimate) -> Entry:
 
 def _doses(kind: str, parts: Sequence[StressEvidence]) -> list[Block]:
     """Build a plot of accuracy by rate of damage for each corruption that was asked at several rates."""
-    ladders = list(
-        dict.fromkeys(
-            (dose.condition, dose.protected, dose.mitigation) for each in parts for dose in each.doses
-        )
-    )
+    ladders: dict[str, list[tuple[int, str, Dose]]] = {}
+    for number, each in enumerate(parts):
+        for dose in each.doses:
+            ladders.setdefault(_ladder(dose), []).append((number, visible(each.model), dose))
     if not ladders:
         return []
-    plots, rows = [], []
-    for condition, protected, mitigation in ladders:
-        name = f"{condition}{', protected' if protected else ''}{'' if mitigation == 'none' else f', {mitigation}'}"
-        lines = []
-        for number, each in enumerate(parts):
-            for dose in each.doses:
-                if (dose.condition, dose.protected, dose.mitigation) != (condition, protected, mitigation):
-                    continue
-                values = [
-                    (100 * rate, 100 * share.value)
-                    for rate, share in zip(dose.rates, dose.accuracies, strict=True)
-                ]
-                low, high = (
-                    tuple(100 * getattr(share, end) for share in dose.accuracies) for end in ("low", "high")
-                )
-                lines.append(Line(visible(each.model), number, tuple(values), low, high))
-                rows += [
-                    (name, visible(each.model), rate, (share.value, share.low, share.high))
-                    for rate, share in zip(dose.rates, dose.accuracies, strict=True)
-                ]
-        words = "; ".join(
-            f"{line.name}: {line.points[0][1]:.1f} to {line.points[-1][1]:.1f}" for line in lines
-        )
-        plots.append(
-            plot(lines, Frame(name, f"Accuracy in per cent. {words}.", "damage, % of the characters"))
-        )
+    rows = tuple(
+        (name, model, rate, (share.value, share.low, share.high))
+        for name, doses in ladders.items()
+        for _, model, dose in doses
+        for rate, share in zip(dose.rates, dose.accuracies, strict=True)
+    )
     columns = (
         Column("corruption", "corruption"),
         Column("model", "model"),
@@ -287,8 +268,26 @@ def _doses(kind: str, parts: Sequence[StressEvidence]) -> list[Block]:
     figure = Figure(
         f"doses-{kind}",
         "Accuracy in per cent by rate of damage, with intervals over items.",
-        tuple(plots),
-        Data(f"doses_{kind}", "Accuracy by rate of damage", columns, tuple(rows), heading=2),
+        tuple(_plot_of_doses(name, doses) for name, doses in ladders.items()),
+        Data(f"doses_{kind}", "Accuracy by rate of damage", columns, rows, heading=2),
         legend={number: visible(each.model) for number, each in enumerate(parts)},
     )
     return [figure]
+
+
+def _ladder(dose: Dose) -> str:
+    """Return the name of what was asked at several rates: the corruption, and how it was asked."""
+    protected = ", protected" if dose.protected else ""
+    return f"{dose.condition}{protected}{'' if dose.mitigation == 'none' else f', {dose.mitigation}'}"
+
+
+def _plot_of_doses(name: str, doses: Sequence[tuple[int, str, Dose]]) -> Drawing:
+    """Draw accuracy by rate of damage, a line for each model."""
+    lines = []
+    for number, model, dose in doses:
+        places = zip(dose.rates, dose.accuracies, strict=True)
+        low, high = (tuple(100 * getattr(share, end) for share in dose.accuracies) for end in ("low", "high"))
+        points = tuple((100 * rate, 100 * share.value) for rate, share in places)
+        lines.append(Line(model, number, points, low, high))
+    words = "; ".join(f"{line.name}: {line.points[0][1]:.1f} to {line.points[-1][1]:.1f}" for line in lines)
+    return plot(lines, Frame(name, f"Accuracy in per cent. {words}.", "damage, % of the characters"))

@@ -96,8 +96,7 @@ def comparison_blocks(evidence: StudyEvidence, split: str) -> list[Block]:
 def forest_figure(evidence: StudyEvidence, split: str) -> Figure:
     """Build the forest plot of the differences from the reference on a test set."""
     compared, reference = evidence.compared[split], evidence.reference
-    shown, corrected = shown_by_method(compared), corrected_p(compared)
-    first = compared[0]
+    shown, first = shown_by_method(compared), compared[0]
     factor = 100 if first.is_share else 1
     rows = [
         ForestRow(
@@ -119,10 +118,18 @@ def forest_figure(evidence: StudyEvidence, split: str) -> Figure:
     drawings = [
         forest(rows, title, f"{words}.", sides=sides, unit=unit, narrow=narrow) for narrow in (False, True)
     ]
-    form, scale = ("+.2f", 100.0) if first.is_share else ("+.4g", 1.0)
-    data = Data(
+    data = _differences(evidence, split, f"{title}{', in points' if first.is_share else ''}")
+    return Figure(f"forest-{split}", _caption(compared, reference), (drawings[0],), data, (drawings[1],))
+
+
+def _differences(evidence: StudyEvidence, split: str, caption: str) -> Data:
+    """Build the table of the differences from the reference: intervals, p-values, and what the design can detect."""
+    compared = evidence.compared[split]
+    corrected = corrected_p(compared)
+    form, scale = ("+.2f", 100.0) if compared[0].is_share else ("+.4g", 1.0)
+    return Data(
         f"differences_{split}",
-        f"{title}{', in points' if first.is_share else ''}",
+        caption,
         (
             Column("method", "method"),
             Column("difference", "difference", "interval", form, scale),
@@ -144,7 +151,6 @@ def forest_figure(evidence: StudyEvidence, split: str) -> Figure:
             for each in compared
         ),
     )  # fmt: skip
-    return Figure(f"forest-{split}", _caption(compared, reference), (drawings[0],), data, (drawings[1],))
 
 
 def _caption(compared: Sequence[PairedComparison], reference: str) -> str:

@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from lowland.flat.shifted import Shifts
-from lowland.train.method_callback import MethodCallback
+from lowland.train.rivals.shifting import ShiftingCallback
 
 
 @torch.no_grad()
@@ -59,7 +58,7 @@ def inverse_gram(rows: Tensor) -> Tensor:
     return inverse
 
 
-class EFM(MethodCallback):
+class EFM(ShiftingCallback):
     """Callback that perturbs B of every LoRA layer by the moving average of earlier perturbations.
 
     The perturbation of the merged weight has norm ρ / √t in step t = 1, 2, …, in each layer: the paper reduces ρ during
@@ -73,33 +72,30 @@ class EFM(MethodCallback):
     def __init__(self, rho: float, beta: float) -> None:
         self.rho, self.beta = rho, beta
         self.average: dict[str, Tensor] = {}
-        self._shifts: Shifts | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Make the layers ready to be perturbed."""
-        self._shifts = Shifts(kwargs["model"])
+        super().on_train_begin(args, state, control, **kwargs)
         self.average = {
-            name: tensor.to(self._shifts.layers[name].lora_B.device) for name, tensor in self.average.items()
+            name: tensor.to(self.shifts.layers[name].lora_B.device) for name, tensor in self.average.items()
         }
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Perturb B by the average of the steps before; the first step has none."""
-        assert self._shifts is not None
         for name, average in self.average.items():
-            self._shifts.set(name, b=average)
+            self.shifts.set(name, b=average)
 
     @torch.no_grad()
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Take the new perturbation into the average. Clipping scales both gradients, and so does not change it."""
-        assert self._shifts is not None
         rho = self.rho / math.sqrt(state.global_step + 1)
-        for name, layer in self._shifts.layers.items():
+        for name, layer in self.shifts.layers.items():
             a, b = layer.lora_A, layer.lora_B
             if a.grad is None or b.grad is None:
                 continue
@@ -107,13 +103,6 @@ class EFM(MethodCallback):
             at = b if before is None else b + before
             new = perturbation_of_b(a, at, a.grad, b.grad, layer.scaling, rho)
             self.average[name] = new if before is None else before.lerp(new, self.beta)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Restore the layers."""
-        if self._shifts is not None:
-            self._shifts.remove()
 
     def state(self) -> Mapping[str, Tensor]:
         """Return the average perturbation of each layer's B."""

@@ -24,11 +24,10 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from lowland.flat.shifted import Shifts
 from lowland.ground.rng import stream_seed
 from lowland.train.adapted import ParameterGroups
-from lowland.train.method_callback import MethodCallback
 from lowland.train.rivals.groups import groups_apart
+from lowland.train.rivals.shifting import ShiftingCallback
 from lowland.train.settings import Settings
 
 CLIP_RADIUS = 1e-3
@@ -107,7 +106,7 @@ class IVON(torch.optim.AdamW):
         parameter.sub_(newton.clamp_(-CLIP_RADIUS, CLIP_RADIUS), alpha=lr)
 
 
-class DrawFactors(MethodCallback):
+class DrawFactors(ShiftingCallback):
     """Callback that draws A and B of all LoRA layers from IVON's distributions, once in each optimizer step.
 
     Args:
@@ -116,23 +115,15 @@ class DrawFactors(MethodCallback):
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._shifts: Shifts | None = None
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Make the layers ready to be perturbed."""
-        self._shifts = Shifts(kwargs["model"])
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Draw A and B for the optimizer step that begins."""
-        assert self._shifts is not None
         optimizer = kwargs["optimizer"]
         optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
         assert isinstance(optimizer, IVON)
-        for name, layer in self._shifts.layers.items():
+        for name, layer in self.shifts.layers.items():
             drawn = []
             for factor, parameter in (("A", layer.lora_A), ("B", layer.lora_B)):
                 seed = stream_seed(self.seed, "ivon", state.global_step, name, factor)
@@ -141,14 +132,7 @@ class DrawFactors(MethodCallback):
                     parameter.shape, generator=generator, device=parameter.device, dtype=parameter.dtype
                 )
                 drawn.append(optimizer.deviation(parameter, z))
-            self._shifts.set(name, *drawn)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Restore the layers: A and B are the means."""
-        if self._shifts is not None:
-            self._shifts.remove()
+            self.shifts.set(name, *drawn)
 
 
 def ivon_groups(model: nn.Module, settings: Settings) -> ParameterGroups:

@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lowland.flat.ascent import total_norm
-from lowland.flat.shifted import Shifts
-from lowland.train.method_callback import MethodCallback
+from lowland.train.rivals.shifting import ShiftingCallback
 
 
-class MGPO(MethodCallback):
+class MGPO(ShiftingCallback):
     """Callback that perturbs A and B of all LoRA layers along the optimizer's momentum.
 
     All forward passes of an optimizer step share the perturbation. The paper does not say where ḡ starts; here it
@@ -37,32 +36,24 @@ class MGPO(MethodCallback):
     def __init__(self, rho: float, beta: float) -> None:
         self.rho, self.beta = rho, beta
         self.mean_norm: Tensor | None = None
-        self._shifts: Shifts | None = None
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Make the layers ready to be perturbed."""
-        self._shifts = Shifts(kwargs["model"])
 
     @torch.no_grad()
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Set the perturbation of the optimizer step that begins."""
-        assert self._shifts is not None
         moments = kwargs["optimizer"].state
         momentum = [moments[part]["exp_avg"] for part in self._parts() if "exp_avg" in moments.get(part, ())]
         if self.mean_norm is None or not momentum:
             return
         size = total_norm(momentum) * self.mean_norm
-        for name, layer in self._shifts.layers.items():
+        for name, layer in self.shifts.layers.items():
             parts = [moments.get(part, {}).get("exp_avg") for part in (layer.lora_A, layer.lora_B)]
             a, b = (
                 None if part is None or size == 0 else self.rho * part / size.to(part.device)
                 for part in parts
             )
-            self._shifts.set(name, a, b)
+            self.shifts.set(name, a, b)
 
     @torch.no_grad()
     def before_clipping(self) -> None:
@@ -72,13 +63,6 @@ class MGPO(MethodCallback):
             norm = total_norm(grads)
             mean = norm if self.mean_norm is None else self.mean_norm.to(norm.device)
             self.mean_norm = self.beta * mean + (1 - self.beta) * norm
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Restore the layers."""
-        if self._shifts is not None:
-            self._shifts.remove()
 
     def state(self) -> Mapping[str, Tensor]:
         """Return ḡ; the momentum is the optimizer's."""
@@ -90,5 +74,4 @@ class MGPO(MethodCallback):
 
     def _parts(self) -> list[nn.Parameter]:
         """Return A and B of all layers."""
-        assert self._shifts is not None
-        return [part for layer in self._shifts.layers.values() for part in (layer.lora_A, layer.lora_B)]
+        return [part for layer in self.shifts.layers.values() for part in (layer.lora_A, layer.lora_B)]
