@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from scipy import stats
@@ -17,7 +18,7 @@ from transformers import AutoTokenizer, pipeline
 
 import lowland as package
 from lowland.ground.record_files import read_predictions, read_record
-from lowland.report.card import CARD, kind_of, model_card, write_cards
+from lowland.report.card import CARD, _interval, kind_of, model_card, write_cards
 
 Run = Callable[..., tuple[int, str, str]]
 TEXTS = ["the firm gains", "a bank falls"]
@@ -140,3 +141,18 @@ def test_decoder_that_answers_by_words_is_used_by_lowland_alone(trained: Callabl
     record.asked["task"]["head"] = "verbalizer"
     assert kind_of(record) is None
     assert len(programs(model_card(folder, record))) == 1
+
+
+def test_adapter_that_cannot_be_merged_has_no_program_for_it(trained: Callable[[str], Path]) -> None:
+    card = (trained("dora") / CARD).read_text("utf-8")
+    assert len(programs(card)) == 2
+    assert "lowland merge" not in card
+
+
+def test_interval_of_a_share_ends_at_1() -> None:
+    examples = pd.DataFrame({"score": [1.0] * 19 + [0.0], "group": [f"g{n}" for n in range(20)]})
+    low, high = _interval(examples).split(" to ")
+    assert high == "1.0000"
+    assert 0.8 < float(low) < 0.95
+    raw = _interval(examples.assign(score=examples["score"] * 10))  # no share: nothing is cut off
+    assert float(raw.split(" to ")[1]) > 10
