@@ -149,10 +149,11 @@ def test_adapter_that_cannot_be_merged_has_no_program_for_it(trained: Callable[[
     assert "lowland merge" not in card
 
 
-def test_interval_of_a_share_ends_at_1() -> None:
+def test_interval_of_a_share_stays_in_0_to_1() -> None:
     examples = pd.DataFrame({"score": [1.0] * 19 + [0.0], "group": [f"g{n}" for n in range(20)]})
     low, high = _interval(examples).split(" to ")
     assert high == "1.0000"
     assert 0.8 < float(low) < 0.95
+    assert _interval(examples.assign(score=1 - examples["score"])).startswith("0.0000 to ")
     raw = _interval(examples.assign(score=examples["score"] * 10))  # no share: nothing is cut off
     assert float(raw.split(" to ")[1]) > 10
