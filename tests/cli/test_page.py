@@ -132,7 +132,9 @@ def test_the_browser_is_asked_for(study, monkeypatch, capsys):
             ["runs", "--out", "notes.html"],
             "notes.html exists; name another place with --out, or add --replace",
         ),
-        (["runs", "--out", "notes.html", "--format", "csv"], "notes.html is a file; name a folder"),
+        (["runs", "--out", "LICENSE", "--format", "csv"], "LICENSE is a file; name a folder"),
+        (["runs", "--out", "page.html", "--format", "csv"], "format is csv, and page.html is named like html"),
+        (["runs", "--out", "-"], "out is -; to print a report"),
         (
             ["runs", "--open", "--format", "md"],
             "open is given, and the form is md; only html opens in a browser",
@@ -144,6 +146,7 @@ def test_the_browser_is_asked_for(study, monkeypatch, capsys):
 def test_mistakes_are_sentences_and_leave_nothing(study, tmp_path, capsys, words, sentence):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.html").write_text("mine")
+    (tmp_path / "LICENSE").write_text("mine")
     before = sorted(path.name for path in tmp_path.iterdir())
     assert main(["report", *words]) == 2
     captured = capsys.readouterr()

@@ -59,11 +59,16 @@ class PageRequest(Asked):
 
     @model_validator(mode="after")
     def _check_place(self) -> Self:
+        if self.out is not None and self.out.name == "-":
+            raise Mistake("out is -; to print a report, leave out away and give --format md or --format json")
         if self.form is None and self.out is not None and self.out.suffix.lower() not in ENDINGS:
             raise Mistake(
                 f"out is {self.out}, whose ending names no form; use .html, .md or .json, name a folder for CSV files,"
                 " or add --format"
             )
+        if self.out is not None and self.form is not None and self.out.suffix:
+            if (said := ENDINGS.get(self.out.suffix.lower(), self.form)) != self.form:
+                raise Mistake(f"format is {self.form}, and {self.out} is named like {said}; drop one of the two")
         if self.open_it and self.written_form != "html":
             raise Mistake(f"open is given, and the form is {self.written_form}; only html opens in a browser")
         if (place := self.place) is not None:

@@ -160,7 +160,7 @@ def _interval(examples: pd.DataFrame) -> str:
     interval = paired_interval(scores, np.zeros_like(scores), groups=list(examples["group"]), level=LEVEL)
     low, high = interval.low, interval.high
     if are_shares(scores, scores):
-        low, high = max(low, 0.0), min(high, 1.0)
+        low = max(low, 0.0)  # differences, and so `high`, end at 1
     return f"{low:.4f} to {high:.4f}"
 
 
