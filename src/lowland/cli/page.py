@@ -66,9 +66,13 @@ class PageRequest(Asked):
                 f"out is {self.out}, whose ending names no form; use .html, .md or .json, name a folder for CSV files,"
                 " or add --format"
             )
-        if self.out is not None and self.form is not None and self.out.suffix:
-            if (said := ENDINGS.get(self.out.suffix.lower(), self.form)) != self.form:
-                raise Mistake(f"format is {self.form}, and {self.out} is named like {said}; drop one of the two")
+        named = (
+            ENDINGS.get(self.out.suffix.lower(), self.form)
+            if self.out is not None and self.out.suffix
+            else None
+        )
+        if named is not None and self.form not in (None, named):
+            raise Mistake(f"format is {self.form}, and {self.out} is named like {named}; drop one of the two")
         if self.open_it and self.written_form != "html":
             raise Mistake(f"open is given, and the form is {self.written_form}; only html opens in a browser")
         if (place := self.place) is not None:
