@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from transformers import GPT2LMHeadModel
+from datasets import Dataset
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, GPT2LMHeadModel
 
 from lowland import LoRAConfig, add_lora
 from lowland.ground import runtime
 from lowland.lora.inject import lora_layers
 from tests.evidence.readers.test_inspect_results import log
+from tests.language_models import characters, language_model, save
 from tests.stress.asking.support import INSPECTS, own_machine
 from tests.test_docs_commands import PAGES, blocks
 
@@ -30,7 +36,7 @@ TESTED_ELSEWHERE = {
     "docs/report.md": "tests/report/test_page.py",
 }
 """Pages with Python, and the tests that run it."""
-TESTED_HERE = ("lora", "merging", "stress", "studies", "studies-on-many-machines", "verdict")
+TESTED_HERE = ("lora", "merging", "other-tools", "stress", "studies", "studies-on-many-machines", "verdict")
 
 
 def programs(page: str) -> list[str]:
@@ -74,6 +80,40 @@ def test_merging_takes_the_adapter_in_and_out(gpt2: GPT2LMHeadModel, tokens: tor
         torch.testing.assert_close(
             model(tokens).logits.float(), before, rtol=0.05, atol=0.05
         )  # stored in bf16
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # TRL's own words
+def test_other_tools_get_the_noise_and_read_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL and PEFT are real; LLaMA-Factory is a stand-in with the function's signature."""
+    monkeypatch.chdir(tmp_path)
+    trl, scores, factory, back = programs("other-tools")
+    save(language_model("llama"), tmp_path / "base", characters())
+    data = Dataset.from_dict({"text": ["a b c", "d e f"]})
+    changes = {
+        "google/gemma-3-270m": str(tmp_path / "base"),
+        'SFTConfig("out")': 'SFTConfig("out", max_steps=2, per_device_train_batch_size=1, report_to="none",'
+        ' use_cpu=True, disable_tqdm=True, bf16=False, dataloader_pin_memory=False, save_strategy="no")',
+    }
+    for before, after in changes.items():
+        assert before in trl
+        trl = trl.replace(before, after)
+    trainer = run(trl, data=data)["trainer"]
+    assert trainer.state.global_step == 2
+    trainer.model.save_pretrained("runs/…-lora-s42-…/adapter")
+    base = AutoModelForCausalLM.from_pretrained("base")
+    assert isinstance(run(back, base=base)["model"], PeftModel)
+
+    run(scores, correct=[1, 0, 1])
+    assert list(pd.read_csv("new.csv")["score"]) == [1, 0, 1]
+
+    called: list[tuple] = []
+    tuner = ModuleType("llamafactory.train.tuner")
+    tuner.run_exp = lambda args, callbacks: called.append((args, callbacks))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "llamafactory.train.tuner", tuner)
+    Path("llama3_lora_sft.yaml").write_text("stage: sft\n")
+    run(factory)
+    assert called[0][0] == {"stage": "sft"}
+    assert type(called[0][1][0]).__name__ == "FlatLoRA"
 
 
 def test_stress_asks_from_python(own_machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

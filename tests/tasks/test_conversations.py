@@ -113,6 +113,60 @@ def test_texts_in_two_columns(read: Read) -> None:
     assert list(named["prompt"]) == ["a"]
 
 
+def test_instructions_in_the_form_of_alpaca(read: Read, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {
+            "instruction": "Why?",
+            "input": "",
+            "output": "So.",
+            "system": "Be brief.",
+            "history": [["Hi", "Hello"]],
+        },
+        {"instruction": "Translate.", "input": "Hallo", "output": "Hello", "system": None, "history": None},
+        {"instruction": "Who?", "output": "Me."},
+    ]
+    chats = [LONG, [user("Translate.\nHallo"), assistant("Hello")], SHORT]
+    expected = read([{"messages": chat} for chat in chats])
+    pd.testing.assert_frame_equal(read(rows), expected)
+    pd.DataFrame(rows).to_parquet(tmp_path / "rows.parquet")
+    pd.testing.assert_frame_equal(
+        read_conversations(tmp_path / "rows.parquet", "prompt", "completion", None), expected
+    )
+    (tmp_path / "rows.csv").write_text("instruction,input,output\nTranslate.,Hallo,Hello\nWho?,,Me.\n")
+    table = read_conversations(tmp_path / "rows.csv", "prompt", "completion", None)
+    assert list(table["prompt"]) == ["Translate.\nHallo", "Who?"]
+    assert list(read(rows[2:], "instruction", "output")["prompt"]) == [
+        "Who?"
+    ]  # columns that are named go first
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"instruction": "Why?", "output": ""}, "has no turn of the assistant after one of the user"),
+        (
+            {"instruction": "", "input": "Hi", "output": "So."},
+            "has a message of the user that is missing or empty",
+        ),
+        ({"instruction": "Add.", "input": 3, "output": "So."}, "has a message of the user that is a number"),
+        ({"instruction": "Why?", "output": ["So."]}, "has a message of the assistant that is a list"),
+        ({"instruction": "Why?", "output": "So.", "history": ["Hi", "Hello"]}, "is no list of messages"),
+    ],
+)
+def test_instructions_that_cannot_be_read(read: Read, row: dict[str, Any], message: str) -> None:
+    with pytest.raises(Mistake, match=message):
+        read([row])
+
+
+def test_instructions_without_outputs_are_answered(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"instruction": "Translate.", "input": "Hallo"}\n{"instruction": "Who?", "input": ""}\n')
+    examples = chats_to_answer(read_form(path), "prompt", "completion")
+    assert examples is not None
+    assert list(examples["prompt"]) == ["Translate.\nHallo", "Who?"]
+    assert set(examples["completion"]) == {None}
+
+
 def test_the_split_of_a_chat_is_that_of_its_examples(read: Read) -> None:
     table = read([{"messages": LONG, "part": "train"}, {"messages": SHORT, "part": "test"}], split="part")
     assert list(table["split"]) == ["train", "train", "test"]

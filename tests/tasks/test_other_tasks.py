@@ -46,12 +46,12 @@ SOURCE, PROMPT = ("source", "target"), ("prompt", "completion")
         (
             ["Instruction", "Output"],
             TEXT,
-            "replies, read by --task instruction --prompt-column Instruction --completion-column Output",
+            "instructions with replies, read by --task instruction",
         ),
         (
             ["instruction", "input", "output"],
             SOURCE,
-            "inputs (which are to be written behind the instructions first), read by --task instruction",
+            "instructions with replies, read by --task instruction",
         ),
         (["id", "context", "question", "answers"], TEXT, "questions about a context"),
         (["gj04", "1", "", "It is so."], TEXT, "looks like a file of CoLA, read by --task cola"),

@@ -34,7 +34,7 @@ class InstructionFields(GenerationFields):
     """A user's own prompts and completions, or chats."""
 
     prompt_column: Text = "prompt"
-    """the column with the prompt; a file with a column `messages` is read as chats"""
+    """the column with the prompt; a file with `messages`, or with `instruction` and `output`, is read without it"""
     completion_column: Text = "completion"
     """the column with the completion"""
     template: Annotated[Text, AfterValidator(check_template)] | None = None

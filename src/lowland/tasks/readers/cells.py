@@ -14,7 +14,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 def problem_with_text(cell: Any) -> str | None:
     """Return why a cell cannot be a text, as the end of the sentence "the text …"; None if it can."""
-    if _is_missing(cell):
+    if is_missing(cell):
         return MISSING
     if not isinstance(cell, str):
         return f"is {_kind_of(cell)}; it must be text"
@@ -25,7 +25,7 @@ def problem_with_text(cell: Any) -> str | None:
 
 def problem_with_label(cell: Any) -> str | None:
     """Return why a cell cannot be a label, as `problem_with_text` does; numbers and truth values can be labels."""
-    if isinstance(cell, str) or _is_missing(cell):
+    if isinstance(cell, str) or is_missing(cell):
         return problem_with_text(cell)
     if not isinstance(cell, Number):  # NumPy's numbers and truth values count
         return f"is {_kind_of(cell)}; it must be text, a number, true or false"
@@ -39,7 +39,8 @@ def _is_finite(number: Any) -> bool:
         return True
 
 
-def _is_missing(cell: Any) -> bool:
+def is_missing(cell: Any) -> bool:
+    """Return whether a cell holds nothing: no value, or a text of white space."""
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         return True
     return type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and math.isnan(cell))

@@ -1,9 +1,9 @@
-"""Reader of instructions: chats (`messages` or `conversations`), or two columns of texts or of lists of messages."""
+"""Reader of instructions: chats, Alpaca's instructions with inputs and outputs, or two columns."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake, plural
-from lowland.tasks.readers.cells import problem_with_label, problem_with_text
+from lowland.tasks.readers.cells import is_missing, problem_with_label, problem_with_text
 from lowland.tasks.readers.forms import read_form
 from lowland.tasks.readers.raw_table import RawTable
 from lowland.tasks.readers.tables import pick_columns
@@ -123,6 +123,8 @@ def _chats(table: RawTable, prompt: str, completion: str, to_learn: bool = True)
     columns = table.rows.columns
     if prompt not in columns and (named := [name for name in CHATS if name in columns]):
         return [(_turns(cell), 0) for cell in table.rows[named[0]]]
+    if prompt not in columns and "instruction" in columns and ("output" in columns or not to_learn):
+        return [(_instructed(row), 0) for row in table.rows.to_dict("records")]
     if prompt not in columns or not any(map(_is_list, table.rows[prompt])):
         return None
     if completion in columns:
@@ -136,6 +138,25 @@ def _chats(table: RawTable, prompt: str, completion: str, to_learn: bool = True)
         ([*first, *second], len(first)) if _is_list(first) and _is_list(second) else (None, 0)
         for first, second in pairs
     ]
+
+
+def _instructed(row: Mapping[Hashable, Any]) -> Any:
+    """Return the chat of a row in Alpaca's form: `instruction`, and perhaps `input`, `output`, `system` and `history`.
+
+    The user's turn is the instruction, with the input on the next line. `history` is a list of pairs of earlier turns.
+    """
+    turns = [] if is_missing(row.get("system")) else [("system", row["system"])]
+    earlier = [] if is_missing(row.get("history")) else row["history"]
+    if not _is_list(earlier) or not all(_is_list(pair) and len(pair) == 2 for pair in earlier):
+        return None
+    for prompt, reply in earlier:
+        turns += [("user", prompt), ("assistant", reply)]
+    prompt = [row["instruction"], *([] if is_missing(row.get("input")) else [row["input"]])]
+    no_text = [part for part in prompt if problem_with_text(part)]  # reported as the turn's text
+    turns.append(("user", no_text[0] if no_text else "\n".join(prompt)))
+    if not is_missing(row.get("output")):
+        turns.append(("assistant", row["output"]))
+    return [{"role": role, "content": text} for role, text in turns]
 
 
 def _is_list(cell: Any) -> bool:

@@ -27,19 +27,12 @@ def _pairs(first: str, second: str) -> Kind:
     )
 
 
-REPLIES = "--task instruction --prompt-column instruction --completion-column output"
-
 KINDS = (
     Kind(("messages",), "chats", "--task instruction"),
     Kind(("conversations",), "chats", "--task instruction"),
     Kind(("prompt", "completion"), "prompts with completions", "--task instruction"),
     Kind(("prompt", "chosen", "rejected"), "preferences"),
-    Kind(
-        ("instruction", "input", "output"),
-        "instructions with replies and inputs (which are to be written behind the instructions first)",
-        REPLIES,
-    ),
-    Kind(("instruction", "output"), "instructions with replies", REPLIES),
+    Kind(("instruction", "output"), "instructions with replies", "--task instruction"),
     Kind(("context", "question", "answers"), "questions about a context", "--task question-answering"),
     Kind(("source", "target"), "texts with the texts to write", "--task text-to-text"),
     _pairs("sentence1", "sentence2"),
