@@ -48,6 +48,11 @@ def test_what_is_shown_follows_holm_and_not_the_interval() -> None:
     assert "flat-lora is flatter" not in page(at(0.1, -0.1, 0.2))
 
 
+def test_differences_of_the_size_of_rounding_are_not_shown() -> None:
+    assert "flat-lora is flatter" not in page(at(0.1, -9e-7, 1e-9))
+    assert "flat-lora is flatter" in page(at(0.1, -2e-6, 1e-9))
+
+
 def test_one_seed_says_nothing_of_others() -> None:
     single = replace(at(0.1, -0.1, 0.01).differences[0], seeds=(1,))
     assert "(1 seed, which says nothing of other seeds)" in page(at(0.1, -0.1, 0.01, differences=(single,)))

@@ -20,6 +20,8 @@ MEASURES = {
     "adaptive": "adaptive m-sharpness",
 }
 """Names of the measures in reports."""
+ROUNDING = 1e-6
+"""Difference of two mean rises, in nats, up to which the rounding of float32 may be its reason."""
 SPACES = {"full": "full space (merged weights)", "adapter": "adapter's space (A and B)"}
 
 
@@ -135,7 +137,7 @@ def _sentence(measure: str, method: str, differences: Sequence[tuple[float, Rise
     first = differences[0][1]
     verdicts: dict[str, list[str]] = {}
     for strength, each in differences:
-        shown = each.p_holm < 1 - each.interval.level
+        shown = each.p_holm < 1 - each.interval.level and abs(each.interval.difference) > ROUNDING
         word = ("flatter" if each.interval.difference < 0 else "sharper") if shown else ""
         verdicts.setdefault(word, []).append(f"{strength:g}")
     pair = f"{visible(method)} and {visible(first.reference)}"
