@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,18 @@ def test_the_plot_shows_the_same_numbers_as_its_table(page: Page, evidence: Stud
             assert f"{comparison.method} " in drawing.description
             points = f"{100 * comparison.difference:+.1f} ({100 * comparison.low:+.1f} to {100 * comparison.high:+.1f})"
             assert points in drawing.description
+
+
+def test_the_plot_says_over_what_its_intervals_are(tmp_path: Path):
+    """One method has one seed, the others have two."""
+    leave_study(tmp_path / "runs", ("full", "lora", "dora"), seeds=2, steps=3)
+    (folder,) = (tmp_path / "runs").glob("toy-dora-s2-*")
+    shutil.rmtree(folder)
+    forest = study_page(evidence_of(tmp_path / "runs")).lead[0]
+    assert isinstance(forest, Figure)
+    assert (
+        "over seeds and test examples (for dora, with one seed, over test examples alone)" in forest.caption
+    )
 
 
 def test_errors_are_counted_by_hand(page: Page, evidence: StudyEvidence):

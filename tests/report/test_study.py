@@ -221,6 +221,10 @@ def test_identical_methods_have_no_calibration(tmp_path):
     answers = answers_of("lora", 1)
     folders = [leave_run(tmp_path, method, seed, answers) for method in ("lora", "full") for seed in (1, 2)]
     assert "A/A" not in summary(folders)
+    folders += [leave_run(tmp_path, "flat-lora", seed, answers_of("flat-lora", seed)) for seed in (1, 2)]
+    line = next(line for line in summary(folders).splitlines() if "A/A" in line)
+    assert re.search(r"nothing: flat-lora \d", line)
+    assert line.endswith(" full: equal to the reference on every example, not simulated.")
 
 
 @pytest.mark.parametrize(

@@ -187,17 +187,23 @@ def _heading(records: Sequence[RunRecord]) -> str:
     )
 
 
-def calibration_sentence(shares: Mapping[str, float], studies: int = STUDIES) -> str:
+def calibration_sentence(
+    shares: Mapping[str, float], alike: Sequence[str] = (), studies: int = STUDIES
+) -> str:
     """Write how often comparisons would give a verdict without a difference.
 
     Args:
         shares: of the simulated studies that get a verdict, by method.
+        alike: methods whose scores are those of the reference, so that nothing varies that could be simulated.
         studies: number of simulated studies.
     """
+    left_out = (
+        f" {' and '.join(alike)}: equal to the reference on every example, not simulated." if alike else ""
+    )
     parts = [f"{method} {share:.1%}" for method, share in shares.items()]
     return (
         f"A/A: of {studies:,} simulated studies like this one, but without a difference, these shares would get a"
-        f" verdict for nothing: {', '.join(parts)}. About 5 % is intended."
+        f" verdict for nothing: {', '.join(parts)}. About 5 % is intended.{left_out}"
     )
 
 
@@ -210,7 +216,8 @@ def comparison_bullets(compared: Sequence[PairedComparison], false_verdicts: Map
     """
     corrected = corrected_p(compared)
     sentences = [comparison.sentence() + _reservation(comparison, corrected) for comparison in compared]
-    calibration = [calibration_sentence(false_verdicts)] if false_verdicts else []
+    alike = [comparison.method for comparison in compared if comparison.method not in false_verdicts]
+    calibration = [calibration_sentence(false_verdicts, alike)] if false_verdicts else []
     over_seeds = [comparison for comparison in compared if comparison.over_seeds]
     if not over_seeds:
         return Bullets((*sentences, *calibration))

@@ -155,8 +155,11 @@ def _differences(evidence: StudyEvidence, split: str, caption: str) -> Data:
 
 def _caption(compared: Sequence[PairedComparison], reference: str) -> str:
     first = compared[0]
-    over = "seeds and test examples" if first.over_seeds else "test examples alone"
-    small = " Small dots are single seeds." if first.over_seeds else ""
+    alone = [each.method for each in compared if not each.over_seeds]
+    over = "seeds and test examples" if len(alone) < len(compared) else "test examples alone"
+    if alone and len(alone) < len(compared):
+        over += f" (for {_listed(alone)}, with one seed, over test examples alone)"
+    small = " Small dots are single seeds." if len(alone) < len(compared) else ""
     return (
         f"Difference from {reference} in {score_name(first.metric)}, paired by seed and example; the line is the"
         f" {100 * first.level:g} % interval over {over}.{small} A hollow marker: no difference is shown."
