@@ -9,6 +9,7 @@ import pytest
 from lowland.cli.main import main
 from tests.evidence.readers.test_answers import study_of, with_probabilities
 from tests.evidence.test_study import answers_of, record_of
+from tests.report.whole_studies import leave_study
 
 
 @pytest.fixture
@@ -32,6 +33,13 @@ def test_json_holds_everything(runs, capsys):
     table = table[table["split"] == "shifted"].sort_values("example")
     assert [row["text"] for row in values["examples"]] == list(table["text"])
     assert values["reference"] == values["method"] == "lora"
+
+
+def test_the_reference_of_an_ablation_is_the_method_as_it_is(tmp_path, capsys):
+    settings = {label: {"name": "flat-lora"} for label in ("flat-lora-rho0", "flat-lora")}
+    leave_study(tmp_path / "runs", tuple(settings), seeds=1, examples=40, steps=3, settings=settings)
+    assert main(["errors", str(tmp_path / "runs"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reference"] == "flat-lora"
 
 
 def test_one_run_is_enough(runs, capsys):

@@ -38,7 +38,7 @@ def errors(request: ErrorsRequest) -> int:
     from lowland.evidence.errors import analyse
     from lowland.evidence.readers.answers import read_answers
     from lowland.evidence.readers.runs import finished
-    from lowland.evidence.study import reference_of
+    from lowland.evidence.study import reference_among
     from lowland.ground.listing import entries_at, finished_runs, training_runs
     from lowland.report.errors import error_blocks
     from lowland.report.errors_json import analysis_as_json
@@ -56,7 +56,7 @@ def errors(request: ErrorsRequest) -> int:
     for name in (request.method, request.reference):
         if name is not None and name not in methods:
             raise Mistake(one_of("method", name, methods))
-    reference = request.reference or reference_of(methods)
+    reference = request.reference or reference_among(list(runs.values()))
     analysis = analyse(answers, method=request.method or reference, reference=reference, rules=request.rules)
     if request.as_json:
         print(json.dumps(analysis_as_json(analysis), ensure_ascii=False, indent=1))

@@ -143,6 +143,16 @@ def reference_of(methods: Sequence[str]) -> str:
     return "lora" if "lora" in methods else methods[0]
 
 
+def reference_among(records: Sequence[RunRecord]) -> str:
+    """Return the method that others are compared with; in an ablation, the method as it is.
+
+    An ablation is recognised by its runs: they are all variations of one method, which stands among them.
+    """
+    names = {str(record.asked["method"].get("name")) for record in records}
+    labels = list(dict.fromkeys(record.method for record in records))
+    return names.pop() if len(names) == 1 and names <= set(labels) else reference_of(labels)
+
+
 def _summarize(records: Sequence[RunRecord], names: Sequence[str], split: str) -> MethodScores:
     first = records[0]
     return MethodScores(

@@ -16,7 +16,7 @@ from lowland.evidence.study import (
     compare_with_reference,
     dominated,
     false_verdicts_of_study,
-    reference_of,
+    reference_among,
 )
 from lowland.ground.mistakes import Mistake, one_of
 from lowland.ground.records import RunRecord
@@ -96,7 +96,7 @@ def study_evidence(
     labels = list(dict.fromkeys(record.method for record in records))
     if reference is not None and reference not in labels:
         raise Mistake(one_of("method", reference, labels))
-    chosen = reference or _own_settings(records) or reference_of(labels)
+    chosen = reference or reference_among(records)
     methods = by_method(records)
     splits = list(records[0].scores)
     answers = read_answers(runs)
@@ -113,13 +113,6 @@ def study_evidence(
         analysis=analyse(answers, method=chosen, reference=chosen) if are_shares else None,
         histories={folder: read_history(folder) for folder in runs},
     )
-
-
-def _own_settings(records: Sequence[RunRecord]) -> str | None:
-    """Return the label of the method as it is, if all runs are variations of one method, as an ablation makes them."""
-    names = {str(record.asked["method"].get("name")) for record in records}
-    labels = {record.method for record in records}
-    return names.pop() if len(names) == 1 and names <= labels else None
 
 
 def _check_one_study(records: Sequence[RunRecord]) -> None:
