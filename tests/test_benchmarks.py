@@ -9,7 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from lowland.tasks.examples import TaskData
 from tests.stress.asking.support import INSPECTS, own_machine
@@ -268,3 +271,62 @@ def test_flipped_labels_are_nested_and_only_in_training(
     kept = module.polarity(data_of((*module.LABELS, "neutral")))
     assert set(kept["label"]) == set(module.LABELS)
     assert len(kept) == 140
+
+
+def test_flatness_and_accuracy_are_correlated_without_what_the_loss_explains(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Oracles: scipy's rank correlation where the loss explains nothing; and a relation made by the loss alone."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    module = import_module("flatness_accuracy")
+    monkeypatch.setattr(module, "PERMUTATIONS", 200)
+    rng = np.random.default_rng(0)
+    rise, noise, loss = rng.normal(size=(3, 40))
+    methods = np.repeat(["lora", "full"], 20)
+    alone = pd.DataFrame({"rise": rise, "loss": 1.0, "score": noise - rise, "method": methods})
+    found = module.correlation([alone], within_methods=False)
+    assert found["r"] == pytest.approx(spearmanr(rise, noise - rise).statistic)
+    assert found["r"] < found["high"] < 0
+    assert found["p"] == pytest.approx(1 / 201)
+    by_loss = alone.assign(rise=loss + 0.3 * rise, loss=loss, score=0.3 * noise - loss)
+    assert spearmanr(by_loss["rise"], by_loss["score"]).statistic < -0.7
+    assert abs(module.correlation([by_loss, alone.assign(score=noise)], within_methods=False)["r"]) < 0.25
+    by_method = alone.assign(rise=rise + 9 * (methods == "full"), score=noise + 9 * (methods == "full"))
+    assert module.correlation([by_method], within_methods=False)["r"] > 0.5
+    assert abs(module.correlation([by_method], within_methods=True)["r"]) < 0.25
+
+
+def test_flatness_and_accuracy_are_joined_by_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    module = import_module("flatness_accuracy")
+    monkeypatch.setattr(module, "PERMUTATIONS", 20)
+    runs = [(method, seed) for method in ("lora", "full") for seed in range(6)]
+    keys = [{"space": "full", "measure": "expected", "strength": 0.05}]
+    rises = [
+        {
+            **key,
+            "method": method,
+            "seed": seed,
+            "split": split,
+            "rise": seed + (split == "test") * 9,
+            "loss": seed % 2,
+        }
+        for key in keys
+        for method, seed in runs
+        for split in ("train", "test")
+    ]
+    scores = [
+        {"method": method, "seed": seed, "split": split, "score": 6 - seed if split == "test" else 0}
+        for method, seed in reversed(runs)
+        for split in ("test", "shifted")
+    ]
+    pd.DataFrame(rises).to_parquet(tmp_path / "rises.parquet")
+    pd.DataFrame(scores).to_parquet(tmp_path / "scores.parquet")
+    words = ["--rises", tmp_path / "rises.parquet", "--scores", tmp_path / "scores.parquet"]
+    monkeypatch.setattr(
+        sys, "argv", ["flatness_accuracy", *map(str, words), "--out", str(tmp_path / "out.json")]
+    )
+    module.main()
+    rows = json.loads((tmp_path / "out.json").read_text())
+    assert [row["within_methods"] for row in rows] == [False, True]
+    assert all(row["r"] < -0.99 and row["runs"] == 12 for row in rows)
