@@ -12,6 +12,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import spearmanr
 
 from lowland.tasks.examples import TaskData
@@ -180,6 +181,27 @@ def test_singular_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (row["layer"], row["r"]) == ("24x16", 2)
     assert row["largest_relative_error"] < 1e-5
     assert {name: len(times) for name, times in row["seconds"].items()} == {"qr": 2, "svd": 2}
+
+
+def test_shared_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stacked products are those apart, side by side."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    module = import_module("shared_inputs")
+    block = module.Block(6, torch.float64, ((10, (4, 2, 2)), (4, (10,))))
+    actions = module.actions_of(block)
+    assert len(actions["frozen"]()) == 4
+    ((forward, to_a, to_x),) = actions["stacked"]()
+    apart = actions["apart"]()
+    torch.testing.assert_close(forward, torch.cat([each[0] for each in apart], dim=1))
+    torch.testing.assert_close(to_a, torch.cat([each[1] for each in apart]))
+    torch.testing.assert_close(to_x, sum(each[2] for each in apart))
+    monkeypatch.setattr(module, "BLOCKS", {"tiny": block})
+    out = tmp_path / "a.json"
+    monkeypatch.setattr(sys, "argv", ["shared_inputs", "--rounds", "2", "--repeats", "1", "--out", str(out)])
+    module.main()
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["block"] == "tiny"
+    assert set(row["seconds"]) == {"frozen", "apart", "stacked"}
 
 
 def test_pictures_of_the_statistics_are_those_that_the_script_draws(
