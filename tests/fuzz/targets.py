@@ -36,7 +36,7 @@ from tests.tasks.questions import as_squad, question_rows
 
 REPOSITORY = Path(__file__).parents[2]
 ITEMS = Path(str(resources.files("lowland.items")))
-REPLIES = REPOSITORY / "tests" / "stress" / "replies" / "labelled_replies.jsonl"
+REPLIES = REPOSITORY / "tests" / "replies" / "labelled_replies.jsonl"
 RECIPE = b"""task: {name: classification, data: a.csv, text_column: review}
 methods: [full, lora, {lora: {rank: 4, rank_pattern: {query: 8}, label: small}}, neftune+flat-lora]
 seeds: [1, 2]

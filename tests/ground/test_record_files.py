@@ -159,6 +159,35 @@ def test_a_record_with_a_field_too_few_or_too_many_is_refused(tmp_path, changes)
     assert "__init__" not in str(caught.value)
 
 
+SEARCH = {
+    "space": {"lr": [1e-5, 1e-3], "rank": [4, 8, 16]}, "best": {"lr": 1e-4, "rank": 8}, "trials": [{"lr": 1e-4}],
+    "best_so_far": [None], "examples": 300, "score": "accuracy",
+}  # fmt: skip
+
+
+def test_how_settings_were_searched_comes_back(tmp_path):
+    write_record(tmp_path, record_of(tuning=SEARCH))
+    assert read_record(tmp_path).tuning == SEARCH
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"score": ...}, r"holds a damaged 'tuning' \(score\)"),
+        ({"trials": []}, r"holds a damaged 'tuning' \(trials\)"),
+        ({"best_so_far": ["0.5"]}, r"holds a damaged 'tuning' \(best_so_far.0"),
+        ({"space": {"lr": 3}}, r"holds a damaged 'tuning' \(space.lr"),
+        ({"best": {"rank": 8}}, r"lacks the best lr in 'tuning'"),
+        ({"colour": "blue"}, r"holds a damaged 'tuning' \(colour\)"),
+    ],
+)
+def test_a_damaged_search_is_refused(tmp_path, changes, sentence):
+    write_record(tmp_path, record_of())
+    change(tmp_path, tuning={key: value for key, value in {**SEARCH, **changes}.items() if value is not ...})
+    with pytest.raises(Mistake, match=rf"record\.json is damaged: it {sentence}"):
+        read_record(tmp_path)
+
+
 def predictions(rows: int = 3) -> pd.DataFrame:
     table = {name: [f"{name} {row}" for row in range(rows)] for name in PREDICTION_COLUMNS}
     table["example"] = list(range(rows))

@@ -87,7 +87,14 @@ def test_a_run_is_shown_with_all_that_its_record_holds(tmp_path: Path) -> None:
         remarks=["two texts are equal"],
         files={"adapter/weights": "c0ffee"},
         baseline={"majority": {"test": {"accuracy": 0.3}}},
-        tuning={"space": {"lr": [1e-5, 1e-3]}, "best": {"lr": 1e-4}, "trials": []},
+        tuning={
+            "space": {"lr": [1e-5, 1e-3]},
+            "best": {"lr": 1e-4},
+            "trials": [{}],
+            "best_so_far": [0.5],
+            "examples": 3,
+            "score": "accuracy",
+        },
     )
     text = render(run_blocks(entry_at(folder)))
     for part in (

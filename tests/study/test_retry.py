@@ -21,6 +21,7 @@ from lowland.study.retry import Moved, Retry, plan_retry
 from lowland.study.run import run_jobs, run_study
 from tests.conftest import table_of
 from tests.folders_of_runs import put_stress_test, put_unfinished
+from tests.ground.test_record_files import SEARCH
 from tests.study.test_run import comparable, recipe
 
 __all__ = ["recipe"]
@@ -105,9 +106,9 @@ def test_every_request_is_made_again_from_its_record(
 def test_the_search_that_chose_the_settings_is_kept(stopped: Callable[..., Path]) -> None:
     root = stopped(RuntimeError("no"))
     (folder,) = root.glob("classification-*")
-    write_record(folder, dataclasses.replace(read_record(folder), tuning={"best": {"lr": 1e-3}}))
+    write_record(folder, dataclasses.replace(read_record(folder), tuning=SEARCH))
     (job,) = retry_of(root).jobs
-    assert job.tuning == {"best": {"lr": 1e-3}}
+    assert job.tuning == SEARCH
 
 
 def test_changed_data_are_refused_and_moved_data_are_taken(

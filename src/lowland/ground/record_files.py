@@ -20,6 +20,7 @@ from lowland.ground.records import (
     ROW_COLUMNS,
     STRESS_RECORD_VERSION,
     RunRecord,
+    SearchEntry,
     StressRecord,
 )
 from lowland.ground.visible import visible
@@ -169,7 +170,15 @@ def _wrong_request(content: dict[str, Any]) -> list[str]:
     ]
     seed = asked.get("seed")
     is_whole = isinstance(seed, int) and not isinstance(seed, bool)
-    return wrong + ([] if is_whole else [f"holds {seed!r:.60} for 'seed' of 'asked'"])
+    wrong += [] if is_whole else [f"holds {seed!r:.60} for 'seed' of 'asked'"]
+    tuning = content.get("tuning")
+    try:
+        known = SearchEntry(**tuning) if tuning else None
+    except ValidationError as error:
+        places = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        return [*wrong, f"holds a damaged 'tuning' ({places:.60})"]
+    lacking = sorted(known.space.keys() - known.best.keys()) if known else []
+    return wrong + [f"lacks the best {name} in 'tuning'" for name in lacking]
 
 
 def _wrong_mappings(content: dict[str, Any]) -> list[str]:

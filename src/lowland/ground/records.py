@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 RECORD_VERSION = 2
 STRESS_RECORD_VERSION = 2
 
@@ -67,6 +69,19 @@ def title_of(model: Mapping[str, Any]) -> str:
     """Return what a person should read for the model of a record: its title, if it has one, else its name."""
     title = model.get("title")
     return title if isinstance(title, str) else str(model.get("name", "unknown model"))
+
+
+class SearchEntry(BaseModel):
+    """Entry `tuning` of a run whose settings were searched."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    space: dict[str, list[float]]
+    trials: list[dict[str, Any]] = Field(min_length=1)
+    best: dict[str, float]
+    best_so_far: list[float | None]
+    examples: int
+    score: str
 
 
 @dataclass(frozen=True)
