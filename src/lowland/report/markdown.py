@@ -14,6 +14,7 @@ from lowland.report.blocks import (
     Data,
     ErrorList,
     Figure,
+    Link,
     Page,
     Paragraph,
     Quoted,
@@ -52,6 +53,8 @@ def _render(block: Block, level: int) -> str:
             return text
         case Bullets(items):
             return "\n".join(f"- {item}" for item in items)
+        case Link(text, file):
+            return f"[{escape(text)}](<{file}>)"
         case Code(text, language):
             return f"```{language}\n{text}\n```"
         case Table():

@@ -124,6 +124,15 @@ class Drawing:
         (x1, y1), (x2, y2) = start, end
         self._add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=colour, stroke_width=width, **_dashes(dashed))
 
+    def path(self, steps: str, colour: str) -> None:
+        """Fill an area, whose edge is given as SVG writes it: `M0 0h5v5h-5z`."""
+        self._add("path", d=steps, fill=colour, stroke=colour, stroke_width=".4")
+
+    def whiskers(self, ends: Sequence[tuple[float, float, float]], colour: str, width: float = 1.25) -> None:
+        """Draw vertical lines of one colour, each given by its x and the y of its ends, as one element."""
+        path = "".join(f"M{_number(x)} {_number(low)}V{_number(high)}" for x, low, high in ends)
+        self._add("path", d=path, stroke=colour, stroke_width=f"{width:g}")
+
     def curve(
         self, points: Sequence[Point], colour: str = INK, width: float = 2.5, *, dashed: bool = False
     ) -> None:

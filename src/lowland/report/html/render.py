@@ -1,6 +1,6 @@
-"""Function that renders a page as HTML, and what its template needs.
+"""Functions that render a page, and the file of its surfaces, as HTML; and what their templates need.
 
-The template escapes every text. Beyond that, the page's policy (Content-Security-Policy) lets no script run but its
+The template escapes every text. Beyond that, a file's policy (Content-Security-Policy) lets no script run but its
 own, by its hash, and lets nothing be loaded.
 """
 
@@ -10,9 +10,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -22,6 +21,7 @@ from lowland.report.blocks import Block, Page, Quoted
 from lowland.report.cells import Cell, Column, cell_text
 from lowland.report.drawing.looks import look_of
 from lowland.report.drawing.svg import Drawing
+from lowland.report.surface import Surface
 from lowland.report.values import page_values
 
 GENERATOR = '<meta name="generator" content="lowland '
@@ -32,6 +32,31 @@ LONG = 44
 
 def render_html(page: Page) -> str:
     """Return the text of an HTML file with the whole page: style, script, plots and data."""
+    environment = _environment()
+    key, definitions = _keys()
+    environment.globals |= {"anchor": _anchors(), "key_of": key, "keys": definitions}
+    return environment.get_template("page.html").render(page=page, **_parts("page.js", page_values(page)))
+
+
+def render_surface(title: str, surfaces: Sequence[Surface], page: str) -> str:
+    """Return the text of an HTML file in which surfaces can be turned; without scripts, it shows them flat.
+
+    Args:
+        title: title of the page that links to it.
+        surfaces: the surfaces; one or more.
+        page: name of the page's file.
+    """
+    parts = _parts("surface.js", [surface.values() for surface in surfaces])
+    return (
+        _environment()
+        .get_template("surface.html")
+        .render(
+            title=title, surfaces=surfaces, page=page, own_style=Markup(_packaged("surface.css")), **parts
+        )
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("lowland.report", "html"),
         autoescape=True,
@@ -47,21 +72,22 @@ def render_html(page: Page) -> str:
         "svg": _svg,
         "width": _width,
     }
-    key, definitions = _keys()
-    environment.globals |= {"anchor": _anchors(), "key_of": key, "keys": definitions}
-    script = _packaged("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
-        page=page,
-        version=__version__,
-        style=Markup(_packaged("page.css")),
-        script=Markup(script),
-        script_hash=digest,
-        data=Markup(json_in_html(page_values(page))),
-    )
+    return environment
 
 
-def json_in_html(values: dict[str, Any]) -> str:
+def _parts(script: str, values: object) -> dict[str, str]:
+    """Return what both files have: version, style, the script with its hash, and the data."""
+    text = _packaged(script)
+    return {
+        "version": __version__,
+        "style": Markup(_packaged("page.css")),
+        "script": Markup(text),
+        "script_hash": base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
+        "data": Markup(json_in_html(values)),
+    }
+
+
+def json_in_html(values: object) -> str:
     """Write values as JSON that may stand in a script element: it holds no `<`, `>` or `&`."""
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
@@ -89,7 +115,7 @@ def _inline(text: str) -> Markup:
 def _cell(cell: Cell, column: Column) -> Markup:
     """Write a cell; what is uncertain about its number is set apart."""
     text = cell_text(column, cell)
-    number, space, rest = text.partition(" ") if column.kind in ("spread", "interval") else (text, "", "")
+    number, space, rest = text.partition(" ") if column.kind in ("spread", "error", "interval") else (text, "", "")
     return Markup("{} <span class=ci>{}</span>").format(number, rest) if space else Markup(escape(text))
 
 
