@@ -71,7 +71,9 @@ class PageRequest(Asked):
             )
         if self.out is not None and self.form is not None and self.out.suffix:
             if (said := ENDINGS.get(self.out.suffix.lower(), self.form)) != self.form:
-                raise Mistake(f"format is {self.form}, and {self.out} is named like {said}; drop one of the two")
+                raise Mistake(
+                    f"format is {self.form}, and {self.out} is named like {said}; drop one of the two"
+                )
         if self.open_it and self.written_form != "html":
             raise Mistake(f"open is given, and the form is {self.written_form}; only html opens in a browser")
         if (place := self.place) is not None:
@@ -151,9 +153,7 @@ def _measured(request: PageRequest) -> tuple[list[Path], Measurements]:
     return folders, read_measurements([path for path in request.runs if path not in folders])
 
 
-def _page(
-    request: PageRequest, folders: Sequence[Path], measured: Measurements, surface: str | None
-) -> Page:
+def _page(request: PageRequest, folders: Sequence[Path], measured: Measurements, surface: str | None) -> Page:
     """Read runs and stress tests, and build the page."""
     from lowland.evidence.readers.measurements import check_measured_runs
     from lowland.evidence.study_evidence import study_evidence

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lowland.evidence.core.metrics import Floats
 
-BINS = 32
+BINS = 20
 """Number of bins over all eigenvalues that were seen."""
 
 

@@ -149,19 +149,22 @@ def _consequences(runs: pd.DataFrame, k: int, epsilon: float) -> Section:
         for method, (_, row) in zip(_named(runs), runs.iterrows(), strict=True)
     )
     table = Table(("method", "seed", *(columns[name] for name in shown)), rows)
-    return Section("Intruder dimensions, drift and forgetting", (Paragraph(about_intruders(str(k), f"{epsilon:g}", shown)), table))
+    return Section(
+        "Intruder dimensions, drift and forgetting",
+        (Paragraph(about_intruders(f"{k} leading", f"{epsilon:g}", shown)), table),
+    )
 
 
-def about_intruders(k: str, epsilon: str, shown: Sequence[str]) -> str:
+def about_intruders(leading: str, epsilon: str, shown: Sequence[str]) -> str:
     """Return what intruder dimensions are, and what stands beside them.
 
     Args:
-        k: number of leading singular vectors that may be intruders, in words.
+        leading: which singular vectors may be intruders: "10 leading".
         epsilon: cosine below which they are, in words.
         shown: names of the figures that are shown.
     """
     lines = [
-        f"An intruder dimension is one of the {k} leading left singular vectors of W + ΔW whose cosine with every"
+        f"An intruder dimension is one of the {leading} left singular vectors of W + ΔW whose cosine with every"
         f" left singular vector of W is below {epsilon} (Shuttleworth et al., 2024)."
     ]
     if "cka" in shown:

@@ -19,14 +19,21 @@ class Surface:
     """Mean loss on a plane.
 
     Attributes:
-        title: what it shows: "test data, the plane through base, lora, seed 1, full, seed 1".
+        plane: what it shows: "the plane through base, lora, seed 1, full, seed 1".
+        split: part of the data.
         losses: loss at each point (x, y) of a grid; one at least is finite.
         places: coordinates of the runs and the base model.
     """
 
-    title: str
+    plane: str
+    split: str
     losses: Mapping[Point, float]
     places: Mapping[str, Point]
+
+    @property
+    def title(self) -> str:
+        """What it shows, and on which data."""
+        return f"{self.split} data, {self.plane}"
 
     @property
     def xs(self) -> list[float]:
@@ -41,9 +48,7 @@ class Surface:
     @property
     def heights(self) -> dict[str, float | None]:
         """Loss at each place, between the points of the grid; None if it is not finite."""
-        heights = {
-            name: interpolated(self.losses, self.xs, self.ys, at) for name, at in self.places.items()
-        }
+        heights = {name: interpolated(self.losses, self.xs, self.ys, at) for name, at in self.places.items()}
         return {name: height if math.isfinite(height) else None for name, height in heights.items()}
 
     @property
@@ -55,7 +60,7 @@ class Surface:
         )
         lowest = min(self.losses, key=lambda point: _or_infinite(self.losses[point]))
         description = f"{words}. The lowest point of the grid has {self.losses[lowest]:.3g}."
-        return plane_map(f"Loss, {self.title.partition(',')[0]}", description, self.losses, self.places)
+        return plane_map(f"Loss, {self.split} data", description, self.losses, self.places)
 
     def values(self) -> dict[str, object]:
         """Return the surface as plain values for the script that draws it; what is not finite is null."""
@@ -96,7 +101,7 @@ def _surface(plane: MeasuredSlice, split: str) -> Surface | None:
     if not any(map(math.isfinite, losses.values())):
         return None
     places = {visible(name): at for name, at in plane.places.items()}
-    return Surface(f"{visible(split)} data, {visible(plane.title)}", losses, places)
+    return Surface(visible(plane.title), visible(split), losses, places)
 
 
 def _or_infinite(loss: float) -> float:

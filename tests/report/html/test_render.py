@@ -154,7 +154,7 @@ def test_a_report_is_known_by_its_first_lines(text: str):
 
 def test_the_style_has_a_colour_for_every_method_in_light_and_dark(text: str):
     for number in range(7):
-        assert text.count(f"--s{number}: #") == 2
+        assert text.count(f"--s{number}:#") == 2
     assert "@media print" in text
     assert "prefers-color-scheme: dark" in text
 

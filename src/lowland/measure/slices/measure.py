@@ -124,8 +124,7 @@ def _slices(subjects: Sequence[Subject], settings: SlicesSettings, seed: int) ->
         return _around(first, settings, seed)
     space = whole_space(first)
     runs = [
-        Place(name, whole_space(each).center)
-        for name, each in zip(_names(subjects), subjects, strict=True)
+        Place(name, whole_space(each).center) for name, each in zip(_names(subjects), subjects, strict=True)
     ]
     places = [*([base_place(first)] if settings.base else []), *runs]
     check_same_shapes(places)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lowland.report.drawing.looks import FAINT, INK, MUTED, Look, look_of
-from lowland.report.drawing.scales import powers, round_ticks, widened
+from lowland.report.drawing.scales import label_size, powers, round_ticks, widened
 from lowland.report.drawing.svg import Axis, Drawing
 
 WIDTH, HEIGHT = 340, 264
@@ -66,16 +66,16 @@ def plot(lines: Sequence[Line], frame: Frame) -> Drawing:
     x_ticks = powers(x.low, x.high) if frame.log else round_ticks(x.low, x.high, 4)
     y_ticks = round_ticks(y.low, y.high, 5)
     out.text((2, 16), frame.title, INK, size=13.5, bold=True)
-    for value in y_ticks:
-        out.line((LEFT, y(value)), (RIGHT, y(value)), FAINT, 1)
+    out.grid(y, (LEFT, RIGHT), y_ticks, FAINT)
     if frame.unit:
         out.line((x(0), y(0)), (x(1), y(1)), MUTED, 1, dashed=True)
     if frame.zero:
         out.line((LEFT, y(0)), (RIGHT, y(0)), INK, 1.25)
     for place, line in enumerate(lines):
         _draw(out, line, x, y, frame, frame.aside * (place - (len(lines) - 1) / 2))
+    size = label_size(y_ticks.values())
     for value, label in y_ticks.items():
-        out.text((LEFT - 8, y(value) + 4.5), label, MUTED, anchor="end", size=12.5)
+        out.text((LEFT - 8, y(value) + 4.5), label, MUTED, anchor="end", size=size)
     out.ticks_below(x, BOTTOM, x_ticks, MUTED)
     out.text(((LEFT + RIGHT) / 2, BOTTOM + 40), frame.x, MUTED, anchor="middle", size=13)
     return out
@@ -119,8 +119,8 @@ def _markers(out: Drawing, line: Line, places: Sequence[tuple[float, float]], lo
     )  # so that markers of lines that agree do not hide each other
     for number in range(offset, len(places), step):
         across, up = line.points[number]
-        words = f"{line.name}: {up:.4g} at {across:.4g}"
+        words = f"{line.name}: {up:.4g} at {across:.3g}"
         if line.low:
-            words += f" ({line.low[number]:.4g} to {line.high[number]:.4g})"
+            words += f" ({line.low[number]:.3g} to {line.high[number]:.3g})"
         with out.group("m", words):
             out.mark(look.shape, places[number], look.colour, 3.6)

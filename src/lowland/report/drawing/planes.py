@@ -10,7 +10,7 @@ from lowland.report.drawing.scales import round_ticks
 from lowland.report.drawing.surfaces import colour_of, interpolated, loss_scale, number_at
 from lowland.report.drawing.svg import PAPER, Axis, Drawing, Point
 
-CELLS, BANDS = 48, 14
+CELLS, BANDS = 24, 12
 """Number of cells along each side of the map, and of colours."""
 LEFT, TOP, SIDE = 46, 34, 216
 """Place and size of the map, in pixels."""
@@ -59,17 +59,16 @@ def _band(share: float) -> int:
 
 
 def _bands(out: Drawing, rows: Sequence[Sequence[int]], size: float) -> None:
-    """Draw the cells: one element for each band, with a rectangle for neighbours in a row."""
+    """Draw the cells: one element for each band, with a thick line for neighbours in a row."""
     paths: dict[int, list[str]] = {}
     for number, row in enumerate(rows):
-        column = 0
+        left, middle = float(LEFT), TOP + size * (number + 0.5)
         for band, cells in groupby(row):
-            count = len(list(cells))
-            corner = f"M{LEFT + size * column:.1f} {TOP + size * number:.1f}"
-            paths.setdefault(band, []).append(f"{corner}h{size * count:.1f}v{size:.1f}h-{size * count:.1f}z")
-            column += count
+            width = size * len(list(cells))
+            paths.setdefault(band, []).append(f"M{left:g} {middle:g}h{width:g}")
+            left += width
     for band, parts in sorted(paths.items()):
-        out.path("".join(parts), colour_of((band + 0.5) / BANDS))
+        out.path("".join(parts), colour_of((band + 0.5) / BANDS), size + 0.5)
 
 
 def _place(out: Drawing, spot: Point, name: str) -> None:
@@ -87,9 +86,7 @@ def _legend(out: Drawing, scale: Axis, is_cut: bool) -> None:
     """Draw the bands with their losses."""
     left, height = LEFT + SIDE + 16, SIDE / BANDS
     for band in range(BANDS):
-        out.box(
-            (left, TOP + SIDE - height * (band + 1)), (14, height + 0.4), colour_of((band + 0.5) / BANDS)
-        )
+        out.box((left, TOP + SIDE - height * (band + 1)), (14, height + 0.4), colour_of((band + 0.5) / BANDS))
     up = Axis(scale.low, scale.high, TOP + SIDE, TOP)
     for value, label in round_ticks(scale.low, scale.high, 5).items():
         out.text((left + 20, up(value) + 4.5), label, MUTED, size=12.5)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from lowland.report.drawing.lines import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from lowland.report.drawing.looks import FAINT, INK, MUTED, look_of
-from lowland.report.drawing.scales import round_ticks, widened
+from lowland.report.drawing.scales import label_size, round_ticks, widened
 from lowland.report.drawing.svg import Axis, Drawing
 
+RADIUS = 3.6
+"""Radius of the markers, in pixels."""
 LABELLED = 38
 """Height that the names of the groups take below the plot, in pixels."""
 
@@ -44,12 +46,15 @@ def strips(
     """
     height = HEIGHT if any(groups) else HEIGHT - LABELLED
     out = Drawing(WIDTH, height, title, description)
-    every = [end for readings in groups.values() for each in readings for value in each.values for end in value]
+    every = [
+        end for readings in groups.values() for each in readings for value in each.values for end in value
+    ]
     y = Axis(*widened([*every, *([0.0] if zero else [])]), BOTTOM, TOP)
     out.text((2, 16), title, INK, size=13.5, bold=True)
-    for value, label in round_ticks(y.low, y.high, 5).items():
-        out.line((LEFT, y(value)), (RIGHT, y(value)), FAINT, 1)
-        out.text((LEFT - 8, y(value) + 4.5), label, MUTED, anchor="end", size=12.5)
+    ticks = round_ticks(y.low, y.high, 5)
+    out.grid(y, (LEFT, RIGHT), ticks, FAINT)
+    for value, label in ticks.items():
+        out.text((LEFT - 8, y(value) + 4.5), label, MUTED, anchor="end", size=label_size(ticks.values()))
     if zero:
         out.line((LEFT, y(0)), (RIGHT, y(0)), INK, 1.25)
     width = (RIGHT - LEFT) / len(groups)
@@ -71,10 +76,8 @@ def _group(out: Drawing, readings: Sequence[Reading], y: Axis, start: float, wid
         step = min(0.7 * column / count, 12)
         spots = [middle + step * (number - (count - 1) / 2) for number in range(count)]
         with out.group(f"s{reading.number}"), out.group("m", reading.tip):
-            out.whiskers(
-                [(x, y(low), y(high)) for x, (_, low, high) in zip(spots, reading.values, strict=True)],
-                look.colour,
-                1.75,
-            )
+            ends = [(x, y(low), y(high)) for x, (_, low, high) in zip(spots, reading.values, strict=True)]
+            if seen := [end for end in ends if end[1] - end[2] > 2 * RADIUS]:  # markers hide the others
+                out.whiskers(seen, look.colour, 1.75)
             for x, (value, _, _) in zip(spots, reading.values, strict=True):
-                out.mark(look.shape, (x, y(value)), look.colour, 3.6)
+                out.mark(look.shape, (x, y(value)), look.colour, RADIUS)

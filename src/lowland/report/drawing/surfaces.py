@@ -119,9 +119,7 @@ def _legend(out: Drawing, scale: Axis, *, is_cut: bool) -> None:
     out.text((470, 42), "loss" + (" (lightest: more)" if is_cut else ""), GREY, size=12)
 
 
-def interpolated(
-    losses: Mapping[Point, float], xs: Sequence[float], ys: Sequence[float], at: Point
-) -> float:
+def interpolated(losses: Mapping[Point, float], xs: Sequence[float], ys: Sequence[float], at: Point) -> float:
     """Return the loss between four points of the grid, in proportion to how near they are."""
     (left, right, across), (below, above, up) = _between(xs, at[0]), _between(ys, at[1])
     lower = (1 - across) * losses[left, below] + across * losses[right, below]

@@ -21,6 +21,7 @@ from lowland.report.blocks import Block, Page, Quoted
 from lowland.report.cells import Cell, Column, cell_text
 from lowland.report.drawing.looks import look_of
 from lowland.report.drawing.svg import Drawing
+from lowland.report.html.smaller import smaller
 from lowland.report.surface import Surface
 from lowland.report.values import page_values
 
@@ -35,7 +36,8 @@ def render_html(page: Page) -> str:
     environment = _environment()
     key, definitions = _keys()
     environment.globals |= {"anchor": _anchors(), "key_of": key, "keys": definitions}
-    return environment.get_template("page.html").render(page=page, **_parts("page.js", page_values(page)))
+    parts = _parts("page.js", page_values(page))
+    return smaller(environment.get_template("page.html").render(page=page, **parts))
 
 
 def render_surface(title: str, surfaces: Sequence[Surface], page: str) -> str:
@@ -47,13 +49,9 @@ def render_surface(title: str, surfaces: Sequence[Surface], page: str) -> str:
         page: name of the page's file.
     """
     parts = _parts("surface.js", [surface.values() for surface in surfaces])
-    return (
-        _environment()
-        .get_template("surface.html")
-        .render(
-            title=title, surfaces=surfaces, page=page, own_style=Markup(_packaged("surface.css")), **parts
-        )
-    )
+    own_style = Markup(_packaged("surface.css"))
+    template = _environment().get_template("surface.html")
+    return smaller(template.render(title=title, surfaces=surfaces, page=page, own_style=own_style, **parts))
 
 
 def _environment() -> Environment:
@@ -96,9 +94,10 @@ def json_in_html(values: object) -> str:
 
 
 def _packaged(name: str) -> str:
-    """Return the text of a file beside this one, without the spaces that begin and end its lines."""
+    """Return the text of a file beside this one, without the spaces that it does not need."""
     text = files("lowland.report.html").joinpath(name).read_text(encoding="utf-8")
-    return "\n".join(line.strip() for line in text.splitlines() if line.strip())
+    short = "\n".join(line.strip() for line in text.splitlines() if line.strip())
+    return re.sub(r" ?([{};,:]) ", r"\1", short) if name.endswith(".css") else short
 
 
 def _kind(block: Block) -> str:
@@ -115,8 +114,10 @@ def _inline(text: str) -> Markup:
 def _cell(cell: Cell, column: Column) -> Markup:
     """Write a cell; what is uncertain about its number is set apart."""
     text = cell_text(column, cell)
-    number, space, rest = text.partition(" ") if column.kind in ("spread", "error", "interval") else (text, "", "")
-    return Markup("{} <span class=ci>{}</span>").format(number, rest) if space else Markup(escape(text))
+    number, space, rest = (
+        text.partition(" ") if column.kind in ("spread", "error", "interval") else (text, "", "")
+    )
+    return Markup("{} <i>{}</i>").format(number, rest) if space else Markup(escape(text))
 
 
 def _entry(entry: str | Quoted) -> Markup:
@@ -124,10 +125,11 @@ def _entry(entry: str | Quoted) -> Markup:
     return Markup(escape(entry.text)) if isinstance(entry, Quoted) else _inline(entry)
 
 
-def _width(entry: Cell | Quoted) -> Markup:
-    """Return the attribute of a cell whose text is too long for one line; "" for any other."""
+def _width(entry: Cell | Quoted, short: str = "") -> Markup:
+    """Return the attribute of a cell whose text is too long for one line, or another class for any other."""
     text = entry.text if isinstance(entry, Quoted) else entry
-    return Markup(' class="w"') if isinstance(text, str) and len(text) > LONG else Markup("")
+    name = "w" if isinstance(text, str) and len(text) > LONG else short
+    return Markup(' class="{}"').format(name) if name else Markup("")
 
 
 def _svg(drawing: Drawing, name: str) -> Markup:
@@ -141,7 +143,7 @@ def _keys() -> tuple[Callable[[int], Markup], Callable[[], Markup]]:
     def key(number: int) -> Markup:
         """Draw the line and marker of a method."""
         drawn.add(number)
-        return Markup(f'<svg width="30" height="14" aria-hidden="true"><use href="#key-{number}"/></svg>')
+        return Markup(f'<svg aria-hidden="true"><use href="#key-{number}"/></svg>')
 
     def definitions() -> Markup:
         """Return an element that holds each key once."""

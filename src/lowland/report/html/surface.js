@@ -54,7 +54,7 @@
   // From the box (x and y from -1 to 1, share from 0 to 1) to pixels, and how near it is.
   const projection = () => {
     const turn = view.turn * Math.PI / 180, tilt = view.tilt * Math.PI / 180;
-    const size = Math.min(canvas.clientWidth / 3.1, canvas.clientHeight / 2.5);
+    const size = Math.min((canvas.clientWidth - 110) / 2.83, canvas.clientHeight / 2.75);
     return ([x, y, share]) => {
       const across = x * Math.cos(turn) - y * Math.sin(turn), far = x * Math.sin(turn) + y * Math.cos(turn);
       const up = (share - 0.5) * 1.1;

@@ -52,7 +52,9 @@ class Profile:
     def points(self) -> list[tuple[float, float, float, float]]:
         """Return number, mean, lowest and highest of the layers that have a number and a value."""
         every = zip(self.layers, self.mean, self.low, self.high, strict=True)
-        return [(float(layer), *values) for layer, *values in every if layer.isdigit() and values[0] == values[0]]
+        return [
+            (float(layer), *values) for layer, *values in every if layer.isdigit() and values[0] == values[0]
+        ]
 
 
 def adapter_blocks(table: pd.DataFrame, names: Sequence[str]) -> list[Block]:
@@ -62,6 +64,7 @@ def adapter_blocks(table: pd.DataFrame, names: Sequence[str]) -> list[Block]:
         table: the table of `lowland measure adapters`.
         names: names of the page's methods, whose places give their looks.
     """
+    table = table.sort_values("method", key=lambda methods: methods.map(names.index), kind="stable")
     layers = table[table["part"] == "layer"]
     overlaps, drifts = table[table["part"] == "overlap"], table[table["part"] == "drift"]
     runs = per_run(_rows(layers), _rows(drifts), _retained(layers))
@@ -111,7 +114,9 @@ def _summary(runs: pd.DataFrame) -> Data:
     for method, own in runs.groupby("method", sort=False):
         values = own[list(shown)].astype(float)
         cells: list[Cell] = [
-            (float(values[name].mean()), float(values[name].std())) if len(own) > 1 else float(values[name].mean())
+            (float(values[name].mean()), float(values[name].std()))
+            if len(own) > 1
+            else float(values[name].mean())
             for name in shown
         ]
         rank = float(own["rank"].astype(float).mean())
@@ -159,7 +164,9 @@ def _profiles(table: pd.DataFrame, figure: str) -> list[Profile]:
         values, places = values[known], by_run.index[known]
         if len(values):
             ends = (np.nanmean(values, axis=1), np.nanmin(values, axis=1), np.nanmax(values, axis=1))
-            profiles.append(Profile(str(method), tuple(map(str, places)), *(tuple(map(float, end)) for end in ends)))
+            profiles.append(
+                Profile(str(method), tuple(map(str, places)), *(tuple(map(float, end)) for end in ends))
+            )
     return profiles
 
 
@@ -230,14 +237,20 @@ def _intruders(layers: pd.DataFrame, runs: pd.DataFrame) -> Section:
         )
         for _, row in runs.iterrows()
     ]
-    k, epsilon = (float(layers[name].iloc[0]) if name in layers else None for name in ("k", "epsilon"))
+    k, epsilon = (layers[name].iloc[0] if name in layers else None for name in ("k", "epsilon"))
     about = about_intruders(
-        "some" if k is None else f"{k:.0f}", "a limit" if epsilon is None else f"{epsilon:g}", shown
+        "leading" if k is None else f"{k:.0f} leading",
+        "a limit" if epsilon is None else f"{epsilon:g}",
+        shown,
     )
     data = Data(
         "intruders",
         "Intruder dimensions of each run",
-        (Column("method", "method"), Column("seed", "seed", "number", "d"), *[columns[name] for name in shown]),
+        (
+            Column("method", "method"),
+            Column("seed", "seed", "number", "d"),
+            *[columns[name] for name in shown],
+        ),
         tuple(rows),
     )
     return Section("Intruder dimensions", (Paragraph(about), data))

@@ -49,7 +49,9 @@ def _about(table: pd.DataFrame) -> str:
     sizes = {str(split): int(rows["example"].nunique()) for split, rows in table.groupby("split", sort=False)}
     examples = ", ".join(f"{plural(count, 'example')} of {visible(split)}" for split, count in sizes.items())
     draws = int(table.loc[table["measure"] == EXPECTED, "draw"].nunique())
-    noise = f" Expected sharpness has {plural(draws, 'draw')} of noise, each with both signs." if draws else ""
+    noise = (
+        f" Expected sharpness has {plural(draws, 'draw')} of noise, each with both signs." if draws else ""
+    )
     return (
         f"How much the loss (nats) rises near the trained weights, on {examples}; less is flatter.{noise} Intervals are"
         " 95 % intervals. Those of the differences are paired by seed, draw and example, so they say more than those of"
@@ -69,44 +71,53 @@ def _of_space(
         if sentences:
             named = f"{_capitalised(visible(split))} data: " if len(splits) > 1 else ""
             blocks.append(Bullets(tuple(f"{named}{sentence}" for sentence in sentences)))
-    blocks.append(_figure(space, drawn, splits[drawn], reference, names))
+    blocks.append(_figure(space, drawn, splits[drawn], reference, names, differences=False))
+    if any(at.differences for at in splits[drawn]):
+        blocks.append(_figure(space, drawn, splits[drawn], reference, names, differences=True))
     for split, each in splits.items():
         if split != drawn:
-            blocks.append(_rises(space, split, each))
-        if any(at.differences for at in each):
-            blocks.append(_differences(space, split, each, reference))
+            blocks.append(_rises(space, split, each, names))
+            if any(at.differences for at in each):
+                blocks.append(_differences(space, split, each, reference, names))
     return blocks
 
 
 def _figure(
-    space: str, split: str, figures: Sequence[SharpnessAt], reference: str, names: Sequence[str]
+    space: str,
+    split: str,
+    figures: Sequence[SharpnessAt],
+    reference: str,
+    names: Sequence[str],
+    *,
+    differences: bool,
 ) -> Figure:
-    ladder = [at for at in figures if at.measure == EXPECTED]
-    climbs = [at for at in figures if at.measure != EXPECTED]
+    """Build the plots of the rises, or of their differences, and the table of their values."""
+    ladder = [at for at in figures if at.measure == EXPECTED and (at.differences or not differences)]
+    climbs = [at for at in figures if at.measure != EXPECTED and (at.differences or not differences)]
+    title = "Difference" if differences else "Rise"
     plots: list[Drawing] = []
     if ladder:
-        plots.append(_ladder(f"Expected sharpness, {split} data", ladder, names))
+        plots.append(_ladder(f"{title} by noise", ladder, names, differences=differences))
     if climbs:
-        plots.append(_climbs(f"In the worst direction, {split} data", climbs, names))
-    if any(at.differences for at in ladder):
-        plots.append(_ladder(f"Expected: difference from {reference}", ladder, names, differences=True))
-    if any(at.differences for at in climbs):
-        plots.append(_climbs(f"Worst direction: difference from {reference}", climbs, names, differences=True))
-    drawn = {rise.method for at in figures for rise in at.rises}
+        plots.append(_climbs(f"{title} in the worst direction", climbs, names, differences=differences))
     strengths = "; ".join(f"{MEASURES[at.measure]}, radius {at.strength:g}" for at in climbs)
+    where = f"on {visible(split)} data, in nats with 95 % intervals{f' ({strengths})' if strengths else ''}"
+    if differences:
+        caption = f"Difference from {reference} in the rise of the loss {where}; below 0 is flatter."
+        data = _differences(space, split, figures, reference, names)
+    else:
+        caption, data = f"Rise of the loss {where}.", _rises(space, split, figures, names)
+    drawn = {each.method for at in figures for each in (at.differences if differences else at.rises)}
     return Figure(
-        f"flatness-{space}",
-        f"Rise of the loss in nats on {visible(split)} data with 95 % intervals, by sigma of the noise and in the worst"
-        f" direction{f' ({strengths})' if strengths else ''}; below 0, a difference is towards flatter.",
+        f"flatness-{space}{'-differences' if differences else ''}",
+        caption,
         tuple(plots),
-        _rises(space, split, figures),
+        data,
         legend={number: name for number, name in enumerate(names) if name in drawn},
     )
 
 
-def _ladder(
-    title: str, ladder: Sequence[SharpnessAt], names: Sequence[str], *, differences: bool = False
-) -> Drawing:
+def _ladder(title: str, ladder: Sequence[SharpnessAt], names: Sequence[str], *, differences: bool) -> Drawing:
     """Draw rises, or differences, by the strength of the noise."""
     points: dict[str, list[tuple[float, float, float, float]]] = {}
     for at in ladder:
@@ -128,28 +139,34 @@ def _ladder(
         f" {line.points[-1][0]:g}"
         for line in lines
     )
-    frame = Frame(title, f"{words}.", "sigma of the noise", log=True, whiskers=True, aside=5, zero=differences)
+    frame = Frame(
+        title, f"{words}.", "sigma of the noise", log=True, whiskers=True, aside=5, zero=differences
+    )
     return plot(lines, frame)
 
 
-def _climbs(
-    title: str, climbs: Sequence[SharpnessAt], names: Sequence[str], *, differences: bool = False
-) -> Drawing:
+def _climbs(title: str, climbs: Sequence[SharpnessAt], names: Sequence[str], *, differences: bool) -> Drawing:
     """Draw rises, or differences, of the measures with one strength."""
     groups: dict[str, list[Reading]] = {}
     for at in climbs:
         named = {each.method: each for each in (at.differences if differences else at.rises)}
         groups[SHORT[at.measure]] = [
-            Reading(name, number, (_ends(named[name]),), f"{name}, {MEASURES[at.measure]}: {_words(named[name])}")
+            Reading(
+                name, number, (_ends(named[name]),), f"{name}, {MEASURES[at.measure]}: {_words(named[name])}"
+            )
             for number, name in enumerate(names)
             if name in named
         ]
-    words = "; ".join(reading.tip for readings in groups.values() for reading in readings)
+    words = "; ".join(
+        f"{group}: {', '.join(f'{each.name} {each.values[0][0]:.3g}' for each in readings)}"
+        for group, readings in groups.items()
+    )
     return strips(groups, title, f"{words}.", zero=differences)
 
 
-def _rises(space: str, split: str, figures: Sequence[SharpnessAt]) -> Data:
-    methods = list(dict.fromkeys(rise.method for at in figures for rise in at.rises))
+def _rises(space: str, split: str, figures: Sequence[SharpnessAt], names: Sequence[str]) -> Data:
+    measured = {rise.method for at in figures for rise in at.rises}
+    methods = [name for name in names if name in measured]
     columns = (
         Column("measure", "rise of the loss"),
         Column("strength", "strength", "number", "g"),
@@ -164,8 +181,11 @@ def _rises(space: str, split: str, figures: Sequence[SharpnessAt]) -> Data:
     return Data(f"sharpness_{space}_{split}", caption, columns, tuple(rows))
 
 
-def _differences(space: str, split: str, figures: Sequence[SharpnessAt], reference: str) -> Data:
-    methods = list(dict.fromkeys(each.method for at in figures for each in at.differences))
+def _differences(
+    space: str, split: str, figures: Sequence[SharpnessAt], reference: str, names: Sequence[str]
+) -> Data:
+    compared = {each.method for at in figures for each in at.differences}
+    methods = [name for name in names if name in compared]
     columns = [Column("measure", "rise of the loss"), Column("strength", "strength", "number", "g")]
     for method in methods:
         columns += [

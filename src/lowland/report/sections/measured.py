@@ -44,4 +44,3 @@ def measured_sections(
 def _reference(table: pd.DataFrame, reference: str | None) -> str:
     methods = list(dict.fromkeys(map(str, table["method"])))
     return reference if reference in methods else reference_of(methods)
-

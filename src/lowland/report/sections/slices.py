@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 
 from lowland.evidence.readers.slices import MeasuredSlice, MeasuredSlices
 from lowland.evidence.slices import Barrier, barrier_on, mean_losses
@@ -84,7 +85,7 @@ def _line_figure(lines: Sequence[tuple[MeasuredSlice, object]], methods: int) ->
         "Mean loss along each line. Between two places, x goes from 0 at the first to 1 at the second; around one run,"
         " 1 is a change as large as the weights.",
         tuple(plots),
-        Data("lines", "Mean loss along lines", columns, tuple(rows), heading=3),
+        Data("lines", "Mean loss along lines", columns, tuple(rows), heading=2),
         legend={methods + place: f"{visible(split)} data" for place, split in enumerate(splits)},
     )
 
@@ -120,38 +121,41 @@ def _barriers(barriers: Sequence[tuple[MeasuredSlice, str, Barrier]]) -> Data:
     rows: list[Row] = []
     for each, split, barrier in barriers:
         interval = barrier.interval
-        height: Cell = (
-            barrier.height if interval is None else (barrier.height, interval.low, interval.high)
-        )
-        rows.append(
-            (visible(each.title), visible(split), height, barrier.x if barrier.height else None)
-        )
+        height: Cell = barrier.height if interval is None else (barrier.height, interval.low, interval.high)
+        rows.append((visible(each.title), visible(split), height, barrier.x if barrier.height else None))
     caption = "Barriers, with 95 % intervals over examples; empty if a loss is not finite"
     return Data("barriers", caption, columns, tuple(rows), heading=2)
 
 
 def _planes(surfaces: Sequence[Surface], file: str | None) -> list[Block]:
-    """Build a figure for each plane and split, and the link to the file in which they can be turned."""
+    """Build a figure for each plane, and the link to the file in which they can be turned."""
     blocks: list[Block] = []
     if file is not None:
         blocks.append(Link("Turn these planes as surfaces", file))
-    for number, surface in enumerate(surfaces, start=1):
-        title = surface.title
+    for number, (plane, each) in enumerate(
+        groupby(surfaces, lambda surface: (surface.plane, surface.xs)), start=1
+    ):
+        own = list(each)
         blocks.append(
             Figure(
                 f"plane-{number}",
-                f"Mean loss, {title}. Lighter is higher. Each axis has a scale of its own: look at the numbers.",
-                (surface.drawing,),
-                _grid(f"plane_{number}", surface),
+                f"Mean loss on {plane[0]}. Lighter is higher. Each axis has a scale of its own: look at the numbers.",
+                tuple(surface.drawing for surface in own),
+                _grid(f"plane_{number}", plane[0], own),
             )
         )
     return blocks
 
 
-def _grid(name: str, surface: Surface) -> Data:
+def _grid(name: str, plane: str, surfaces: Sequence[Surface]) -> Data:
     columns = (
+        Column("split", "data"),
         Column("y", "y \\ x", "number", ".3g"),
-        *[Column(f"x={x:.6g}", f"{x:.3g}", "number", ".4g") for x in surface.xs],
+        *[Column(f"x={x:.6g}", f"{x:.3g}", "number", ".4g") for x in surfaces[0].xs],
     )
-    rows = tuple((y, *[surface.losses[x, y] for x in surface.xs]) for y in reversed(surface.ys))
-    return Data(name, f"Mean loss on the grid, {surface.title}", columns, rows)
+    rows = tuple(
+        (surface.split, y, *[surface.losses[x, y] for x in surface.xs])
+        for surface in surfaces
+        for y in reversed(surface.ys)
+    )
+    return Data(name, f"Mean loss on the grid, {plane}", columns, rows, heading=2)
