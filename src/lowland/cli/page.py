@@ -34,8 +34,8 @@ class PageRequest(Asked):
     """Runs, stress tests and measurements to report on."""
 
     runs: Annotated[Several[Path], NotEmpty, EachFromURL]
-    """folders or URLs of the runs of one study, and of stress tests to show beside it; or of folders that hold them; and
-    what lowland measure wrote with --out: files of sharpness, spectrum and adapters, folders of slices"""
+    """folders or URLs of the runs of one study, and of stress tests to show beside it, or of folders that hold them;
+    and what lowland measure wrote with --out: files of sharpness, spectrum and adapters, folders of slices"""
     out: LocalPath | None = None
     """file to write; its ending says the form (.html, .md, .json), and a name without one is a folder for CSV files;
     default: report.html; md and json are printed"""
@@ -69,11 +69,9 @@ class PageRequest(Asked):
                 f"out is {self.out}, whose ending names no form; use .html, .md or .json, name a folder for CSV files,"
                 " or add --format"
             )
-        if self.out is not None and self.form is not None and self.out.suffix:
-            if (said := ENDINGS.get(self.out.suffix.lower(), self.form)) != self.form:
-                raise Mistake(
-                    f"format is {self.form}, and {self.out} is named like {said}; drop one of the two"
-                )
+        suffix = "" if self.out is None else self.out.suffix.lower()
+        if self.form is not None and suffix and (said := ENDINGS.get(suffix, self.form)) != self.form:
+            raise Mistake(f"format is {self.form}, and {self.out} is named like {said}; drop one of the two")
         if self.open_it and self.written_form != "html":
             raise Mistake(f"open is given, and the form is {self.written_form}; only html opens in a browser")
         if (place := self.place) is not None:

@@ -30,7 +30,8 @@ def shares_in(rows: pd.DataFrame, bins: Floats) -> Floats:
         rows: the densities of runs: columns `run`, `at` and `value`.
         bins: (bins + 1,) ends of the bins, which cover the grids.
     """
-    return np.mean([_shares(run, bins) for _, run in rows.groupby("run", sort=False)], axis=0)
+    shares = [_shares(run, bins) for _, run in rows.groupby("run", sort=False)]
+    return np.asarray(np.mean(shares, axis=0))
 
 
 def _shares(run: pd.DataFrame, bins: Floats) -> Floats:
@@ -38,4 +39,4 @@ def _shares(run: pd.DataFrame, bins: Floats) -> Floats:
     at, density = ordered["at"].to_numpy(np.float64), ordered["value"].to_numpy(np.float64)
     steps = np.diff(at) * (density[1:] + density[:-1]) / 2
     below = np.concatenate([[0.0], np.cumsum(steps)])
-    return np.diff(np.interp(bins, at, below / (below[-1] or 1.0)))
+    return np.asarray(np.diff(np.interp(bins, at, below / (below[-1] or 1.0))))

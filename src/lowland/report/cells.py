@@ -60,7 +60,7 @@ def cell_text(column: Column, cell: Cell) -> str:
     if not first or not known or len(known) < len(others):
         return first
     if column.kind == "error":
-        return f"{first} ± {_error(parts[1])}"
+        return f"{first} ± {_error(parts[-1])}"
     if column.kind == "spread":
         return f"{first} ± {known[0]}"
     return f"{first} ({known[0]} to {known[1]})"

@@ -123,7 +123,7 @@ def measured_page(
     stressed = stress_sections(tests, reference)
     sections = measured_sections(measured, names, reference, surface)
     kinds = [section.title.lower() for section in sections]
-    runs = plural(len(measured.runs or {}), "run")
+    runs = plural(len(measured.runs), "run")
     return Page(
         title=f"{visible(', '.join(measured.tasks) or 'adapters')}: measurements",
         subtitle=f"{runs} of {_listed(list(map(visible, names)))}" if names else runs,

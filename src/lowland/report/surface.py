@@ -32,7 +32,7 @@ class Surface:
 
     @property
     def title(self) -> str:
-        """What it shows, and on which data."""
+        """Title: the data, and what is shown."""
         return f"{self.split} data, {self.plane}"
 
     @property

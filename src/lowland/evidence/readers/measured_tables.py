@@ -78,6 +78,13 @@ VALUES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 """Texts that a column may hold."""
 
 
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "overlap": ("task_b", "method_b", "run_b", "left", "right", "left_random", "right_random", "directions"),
+    "drift": ("cka", "cosine"),
+}
+"""Columns that rows of a part of the table of adapters have."""
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
 
@@ -105,6 +112,8 @@ def read_measured(path: Path) -> pd.DataFrame:
             f"{path} is no run and no measurement; give folders of runs, and files that lowland measure wrote"
             f" ({', '.join(FORMS)})"
         )
+    if not path.exists():
+        raise Mistake(f"{path} does not exist; name a file that lowland measure wrote with --out")
     try:
         return read(path)
     except Exception as error:
@@ -185,6 +194,9 @@ def _spectrum_problem(table: pd.DataFrame) -> str:
     figures = table[table["quantity"] != "density"]
     if figures.duplicated(["run", "space", "matrix", "quantity", "index"]).any():
         return "figures are given twice"
+    spaces = figures[["run", "space"]].drop_duplicates()
+    if len(spaces) > (figures["quantity"] == "loss").sum():
+        return "a run lacks its loss"
     for (space, matrix), rows in figures.groupby(["space", "matrix"]):
         wanted = ["loss"] if not matrix else ["eigenvalue", "smallest_eigenvalue", "trace"]
         runs = set(figures.loc[figures["space"] == space, "run"])
@@ -206,7 +218,11 @@ def _adapters_problem(table: pd.DataFrame) -> str:
         return "a layer of a run is given twice"
     if layers[["norm_update", "effective_rank"]].isna().any(axis=None):
         return "a layer has no norm"
-    with_seed = layers[layers["seed"].notna()]
+    for part, names in PARTS.items() if "part" in table else ():
+        rows = table[table["part"] == part]
+        if len(rows) and any(name not in table or rows[name].isna().any() for name in names):
+            return f"a row of {part} has no {' or '.join(names)}"
+    with_seed = table[table["seed"].notna()]
     return "" if with_seed.empty else _runs_problem(with_seed)
 
 
@@ -219,7 +235,7 @@ def _runs_problem(table: pd.DataFrame) -> str:
     if len(named) > named["run"].nunique():
         return "a run has several methods or seeds"
     again = named[named.duplicated(["method", "seed"])]
-    return "" if again.empty else f"{again['method'].iloc[0]}, seed {again['seed'].iloc[0]} has two runs"
+    return "" if again.empty else f"{again['method'].iloc[0]}, seed {again['seed'].iloc[0]:.0f} has two runs"
 
 
 def _slices_problem(table: pd.DataFrame) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from lowland.evidence.readers.measured_tables import COLUMNS, checked, read_measured
+from lowland.evidence.readers.measured_tables import COLUMNS, FORMS, checked, read_measured
 from lowland.evidence.readers.slices import LOSSES, PLACES, MeasuredSlices, read_slices
 from lowland.ground.mistakes import Mistake, gathering
 from lowland.ground.visible import visible
@@ -26,7 +26,7 @@ class Measurements:
         spectrum: table of `lowland measure spectrum`.
         adapters: table of `lowland measure adapters`.
         slices: folders of `lowland measure slices`.
-        runs: for each run that was measured, the name of its folder and the file that says so.
+        files: names of the folders of the measured runs, by the file or folder that holds their measurements.
         tasks: names of the runs' tasks.
     """
 
@@ -34,7 +34,7 @@ class Measurements:
     spectrum: pd.DataFrame | None = None
     adapters: pd.DataFrame | None = None
     slices: tuple[MeasuredSlices, ...] = ()
-    runs: Mapping[str, Path] | None = None
+    files: Mapping[Path, tuple[str, ...]] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
@@ -46,6 +46,11 @@ class Measurements:
         return self.sharpness, self.spectrum, self.adapters
 
     @property
+    def runs(self) -> list[str]:
+        """Names of the folders of all measured runs."""
+        return list(dict.fromkeys(run for runs in self.files.values() for run in runs))
+
+    @property
     def methods(self) -> list[str]:
         """Labels of the measured methods, in the order of the tables; slices say no methods."""
         tables = [table for table in self.tables if table is not None]
@@ -53,8 +58,10 @@ class Measurements:
 
 
 def is_measurement(path: Path) -> bool:
-    """Return whether a path may be a measurement: a file, or a folder with slices."""
-    return path.is_file() or any((path / name).is_file() for name in (PLACES, LOSSES))
+    """Return whether a path names a measurement: a file, also one that is missing, or a folder with slices."""
+    if not path.is_dir():
+        return path.is_file() or path.suffix.lower() in FORMS
+    return any((path / name).is_file() for name in (PLACES, LOSSES))
 
 
 def read_measurements(paths: Sequence[Path]) -> Measurements:
@@ -69,21 +76,21 @@ def read_measurements(paths: Sequence[Path]) -> Measurements:
     problems: list[str] = []
     tables: dict[str, tuple[Path, pd.DataFrame]] = {}
     slices: list[MeasuredSlices] = []
-    runs: dict[str, Path] = {}
+    files: dict[Path, tuple[str, ...]] = {}
     tasks: dict[str, Path] = {}
     for path in dict.fromkeys(paths):
         with gathering(problems):
             if path.is_dir():
                 measured = read_slices(path)
                 slices.append(measured)
-                runs |= dict.fromkeys(measured.runs.values(), path)
+                files[path] = tuple(measured.runs.values())
                 tasks.setdefault(measured.task, path)
                 continue
             kind, table = _table(path)
             if kind in tables:
                 raise Mistake(f"{tables[kind][0]} and {path} both hold {kind}; give one of them")
             tables[kind] = path, table
-            runs |= dict.fromkeys(table["run"], path)
+            files[path] = tuple(dict.fromkeys(table["run"]))
             for task in table["task"].unique():
                 tasks.setdefault(str(task), path)
     tasks.pop("", None)  # of adapters that come without a run
@@ -92,8 +99,9 @@ def read_measurements(paths: Sequence[Path]) -> Measurements:
         problems.append(f"the measurements are of {len(tasks)} tasks, {named}; give those of one study")
     if problems:
         raise Mistake(*problems)
-    found = Measurements(slices=tuple(slices), runs=runs, tasks=tuple(tasks))
-    return replace(found, **{kind: table for kind, (_, table) in tables.items()})
+    by_kind = {kind: table for kind, (_, table) in tables.items()}
+    sharpness, spectrum, adapters = (by_kind.get(kind) for kind in KINDS)
+    return Measurements(sharpness, spectrum, adapters, tuple(slices), files, tuple(tasks))
 
 
 def check_measured_runs(measurements: Measurements, names: Sequence[str]) -> None:
@@ -106,18 +114,13 @@ def check_measured_runs(measurements: Measurements, names: Sequence[str]) -> Non
     Raises:
         Mistake: naming each file, and a run of it that is not among those of the study.
     """
-    strange: dict[Path, str] = {}
-    for run, path in (measurements.runs or {}).items():
-        if run not in names:
-            strange.setdefault(path, run)
-    if strange:
-        raise Mistake(
-            *(
-                f"{path} measures {visible(run)}, which is not among the runs of this page; name its folder, too, or"
-                " measure the runs of this page"
-                for path, run in strange.items()
-            )
-        )
+    if problems := [
+        f"{path} measures {visible(strange[0])}, which is not among the runs of this page; name its folder, too, or"
+        " measure the runs of this page"
+        for path, runs in measurements.files.items()
+        if (strange := [run for run in runs if run not in names])
+    ]:
+        raise Mistake(*problems)
 
 
 def _table(path: Path) -> tuple[str, pd.DataFrame]:
@@ -142,7 +145,7 @@ def _table(path: Path) -> tuple[str, pd.DataFrame]:
 
 
 def _with_names_of_runs(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the names of the runs' folders in place of their paths; adapters without a run keep theirs."""
+    """Return a table with the names of the runs' folders in place of paths; adapters without a run keep theirs."""
     table = table if "part" in table else table.assign(part="layer")
     for run, seed in (("run", "seed"), ("run_b", "seed_b")):
         if run in table:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from lowland.ground.visible import visible
 from lowland.report.adapters import FIGURES, about_intruders, about_overlaps, pairs_of_runs, per_run
 from lowland.report.blocks import Block, Data, Figure, Paragraph, Section
 from lowland.report.cells import Cell, Column, Row
-from lowland.report.drawing.lines import Frame, Line, plot
-from lowland.report.drawing.svg import Drawing
+from lowland.report.sections.profiles import cells_of, legend_of, number_or_name, profile_plot, profiles_of
 
-NUMBER = re.compile(r"(?:^|\.)(\d+)(?:\.|$)")
-"""Number of a layer in the name of a module."""
 SUMMARY = {
     "relative_update": ".3g",
     "norm_update": ".3g",
@@ -29,32 +23,6 @@ SUMMARY = {
 """Figures of the table of methods, with the form of their numbers."""
 BY_LAYER = ("relative_update", "effective_rank", "rank_utilisation")
 """Figures that are drawn by layer."""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A figure of one method by layer.
-
-    Attributes:
-        method: the method.
-        layers: numbers of the layers, or their names.
-        mean: mean over seeds, of the mean over the modules of a layer.
-        low: lowest seed.
-        high: highest seed.
-    """
-
-    method: str
-    layers: tuple[str, ...]
-    mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-    def points(self) -> list[tuple[float, float, float, float]]:
-        """Return number, mean, lowest and highest of the layers that have a number and a value."""
-        every = zip(self.layers, self.mean, self.low, self.high, strict=True)
-        return [
-            (float(layer), *values) for layer, *values in every if layer.isdigit() and values[0] == values[0]
-        ]
 
 
 def adapter_blocks(table: pd.DataFrame, names: Sequence[str]) -> list[Block]:
@@ -127,15 +95,15 @@ def _summary(runs: pd.DataFrame) -> Data:
 
 def _by_layer(layers: pd.DataFrame, names: Sequence[str]) -> Figure:
     """Build the plots of the figures by layer, and their table."""
-    table = layers.assign(place=layers["layer"].map(_number_or_name))
+    table = layers.assign(place=layers["layer"].map(number_or_name))
     shown = [name for name in BY_LAYER if table[name].notna().any()]
     with_rank = set(table.loc[table["rank"].notna(), "method"])
     plots = []
     for figure in shown:
-        profiles = _profiles(table, figure)
+        profiles = profiles_of(table, figure)
         if figure == "effective_rank" and with_rank:
             profiles = [each for each in profiles if each.method in with_rank]
-        if drawing := _plot(FIGURES[figure], profiles, names, "layer"):
+        if drawing := profile_plot(FIGURES[figure], profiles, names):
             plots.append(drawing)
     left_out = set(table["method"]) - with_rank
     of_full = " Effective ranks of methods without A and B are of another size; the table has them."
@@ -144,56 +112,8 @@ def _by_layer(layers: pd.DataFrame, names: Sequence[str]) -> Figure:
         + (of_full if with_rank and left_out else "")
     )
     return Figure(
-        "adapters-by-layer", caption, tuple(plots), _layer_table(table, shown), legend=_legend(table, names)
+        "adapters-by-layer", caption, tuple(plots), _layer_table(table, shown), legend=legend_of(table, names)
     )
-
-
-def _number_or_name(layer: str) -> str:
-    """Return the number of a layer in a module's name; of a module that is in no numbered layer, its name."""
-    match = NUMBER.search(layer)
-    return match[1] if match else layer
-
-
-def _profiles(table: pd.DataFrame, figure: str) -> list[Profile]:
-    profiles = []
-    for method, own in table.groupby("method", sort=False):
-        by_run = own.groupby(["place", "run"], sort=False)[figure].mean().unstack("run")  # (layers, runs)
-        by_run = by_run.loc[sorted(by_run.index, key=_order)]
-        values = by_run.to_numpy(np.float64)
-        known = ~np.isnan(values).all(axis=1)
-        values, places = values[known], by_run.index[known]
-        if len(values):
-            ends = (np.nanmean(values, axis=1), np.nanmin(values, axis=1), np.nanmax(values, axis=1))
-            profiles.append(
-                Profile(str(method), tuple(map(str, places)), *(tuple(map(float, end)) for end in ends))
-            )
-    return profiles
-
-
-def _order(place: str) -> tuple[int, float, str]:
-    return (0, float(place), "") if place.isdigit() else (1, 0.0, place)
-
-
-def _plot(title: str, profiles: Sequence[Profile], names: Sequence[str], x: str) -> Drawing | None:
-    lines = []
-    for profile in profiles:
-        points = profile.points()
-        if not points:
-            continue
-        has_range = any(low < high for _, _, low, high in points)
-        lines.append(
-            Line(
-                profile.method,
-                names.index(profile.method),
-                tuple((number, mean) for number, mean, _, _ in points),
-                tuple(low for _, _, low, _ in points) if has_range else (),
-                tuple(high for *_, high in points) if has_range else (),
-            )
-        )
-    if not lines:
-        return None
-    words = "; ".join(f"{line.name}: {line.points[0][1]:.3g} to {line.points[-1][1]:.3g}" for line in lines)
-    return plot(lines, Frame(title[:1].upper() + title[1:], f"From the first layer to the last. {words}.", x))
 
 
 def _layer_table(table: pd.DataFrame, shown: Sequence[str]) -> Data:
@@ -203,11 +123,7 @@ def _layer_table(table: pd.DataFrame, shown: Sequence[str]) -> Data:
         *[Column(name, FIGURES[name], "interval", ".3g") for name in shown],
         Column("intruders", "intruder dimensions, all runs", "number", ".0f"),
     )
-    cells: dict[tuple[str, str], dict[str, Cell]] = {}
-    for figure in shown:
-        for profile in _profiles(table, figure):
-            for layer, *values in zip(profile.layers, profile.mean, profile.low, profile.high, strict=True):
-                cells.setdefault((profile.method, layer), {})[figure] = (values[0], values[1], values[2])
+    cells = cells_of({figure: profiles_of(table, figure) for figure in shown})
     intruders = table.groupby(["method", "place"])["intruders"].sum(min_count=1)
     rows: list[Row] = [
         (visible(method), visible(layer), *[own.get(name) for name in shown], float(intruders[method, layer]))
@@ -280,33 +196,24 @@ def _drifts(drifts: pd.DataFrame, names: Sequence[str]) -> Section:
     """Build the plots of the drift of the hidden states by layer, and their table."""
     titles = {"cka": "CKA with the base's states", "cosine": "Cosine with the base's states"}
     table = drifts.assign(place=drifts["layer"].map(str))
-    profiles = {figure: _profiles(table, figure) for figure in titles}
-    plots = [_plot(titles[figure], each, names, "layer") for figure, each in profiles.items()]
+    profiles = {figure: profiles_of(table, figure) for figure in titles}
+    plots = [profile_plot(titles[figure], each, names) for figure, each in profiles.items()]
     columns = (
         Column("method", "method"),
         Column("layer", "layer"),
         Column("cka", "CKA", "interval", ".3g"),
         Column("cosine", "cosine", "interval", ".3g"),
     )
-    cells: dict[tuple[str, str], dict[str, Cell]] = {}
-    for figure, each in profiles.items():
-        for profile in each:
-            for layer, *values in zip(profile.layers, profile.mean, profile.low, profile.high, strict=True):
-                cells.setdefault((profile.method, layer), {})[figure] = (values[0], values[1], values[2])
     rows: list[Row] = [
-        (visible(method), layer, own.get("cka"), own.get("cosine")) for (method, layer), own in cells.items()
+        (visible(method), layer, own.get("cka"), own.get("cosine"))
+        for (method, layer), own in cells_of(profiles).items()
     ]
-    figure = Figure(
+    drawn = Figure(
         "drift",
         "Similarity of the hidden states to those of the base model: 1 is no drift. Layer 0 stands for the states"
         " before the first layer. Mean over runs, and the range from the lowest to the highest run.",
         tuple(drawing for drawing in plots if drawing is not None),
         Data("drift", "Drift by layer: mean (lowest to highest run)", columns, tuple(rows), heading=2),
-        legend=_legend(table, names),
+        legend=legend_of(table, names),
     )
-    return Section("Drift by layer", (figure,))
-
-
-def _legend(table: pd.DataFrame, names: Sequence[str]) -> dict[int, str]:
-    measured = set(table["method"])
-    return {number: visible(name) for number, name in enumerate(names) if name in measured}
+    return Section("Drift by layer", (drawn,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pandas as pd
 
@@ -168,7 +169,7 @@ def _density(table: pd.DataFrame, names: Sequence[str]) -> list[Block]:
     )
     entries = tuple(
         (float(low), float(high), *[float(each[place]) for each in shares.values()])
-        for place, (low, high) in enumerate(zip(bins[:-1], bins[1:], strict=True))
+        for place, (low, high) in enumerate(pairwise(bins))
     )
     where = f"{MATRICES[str(matrix)]}, {SPACES[str(space)]}"
     figure = Figure(

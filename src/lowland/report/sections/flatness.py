@@ -233,8 +233,9 @@ def _ended(table: pd.DataFrame) -> list[str]:
             own = set(rows.loc[rows["measure"] == measure, "strength"])
             if missing := [strength for strength in wanted if strength not in own]:
                 sentences.append(
-                    f"The loss of {visible(method)}, seed {seed} is not finite in the {space} space on {visible(split)}"
-                    f" data ({MEASURES[str(measure)]}, {missing[0]:g}); its method has no figure there, nor for more."
+                    f"The loss of {visible(str(method))}, seed {seed} is not finite in the {space} space on"
+                    f" {visible(str(split))} data ({MEASURES[str(measure)]}, {missing[0]:g}); its method has no figure there,"
+                    " nor for more."
                 )
     return sentences
 

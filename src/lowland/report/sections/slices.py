@@ -153,9 +153,9 @@ def _grid(name: str, plane: str, surfaces: Sequence[Surface]) -> Data:
         Column("y", "y \\ x", "number", ".3g"),
         *[Column(f"x={x:.6g}", f"{x:.3g}", "number", ".4g") for x in surfaces[0].xs],
     )
-    rows = tuple(
+    rows: list[Row] = [
         (surface.split, y, *[surface.losses[x, y] for x in surface.xs])
         for surface in surfaces
         for y in reversed(surface.ys)
-    )
-    return Data(name, f"Mean loss on the grid, {plane}", columns, rows, heading=2)
+    ]
+    return Data(name, f"Mean loss on the grid, {plane}", columns, tuple(rows), heading=2)
