@@ -149,8 +149,11 @@ def test_a_loss_that_is_not_finite_is_said(measured: Measurements) -> None:
 
 
 def test_the_reference_is_the_pages_if_it_was_measured(measured: Measurements) -> None:
-    assert any("lora and full" in each for each in bullets(sections(measured, reference="full")["Flatness"]))
-    said = bullets(sections(measured, reference="dora")["Flatness"])
+    assert measured.sharpness is not None
+    table = of_one_kind(sharpness=measured.sharpness.query("split == 'test' and space == 'full'"))
+    against_full = bullets(sections(table, reference="full")["Flatness"])
+    assert any("between lora and full" in sentence for sentence in against_full)
+    said = bullets(sections(table, reference="dora")["Flatness"])
     assert all("between lora and" not in sentence for sentence in said)
 
 
@@ -230,7 +233,7 @@ def test_a_line_without_a_barrier_is_said_to_have_none(tmp_path: Path) -> None:
 
 def test_the_page_links_to_its_surfaces_if_there_is_a_file(measured: Measurements) -> None:
     def links(surface: str | None) -> list[str]:
-        blocks = flat(sections(measured, surface=surface)["Slices"].blocks)
+        blocks = flat(sections(Measurements(slices=measured.slices), surface=surface)["Slices"].blocks)
         return [block.file for block in blocks if isinstance(block, Link)]
 
     assert links("report-surface.html") == ["report-surface.html"]
