@@ -295,7 +295,8 @@ PIXELS = "document.querySelector('canvas').toDataURL()"
 def test_a_page_of_measurements_leads_to_its_surfaces_and_back(
     browser: Any, measured: tuple[Path, Path]
 ) -> None:
-    visit = Visit(browser, measured[0])
+    visit = Visit(browser, measured[0], viewport={"width": 390, "height": 844})
+    assert visit.tab.evaluate("document.documentElement.scrollWidth") <= 390
     visit.tab.get_by_text("Turn these planes as surfaces").click()
     assert visit.tab.url == measured[1].as_uri()
     visit.tab.get_by_text("Back to the report").click()
@@ -348,7 +349,8 @@ def test_a_surface_is_drawn_anew_for_the_dark(browser: Any, measured: tuple[Path
     visit = Visit(browser, measured[1])
     light = visit.tab.evaluate(PIXELS)
     visit.tab.emulate_media(color_scheme="dark")
-    assert visit.tab.evaluate(PIXELS) != light
+    visit.tab.wait_for_function(f"light => {PIXELS} !== light", arg=light)
+    assert visit.complaints == []
     visit.tab.context.close()
 
 

@@ -15,6 +15,7 @@ from lowland.report.cells import Cell, Column, Row
 from lowland.report.drawing.lines import Frame, Line, plot
 from lowland.report.drawing.strips import Reading, strips
 from lowland.report.drawing.svg import Drawing
+from lowland.report.sections.flatness import ABOUT_ADAPTERS, ADAPTER
 from lowland.report.spectrum import MATRICES, QUANTITIES, SPACES, about_errors, about_ratios, ratio_sentences
 
 EIGENVALUE, SMALLEST, TRACE, LOSS, DENSITY = "eigenvalue", "smallest_eigenvalue", "trace", "loss", "density"
@@ -35,8 +36,9 @@ def curvature_blocks(table: pd.DataFrame, reference: str, names: Sequence[str]) 
         names: names of the page's methods, whose places give their looks.
     """
     first, ratios = table.iloc[0], ratios_of(table, reference)
+    errors = about_errors(str(first["split"]), int(first["examples"]), int(first["probes"]))
     blocks: list[Block] = [
-        Paragraph(about_errors(str(first["split"]), int(first["examples"]), int(first["probes"])))
+        Paragraph(f"{errors} Compare methods at like losses: a model with a smaller loss has smaller curvature.")
     ]
     for space, rows in table.groupby("space", sort=False):
         matrices = [matrix for matrix in MATRICES if matrix in set(rows["matrix"])]
@@ -45,7 +47,8 @@ def curvature_blocks(table: pd.DataFrame, reference: str, names: Sequence[str]) 
             for matrix in matrices
             for sentence in ratio_sentences(ratios, str(space), matrix)
         )
-        inner: list[Block] = [Bullets(sentences)] if sentences else []
+        inner: list[Block] = [Paragraph(ABOUT_ADAPTERS)] if space == ADAPTER else []
+        inner += [Bullets(sentences)] if sentences else []
         inner.append(_figure(rows, str(space), matrices, names))
         words = SPACES[str(space)]
         blocks.append(Section(words[:1].upper() + words[1:], tuple(inner)))

@@ -23,6 +23,12 @@ EXPECTED = "expected"
 SHORT = {"sam": "SAM's step", "worst": "worst case", "adaptive": "adaptive"}
 """Names of the measures with one strength, below a plot."""
 TEST = "test"
+ADAPTER = "adapter"
+"""The space of A and B."""
+ABOUT_ADAPTERS = (
+    "Figures in this space depend on the scale of A and B: compare only methods that share rank, alpha and"
+    " initialisation."
+)
 
 
 def flatness_blocks(table: pd.DataFrame, reference: str, names: Sequence[str]) -> list[Block]:
@@ -65,7 +71,7 @@ def _of_space(
     """Build sentences, the plots of one split, and the tables of all splits."""
     splits = {split: list(each) for split, each in groupby(figures, lambda at: at.split)}
     drawn = TEST if TEST in splits else list(splits)[-1]
-    blocks: list[Block] = []
+    blocks: list[Block] = [Paragraph(ABOUT_ADAPTERS)] if space == ADAPTER else []
     for split, each in splits.items():
         sentences = tuple(sharpness_sentences(each))
         if sentences:
