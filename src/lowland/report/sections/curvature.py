@@ -38,7 +38,9 @@ def curvature_blocks(table: pd.DataFrame, reference: str, names: Sequence[str]) 
     first, ratios = table.iloc[0], ratios_of(table, reference)
     errors = about_errors(str(first["split"]), int(first["examples"]), int(first["probes"]))
     blocks: list[Block] = [
-        Paragraph(f"{errors} Compare methods at like losses: a model with a smaller loss has smaller curvature.")
+        Paragraph(
+            f"{errors} Compare methods at like losses: a model with a smaller loss has smaller curvature."
+        )
     ]
     for space, rows in table.groupby("space", sort=False):
         matrices = [matrix for matrix in MATRICES if matrix in set(rows["matrix"])]

@@ -235,13 +235,13 @@ def _ended(table: pd.DataFrame) -> list[str]:
     strengths = {measure: sorted(rows["strength"].unique()) for measure, rows in table.groupby("measure")}
     sentences = []
     for (split, space, method, seed), rows in table.groupby(["split", "space", "method", "seed"], sort=False):
+        run = f"{visible(str(method))}, seed {seed}"
         for measure, wanted in strengths.items():
             own = set(rows.loc[rows["measure"] == measure, "strength"])
             if missing := [strength for strength in wanted if strength not in own]:
                 sentences.append(
-                    f"The loss of {visible(str(method))}, seed {seed} is not finite in the {space} space on"
-                    f" {visible(str(split))} data ({MEASURES[str(measure)]}, {missing[0]:g}); its method has no figure there,"
-                    " nor for more."
+                    f"The loss of {run} is not finite in the {space} space on {visible(str(split))} data"
+                    f" ({MEASURES[str(measure)]}, {missing[0]:g}); its method has no figure there, nor for more."
                 )
     return sentences
 
