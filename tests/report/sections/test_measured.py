@@ -136,6 +136,23 @@ def test_plots_of_flatness_show_differences_only_if_methods_are_compared(measure
     assert bullets(sections(of_one_kind(sharpness=alone))["Flatness"]) == []
 
 
+def test_plots_of_flatness_have_the_intervals(measured: Measurements, shown: dict[str, Section]) -> None:
+    assert measured.sharpness is not None
+    figures = {block.name: block for block in flat(shown["Flatness"].blocks) if isinstance(block, Figure)}
+    tips = {
+        name: "".join(text for plot in each.plots for text in plot.elements) for name, each in figures.items()
+    }
+    for at in sharpness_of(measured.sharpness, "lora"):
+        if at.split == "test":
+            name = f"flatness-{at.space}"
+            for interval, figure in (
+                *((rise.interval, name) for rise in at.rises),
+                *((each.interval, f"{name}-differences") for each in at.differences),
+            ):
+                assert interval is not None
+                assert f"({interval.low:.3g} to {interval.high:.3g})" in tips[figure]
+
+
 def test_a_loss_that_is_not_finite_is_said(measured: Measurements) -> None:
     assert measured.sharpness is not None
     ended = measured.sharpness.query(

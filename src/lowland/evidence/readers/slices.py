@@ -43,7 +43,7 @@ class MeasuredSlice:
     @property
     def is_between(self) -> bool:
         """Whether it is the line between two places, which may have a barrier."""
-        return self.is_line and sorted(x for x, _ in self.places.values()) == [0.0, 1.0]
+        return sorted(x for x, _ in self.places.values()) == [0.0, 1.0]
 
 
 @dataclass(frozen=True)
