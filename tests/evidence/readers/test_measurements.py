@@ -148,6 +148,7 @@ def hole(table: pd.DataFrame) -> pd.DataFrame:
         ("sharpness", lambda table: table.assign(seed=1), "lora, seed 1 has two runs"),
         ("sharpness", lambda table: table.assign(run="one"), "a run has several methods or seeds"),
         ("sharpness", lambda table: table.assign(method=""), "a row has no method"),
+        ("sharpness", lambda table: table.assign(strength=0), "strength is 0, and must be above 0"),
         ("spectrum", lambda table: hole(table[table["quantity"] != "density"]), "lacks"),
         ("spectrum", lambda table: table.assign(examples=range(len(table))), "different samples"),
         ("spectrum", lambda table: table[table["matrix"] == ""], "it holds no eigenvalues"),
@@ -211,6 +212,11 @@ def test_one_table_of_a_kind_and_one_task(tmp_path: Path) -> None:
         ("slices.json", lambda content: "[]", "an object is expected"),
         ("slices.json", lambda content: content.replace('"runs"', '"names"'), "has no entry 'runs'"),
         ("slices.json", lambda content: content.replace('"line"', '"curve"'), "has no rows of curve"),
+        (
+            "slices.json",
+            lambda content: content.replace('"test"', '"tests"'),
+            "has no rows of line on tests data",
+        ),
         ("slices.json", lambda content: content.replace("[0.0, 0.0]", "[0.0]"), "is damaged"),
     ],
 )

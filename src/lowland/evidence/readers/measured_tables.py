@@ -178,6 +178,8 @@ def _sharpness_problem(table: pd.DataFrame) -> str:
     """Return what keeps rises from being paired: each method, strength and draw has the same examples."""
     if problem := _runs_problem(table):
         return problem
+    if (table["strength"] <= 0).any():
+        return f"strength is {table['strength'].min():g}, and must be above 0"
     rows = table.groupby(["split", "measure", "run", "space", "strength", "draw"])["example"]
     counts = rows.agg(lambda examples: "\n".join(sorted(examples)))
     if (counts.groupby(["split", "measure"]).nunique() > 1).any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,9 @@ def read_slices(folder: Path) -> MeasuredSlices:
     losses = checked(folder / LOSSES, "slices", table)
     content = _content(folder / PLACES)
     try:
-        slices = tuple(_slice(each, losses) for each in content["slices"])
-        task, runs = str(content["task"]), {str(name): str(run) for name, run in content["runs"].items()}
         sizes = {str(split): int(size) for split, size in content["examples"].items()}
+        slices = tuple(_slice(each, losses, sizes) for each in content["slices"])
+        task, runs = str(content["task"]), {str(name): str(run) for name, run in content["runs"].items()}
     except KeyError as error:
         raise Mistake(f"{folder / PLACES} has no entry {error}; measure again") from None
     except (TypeError, ValueError, AttributeError) as error:
@@ -100,7 +100,7 @@ def _content(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _slice(entry: Mapping[str, Any], losses: pd.DataFrame) -> MeasuredSlice:
+def _slice(entry: Mapping[str, Any], losses: pd.DataFrame, splits: Iterable[str]) -> MeasuredSlice:
     name = str(entry["name"])
     places: dict[str, Coordinates] = {}
     for place, (x, y) in entry["places"].items():
@@ -108,12 +108,13 @@ def _slice(entry: Mapping[str, Any], losses: pd.DataFrame) -> MeasuredSlice:
         if not all(map(math.isfinite, places[str(place)])):
             raise ValueError(f"{place} has no place")
     own = losses[losses["slice"] == name]
-    for split, rows in own.groupby("split"):
+    for split in splits:
+        rows = own[own["split"] == split]
+        if rows.empty:
+            raise ValueError(f"{LOSSES} has no rows of {name} on {split} data")
         points = rows[["x", "y"]].drop_duplicates()
         if len(points) < points["x"].nunique() * points["y"].nunique():
             raise ValueError(f"{name} lacks points on {split} data")
         if points["x"].nunique() < 2:
             raise ValueError(f"{name} is one point")
-    if own.empty:
-        raise ValueError(f"{LOSSES} has no rows of {name}")
     return MeasuredSlice(name, str(entry["title"]), places, own)
