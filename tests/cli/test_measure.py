@@ -68,6 +68,12 @@ def test_sharpness_prints_a_section_for_each_split_and_space(
     assert set(rises["run"]) == {path.name for path in runs.iterdir() if (path / "record.json").is_file()}
     mean = rises.query("split == 'train' and space == 'full' and measure == 'sam' and method == 'lora'")
     assert f"{mean['rise'].mean():.3g} (" in first
+    page = tmp_path / "page.md"
+    code, _, err = lowland("report", str(runs), str(table), "--out", str(page), small=False)
+    assert code == 0, err
+    sentences = [line for line in first.splitlines() if line.startswith("- ")]
+    assert sentences
+    assert all(f"- Train data: {line.removeprefix('- ')}" in page.read_text("utf-8") for line in sentences)
     code, _, err = lowland(*words, small=False)
     assert (code, f"{table} exists; name another file" in err) == (2, True)
 
@@ -124,6 +130,12 @@ def test_slices_write_losses_and_pictures(lowland: Command, runs: Path, tmp_path
         ("plane", "train"): 72,
         ("plane", "test"): 72,
     }
+    page = tmp_path / "page.html"
+    code, text, err = lowland("report", str(runs), str(folder), "--out", str(page), small=False)
+    assert code == 0, err
+    assert f"{tmp_path / 'page-surface.html'}: the planes" in text
+    (sentence, _) = [line for line in out.splitlines() if line.startswith("- On the line")]
+    assert sentence.removeprefix("- ")[:60] in page.read_text("utf-8")
     code, _, err = lowland(*words, *options, small=False)
     assert (code, f"the folder {folder} is not empty" in err) == (2, True)
 

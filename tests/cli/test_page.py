@@ -13,6 +13,7 @@ import pytest
 from lowland.cli.main import main
 from lowland.ground.record_files import read_record, write_record, write_rows, write_stress_record
 from tests.evidence.test_stress_adapters import runs as damaged_rows
+from tests.report.measured_files import leave_measurements, runs_in
 from tests.report.test_stress import record_of as stress_record
 from tests.report.whole_studies import leave_study
 
@@ -202,3 +203,88 @@ def test_tables_of_an_earlier_page_are_replaced_and_other_files_are_kept(tmp_pat
     assert "mine.csv" in second
     assert second - {"mine.csv"} < first
     assert set((out / "tables.txt").read_text().split()) == second - {"mine.csv"}
+
+
+@pytest.fixture
+def measured(study: Path, tmp_path: Path) -> list[str]:
+    """Measurements of the study, by path."""
+    return [str(path) for path in leave_measurements(tmp_path / "measured", runs_in(study))]
+
+
+def test_measurements_stand_in_a_page_of_their_runs(study, measured, tmp_path, capsys):
+    assert main(["report", "runs", *measured]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("report.html (")
+    assert out[1] == "report-surface.html: the planes of the loss, to be turned"
+    text = (tmp_path / "report.html").read_text("utf-8")
+    for title in ("Flatness", "Curvature", "Slices", "Adapters"):
+        assert f'<a href="#{title.lower()}">{title}</a>' in text
+    assert '<a href="report-surface.html">' in text
+    assert '<a href="report.html">' in (tmp_path / "report-surface.html").read_text("utf-8")
+    assert main(["report", "runs", *measured]) == 0  # both files are lowland's, and are replaced
+
+
+def test_measurements_stand_in_every_form(study, measured, tmp_path, capsys):
+    assert main(["report", "runs", *measured, "--format", "md"]) == 0
+    text = capsys.readouterr().out
+    assert "## Flatness\n" in text
+    assert "## Adapters\n" in text
+    assert main(["report", "runs", *measured, "--format", "json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    names = {
+        "sharpness_full_test",
+        "curvature_full",
+        "density",
+        "barriers",
+        "plane_1",
+        "adapters_by_layer",
+        "drift",
+    }
+    assert names < set(values["tables"])
+    assert main(["report", "runs", *measured, "--format", "csv"]) == 0
+    files = {path.stem for path in (tmp_path / "report-csv").glob("*.csv")}
+    assert files == set(values["tables"])
+    assert not list(tmp_path.glob("*surface*"))
+
+
+def test_measurements_make_a_page_without_their_runs(study, measured, tmp_path, capsys):
+    assert main(["report", *measured, "--out", "measured.html"]) == 0
+    out = capsys.readouterr().out
+    assert "Measured at the weights of 4 runs: flatness, curvature, slices and adapters." in out
+    assert (tmp_path / "measured-surface.html").is_file()
+    assert main(["report", measured[0], "--reference", "full", "--format", "md"]) == 0
+    assert "between lora and full" in capsys.readouterr().out
+
+
+def test_without_planes_there_is_no_second_file(study, measured, tmp_path):
+    assert main(["report", "runs", *measured[:3]]) == 0
+    assert not (tmp_path / "report-surface.html").exists()
+    assert "report-surface" not in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["RUNS", "notes.csv"], "notes.csv is no measurement; give files that lowland measure"),
+        (["RUNS", "gone.parquet"], "gone.parquet does not exist; name a file that lowland measure"),
+        (
+            ["ONE", "measured/sharpness.parquet"],
+            "which is not among the runs of this page; name its folder, too",
+        ),
+        (["ONE", "measured/slices"], "measured/slices measures toy-full-s"),
+        (["measured/adapters.csv", "--reference", "lroa"], "unknown method 'lroa'; did you mean 'lora'?"),
+        (["RUNS", "measured/slices", "--out", "mine.html"], "mine-surface.html exists; name another place"),
+    ],
+)
+def test_mistakes_about_measurements_leave_nothing(study, measured, tmp_path, capsys, words, sentence):
+    (tmp_path / "notes.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "mine-surface.html").write_text("mine")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    one = str(next(study.glob("toy-lora-s1-*")))
+    places = {"RUNS": "runs", "ONE": one}
+    assert main(["report", *(places.get(word, word) for word in words)]) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert (tmp_path / "mine-surface.html").read_text() == "mine"

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from lowland.deploy.load import load_base
 from lowland.deploy.predict import load
+from lowland.evidence.readers.measurements import read_measurements
 from lowland.ground.mistakes import Mistake
 from lowland.lora import count_parameters
 from lowland.measure.adapter_settings import AdapterMeasureSettings, CostSettings
@@ -61,7 +62,7 @@ def measure(*runs: Path, **options: Any) -> Learned:
 
 def test_figures_of_runs_are_those_of_their_weights(study: Path) -> None:
     learned = measure(study)
-    table = learned.table()
+    table = learned.table().query("part == 'layer'")
     assert table.groupby("method")["run"].nunique().to_dict() == {"dora": 1, "full": 1, "lora": 2}
     assert [note for note in learned.notes if "trains no network" in note]
     for run in (*runs_of(study, "lora"), *runs_of(study, "full"), *runs_of(study, "dora")):
@@ -136,7 +137,15 @@ def test_the_command_prints_tables_and_writes_a_file(lowland: Run, study: Path, 
         "Drift by layer",
     ):
         assert words in text
-    assert len(pd.read_parquet(out)) == 4 * 13
+    table = pd.read_parquet(out)
+    parts = {"layer": 4 * 13, "overlap": 6 * 13, "drift": 4 * 3}
+    assert table["part"].value_counts().to_dict() == parts
+    read = read_measurements([out]).adapters
+    assert read is not None
+    assert set(read["run"]) == {
+        path.name for method in ("lora", "dora", "full") for path in runs_of(study, method)
+    }
+    assert (set(read["k"].dropna()), set(read["epsilon"].dropna())) == ({10.0}, {0.5})
     code, _, err = lowland("measure", "adapters", str(study), "--out", str(out))
     assert code == 2
     assert "--replace" in err

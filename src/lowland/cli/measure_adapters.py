@@ -43,7 +43,7 @@ def adapters(settings: AdapterMeasureSettings) -> int:
     )
     print(render(blocks))
     if settings.out is not None:
-        print(f"\nThe figures of all layers are in {settings.out}")
+        print(f"\nAll figures, by layer, are in {settings.out}")
     return 0
 
 

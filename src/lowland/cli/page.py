@@ -1,9 +1,10 @@
-"""`lowland report`: a study, and the stress tests beside it, as one file to read and to share."""
+"""`lowland report`: a study, with its stress tests and measurements, as one file to read and to share."""
 
 from __future__ import annotations
 
 import json
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -15,6 +16,7 @@ from lowland.ground.mistakes import Mistake
 from lowland.ground.remote_store import EachFromURL
 
 if TYPE_CHECKING:
+    from lowland.evidence.readers.measurements import Measurements
     from lowland.report.blocks import Page
 
 Form = Literal["html", "md", "json", "csv"]
@@ -29,10 +31,11 @@ DEFAULT = {"html": Path("report.html"), "csv": Path("report-csv")}
 
 
 class PageRequest(Asked):
-    """Runs to report on."""
+    """Runs, stress tests and measurements to report on."""
 
     runs: Annotated[Several[Path], NotEmpty, EachFromURL]
-    """folders or URLs of the runs of one study, and of stress tests to show beside it; or of folders that hold them"""
+    """folders or URLs of the runs of one study, and of stress tests to show beside it, or of folders that hold them;
+    and what lowland measure wrote with --out: files of sharpness, spectrum and adapters, folders of slices"""
     out: LocalPath | None = None
     """file to write; its ending says the form (.html, .md, .json), and a name without one is a folder for CSV files;
     default: report.html; md and json are printed"""
@@ -66,13 +69,9 @@ class PageRequest(Asked):
                 f"out is {self.out}, whose ending names no form; use .html, .md or .json, name a folder for CSV files,"
                 " or add --format"
             )
-        named = (
-            ENDINGS.get(self.out.suffix.lower(), self.form)
-            if self.out is not None and self.out.suffix
-            else None
-        )
-        if named is not None and self.form not in (None, named):
-            raise Mistake(f"format is {self.form}, and {self.out} is named like {named}; drop one of the two")
+        suffix = "" if self.out is None else self.out.suffix.lower()
+        if self.form is not None and suffix and (said := ENDINGS.get(suffix, self.form)) != self.form:
+            raise Mistake(f"format is {self.form}, and {self.out} is named like {said}; drop one of the two")
         if self.open_it and self.written_form != "html":
             raise Mistake(f"open is given, and the form is {self.written_form}; only html opens in a browser")
         if (place := self.place) is not None:
@@ -106,11 +105,18 @@ def _is_report(path: Path) -> bool:
 
 def report(request: PageRequest) -> int:
     """Build the page of a study, and write it."""
-    from lowland.report.html import render_html
+    from lowland.report.html import render_html, render_surface
     from lowland.report.markdown import render_page
+    from lowland.report.surface import surfaces_of
     from lowland.report.values import page_values
 
-    page, form, place = _page(request), request.written_form, request.place
+    form, place = request.written_form, request.place
+    folders, measured = _measured(request)
+    surfaces = surfaces_of(measured.slices) if form == "html" else []
+    beside = place.with_name(f"{place.stem}-surface.html") if surfaces and place is not None else None
+    if beside is not None:
+        _check_free(beside, form, request.replace_file)
+    page = _page(request, folders, measured, beside.name if beside is not None else None)
     if form == "csv":
         assert place is not None
         return _write_tables(page, place)
@@ -124,8 +130,12 @@ def report(request: PageRequest) -> int:
         return 0
     from lowland.ground.store import write_whole
 
+    if beside is not None:
+        write_whole(beside, render_surface(page.title, surfaces, place.name))
     write_whole(place, text)
     print(f"{place} ({len(text.encode()) / 1000:,.0f} kB): {page.headline}")
+    if beside is not None:
+        print(f"{beside}: the planes of the loss, to be turned")
     if request.open_it:
         uri = place.resolve().as_uri()
         if not webbrowser.open(uri):
@@ -133,16 +143,25 @@ def report(request: PageRequest) -> int:
     return 0
 
 
-def _page(request: PageRequest) -> Page:
+def _measured(request: PageRequest) -> tuple[list[Path], Measurements]:
+    """Split what is named into folders of runs and measurements, and read the latter."""
+    from lowland.evidence.readers.measurements import is_measurement, read_measurements
+
+    folders = [path for path in request.runs if not is_measurement(path)]
+    return folders, read_measurements([path for path in request.runs if path not in folders])
+
+
+def _page(request: PageRequest, folders: Sequence[Path], measured: Measurements, surface: str | None) -> Page:
     """Read runs and stress tests, and build the page."""
+    from lowland.evidence.readers.measurements import check_measured_runs
     from lowland.evidence.study_evidence import study_evidence
     from lowland.ground.listing import entries_at, finished_runs, training_runs
     from lowland.ground.record_files import read_rows
     from lowland.ground.records import RunRecord, StressRecord
-    from lowland.report.page import stress_page, study_page
+    from lowland.report.page import measured_page, stress_page, study_page
 
     entries, stressed = training_runs(
-        list({entry.folder: entry for path in request.runs for entry in entries_at(path)}.values())
+        list({entry.folder: entry for path in folders for entry in entries_at(path)}.values())
     )
     if damaged := [entry for entry in (*entries, *stressed) if entry.state in ("damaged", "other version")]:
         raise Mistake(
@@ -154,18 +173,17 @@ def _page(request: PageRequest) -> Page:
         if entry.state == "finished" and isinstance(entry.record, StressRecord)
     ]
     runs = finished_runs(entries)
-    if not runs and not tests:
-        raise Mistake(
-            f"{request.runs[0]} holds no finished run; lowland study ls {request.runs[0]} says what it holds"
-        )
+    if folders and not runs and not tests:
+        raise Mistake(f"{folders[0]} holds no finished run; lowland study ls {folders[0]} says what it holds")
     if not runs:
-        return stress_page(tests)
+        return measured_page(measured, tests, request.reference, surface) if measured else stress_page(tests)
+    check_measured_runs(measured, [folder.name for folder in runs])
     failed = [
         entry.record for entry in entries if entry.state == "failed" and isinstance(entry.record, RunRecord)
     ]
     unfinished = len(entries) - len(runs) - len(failed)
     evidence = study_evidence(runs, failed=failed, unfinished=unfinished, reference=request.reference)
-    return study_page(evidence, tests)
+    return study_page(evidence, tests, measured, surface)
 
 
 def _write_tables(page: Page, folder: Path) -> int:

@@ -36,6 +36,8 @@ def slices(settings: SlicesSettings, sample: SlicesSample, report: AsJSON) -> in
     barriers = _barriers(measured)
     drawings = _drawings(measured)
     content = {
+        "task": measured.task,
+        "runs": dict(measured.runs),
         "examples": dict(measured.sizes),
         "slices": [
             {

@@ -56,7 +56,7 @@ class AdapterMeasureSettings(Asked):
     by_layer: Truth = False
     """print the figures of each layer, too"""
     out: TableFile | None = None
-    """write the figures of each layer and run to this file (.csv, .parquet or .jsonl)"""
+    """write all figures, by layer, to this file (.csv, .parquet or .jsonl)"""
     replace_out: Truth = Field(False, json_schema_extra={"option": "replace"})
     """replace the file of --out if it exists"""
     as_json: Truth = Field(False, json_schema_extra={"option": "json"})

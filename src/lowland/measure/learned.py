@@ -41,6 +41,9 @@ class Learned:
         drifts: rows for each layer's hidden states: `cka` and `cosine`.
         retained: mean score of each run on other texts minus the base's, by method and seed; empty if it was not given.
         notes: sentences on what could not be measured, and why.
+        k: number of leading singular vectors that may be intruders.
+        epsilon: similarity below which they are.
+        directions: number of directions whose subspaces are compared.
     """
 
     layers: list[dict[str, Any]] = field(default_factory=list)
@@ -48,6 +51,9 @@ class Learned:
     drifts: list[dict[str, Any]] = field(default_factory=list)
     retained: Mapping[tuple[str, int], float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    k: int = 10
+    epsilon: float = 0.5
+    directions: int = 4
 
     def note(self, sentence: str) -> None:
         """Keep a sentence, once."""
@@ -55,8 +61,26 @@ class Learned:
             self.notes.append(sentence)
 
     def table(self) -> pd.DataFrame:
-        """Return the figures of the layers as a table."""
-        return pd.DataFrame(self.layers)
+        """Return all figures as a table, whose column `part` says what a row is of.
+
+        - "layer": the figures of a layer, `k` and `epsilon`, and with retention what its run lost (`retention`);
+        - "overlap": the overlaps of a layer of two runs, and `directions`;
+        - "drift": the similarity of hidden states; `layer` is the number of the layer.
+        """
+        layers = [
+            {"part": "layer", **row, "k": self.k, "epsilon": self.epsilon, **self._retention(row)}
+            for row in self.layers
+        ]
+        overlaps = [{"part": "overlap", **row, "directions": self.directions} for row in self.overlaps]
+        drifts = [{"part": "drift", **row, "layer": str(row["layer"])} for row in self.drifts]
+        table = pd.DataFrame([*layers, *overlaps, *drifts])
+        seeds = [name for name in ("seed", "seed_b") if name in table]
+        return table.astype(dict.fromkeys(seeds, "Int64"))
+
+    def _retention(self, row: Mapping[str, Any]) -> dict[str, float | None]:
+        if not self.retained:
+            return {}
+        return {"retention": self.retained.get((row["method"], row["seed"]))}
 
 
 def measure_adapters(settings: AdapterMeasureSettings, progress: Progress | None = None) -> Learned:
@@ -71,7 +95,7 @@ def measure_adapters(settings: AdapterMeasureSettings, progress: Progress | None
             given twice.
     """
     progress = progress or Progress()
-    learned = Learned()
+    learned = Learned(k=settings.k, epsilon=settings.epsilon, directions=settings.directions)
     if settings.retention is not None:
         learned.retained = read_retention(settings.retention)
     everything = _find_all(settings, learned)

@@ -148,9 +148,24 @@ def _consequences(runs: pd.DataFrame, k: int, epsilon: float) -> Section:
         )
         for method, (_, row) in zip(_named(runs), runs.iterrows(), strict=True)
     )
+    table = Table(("method", "seed", *(columns[name] for name in shown)), rows)
+    return Section(
+        "Intruder dimensions, drift and forgetting",
+        (Paragraph(about_intruders(f"{k} leading", f"{epsilon:g}", shown)), table),
+    )
+
+
+def about_intruders(leading: str, epsilon: str, shown: Sequence[str]) -> str:
+    """Return what intruder dimensions are, and what stands beside them.
+
+    Args:
+        leading: which singular vectors may be intruders: "10 leading".
+        epsilon: cosine below which they are, in words.
+        shown: names of the figures that are shown.
+    """
     lines = [
-        f"An intruder dimension is one of the {k} leading left singular vectors of W + ΔW whose cosine with every"
-        f" left singular vector of W is below {epsilon:g} (Shuttleworth et al., 2024)."
+        f"An intruder dimension is one of the {leading} left singular vectors of W + ΔW whose cosine with every"
+        f" left singular vector of W is below {epsilon} (Shuttleworth et al., 2024)."
     ]
     if "cka" in shown:
         lines.append(
@@ -159,12 +174,26 @@ def _consequences(runs: pd.DataFrame, k: int, epsilon: float) -> Section:
         )
     if "retention" in shown:
         lines.append("Retention is the mean score on other texts; below 0, the run has forgotten.")
-    table = Table(("method", "seed", *(columns[name] for name in shown)), rows)
-    return Section("Intruder dimensions, drift and forgetting", (Paragraph(" ".join(lines)), table))
+    return " ".join(lines)
 
 
 def _overlaps(overlaps: Rows, directions: int) -> Section:
     """Return the mean overlaps of pairs of runs, by their methods and whether they share a seed."""
+    rows = tuple(
+        (pair, seeds, str(pairs), *map(_number, means))
+        for pair, seeds, pairs, means in pairs_of_runs(overlaps)
+    )
+    header = ("methods", "seeds", "pairs", "outputs (left)", "at random", "inputs (right)", "at random")
+    about = Paragraph(about_overlaps(directions))
+    return Section("Overlap of what was learned", (about, Table(header, rows)))
+
+
+def pairs_of_runs(overlaps: Rows) -> list[tuple[str, str, int, list[float]]]:
+    """Return the mean overlaps of pairs of runs: methods, "same" or "different" seeds, number of pairs, and the means.
+
+    The means are over layers and pairs: on the side of the outputs, the same at random, on that of the inputs, and the
+    same at random.
+    """
     table = pd.DataFrame(overlaps)
     first, second = _named(table), _named(table[["task_b", "method_b"]].set_axis(["task", "method"], axis=1))
     table = table.assign(
@@ -173,22 +202,24 @@ def _overlaps(overlaps: Rows, directions: int) -> Section:
             "same" if a == b else "different" for a, b in zip(table["seed"], table["seed_b"], strict=True)
         ],
     )
-    rows = tuple(
+    return [
         (
             str(pair),
             str(seeds),
-            str(own[["run", "run_b"]].drop_duplicates().shape[0]),
-            *(_number(own[name].mean()) for name in ("left", "left_random", "right", "right_random")),
+            own[["run", "run_b"]].drop_duplicates().shape[0],
+            [float(own[name].mean()) for name in ("left", "left_random", "right", "right_random")],
         )
         for (pair, seeds), own in table.groupby(["pair", "seeds"], sort=False)
-    )
-    about = Paragraph(
+    ]
+
+
+def about_overlaps(directions: int) -> str:
+    """Return what the overlap of so many directions is."""
+    return (
         f"Overlap of the {directions} leading singular directions of ΔW, mean over layers and pairs of runs: 1 if the"
         " subspaces are the same, 0 if they are orthogonal (Hu et al., 2021, section 7.2). Beside it, the mean for"
         " subspaces drawn at random. Runs of one seed start from the same A."
     )
-    header = ("methods", "seeds", "pairs", "outputs (left)", "at random", "inputs (right)", "at random")
-    return Section("Overlap of what was learned", (about, Table(header, rows)))
 
 
 def _layers(layers: Rows) -> Section:

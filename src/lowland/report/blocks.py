@@ -33,6 +33,19 @@ class Bullets:
 
 
 @dataclass(frozen=True)
+class Link:
+    """Link to a file beside the report.
+
+    Attributes:
+        text: what it leads to.
+        file: name of the file.
+    """
+
+    text: str
+    file: str
+
+
+@dataclass(frozen=True)
 class Code:
     """Lines that are shown as they are, such as a traceback, or a program in a language."""
 
@@ -154,7 +167,7 @@ class ErrorList:
     shown: int = 20
 
 
-Block = Paragraph | Bullets | Code | Table | Section | Data | Beside | Figure | ErrorList
+Block = Paragraph | Bullets | Link | Code | Table | Section | Data | Beside | Figure | ErrorList
 
 
 @dataclass(frozen=True)

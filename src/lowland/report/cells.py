@@ -17,6 +17,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "text": ("",),
     "number": ("",),
     "spread": ("", "_sd"),
+    "error": ("", "_error"),
     "interval": ("", "_low", "_high"),
 }
 """Endings of the columns that a column of each kind has for programs."""
@@ -29,8 +30,8 @@ class Column:
     Attributes:
         name: its name for programs.
         title: its name for people.
-        kind: what it holds: "text"; "number"; "spread", a mean and a standard deviation; "interval", a number and the
-            ends of its interval.
+        kind: what it holds: "text"; "number"; "spread", a mean and a standard deviation; "error", a number
+            and its error; "interval", a number and the ends of its interval.
         form: how numbers are written, such as ".4f".
         scale: what numbers are multiplied by before they are written: 100 for points and per cent.
         unit: text that follows a number.
@@ -38,7 +39,7 @@ class Column:
 
     name: str
     title: str
-    kind: Literal["text", "number", "spread", "interval"] = "text"
+    kind: Literal["text", "number", "spread", "error", "interval"] = "text"
     form: str = ""
     scale: float = 1.0
     unit: str = ""
@@ -58,6 +59,8 @@ def cell_text(column: Column, cell: Cell) -> str:
     known = [text for text in others if text]
     if not first or not known or len(known) < len(others):
         return first
+    if column.kind == "error":
+        return f"{first} ± {_error(parts[-1])}"
     if column.kind == "spread":
         return f"{first} ± {known[0]}"
     return f"{first} ({known[0]} to {known[1]})"
@@ -72,6 +75,12 @@ def _number(column: Column, value: float | int | None) -> str:
     if float(text.replace(",", "").rstrip("%")) == 0:
         text = text.lstrip("+-")
     return f"{text}{column.unit}"
+
+
+def _error(value: float | int | None) -> str:
+    """Write an error with two digits, or as a whole number."""
+    assert isinstance(value, float | int)
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
 
 
 def plain_cells(column: Column, cell: Cell) -> list[Value]:

@@ -14,6 +14,7 @@ from lowland.report.blocks import (
     Data,
     ErrorList,
     Figure,
+    Link,
     Page,
     Paragraph,
     Quoted,
@@ -48,12 +49,8 @@ def escape(text: str) -> str:
 
 def _render(block: Block, level: int) -> str:
     match block:
-        case Paragraph(text):
-            return text
-        case Bullets(items):
-            return "\n".join(f"- {item}" for item in items)
-        case Code(text, language):
-            return f"```{language}\n{text}\n```"
+        case Paragraph() | Bullets() | Link() | Code():
+            return _text(block)
         case Table():
             return _table(block)
         case Data():
@@ -66,6 +63,18 @@ def _render(block: Block, level: int) -> str:
             return _data(data, shown)
         case Section(title, blocks):
             return f"{'#' * level} {title}\n\n{render(blocks, level + 1)}"
+
+
+def _text(block: Paragraph | Bullets | Link | Code) -> str:
+    match block:
+        case Paragraph(text):
+            return text
+        case Bullets(items):
+            return "\n".join(f"- {item}" for item in items)
+        case Link(text, file):
+            return f"[{escape(text)}](<{file}>)"
+        case Code(text, language):
+            return f"```{language}\n{text}\n```"
 
 
 def _table(table: Table) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from lowland.evidence.readers.measurements import Measurements
 from lowland.evidence.study_evidence import StudyEvidence
-from lowland.ground.mistakes import plural
+from lowland.ground.mistakes import Mistake, one_of, plural
 from lowland.ground.records import title_of
 from lowland.ground.visible import visible
 from lowland.report.blocks import Block, Page, Section
@@ -19,6 +20,7 @@ from lowland.report.sections.confusions import confusion_blocks
 from lowland.report.sections.cost import cost_blocks
 from lowland.report.sections.failures import failure_blocks
 from lowland.report.sections.learning import learning_blocks
+from lowland.report.sections.measured import measured_sections
 from lowland.report.sections.scores import score_blocks
 from lowland.report.sections.settings import ablation_blocks, search_blocks
 from lowland.report.sections.stress import StressTest, stress_sections
@@ -39,7 +41,7 @@ SECTIONS: dict[str, SectionMaker] = {
 }
 """Functions that return the blocks of each section, by its title, in the order of the page."""
 LAST: Mapping[str, SectionMaker] = {"Run it again": again_blocks}
-"""Sections that stand behind those of stress tests."""
+"""Sections that stand behind those of measurements and stress tests."""
 
 STRESS: Mapping[str, str] = {
     "messy": "messy questions",
@@ -50,16 +52,25 @@ STRESS: Mapping[str, str] = {
 """Subjects of the stress tests, by the tests' names."""
 
 
-def study_page(evidence: StudyEvidence, tests: Sequence[StressTest] = ()) -> Page:
+def study_page(
+    evidence: StudyEvidence,
+    tests: Sequence[StressTest] = (),
+    measured: Measurements | None = None,
+    surface: str | None = None,
+) -> Page:
     """Build the page of a study.
 
     Args:
         evidence: what its runs show.
         tests: records and rows of stress tests to show beside it.
+        measured: what was measured at the weights of its runs.
+        surface: name of the file beside the page in which planes of the loss can be turned; None if there is none.
     """
+    measured = measured or Measurements()
     stressed = stress_sections(tests, evidence.reference)
     sections = [
         *_sections(SECTIONS, evidence),
+        *measured_sections(measured, evidence.names, evidence.reference, surface),
         *([Section("Stress tests", tuple(stressed))] if stressed else []),
         *_sections(LAST, evidence),
     ]
@@ -89,12 +100,48 @@ def stress_page(tests: Sequence[StressTest]) -> Page:
     )
 
 
+def measured_page(
+    measured: Measurements,
+    tests: Sequence[StressTest] = (),
+    reference: str | None = None,
+    surface: str | None = None,
+) -> Page:
+    """Build a page of measurements, without the runs that were measured.
+
+    Args:
+        measured: the measurements.
+        tests: records and rows of stress tests to show beside them.
+        reference: method that the others are compared with; None takes LoRA if it was measured, else the first.
+        surface: name of the file beside the page in which planes of the loss can be turned; None if there is none.
+
+    Raises:
+        Mistake: if the reference was not measured.
+    """
+    names = measured.methods
+    if reference is not None and reference not in names:
+        raise Mistake(one_of("method", reference, names))
+    stressed = stress_sections(tests, reference)
+    sections = measured_sections(measured, names, reference, surface)
+    kinds = [section.title.lower() for section in sections]
+    runs = plural(len(measured.runs), "run")
+    return Page(
+        title=f"{visible(', '.join(measured.tasks) or 'adapters')}: measurements",
+        subtitle=f"{runs} of {_listed(list(map(visible, names)))}" if names else runs,
+        headline=f"Measured at the weights of {runs}: {_listed(kinds)}.",
+        lead=(),
+        sections=(*sections, *([Section("Stress tests", tuple(stressed))] if stressed else [])),
+    )
+
+
 def _sections(makers: Mapping[str, SectionMaker], evidence: StudyEvidence) -> list[Section]:
     made = [(title, tuple(maker(evidence))) for title, maker in makers.items()]
     return [Section(title, blocks) for title, blocks in made if blocks]
 
 
 def _title(evidence: StudyEvidence) -> str:
-    names = evidence.names
+    return _listed(evidence.names)
+
+
+def _listed(names: Sequence[str]) -> str:
     shown = names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -47,7 +47,7 @@ def sharpness_blocks(
         figures = list(group)
         inner: list[Block] = [_rises(figures)]
         if any(at.differences for at in figures):
-            inner += [_differences(figures), Bullets(tuple(_sentences(figures)))]
+            inner += [_differences(figures), Bullets(tuple(sharpness_sentences(figures)))]
         blocks.append(Section(f"{visible(split)}, {SPACES[space]}", tuple(inner)))
     if ended:
         blocks.append(Bullets(tuple(ended)))
@@ -122,7 +122,7 @@ def _number_with(value: float, interval: PairedInterval | None) -> str:
     return f"{value:.3g}" + (f" ({interval.low:.3g} to {interval.high:.3g})" if interval is not None else "")
 
 
-def _sentences(figures: Sequence[SharpnessAt]) -> Iterator[str]:
+def sharpness_sentences(figures: Sequence[SharpnessAt]) -> Iterator[str]:
     """Yield a sentence for each measure and method: at which strengths it is flatter, sharper, or undecided."""
     for measure, group in groupby(figures, lambda at: at.measure):
         by_method: dict[str, list[tuple[float, RiseDifference]]] = {}

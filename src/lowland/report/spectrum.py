@@ -34,28 +34,37 @@ def spectrum_blocks(
         probes: number of probes of trace and density.
         ratios: comparisons with the reference.
     """
-    blocks: list[Block] = [
-        Paragraph(
-            f"Curvature of the mean loss on {plural(examples, 'example')} of {visible(split)}. ± is the error of the"
-            " calculation for this sample: of an eigenvalue, a true one lies within it; of a trace, it is the standard"
-            f" error over {plural(probes, 'random vector')}. The loss has its standard error over the examples."
-        )
-    ]
+    blocks: list[Block] = [Paragraph(about_errors(split, examples, probes))]
     for (space, matrix), rows in table[table["matrix"] != ""].groupby(["space", "matrix"], sort=False):
         losses = table[(table["space"] == space) & (table["quantity"] == "loss")]
         inner: list[Block] = [_runs(rows, losses, signed=matrix == "hessian")]
-        if sentences := tuple(_sentences(ratios, str(space), str(matrix))):
+        if sentences := tuple(ratio_sentences(ratios, str(space), str(matrix))):
             inner.append(Bullets(sentences))
         blocks.append(Section(f"{MATRICES[str(matrix)]}, {SPACES[str(space)]}", tuple(inner)))
-    if any(not math.isnan(ratio.p) for ratio in ratios):
-        blocks.append(
-            Paragraph(
-                "Intervals of ratios are 95 % intervals over seeds, paired by seed; p-values are corrected for"
-                f" {plural(sum(not math.isnan(ratio.p) for ratio in ratios), 'comparison')} (Holm). They speak of other"
-                " seeds, not of other examples: all runs have the same sample and the same random vectors."
-            )
-        )
+    if compared := about_ratios(ratios):
+        blocks.append(Paragraph(compared))
     return blocks
+
+
+def about_errors(split: str, examples: int, probes: int) -> str:
+    """Return what the loss is taken over, and what the errors of the figures are."""
+    return (
+        f"Curvature of the mean loss on {plural(examples, 'example')} of {visible(split)}. ± is the error of the"
+        " calculation for this sample: of an eigenvalue, a true one lies within it; of a trace, it is the standard"
+        f" error over {plural(probes, 'random vector')}. The loss has its standard error over the examples."
+    )
+
+
+def about_ratios(ratios: Sequence[Ratio]) -> str:
+    """Return what intervals and p-values of ratios speak of; "" if there are none."""
+    count = sum(not math.isnan(ratio.p) for ratio in ratios)
+    if not count:
+        return ""
+    return (
+        "Intervals of ratios are 95 % intervals over seeds, paired by seed; p-values are corrected for"
+        f" {plural(count, 'comparison')} (Holm). They speak of other seeds, not of other examples: all runs have the"
+        " same sample and the same random vectors."
+    )
 
 
 def spectrum_as_json(table: pd.DataFrame, ratios: Sequence[Ratio]) -> dict[str, Any]:
@@ -100,7 +109,8 @@ def _figures(rows: pd.DataFrame) -> dict[tuple[str, int], str]:
     }
 
 
-def _sentences(ratios: Sequence[Ratio], space: str, matrix: str) -> Iterator[str]:
+def ratio_sentences(ratios: Sequence[Ratio], space: str, matrix: str) -> Iterator[str]:
+    """Yield a sentence for each comparison of one matrix in one space."""
     for ratio in ratios:
         if (ratio.space, ratio.matrix) == (space, matrix):
             yield _sentence(ratio)

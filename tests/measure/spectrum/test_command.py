@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lowland.evidence.readers.measurements import read_measurements
+
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ("--limit", "8", "--steps", "5", "--top", "2", "--probes", "2", "--probe-steps", "1")
 
@@ -42,6 +44,10 @@ def test_report_has_a_table_for_each_matrix_and_space_and_sentences(
     first = table.query("quantity == 'eigenvalue' and index == 1 and matrix == 'hessian' and space == 'full'")
     assert len(first) == 4
     assert all(f"{value:.4g} ± " in out for value in first["value"])
+    read = read_measurements([out_file]).spectrum
+    assert read is not None
+    assert list(read["value"]) == list(table["value"])
+    assert set(read["run"]) == {path.name for path in runs}
     code, _, err = measure(lowland, *runs, *SMALL, "--out", out_file)
     assert (code, "exists; name another file with --out" in err) == (2, True)
 

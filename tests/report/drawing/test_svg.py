@@ -32,7 +32,7 @@ def elements(drawing: Drawing) -> ElementTree.Element:
 def test_a_forest_plot_is_labelled_and_escaped(narrow):
     root = elements(forest_of(narrow=narrow))
     assert root.attrib["role"] == "img"
-    assert root.attrib["aria-labelledby"] == "name-title name-desc"
+    assert root.attrib["aria-labelledby"] == "name-t name-d"
     assert root.find("title").text == "title"
     assert root.find("desc").text == "what <it> says"
     tips = [each.text for each in root.iter("title")][1:]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 VOID = {"meta", "link", "input", "br", "img", "hr", "use"}
+ENDED = {"td": ("td", "th"), "th": ("td", "th"), "tr": ("td", "th", "tr"), "/tbody": ("td", "th", "tr")}
+"""Elements of a table that the beginning, or the end, of another ends, if they are open."""
 
 
 @dataclass(eq=False)
@@ -41,6 +43,7 @@ class _Reader(HTMLParser):
         self.open = [self.root]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._end(tag)
         names = [name for name, _ in attrs]
         assert len(names) == len(set(names)), f"an attribute twice: <{tag} {attrs}>"
         element = Element(tag, {name: value or "" for name, value in attrs}, self.open[-1])
@@ -53,7 +56,14 @@ class _Reader(HTMLParser):
         if tag not in VOID:
             self.open.pop()
 
+    def _end(self, by: str) -> None:
+        """End elements whose end tags HTML lets be left out."""
+        while self.open[-1].tag in ENDED.get(by, ()):
+            self.open.pop()
+
     def handle_endtag(self, tag: str) -> None:
+        if tag not in ("td", "th", "tr"):
+            self._end(f"/{tag}")
         assert self.open[-1].tag == tag, f"</{tag}> closes <{self.open[-1].tag}>"
         self.open.pop()
 

@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
+from lowland.evidence.readers.measurements import read_measurements
 from lowland.report.blocks import Page
-from lowland.report.html import render_html
-from lowland.report.page import study_page
+from lowland.report.html import render_html, render_surface
+from lowland.report.page import measured_page, study_page
+from lowland.report.surface import surfaces_of
 from tests.report.html.test_render import NASTY
+from tests.report.measured_files import leave_measurements, runs_of
 from tests.report.whole_studies import evidence_of, leave_study
 
 pytestmark = pytest.mark.browser
@@ -90,7 +93,7 @@ def test_it_is_quiet_asks_for_nothing_and_opens_in_a_second(visit: Visit, path: 
 def test_every_plot_is_drawn(visit: Visit) -> None:
     sizes = visit.tab.evaluate(
         """[...document.querySelectorAll('svg[role=img]')].filter(e => e.getClientRects().length)
-           .map(e => [e.getBoundingClientRect().width, e.querySelectorAll('line, polyline, polygon, circle').length,
+           .map(e => [e.getBoundingClientRect().width, e.querySelectorAll('line, path, circle').length,
                       e.getAttribute('aria-label')])"""
     )
     assert len(sizes) >= 10
@@ -270,3 +273,104 @@ def test_it_prints_on_few_pages(visit: Visit, tmp_path: Path) -> None:
     pdf = visit.tab.pdf(format="A4")
     assert pdf.startswith(b"%PDF")
     assert 5 <= pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page/") <= 25 or b"/Count" in pdf
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The files of a page of measurements, and of its surfaces."""
+    folder = tmp_path_factory.mktemp("measured")
+    measurements = read_measurements(leave_measurements(folder / "files", runs_of()))
+    page, surface = folder / "page.html", folder / "page-surface.html"
+    shown = measured_page(measurements, surface=surface.name)
+    page.write_text(render_html(shown), encoding="utf-8")
+    surface.write_text(
+        render_surface(shown.title, surfaces_of(measurements.slices), page.name), encoding="utf-8"
+    )
+    return page, surface
+
+
+PIXELS = "document.querySelector('canvas').toDataURL()"
+
+
+def test_a_page_of_measurements_leads_to_its_surfaces_and_back(
+    browser: Any, measured: tuple[Path, Path]
+) -> None:
+    visit = Visit(browser, measured[0], viewport={"width": 390, "height": 844})
+    assert visit.tab.evaluate("document.documentElement.scrollWidth") <= 390
+    visit.tab.get_by_text("Turn these planes as surfaces").click()
+    assert visit.tab.url == measured[1].as_uri()
+    visit.tab.get_by_text("Back to the report").click()
+    assert visit.tab.url == measured[0].as_uri()
+    assert visit.complaints == []
+    visit.tab.context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_surface_is_turned_by_keys_pointer_and_sliders(
+    browser: Any, measured: tuple[Path, Path], width: int
+) -> None:
+    visit = Visit(browser, measured[1], viewport={"width": width, "height": 844})
+    tab = visit.tab
+    pictures = [tab.evaluate(PIXELS)]
+
+    def expect_another() -> None:
+        pictures.append(tab.evaluate(PIXELS))
+        assert pictures[-1] not in pictures[:-1]
+
+    canvas = tab.locator("canvas")
+    canvas.focus()
+    for key in ("ArrowLeft", "ArrowUp"):
+        tab.keyboard.press(key)
+        expect_another()
+    assert tab.locator("[role=status]").inner_text() == "Turned by -40°, tilted by 40°"
+    tab.keyboard.press("Home")
+    assert tab.evaluate(PIXELS) == pictures[0]
+    box = canvas.bounding_box()
+    assert box is not None
+    tab.mouse.move(box["x"] + 150, box["y"] + 100)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 190, box["y"] + 110, steps=4)
+    tab.mouse.up()
+    expect_another()
+    tab.locator("[name=tilt]").focus()
+    tab.keyboard.press("ArrowRight")
+    expect_another()
+    tab.locator("button").click()
+    assert tab.evaluate(PIXELS) == pictures[0]
+    tab.select_option("select", index=1)
+    assert "test data" in str(canvas.get_attribute("aria-label"))
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert visit.complaints == []
+    assert {url for url in visit.requests if not url.startswith("data:")} == {measured[1].as_uri()}
+    tab.context.close()
+
+
+def test_a_surface_is_drawn_anew_for_the_dark(browser: Any, measured: tuple[Path, Path]) -> None:
+    visit = Visit(browser, measured[1])
+    light = visit.tab.evaluate(PIXELS)
+    visit.tab.emulate_media(color_scheme="dark")
+    visit.tab.wait_for_function(f"light => {PIXELS} !== light", arg=light)
+    assert visit.complaints == []
+    visit.tab.context.close()
+
+
+def test_surfaces_are_flat_without_scripts(browser: Any, measured: tuple[Path, Path]) -> None:
+    visit = Visit(browser, measured[1], java_script_enabled=False)
+    assert not visit.tab.locator("canvas").is_visible()
+    assert visit.tab.locator("svg[role=img]").count() == 2
+    assert visit.tab.locator("svg[role=img]").first.is_visible()
+    visit.tab.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_axe_finds_nothing_in_measurements(
+    browser: Any, measured: tuple[Path, Path], number: int, scheme: str
+) -> None:
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+    )
+    visit = Visit(browser, measured[number], color_scheme=scheme, bypass_csp=True)
+    violations = axe.Axe().run(visit.tab).response["violations"]
+    assert [(each["id"], each["impact"], each["nodes"][0]["html"][:150]) for each in violations] == []
+    visit.tab.context.close()

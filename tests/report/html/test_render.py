@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from lowland.evidence.readers.measurements import read_measurements
 from lowland.evidence.study_evidence import StudyEvidence
 from lowland.report.blocks import Page, Paragraph, Quoted, Section, Table
-from lowland.report.html import GENERATOR, render_html
+from lowland.report.html import GENERATOR, render_html, render_surface
 from lowland.report.page import study_page
+from lowland.report.surface import surfaces_of
 from lowland.report.values import page_values
 from tests.report.html.reading import Element, read_html
+from tests.report.measured_files import leave_measurements, runs_in
 from tests.report.whole_studies import METHODS, evidence_of, leave_study
 
 NASTY = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \"' &amp; <!-- ]]> {{ 7*7 }} \u2028"
@@ -43,6 +46,22 @@ def test_a_page_of_five_methods_and_five_seeds_is_small(text: str, root: Element
     assert len(text.encode()) <= 400_000
     assert len(script(root).encode()) <= 30_000
     assert text.startswith("<!doctype html>")
+
+
+def test_a_page_with_all_measurements_is_small(five_by_five: Path, tmp_path: Path):
+    paths = leave_measurements(tmp_path / "measured", runs_in(five_by_five))
+    page = study_page(
+        evidence_of(five_by_five), measured=read_measurements(paths), surface="page-surface.html"
+    )
+    titles = [section.title for section in page.sections]
+    assert titles[-5:] == ["Flatness", "Curvature", "Slices", "Adapters", "Run it again"]
+    text = render_html(page)
+    assert len(text.encode()) <= 400_000
+    root = read_html(text)
+    surface = read_html(render_surface("title", surfaces_of(read_measurements(paths).slices), "page.html"))
+    assert len(script(root).encode()) + len(script(surface).encode()) <= 30_000
+    ids = [element.attributes["id"] for element in root.all() if "id" in element.attributes]
+    assert len(ids) == len(set(ids))
 
 
 def test_nothing_is_loaded(text: str, root: Element):
@@ -154,9 +173,9 @@ def test_a_report_is_known_by_its_first_lines(text: str):
 
 def test_the_style_has_a_colour_for_every_method_in_light_and_dark(text: str):
     for number in range(7):
-        assert text.count(f"--s{number}: #") == 2
+        assert text.count(f"--s{number}:#") == 2
     assert "@media print" in text
-    assert "prefers-color-scheme: dark" in text
+    assert "prefers-color-scheme:dark" in text
 
 
 def _nasty_study(root: Path) -> StudyEvidence:

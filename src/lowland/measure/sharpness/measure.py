@@ -25,7 +25,8 @@ EXPECTED, SAM, WORST, ADAPTIVE = "expected", "sam", "worst", "adaptive"
 """Names of the measures: E[L(theta + eps)] - L(theta); the rise by SAM's step; the largest rise in the ball; adaptive
 m-sharpness."""
 COLUMNS = (
-    "run", "method", "seed", "split", "space", "measure", "strength", "draw", "example", "group", "loss", "rise",
+    "task", "run", "method", "seed", "split", "space", "measure", "strength", "draw", "example", "group", "loss",
+    "rise",
 )  # fmt: skip
 """Columns of the table. `strength` is sigma, or the radius; `loss` is that at the trained weights."""
 
@@ -173,6 +174,7 @@ class Meter:
         table = pd.concat(parts, ignore_index=True)
         record = self.subject.record
         return table.assign(
+            task=record.task,
             run=self.subject.folder.name,
             method=record.method,
             seed=record.seed,

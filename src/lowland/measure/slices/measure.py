@@ -62,11 +62,15 @@ class Slices:
         table: a row for each slice, split, point and example, with `COLUMNS`.
         slices: the slices, by name.
         sizes: number of examples of each split.
+        task: name of the runs' task.
+        runs: folder's name of each run, by its name among the places.
     """
 
     table: pd.DataFrame
     slices: Mapping[str, Slice]
     sizes: Mapping[str, int]
+    task: str
+    runs: Mapping[str, str]
 
 
 def measure_slices(
@@ -104,7 +108,14 @@ def measure_slices(
             tables += [_measured(each, split, drawn, bar.step) for each in slices]
     table = pd.concat(tables, ignore_index=True)
     sizes = {str(split): int(rows["example"].nunique()) for split, rows in table.groupby("split", sort=False)}
-    return Slices(table, {each.name: each for each in slices}, sizes)
+    runs = dict(zip(_names(subjects), (each.folder.name for each in subjects), strict=True))
+    return Slices(table, {each.name: each for each in slices}, sizes, subject.record.task, runs)
+
+
+def _names(subjects: Sequence[Subject]) -> list[str]:
+    """Return the names of runs among the places; the folders' names, if a method and seed have several settings."""
+    names = list(map(str, subjects))
+    return names if len(set(names)) == len(names) else [subject.folder.name for subject in subjects]
 
 
 def _slices(subjects: Sequence[Subject], settings: SlicesSettings, seed: int) -> list[Slice]:
@@ -112,10 +123,9 @@ def _slices(subjects: Sequence[Subject], settings: SlicesSettings, seed: int) ->
     if len(subjects) == 1 and not settings.base:
         return _around(first, settings, seed)
     space = whole_space(first)
-    names = list(map(str, subjects))
-    if len(set(names)) < len(names):  # a method and seed with several settings
-        names = [subject.folder.name for subject in subjects]
-    runs = [Place(name, whole_space(each).center) for name, each in zip(names, subjects, strict=True)]
+    runs = [
+        Place(name, whole_space(each).center) for name, each in zip(_names(subjects), subjects, strict=True)
+    ]
     places = [*([base_place(first)] if settings.base else []), *runs]
     check_same_shapes(places)
     ends = list(combinations(runs if len(runs) > 1 else places, 2))

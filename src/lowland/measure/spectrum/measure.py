@@ -27,8 +27,12 @@ LOSS, EIGENVALUE, SMALLEST, TRACE, DENSITY = "loss", "eigenvalue", "smallest_eig
 """Names of the quantities."""
 BYTES = 4
 """Bytes of a number of Lanczos' vectors."""
-COLUMNS = ("run", "method", "seed", "space", "matrix", "quantity", "index", "at", "value", "error")
-"""Columns of the table; `at` is the eigenvalue at which a density is given."""
+COLUMNS = (
+    "task", "run", "method", "seed", "split", "examples", "probes", "space", "matrix", "quantity", "index", "at",
+    "value", "error",
+)  # fmt: skip
+"""Columns of the table. `examples` is the number of examples of the loss, `probes` that of the random vectors of trace
+and density; `at` is the eigenvalue at which a density is given."""
 
 Row = Mapping[str, object]
 
@@ -160,7 +164,16 @@ def _measure(
             f"the loss of the run in {subject.folder} is not finite at its trained weights; leave it out"
         )
     record = subject.record
-    about = {"run": subject.folder.name, "method": record.method, "seed": record.seed, "space": space.name}
+    about = {
+        "task": record.task,
+        "run": subject.folder.name,
+        "method": record.method,
+        "seed": record.seed,
+        "split": settings.split,
+        "examples": len(np.unique(sample.examples)),
+        "probes": settings.probes,
+        "space": space.name,
+    }
     error = float(losses.std() / np.sqrt(len(losses)))
     rows: list[Row] = [{**about, "matrix": "", **_row(LOSS, 1, float(losses.mean()), error)}]
     for matrix in settings.matrices:

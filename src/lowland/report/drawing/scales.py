@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 """Round steps between ticks, times a power of ten."""
@@ -32,6 +32,11 @@ def powers(low: float, high: float) -> dict[float, str]:
     if len(inside) > 5:
         inside = [value for value in inside if f"{value:e}".startswith("1.")]
     return {value: short(value) for value in inside}
+
+
+def label_size(labels: Iterable[str]) -> float:
+    """Return the size of the labels at the left of a small plot: long ones are smaller, so that they fit."""
+    return 12.5 if max(map(len, labels), default=0) <= 5 else 10.5
 
 
 def short(value: float) -> str:

@@ -57,8 +57,8 @@ def scatter(spots: Sequence[Spot], title: str, description: str, cost: str) -> D
     y = Axis(*widened([end for spot in spots for end in (spot.low, spot.high)], 0.1), BOTTOM, TOP)
     y_ticks = round_ticks(y.low, y.high, 5)
     out.text((2, 16), title, INK, size=13.5, bold=True)
+    out.grid(y, (LEFT, RIGHT), y_ticks, FAINT)
     for value, label in y_ticks.items():
-        out.line((LEFT, y(value)), (RIGHT, y(value)), FAINT, 1)
         out.text((LEFT - 8, y(value) + 4.5), label, MUTED, anchor="end", size=12.5)
     out.curve([(x(spot.cost), y(spot.value)) for spot in front(spots)], MUTED, 1.25, dashed=True)
     for spot, aside in zip(spots, _asides([x(spot.cost) for spot in spots]), strict=True):

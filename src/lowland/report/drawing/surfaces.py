@@ -65,26 +65,38 @@ def surface_map(title: str, losses: Mapping[Point, float], places: Mapping[str, 
     """
     xs, ys = sorted({x for x, _ in losses}), sorted({y for _, y in losses})
     x, y = Axis(xs[0], xs[-1], 70, 430), Axis(ys[0], ys[-1], 410, 50)
-    finite = [loss for loss in losses.values() if math.isfinite(loss)]
-    near = [_interpolated(losses, xs, ys, place) for place in places.values()]
-    low = min(finite)
-    high = min(max(finite), max((loss for loss in near if math.isfinite(loss)), default=low) + HEADROOM)
-    scale = Axis(low, high if high > low else low + 1, 0, 1)
+    scale, is_cut = loss_scale(losses, places)
     out = Drawing(620, 460, title)
     out.text((16, 24), title, bold=True)
     size = 360 / CELLS
     for row in range(CELLS):
         for column in range(CELLS):
             corner = (70 + size * column, 50 + size * row)
-            at = (_value(x, corner[0] + size / 2), _value(y, corner[1] + size / 2))
-            colour = _colour(scale(_interpolated(losses, xs, ys, at)))
+            at = (number_at(x, corner[0] + size / 2), number_at(y, corner[1] + size / 2))
+            colour = colour_of(scale(interpolated(losses, xs, ys, at)))
             out.box(corner, (size + 0.4, size + 0.4), colour)
     out.ticks_left(y, 62, _ticks(ys[0], ys[-1]))
     out.ticks_below(x, 418, _ticks(xs[0], xs[-1]))
     for name, (across, up) in places.items():
         _place(out, (x(across), y(up)), name)
-    _legend(out, scale, is_cut=max(finite) > high or len(finite) < len(losses))
+    _legend(out, scale, is_cut=is_cut)
     return out
+
+
+def loss_scale(losses: Mapping[Point, float], places: Mapping[str, Point]) -> tuple[Axis, bool]:
+    """Return an axis from losses to 0 to 1 of the colours, and whether some losses are beyond it.
+
+    Args:
+        losses: loss at each point (x, y) of a grid; one at least is finite.
+        places: coordinates of the runs and the base model; the scale ends `HEADROOM` above the highest of them.
+    """
+    xs, ys = sorted({x for x, _ in losses}), sorted({y for _, y in losses})
+    finite = [loss for loss in losses.values() if math.isfinite(loss)]
+    near = [interpolated(losses, xs, ys, place) for place in places.values()]
+    low = min(finite)
+    high = min(max(finite), max((loss for loss in near if math.isfinite(loss)), default=low) + HEADROOM)
+    scale = Axis(low, high if high > low else low + 1, 0, 1)
+    return scale, max(finite) > high or len(finite) < len(losses)
 
 
 def _place(out: Drawing, spot: Point, name: str) -> None:
@@ -101,15 +113,13 @@ def _legend(out: Drawing, scale: Axis, *, is_cut: bool) -> None:
     height = Axis(scale.low, scale.high, 410, 50)
     for step in range(60):
         share = (step + 0.5) / 60
-        out.box((470, 404 - 6 * step), (18, 6.4), _colour(share))
+        out.box((470, 404 - 6 * step), (18, 6.4), colour_of(share))
     for value, label in _ticks(scale.low, scale.high).items():
         out.text((494, height(value) + 4.5), label, GREY, size=13)
     out.text((470, 42), "loss" + (" (lightest: more)" if is_cut else ""), GREY, size=12)
 
 
-def _interpolated(
-    losses: Mapping[Point, float], xs: Sequence[float], ys: Sequence[float], at: Point
-) -> float:
+def interpolated(losses: Mapping[Point, float], xs: Sequence[float], ys: Sequence[float], at: Point) -> float:
     """Return the loss between four points of the grid, in proportion to how near they are."""
     (left, right, across), (below, above, up) = _between(xs, at[0]), _between(ys, at[1])
     lower = (1 - across) * losses[left, below] + across * losses[right, below]
@@ -124,12 +134,12 @@ def _between(values: Sequence[float], at: float) -> tuple[float, float, float]:
     return low, high, min(max((at - low) / (high - low), 0.0), 1.0)
 
 
-def _value(axis: Axis, place: float) -> float:
+def number_at(axis: Axis, place: float) -> float:
     """Return the number at a place of an axis."""
     return axis.low + (axis.high - axis.low) * (place - axis.start) / (axis.end - axis.start)
 
 
-def _colour(share: float) -> str:
+def colour_of(share: float) -> str:
     """Return the colour of a share of the scale; beyond its ends, and for NaN, that of the end."""
     place = min(max(share if math.isfinite(share) else 1.0, 0.0), 1.0) * (len(RAMP) - 1)
     first = min(int(place), len(RAMP) - 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
@@ -124,6 +124,21 @@ class Drawing:
         (x1, y1), (x2, y2) = start, end
         self._add("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=colour, stroke_width=width, **_dashes(dashed))
 
+    def path(self, steps: str, colour: str, width: float = 1.25) -> None:
+        """Draw lines that are given as SVG writes them: `M0 5h10`."""
+        self._add("path", d=steps, fill="none", stroke=colour, stroke_width=f"{width:g}")
+
+    def whiskers(self, ends: Sequence[tuple[float, float, float]], colour: str, width: float = 1.25) -> None:
+        """Draw vertical lines of one colour, each given by its x and the y of its ends, as one element."""
+        self.path(
+            "".join(f"M{_number(x)} {_number(low)}V{_number(high)}" for x, low, high in ends), colour, width
+        )
+
+    def grid(self, axis: Axis, ends: tuple[float, float], values: Iterable[float], colour: str) -> None:
+        """Draw a horizontal line at each number of a vertical axis, from one end to the other, as one element."""
+        left, right = map(_number, ends)
+        self.path("".join(f"M{left} {_number(axis(value))}H{right}" for value in values), colour, 1)
+
     def curve(
         self, points: Sequence[Point], colour: str = INK, width: float = 2.5, *, dashed: bool = False
     ) -> None:
@@ -167,9 +182,9 @@ class Drawing:
 
     def ticks_below(self, axis: Axis, y: float, labels: dict[float, str], colour: str = GREY) -> None:
         """Draw a horizontal axis with labels below it."""
-        self.line((axis.start, y), (axis.end, y), colour, 1)
+        ends = f"M{_number(axis.start)} {_number(y)}H{_number(axis.end)}"
+        self.path(ends + "".join(f"M{_number(axis(value))} {_number(y)}v5" for value in labels), colour, 1)
         for value, label in labels.items():
-            self.line((axis(value), y), (axis(value), y + 5), colour, 1)
             self.text((axis(value), y + 19), label, colour, anchor="middle", size=13)
 
     def ticks_left(self, axis: Axis, x: float, labels: dict[float, str], colour: str = GREY) -> None:
@@ -185,10 +200,10 @@ class Drawing:
         Args:
             name: a name that no other drawing of the page has; ids begin with it.
         """
-        ids = f"{name}-title" + (f" {name}-desc" if self.description else "")
-        words = f'<title id="{name}-title">{escape(self.title)}</title>'
+        ids = f"{name}-t" + (f" {name}-d" if self.description else "")
+        words = f'<title id="{name}-t">{escape(self.title)}</title>'
         if self.description:
-            words += f'<desc id="{name}-desc">{escape(self.description)}</desc>'
+            words += f'<desc id="{name}-d">{escape(self.description)}</desc>'
         return (
             f'<svg viewBox="0 0 {self.width} {self.height}" width="{self.width}" height="{self.height}" role="img"'
             f' aria-labelledby="{ids}">{words}{"".join(self.elements)}</svg>'

@@ -1,5 +1,5 @@
-"""Renderer of a page to one HTML file that needs nothing else."""
+"""Renderers of a page, and of its surfaces, to HTML files that need nothing else."""
 
-from lowland.report.html.render import GENERATOR, render_html
+from lowland.report.html.render import GENERATOR, render_html, render_surface
 
-__all__ = ["GENERATOR", "render_html"]
+__all__ = ["GENERATOR", "render_html", "render_surface"]

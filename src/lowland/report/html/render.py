@@ -1,6 +1,6 @@
-"""Function that renders a page as HTML, and what its template needs.
+"""Functions that render a page, and the file of its surfaces, as HTML; and what their templates need.
 
-The template escapes every text. Beyond that, the page's policy (Content-Security-Policy) lets no script run but its
+The template escapes every text. Beyond that, a file's policy (Content-Security-Policy) lets no script run but its
 own, by its hash, and lets nothing be loaded.
 """
 
@@ -10,9 +10,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -22,6 +21,8 @@ from lowland.report.blocks import Block, Page, Quoted
 from lowland.report.cells import Cell, Column, cell_text
 from lowland.report.drawing.looks import look_of
 from lowland.report.drawing.svg import Drawing
+from lowland.report.html.smaller import smaller
+from lowland.report.surface import Surface
 from lowland.report.values import page_values
 
 GENERATOR = '<meta name="generator" content="lowland '
@@ -32,6 +33,28 @@ LONG = 44
 
 def render_html(page: Page) -> str:
     """Return the text of an HTML file with the whole page: style, script, plots and data."""
+    environment = _environment()
+    key, definitions = _keys()
+    environment.globals |= {"anchor": _anchors(), "key_of": key, "keys": definitions}
+    parts = _parts("page.js", page_values(page))
+    return smaller(environment.get_template("page.html").render(page=page, **parts))
+
+
+def render_surface(title: str, surfaces: Sequence[Surface], page: str) -> str:
+    """Return the text of an HTML file in which surfaces can be turned; without scripts, it shows them flat.
+
+    Args:
+        title: title of the page that links to it.
+        surfaces: the surfaces; one or more.
+        page: name of the page's file.
+    """
+    parts = _parts("surface.js", [surface.values() for surface in surfaces])
+    own_style = Markup(_packaged("surface.css"))
+    template = _environment().get_template("surface.html")
+    return smaller(template.render(title=title, surfaces=surfaces, page=page, own_style=own_style, **parts))
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("lowland.report", "html"),
         autoescape=True,
@@ -47,21 +70,22 @@ def render_html(page: Page) -> str:
         "svg": _svg,
         "width": _width,
     }
-    key, definitions = _keys()
-    environment.globals |= {"anchor": _anchors(), "key_of": key, "keys": definitions}
-    script = _packaged("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
-        page=page,
-        version=__version__,
-        style=Markup(_packaged("page.css")),
-        script=Markup(script),
-        script_hash=digest,
-        data=Markup(json_in_html(page_values(page))),
-    )
+    return environment
 
 
-def json_in_html(values: dict[str, Any]) -> str:
+def _parts(script: str, values: object) -> dict[str, str]:
+    """Return what both files have: version, style, the script with its hash, and the data."""
+    text = _packaged(script)
+    return {
+        "version": __version__,
+        "style": Markup(_packaged("page.css")),
+        "script": Markup(text),
+        "script_hash": base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
+        "data": Markup(json_in_html(values)),
+    }
+
+
+def json_in_html(values: object) -> str:
     """Write values as JSON that may stand in a script element: it holds no `<`, `>` or `&`."""
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
@@ -70,9 +94,10 @@ def json_in_html(values: dict[str, Any]) -> str:
 
 
 def _packaged(name: str) -> str:
-    """Return the text of a file beside this one, without the spaces that begin and end its lines."""
+    """Return the text of a file beside this one, without the spaces that it does not need."""
     text = files("lowland.report.html").joinpath(name).read_text(encoding="utf-8")
-    return "\n".join(line.strip() for line in text.splitlines() if line.strip())
+    short = "\n".join(line.strip() for line in text.splitlines() if line.strip())
+    return re.sub(r" ?([{};,:]) ", r"\1", short) if name.endswith(".css") else short
 
 
 def _kind(block: Block) -> str:
@@ -89,8 +114,10 @@ def _inline(text: str) -> Markup:
 def _cell(cell: Cell, column: Column) -> Markup:
     """Write a cell; what is uncertain about its number is set apart."""
     text = cell_text(column, cell)
-    number, space, rest = text.partition(" ") if column.kind in ("spread", "interval") else (text, "", "")
-    return Markup("{} <span class=ci>{}</span>").format(number, rest) if space else Markup(escape(text))
+    number, space, rest = (
+        text.partition(" ") if column.kind in ("spread", "error", "interval") else (text, "", "")
+    )
+    return Markup("{} <i>{}</i>").format(number, rest) if space else Markup(escape(text))
 
 
 def _entry(entry: str | Quoted) -> Markup:
@@ -98,10 +125,11 @@ def _entry(entry: str | Quoted) -> Markup:
     return Markup(escape(entry.text)) if isinstance(entry, Quoted) else _inline(entry)
 
 
-def _width(entry: Cell | Quoted) -> Markup:
-    """Return the attribute of a cell whose text is too long for one line; "" for any other."""
+def _width(entry: Cell | Quoted, short: str = "") -> Markup:
+    """Return the attribute of a cell whose text is too long for one line, or another class for any other."""
     text = entry.text if isinstance(entry, Quoted) else entry
-    return Markup(' class="w"') if isinstance(text, str) and len(text) > LONG else Markup("")
+    name = "w" if isinstance(text, str) and len(text) > LONG else short
+    return Markup(' class="{}"').format(name) if name else Markup("")
 
 
 def _svg(drawing: Drawing, name: str) -> Markup:
@@ -115,7 +143,7 @@ def _keys() -> tuple[Callable[[int], Markup], Callable[[], Markup]]:
     def key(number: int) -> Markup:
         """Draw the line and marker of a method."""
         drawn.add(number)
-        return Markup(f'<svg width="30" height="14" aria-hidden="true"><use href="#key-{number}"/></svg>')
+        return Markup(f'<svg aria-hidden="true"><use href="#key-{number}"/></svg>')
 
     def definitions() -> Markup:
         """Return an element that holds each key once."""
