@@ -133,7 +133,10 @@ def test_the_browser_is_asked_for(study, monkeypatch, capsys):
             "notes.html exists; name another place with --out, or add --replace",
         ),
         (["runs", "--out", "LICENSE", "--format", "csv"], "LICENSE is a file; name a folder"),
-        (["runs", "--out", "page.html", "--format", "csv"], "format is csv, and page.html is named like html"),
+        (
+            ["runs", "--out", "page.html", "--format", "csv"],
+            "format is csv, and page.html is named like html",
+        ),
         (["runs", "--out", "-"], "out is -; to print a report"),
         (
             ["runs", "--open", "--format", "md"],

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lowland.cli.options import command
-from lowland.ground.asked import Asked, LocalPath, NotEmpty, Several, Text, Truth
+from lowland.ground.asked import Asked, LocalPath, NotEmpty, Several, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake
+from lowland.ground.remote import is_url, shown
 from lowland.ground.remote_store import EachFromURL
 
 if TYPE_CHECKING:
+    from lowland.ground.listing import Entry
     from lowland.report.blocks import Page
 
 Form = Literal["html", "md", "json", "csv"]
@@ -46,6 +49,11 @@ class PageRequest(Asked):
     """open the page in the browser"""
     replace_file: Truth = Field(False, json_schema_extra={"option": "replace"})
     """replace what --out names, if it exists; an earlier report of lowland in HTML is always replaced"""
+    watch: Truth = False
+    """serve a page on this machine that keeps up with a running study, until Ctrl-C; name the folder of its runs, which
+    need not exist yet"""
+    port: Annotated[Whole, Field(ge=0, le=65535)] | None = None
+    """port of --watch; default: a free one"""
 
     @property
     def written_form(self) -> Form:
@@ -57,8 +65,38 @@ class PageRequest(Asked):
         """Return where the report is written; None to print it."""
         return self.out or DEFAULT.get(self.written_form)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_watched(cls, values: Any) -> Any:
+        """Refuse what --watch cannot follow, before anything is fetched from a URL."""
+        if isinstance(values, dict) and values.get("watch"):
+            runs = values.get("runs", ())
+            runs = runs if isinstance(runs, list | tuple) else [runs]
+            if url := next(filter(is_url, runs), None):
+                raise Mistake(
+                    f"watch is given, and {shown(url)} is a URL; only a folder of this machine is followed"
+                )
+            if len(runs) > 1:
+                raise Mistake(
+                    f"watch follows one folder, and {len(runs)} are given; name the one that holds the runs"
+                )
+        return values
+
+    @model_validator(mode="after")
+    def _check_watch(self) -> Self:
+        if not self.watch:
+            if self.port is not None:
+                raise Mistake("port is given without watch; add --watch, or leave --port out")
+            return self
+        given = {"out": self.out, "format": self.form, "replace": self.replace_file}
+        if names := [f"--{name}" for name, value in given.items() if value]:
+            raise Mistake(f"watch serves a page and writes no file; leave {' and '.join(names)} out")
+        return self
+
     @model_validator(mode="after")
     def _check_place(self) -> Self:
+        if self.watch:
+            return self
         if self.out is not None and self.out.name == "-":
             raise Mistake("out is -; to print a report, leave out away and give --format md or --format json")
         if self.form is None and self.out is not None and self.out.suffix.lower() not in ENDINGS:
@@ -66,9 +104,9 @@ class PageRequest(Asked):
                 f"out is {self.out}, whose ending names no form; use .html, .md or .json, name a folder for CSV files,"
                 " or add --format"
             )
-        if self.out is not None and self.form is not None and self.out.suffix:
-            if (said := ENDINGS.get(self.out.suffix.lower(), self.form)) != self.form:
-                raise Mistake(f"format is {self.form}, and {self.out} is named like {said}; drop one of the two")
+        named = self.written_form if self.out is None else ENDINGS.get(self.out.suffix.lower(), self.form)
+        if self.out is not None and self.out.suffix and self.form not in (None, named):
+            raise Mistake(f"format is {self.form}, and {self.out} is named like {named}; drop one of the two")
         if self.open_it and self.written_form != "html":
             raise Mistake(f"open is given, and the form is {self.written_form}; only html opens in a browser")
         if (place := self.place) is not None:
@@ -101,7 +139,13 @@ def _is_report(path: Path) -> bool:
 
 
 def report(request: PageRequest) -> int:
-    """Build the page of a study, and write it."""
+    """Build the page of a study, and write it; or serve one that keeps up with a study."""
+    if request.watch:
+        from lowland.cli.watch import watch
+
+        return watch(
+            request.runs[0], port=request.port or 0, reference=request.reference, open_it=request.open_it
+        )
     from lowland.report.html import render_html
     from lowland.report.markdown import render_page
     from lowland.report.values import page_values
@@ -131,15 +175,30 @@ def report(request: PageRequest) -> int:
 
 def _page(request: PageRequest) -> Page:
     """Read runs and stress tests, and build the page."""
+    from lowland.ground.listing import entries_at
+
+    entries = {entry.folder: entry for path in request.runs for entry in entries_at(path)}
+    return page_of(list(entries.values()), request.runs[0], request.reference)
+
+
+def page_of(listed: Sequence[Entry], place: Path, reference: str | None = None) -> Page:
+    """Build the page of runs and stress tests.
+
+    Args:
+        listed: the runs and stress tests.
+        place: where they are, for sentences.
+        reference: method that the others are compared with.
+
+    Raises:
+        Mistake: if one of them cannot be read, or none is finished.
+    """
     from lowland.evidence.study_evidence import study_evidence
-    from lowland.ground.listing import entries_at, finished_runs, training_runs
+    from lowland.ground.listing import finished_runs, training_runs
     from lowland.ground.record_files import read_rows
     from lowland.ground.records import RunRecord, StressRecord
     from lowland.report.page import stress_page, study_page
 
-    entries, stressed = training_runs(
-        list({entry.folder: entry for path in request.runs for entry in entries_at(path)}.values())
-    )
+    entries, stressed = training_runs(listed)
     if damaged := [entry for entry in (*entries, *stressed) if entry.state in ("damaged", "other version")]:
         raise Mistake(
             *(f"{entry.folder}: {entry.reason}; move it away to report on the others" for entry in damaged)
@@ -151,16 +210,14 @@ def _page(request: PageRequest) -> Page:
     ]
     runs = finished_runs(entries)
     if not runs and not tests:
-        raise Mistake(
-            f"{request.runs[0]} holds no finished run; lowland study ls {request.runs[0]} says what it holds"
-        )
+        raise Mistake(f"{place} holds no finished run; lowland study ls {place} says what it holds")
     if not runs:
         return stress_page(tests)
     failed = [
         entry.record for entry in entries if entry.state == "failed" and isinstance(entry.record, RunRecord)
     ]
     unfinished = len(entries) - len(runs) - len(failed)
-    evidence = study_evidence(runs, failed=failed, unfinished=unfinished, reference=request.reference)
+    evidence = study_evidence(runs, failed=failed, unfinished=unfinished, reference=reference)
     return study_page(evidence, tests)
 
 

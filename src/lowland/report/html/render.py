@@ -30,8 +30,14 @@ LONG = 44
 """Number of characters from which on the text of a cell may be on several lines."""
 
 
-def render_html(page: Page) -> str:
-    """Return the text of an HTML file with the whole page: style, script, plots and data."""
+def render_html(page: Page, live: str | None = None) -> str:
+    """Return the text of an HTML file with the whole page: style, script, plots and data.
+
+    Args:
+        page: the page.
+        live: what the page says of keeping itself up to date, if it does: it then fetches itself again and again from
+            the server that it came from; None for a page that asks for nothing.
+    """
     environment = Environment(
         loader=PackageLoader("lowland.report", "html"),
         autoescape=True,
@@ -49,10 +55,11 @@ def render_html(page: Page) -> str:
     }
     key, definitions = _keys()
     environment.globals |= {"anchor": _anchors(), "key_of": key, "keys": definitions}
-    script = _packaged("page.js")
+    script = _packaged("page.js") if live is None else f"{_packaged('live.js')}\n{_packaged('page.js')}"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
         page=page,
+        live=live,
         version=__version__,
         style=Markup(_packaged("page.css")),
         script=Markup(script),
