@@ -22,7 +22,7 @@ DRAW_SECONDS = 10.0
 
 
 def watch(folder: Path, *, port: int = 0, reference: str | None = None, open_it: bool = False) -> int:
-    """Serve a page that follows a folder of runs, until the process is interrupted.
+    """Show a page that follows a folder of runs, until the process is interrupted.
 
     Args:
         folder: the folder; it need not exist yet. Nothing is written into it.

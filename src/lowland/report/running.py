@@ -99,9 +99,12 @@ def _first(state: StudyState) -> RunRecord | None:
 
 
 def _methods(state: StudyState) -> list[str]:
-    """Return the labels of the methods; a method's place gives its look."""
-    known = [entry.record.method for entry in state.runs if isinstance(entry.record, RunRecord)]
-    return sorted({*known, *(run.method for run in state.waiting)})
+    """Return the labels of the methods, as the study goes on; a method's place gives its look."""
+    records = [entry.record for entry in state.runs if isinstance(entry.record, RunRecord)]
+    records.sort(key=lambda record: record.when.get("started", ""))
+    return list(
+        dict.fromkeys([*(record.method for record in records), *(run.method for run in state.waiting)])
+    )
 
 
 def _title(state: StudyState) -> str:

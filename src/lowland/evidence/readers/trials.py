@@ -14,7 +14,7 @@ JOURNAL = "sweep.journal"
 
 @dataclass(frozen=True)
 class SearchState:
-    """How far the search for one method's settings is.
+    """State of the search for one method's settings.
 
     Attributes:
         name: name of the task and label of the method, with a hyphen between them.

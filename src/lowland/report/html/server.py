@@ -52,7 +52,7 @@ class PageServer:
         return f"http://{ADDRESS}:{self._server.server_port}/"
 
     def show(self, page: str) -> None:
-        """Serve this text from now on."""
+        """Replace the page by this text."""
         self._server.page = page.encode()
 
     def __enter__(self) -> Self:
