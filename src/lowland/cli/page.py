@@ -35,7 +35,8 @@ class PageRequest(Asked):
     """Runs to report on."""
 
     runs: Annotated[Several[Path], NotEmpty, EachFromURL]
-    """folders or URLs of the runs of one study, and of stress tests to show beside it; or of folders that hold them"""
+    """folders or URLs of the runs of one study, and of stress tests to show beside it; or of folders that hold them.
+    Folders of different studies are set beside each other"""
     out: LocalPath | None = None
     """file to write; its ending says the form (.html, .md, .json), and a name without one is a folder for CSV files;
     default: report.html; md and json are printed"""
@@ -175,10 +176,22 @@ def report(request: PageRequest) -> int:
 
 def _page(request: PageRequest) -> Page:
     """Read runs and stress tests, and build the page."""
+    from lowland.cli.beside import check_named_once, page_of_studies
     from lowland.ground.listing import entries_at
 
-    entries = {entry.folder: entry for path in request.runs for entry in entries_at(path)}
-    return page_of(list(entries.values()), request.runs[0], request.reference)
+    check_named_once(request.runs)
+    entries = {entry.folder: entry for path in request.runs for entry in entries_at(path)}.values()
+    check_readable(list(entries))
+    page = page_of_studies(list(entries), request.reference)
+    return page or page_of(list(entries), request.runs[0], request.reference)
+
+
+def check_readable(entries: Sequence[Entry]) -> None:
+    """Raise `Mistake` if the record of a run or a stress test cannot be read."""
+    if damaged := [entry for entry in entries if entry.state in ("damaged", "other version")]:
+        raise Mistake(
+            *(f"{entry.folder}: {entry.reason}; move it away to report on the others" for entry in damaged)
+        )
 
 
 def page_of(listed: Sequence[Entry], place: Path, reference: str | None = None) -> Page:
@@ -198,11 +211,8 @@ def page_of(listed: Sequence[Entry], place: Path, reference: str | None = None) 
     from lowland.ground.records import RunRecord, StressRecord
     from lowland.report.page import stress_page, study_page
 
+    check_readable(listed)
     entries, stressed = training_runs(listed)
-    if damaged := [entry for entry in (*entries, *stressed) if entry.state in ("damaged", "other version")]:
-        raise Mistake(
-            *(f"{entry.folder}: {entry.reason}; move it away to report on the others" for entry in damaged)
-        )
     tests = [
         (entry.record, read_rows(entry.folder))
         for entry in stressed
