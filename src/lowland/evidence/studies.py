@@ -207,26 +207,17 @@ def _why_different(ours: MethodTable, theirs: MethodTable) -> str:
 def settings_beside(studies: Sequence[NamedStudy]) -> dict[str, list[Any]]:
     """Return the settings of studies by name, each with a value for each study; None where a study has none.
 
-    They are those of the task, the data, the model, the code, the machine, and of the methods that several studies have.
-    A setting that is equal in all these methods of each study has one entry; any other has one for each method, such as
-    `lr of full`.
+    They are those of the task, the data, the model, the code, the machine, and of the methods that several studies
+    have. A setting that is equal in all these methods of each study has one entry; any other has one for each method,
+    such as `lr of full`.
     """
     tables = [_settings(study) for study in studies]
-    asked = [
-        {record.method: record.asked["method"] for record in study.evidence.runs.values()}
-        for study in studies
-    ]
-    names = dict.fromkeys(
-        name
-        for methods in asked
-        for each in methods.values()
-        for name in each
-        if name not in ("name", "label")
-    )
+    asked = _shared_methods(studies)
+    names = dict.fromkeys(name for methods in asked for each in methods.values() for name in each)
     for name in names:
-        values = [{label: each.get(name) for label, each in methods.items()} for methods in asked]
-        if all(len({str(value) for value in each.values()}) == 1 for each in values):
-            rows = {name: [next(iter(each.values())) for each in values]}
+        values = [{label: each[name] for label, each in methods.items() if name in each} for methods in asked]
+        if all(len(set(map(str, each.values()))) <= 1 for each in values):
+            rows = {name: [next(iter(each.values()), None) for each in values]}
         else:
             labels = dict.fromkeys(label for each in values for label in each)
             rows = {f"{name} of {label}": [each.get(label) for each in values] for label in labels}
@@ -235,6 +226,23 @@ def settings_beside(studies: Sequence[NamedStudy]) -> dict[str, list[Any]]:
                 table[row] = entry
     every = dict.fromkeys(name for table in tables for name in table)
     return {name: [table.get(name) for table in tables] for name in every}
+
+
+def _shared_methods(studies: Sequence[NamedStudy]) -> list[dict[str, dict[str, Any]]]:
+    """Return for each study the settings of the methods that another study has, too, by label."""
+    asked = [
+        {record.method: record.asked["method"] for record in study.evidence.runs.values()}
+        for study in studies
+    ]
+    everywhere = [label for methods in asked for label in methods]
+    return [
+        {
+            label: {name: value for name, value in each.items() if name not in ("name", "label")}
+            for label, each in methods.items()
+            if everywhere.count(label) > 1
+        }
+        for methods in asked
+    ]
 
 
 def _settings(study: NamedStudy) -> dict[str, Any]:
