@@ -6,14 +6,15 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import groupby
 
 from lowland.ground.visible import visible
 
-LONGEST = 1500
+LONGEST = 500
 """Number of characters of a text that are compared."""
 CONTEXT = 40
 """Number of characters that are shown before and after an edit, where the texts are long."""
-SHOWN = 600
+SHOWN = 500
 """Number of characters about which a comparison is cut."""
 JOINERS = "\u200c\u200d"
 SELECTORS = range(0xFE00, 0xFE10)
@@ -46,8 +47,7 @@ def edits_between(before: str, after: str) -> tuple[Edit, ...]:
     """
     is_cut = max(len(before), len(after)) > LONGEST
     before, after = before[:LONGEST], after[:LONGEST]
-    matcher = SequenceMatcher(None, before, after, autojunk=False)
-    raw = [Edit(before[i:j], after[k:m]) for _, i, j, k, m in matcher.get_opcodes()]
+    raw = _pieces(before, after)
     if is_cut and raw and not raw[-1].is_same:
         raw.pop()  # only one of both is cut here
     shown: list[Edit] = []
@@ -63,6 +63,25 @@ def edits_between(before: str, after: str) -> tuple[Edit, ...]:
             shown.append(Edit("…", "…"))
             return tuple(shown)
     return (*shown, Edit("…", "…")) if is_cut else tuple(shown)
+
+
+def _pieces(before: str, after: str) -> list[Edit]:
+    """Return the pieces of two texts. Letters that differ in case, width or accent alone are laid upon each other."""
+    matcher = SequenceMatcher(None, _folded(before), _folded(after), autojunk=False)
+    pieces: list[Edit] = []
+    for tag, i, j, k, m in matcher.get_opcodes():
+        if tag != "equal":
+            pieces.append(Edit(before[i:j], after[k:m]))
+            continue
+        for _, pairs in groupby(zip(before[i:j], after[k:m], strict=True), lambda pair: pair[0] == pair[1]):
+            ours, theirs = zip(*pairs, strict=True)
+            pieces.append(Edit("".join(ours), "".join(theirs)))
+    return pieces
+
+
+def _folded(text: str) -> list[str]:
+    """Return each character without case, width and accent."""
+    return [unicodedata.normalize("NFKD", character)[:1].lower() for character in text]
 
 
 def plain_edits(edits: Sequence[Edit]) -> str:
@@ -100,8 +119,8 @@ def _mark(character: str, previous: str, following: str) -> str:
     in_emoji = any(each and unicodedata.category(each) == "So" for each in (previous, following))
     if character == " ":
         return "␣"
-    if character in JOINERS or ord(character) in SELECTORS or kind == "Zs":
-        return character if in_emoji and kind != "Zs" else f"‹U+{ord(character):04X}›"
+    if character in JOINERS or ord(character) in SELECTORS or kind in ("Zs", "Zl", "Zp"):
+        return character if in_emoji and not kind.startswith("Z") else f"‹U+{ord(character):04X}›"
     if kind in ("Mn", "Me"):
         return f"◌{character}"
     return visible(character)

@@ -57,10 +57,8 @@ def _render(block: Block, level: int) -> str:
             return "\n".join(f"- {item}" for item in items)
         case Code(text, language):
             return f"```{language}\n{text}\n```"
-        case Table():
-            return _table(block)
-        case Data():
-            return _data(block)
+        case Table() | Data():
+            return _table(block) if isinstance(block, Table) else _data(block)
         case Beside(tables):
             return "\n\n".join(map(_data, tables))
         case Figure(caption=caption, data=data):

@@ -73,14 +73,12 @@ def _questions(kind: str, tests: Sequence[StressTest], reference: str | None) ->
             blocks.append(Paragraph(f"The runs cannot be compared: {mistake}."))
             continue
         blocks += _of_adapters(evidence, "accuracy", suffix)
-        blocks += damaged_example_blocks(rows, suffix) if kind == "messy" else []
+        blocks += damaged_example_blocks(rows, suffix)
     taken = {id(rows) for trained in compared.values() for _, rows in trained}
     others = [rows for _, rows in tests if id(rows) not in taken]
     if others:
         blocks += _models(kind, others)
-        blocks += (
-            damaged_example_blocks(pd.concat(others, ignore_index=True), "models") if kind == "messy" else []
-        )
+        blocks += damaged_example_blocks(pd.concat(others, ignore_index=True), "models")
     return blocks
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from lowland.evidence.damaged_examples import AnswersTo, DamagedExample, damaged_examples
@@ -9,23 +11,27 @@ from lowland.ground.mistakes import plural
 from lowland.ground.visible import visible
 from lowland.report.blocks import Block, Data, EditedExample, EditList
 from lowland.report.cells import Column, Row
-from lowland.report.edits import edits_between, plain_edits
+from lowland.report.edits import Edit, edits_between, plain_edits
 from lowland.report.wording import cell_name
 
+EDITED = ("messy", "adapter")
+"""Stress tests whose texts are edits of others; questions in other languages are not."""
 LONGEST = 140
 """Number of characters of an answer that are shown."""
+ANSWERS = 3
+"""Largest number of accepted answers that are shown."""
 MODELS = 6
 """Largest number of models whose answers are shown with an example; all of them are in the table."""
 
 
 def damaged_example_blocks(rows: pd.DataFrame, suffix: str) -> list[Block]:
-    """Build the list of examples, with the table of their texts and answers; none if no text was damaged.
+    """Build the list of examples, with the table of their texts and answers; none if no text was damaged by edits.
 
     Args:
         rows: rows of a stress test: of several models, or of the runs of several methods.
         suffix: end of the table's name.
     """
-    examples = damaged_examples(rows)
+    examples = damaged_examples(rows) if str(rows["eval"].iloc[0]) in EDITED else []
     if not examples:
         return []
     caption = (
@@ -33,7 +39,8 @@ def damaged_example_blocks(rows: pd.DataFrame, suffix: str) -> list[Block]:
         " damaged, come first, so that they are no fair sample. Deleted characters are struck out, inserted ones"
         " underlined; ␣ is a space, and what cannot be seen has its number"
     )
-    return [EditList(caption, tuple(map(_shown, examples)), _table(examples, suffix))]
+    shown = tuple(map(_shown, examples))
+    return [EditList(caption, shown, _table(examples, [each.edits for each in shown], suffix))]
 
 
 def _shown(example: DamagedExample) -> EditedExample:
@@ -42,7 +49,7 @@ def _shown(example: DamagedExample) -> EditedExample:
         facts.append(f"and {len(example.answers) - MODELS} more")
     return EditedExample(
         heading=cell_name(example.cell),
-        about=f"right answer: {_short(example.gold)}" if example.gold else "",
+        about=f"right answer: {_gold(example)}" if example.gold else "",
         edits=edits_between(example.clean, example.damaged),
         answers=tuple(facts),
     )
@@ -69,7 +76,13 @@ def _short(text: str) -> str:
     return (words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…") or "no answer"
 
 
-def _table(examples: list[DamagedExample], suffix: str) -> Data:
+def _gold(example: DamagedExample) -> str:
+    """Write the first accepted answers."""
+    answers = example.gold.split(" | ")
+    return _short(" | ".join(answers[:ANSWERS])) + (" | …" if len(answers) > ANSWERS else "")
+
+
+def _table(examples: Sequence[DamagedExample], edits: Sequence[Sequence[Edit]], suffix: str) -> Data:
     """Build the table of the examples, a row for each example and model."""
     columns = (
         Column("texts", "texts"),
@@ -84,12 +97,12 @@ def _table(examples: list[DamagedExample], suffix: str) -> Data:
         Column("reply_damaged", "answer to the damaged text"),
     )
     rows: list[Row] = []
-    for example in examples:
-        edits = plain_edits(edits_between(example.clean, example.damaged))
+    for example, pieces in zip(examples, edits, strict=True):
+        text = plain_edits(pieces)
         for each in example.answers:
             rows.append(
                 (
-                    cell_name(example.cell), visible(example.item), edits, _short(example.gold) if example.gold else "",
+                    cell_name(example.cell), visible(example.item), text, _gold(example) if example.gold else "",
                     visible(each.model), each.asked[1], each.right[0], each.right[1], _short(each.reply_clean),
                     _short(each.reply),
                 )
