@@ -63,6 +63,11 @@ def test_an_example_that_more_models_lose_comes_before() -> None:
     assert [each.item for each in damaged_examples(table, per_cell=1)] == ["three"]
 
 
+def test_what_one_model_loses_another_does_not_make_up_for() -> None:
+    wrong = {("a", "four"): "damaged", ("b", "four"): "clean"}
+    assert damaged_examples(rows(wrong, models=("a", "b")))[0].item == "four"
+
+
 def test_each_cell_has_examples_of_its_own_where_it_can() -> None:
     wrong = {("a", item): "damaged" for item in ("two", "three")}
     examples = damaged_examples(rows(wrong, conditions=("casing", "typos")), per_cell=1)

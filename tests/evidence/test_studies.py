@@ -96,9 +96,13 @@ def test_other_data_are_compared_if_the_test_texts_and_answers_are_the_same(tmp_
     data = read_record(next(iter(a.folder.iterdir()))).data
     b = study(tmp_path / "b", data={**data, "sha256": "other"})
     assert set(differences(b, a).compared) == {"lora", "full"}
-    for columns in ({"text": "x"}, {"label": "positive"}):
-        reasons = differences(alter(b, **columns), a).reasons
-        assert reasons["lora"] == "they were tested on different examples"
+    changes = {"texts": {"text": "x"}, "labels": {"label": "positive"}}
+    for name, columns in changes.items():
+        other = study(tmp_path / name, data={**data, "sha256": "other"})
+        assert (
+            differences(alter(other, **columns), a).reasons["lora"]
+            == "they were tested on different examples"
+        )
     leave_study(
         tmp_path / "c", methods=("lora", "full"), seeds=3, examples=90, steps=6, data={**data, "sha256": "c"}
     )

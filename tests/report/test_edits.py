@@ -50,8 +50,13 @@ def test_what_is_inserted_deleted_and_replaced_is_marked() -> None:
     assert changed("same", "same") == "same"
 
 
-def test_letters_of_another_case_are_laid_upon_each_other() -> None:
-    assert changed("again again again", "agAin again AGain") == "ag{-a-}{+A+}in again {-ag-}{+AG+}ain"
+def test_letters_of_another_case_or_width_are_laid_upon_each_other() -> None:
+    text = "a bank rises again again again again again"
+    damaged = corrupt(text, "casing", "heavy", seed=0).text
+    edits = [each for each in edits_between(text, damaged) if not each.is_same]
+    assert edits
+    assert all(each.before.lower() == each.after.lower() for each in edits)
+    assert changed("banana", "bana\uff4ea") == "bana{-n-}{+\uff4e‹U+FF4E›+}a"
 
 
 @pytest.mark.parametrize(
