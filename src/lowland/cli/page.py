@@ -35,8 +35,7 @@ class PageRequest(Asked):
     """Runs to report on."""
 
     runs: Annotated[Several[Path], NotEmpty, EachFromURL]
-    """folders or URLs of the runs of one study, and of stress tests to show beside it; or of folders that hold them.
-    Folders of different studies are set beside each other"""
+    """folders or URLs of runs and stress tests, or folders that hold them; several studies stand beside each other"""
     out: LocalPath | None = None
     """file to write; its ending says the form (.html, .md, .json), and a name without one is a folder for CSV files;
     default: report.html; md and json are printed"""
