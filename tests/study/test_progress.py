@@ -15,7 +15,7 @@ from lowland.ground.record_files import read_record, write_record
 from lowland.study import progress as module
 from lowland.study.messages import Began, Moved
 from lowland.study.plan import plan
-from lowland.study.progress import StudyProgress, TimeLeft, TrialsProgress
+from lowland.study.progress import StudyProgress, TrialsProgress
 from lowland.study.recipe import Recipe
 from lowland.study.run import run_study
 from lowland.train.job import Job
@@ -63,19 +63,6 @@ def changed(folder: Path, place: Path, **changes: Any) -> Path:
     place.mkdir()
     write_record(place, replace(read_record(folder), **changes))
     return place
-
-
-def test_the_time_left_knows_that_methods_differ() -> None:
-    left = TimeLeft(["full", "lora", "full", "lora", "dora"], workers=2)
-    assert left.sentence() == ""
-    left.ended("full", 50)
-    left.ended("lora", 20)
-    # full 50, lora 20, and dora the mean of both, 35; two at a time
-    assert left.sentence() == "about 52 s left"
-    assert left.sentence(spent=40) == "about 32 s left"
-    left.ended("full", None)  # found, or failed
-    assert left.sentence() == "about 28 s left"
-    assert left.sentence(spent=1000) == ""  # it takes longer than the others did
 
 
 def test_a_study_counts_runs_and_names_the_best_method_on_validation_data(

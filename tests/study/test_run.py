@@ -14,6 +14,7 @@ import pytest
 from lowland.ground.mistakes import Mistake
 from lowland.ground.progress import Progress
 from lowland.ground.record_files import read_predictions, read_record
+from lowland.ground.study_notes import read_study_notes
 from lowland.models import formats
 from lowland.study import run as study
 from lowland.study.plan import plan
@@ -303,3 +304,21 @@ def test_a_remark_on_predictions_names_its_run(
     folders = run_study(recipe(seeds=[1]))
     remarks = [read_record(folder).remarks[-1] for folder in folders]
     assert remarks == ["test, lora, seed 1: they are odd", "test, flat-lora, seed 1: they are odd"]
+
+
+def test_the_folder_has_a_note_of_all_runs_while_they_run(recipe: Callable[..., Recipe]) -> None:
+    asked = recipe()
+    notes = []
+
+    def look(jobs: Any, fresh: bool, progress: Progress) -> list[Path]:
+        notes.extend(read_study_notes(Path(asked.out)))
+        return []
+
+    run_study(asked, fresh=True, engine=look)
+    (note,) = notes
+    assert note.fresh
+    assert [(run.method, run.seed) for run in note.runs] == [
+        ("lora", 1), ("flat-lora", 1), ("lora", 2), ("flat-lora", 2),
+    ]  # fmt: skip
+    assert [run.name for run in note.runs] == [job.name for job in plan(asked)]
+    assert read_study_notes(Path(asked.out)) == []

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 import webbrowser
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lowland.cli.options import command
-from lowland.ground.asked import Asked, LocalPath, NotEmpty, Several, Text, Truth
+from lowland.ground.asked import Asked, LocalPath, NotEmpty, Several, Text, Truth, Whole
 from lowland.ground.mistakes import Mistake
+from lowland.ground.remote import is_url, shown
 from lowland.ground.remote_store import EachFromURL
 
 if TYPE_CHECKING:
-    from lowland.evidence.readers.measurements import Measurements
     from lowland.report.blocks import Page
 
 Form = Literal["html", "md", "json", "csv"]
 ENDINGS: dict[str, Form] = {".html": "html", ".htm": "html", ".md": "md", ".json": "json", "": "csv"}
 """Forms by the ending of the name of `--out`; a folder of CSV files has none."""
-PRINTED = ("md", "json")
-"""Forms that are printed if no file is named."""
 LIST_OF_TABLES = "tables.txt"
 """File that lists the CSV files of a page, so that the next page takes their place, and no other files."""
 DEFAULT = {"html": Path("report.html"), "csv": Path("report-csv")}
@@ -34,8 +31,8 @@ class PageRequest(Asked):
     """Runs, stress tests and measurements to report on."""
 
     runs: Annotated[Several[Path], NotEmpty, EachFromURL]
-    """folders or URLs of the runs of one study, and of stress tests to show beside it, or of folders that hold them;
-    and what lowland measure wrote with --out: files of sharpness, spectrum and adapters, folders of slices"""
+    """folders or URLs of runs and stress tests, or folders that hold them; several studies stand beside each other. And
+    what lowland measure wrote with --out: files of sharpness, spectrum and adapters, folders of slices"""
     out: LocalPath | None = None
     """file to write; its ending says the form (.html, .md, .json), and a name without one is a folder for CSV files;
     default: report.html; md and json are printed"""
@@ -49,6 +46,11 @@ class PageRequest(Asked):
     """open the page in the browser"""
     replace_file: Truth = Field(False, json_schema_extra={"option": "replace"})
     """replace what --out names, if it exists; an earlier report of lowland in HTML is always replaced"""
+    watch: Truth = False
+    """serve a page on this machine that keeps up with a running study, until Ctrl-C; name the folder of its runs, which
+    need not exist yet"""
+    port: Annotated[Whole, Field(ge=0, le=65535)] | None = None
+    """port of --watch; default: a free one"""
 
     @property
     def written_form(self) -> Form:
@@ -60,8 +62,38 @@ class PageRequest(Asked):
         """Return where the report is written; None to print it."""
         return self.out or DEFAULT.get(self.written_form)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_watched(cls, values: Any) -> Any:
+        """Refuse what --watch cannot follow, before anything is fetched from a URL."""
+        if isinstance(values, dict) and values.get("watch"):
+            runs = values.get("runs", ())
+            runs = runs if isinstance(runs, list | tuple) else [runs]
+            if url := next(filter(is_url, runs), None):
+                raise Mistake(
+                    f"watch is given, and {shown(url)} is a URL; only a folder of this machine is followed"
+                )
+            if len(runs) > 1:
+                raise Mistake(
+                    f"watch follows one folder, and {len(runs)} are given; name the one that holds the runs"
+                )
+        return values
+
+    @model_validator(mode="after")
+    def _check_watch(self) -> Self:
+        if not self.watch:
+            if self.port is not None:
+                raise Mistake("port is given without watch; add --watch, or leave --port out")
+            return self
+        given = {"out": self.out, "format": self.form, "replace": self.replace_file}
+        if names := [f"--{name}" for name, value in given.items() if value]:
+            raise Mistake(f"watch serves a page and writes no file; leave {' and '.join(names)} out")
+        return self
+
     @model_validator(mode="after")
     def _check_place(self) -> Self:
+        if self.watch:
+            return self
         if self.out is not None and self.out.name == "-":
             raise Mistake("out is -; to print a report, leave out away and give --format md or --format json")
         if self.form is None and self.out is not None and self.out.suffix.lower() not in ENDINGS:
@@ -104,27 +136,28 @@ def _is_report(path: Path) -> bool:
 
 
 def report(request: PageRequest) -> int:
-    """Build the page of a study, and write it."""
-    from lowland.report.html import render_html, render_surface
-    from lowland.report.markdown import render_page
+    """Build the page of a study, and write it; or serve one that keeps up with a study."""
+    if request.watch:
+        from lowland.cli.watch import watch
+
+        return watch(
+            request.runs[0], port=request.port or 0, reference=request.reference, open_it=request.open_it
+        )
+    from lowland.cli.page_content import build_page, split_measured
+    from lowland.report.html import render_surface
     from lowland.report.surface import surfaces_of
-    from lowland.report.values import page_values
 
     form, place = request.written_form, request.place
-    folders, measured = _measured(request)
+    folders, measured = split_measured(request.runs)
     surfaces = surfaces_of(measured.slices) if form == "html" else []
     beside = place.with_name(f"{place.stem}-surface.html") if surfaces and place is not None else None
     if beside is not None:
         _check_free(beside, form, request.replace_file)
-    page = _page(request, folders, measured, beside.name if beside is not None else None)
+    page = build_page(folders, measured, request.reference, beside.name if beside is not None else None)
     if form == "csv":
         assert place is not None
         return _write_tables(page, place)
-    text = {
-        "html": lambda: render_html(page),
-        "md": lambda: render_page(page),
-        "json": lambda: json.dumps(page_values(page), ensure_ascii=False, indent=1) + "\n",
-    }[form]()
+    text = _text(page, form)
     if place is None:
         print(text, end="")
         return 0
@@ -143,47 +176,15 @@ def report(request: PageRequest) -> int:
     return 0
 
 
-def _measured(request: PageRequest) -> tuple[list[Path], Measurements]:
-    """Split what is named into folders of runs and measurements, and read the latter."""
-    from lowland.evidence.readers.measurements import is_measurement, read_measurements
+def _text(page: Page, form: Form) -> str:
+    """Return the text of a page in one file."""
+    from lowland.report.html import render_html
+    from lowland.report.markdown import render_page
+    from lowland.report.values import page_values
 
-    folders = [path for path in request.runs if not is_measurement(path)]
-    return folders, read_measurements([path for path in request.runs if path not in folders])
-
-
-def _page(request: PageRequest, folders: Sequence[Path], measured: Measurements, surface: str | None) -> Page:
-    """Read runs and stress tests, and build the page."""
-    from lowland.evidence.readers.measurements import check_measured_runs
-    from lowland.evidence.study_evidence import study_evidence
-    from lowland.ground.listing import entries_at, finished_runs, training_runs
-    from lowland.ground.record_files import read_rows
-    from lowland.ground.records import RunRecord, StressRecord
-    from lowland.report.page import measured_page, stress_page, study_page
-
-    entries, stressed = training_runs(
-        list({entry.folder: entry for path in folders for entry in entries_at(path)}.values())
-    )
-    if damaged := [entry for entry in (*entries, *stressed) if entry.state in ("damaged", "other version")]:
-        raise Mistake(
-            *(f"{entry.folder}: {entry.reason}; move it away to report on the others" for entry in damaged)
-        )
-    tests = [
-        (entry.record, read_rows(entry.folder))
-        for entry in stressed
-        if entry.state == "finished" and isinstance(entry.record, StressRecord)
-    ]
-    runs = finished_runs(entries)
-    if folders and not runs and not tests:
-        raise Mistake(f"{folders[0]} holds no finished run; lowland study ls {folders[0]} says what it holds")
-    if not runs:
-        return measured_page(measured, tests, request.reference, surface) if measured else stress_page(tests)
-    check_measured_runs(measured, [folder.name for folder in runs])
-    failed = [
-        entry.record for entry in entries if entry.state == "failed" and isinstance(entry.record, RunRecord)
-    ]
-    unfinished = len(entries) - len(runs) - len(failed)
-    evidence = study_evidence(runs, failed=failed, unfinished=unfinished, reference=request.reference)
-    return study_page(evidence, tests, measured, surface)
+    if form == "json":
+        return json.dumps(page_values(page), ensure_ascii=False, indent=1) + "\n"
+    return render_html(page) if form == "html" else render_page(page)
 
 
 def _write_tables(page: Page, folder: Path) -> int:

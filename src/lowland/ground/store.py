@@ -108,14 +108,7 @@ class Store:
 
     def is_claimed(self, name: str) -> bool:
         """Return whether a process works on a run; nothing is written."""
-        lock = self._lock(name)
-        if not lock.is_file() or not os.access(lock, os.W_OK):
-            return False
-        try:
-            with FileLock(lock, timeout=0):
-                return False
-        except Timeout:
-            return True
+        return is_locked(self._lock(name))
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -221,6 +214,17 @@ class Store:
         if replaced.exists() and not place.exists():
             replaced.rename(place)  # killed between the two renames: the earlier run comes back
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def is_locked(lock: Path) -> bool:
+    """Return whether a process holds a lock; a file that is not there is none, and nothing is written."""
+    if not lock.is_file() or not os.access(lock, os.W_OK):
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def in_use(folder: Path) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from lowland.report.cells import Column, Row
 from lowland.report.drawing.svg import Drawing
+from lowland.report.edits import Edit
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,39 @@ class ErrorList:
     shown: int = 20
 
 
-Block = Paragraph | Bullets | Link | Code | Table | Section | Data | Beside | Figure | ErrorList
+@dataclass(frozen=True)
+class EditedExample:
+    """A text with its edits.
+
+    Attributes:
+        heading: how it was edited.
+        about: what is known of it; "" if nothing is.
+        edits: its pieces.
+        answers: sentences on the answers to it.
+    """
+
+    heading: str
+    about: str
+    edits: tuple[Edit, ...]
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EditList:
+    """Texts with their edits. Texts and answers are of other authors.
+
+    Attributes:
+        caption: what they are.
+        examples: the texts.
+        data: the same for programs.
+    """
+
+    caption: str
+    examples: tuple[EditedExample, ...]
+    data: Data
+
+
+Block = Paragraph | Bullets | Link | Code | Table | Section | Data | Beside | Figure | ErrorList | EditList
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def describe_entry(entry: Entry) -> dict[str, Any]:
         "kind": "stress" if is_stress(entry) else "run",
         "status": entry.state,
         **dict.fromkeys(("task", "method", "seed", "score", "value", "seconds", "key", "started", "ended")),
-        "problem": _problem(entry),
+        "problem": problem_of(entry),
     }
     if record is None:
         return values
@@ -53,7 +53,7 @@ def folder_blocks(entries: Sequence[Entry]) -> list[Block]:
     """Build a table with a row for each entry, and a list of what is to be said of those that are not finished."""
     if not entries:
         return [Paragraph("No runs and no stress tests.")]
-    problems = [f"{entry.name}: {problem}" for entry in entries if (problem := _problem(entry))]
+    problems = [f"{entry.name}: {problem}" for entry in entries if (problem := problem_of(entry))]
     blocks: list[Block] = [entries_table(entries), Paragraph(_counts(entries))]
     return [*blocks, Bullets(tuple(problems))] if problems else blocks
 
@@ -83,7 +83,7 @@ def _counts(entries: Sequence[Entry]) -> str:
     return ". ".join(parts) + "."
 
 
-def _problem(entry: Entry) -> str | None:
+def problem_of(entry: Entry) -> str | None:
     """Return the sentence on an entry that is not finished; None for one that is."""
     record = entry.record
     match entry.state:

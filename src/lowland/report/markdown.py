@@ -12,6 +12,8 @@ from lowland.report.blocks import (
     Bullets,
     Code,
     Data,
+    EditedExample,
+    EditList,
     ErrorList,
     Figure,
     Link,
@@ -22,6 +24,7 @@ from lowland.report.blocks import (
     Table,
 )
 from lowland.report.cells import cell_text
+from lowland.report.edits import plain_edits
 
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\|*_`<>[]#~$&"})
 
@@ -61,6 +64,8 @@ def _render(block: Block, level: int) -> str:
             return f"{caption}\n\n{_data(data)}"
         case ErrorList(data=data, shown=shown):
             return _data(data, shown)
+        case EditList(caption, examples):
+            return "\n".join([f"{escape(caption)}:\n", *map(_edited, examples)])
         case Section(title, blocks):
             return f"{'#' * level} {title}\n\n{render(blocks, level + 1)}"
 
@@ -75,6 +80,13 @@ def _text(block: Paragraph | Bullets | Link | Code) -> str:
             return f"[{escape(text)}](<{file}>)"
         case Code(text, language):
             return f"```{language}\n{text}\n```"
+
+
+def _edited(example: EditedExample) -> str:
+    """Write a text with its edits in plain form, and the answers to it, as an entry of a list."""
+    about = f" ({escape(example.about)})" if example.about else ""
+    lines = [f"- {escape(example.heading)}{about}: {escape(plain_edits(example.edits))}"]
+    return "\n".join([*lines, *(f"  - {escape(answer)}" for answer in example.answers)])
 
 
 def _table(table: Table) -> str:

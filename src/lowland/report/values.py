@@ -14,6 +14,7 @@ from lowland.report.blocks import (
     Bullets,
     Code,
     Data,
+    EditList,
     ErrorList,
     Figure,
     Page,
@@ -69,7 +70,7 @@ def page_tables(page: Page) -> Iterator[NamedTable]:
 def tables_in(block: Block) -> Iterable[Data]:
     """Return the tables of values in a block that is no table itself."""
     match block:
-        case Figure(data=data) | ErrorList(data=data):
+        case Figure(data=data) | ErrorList(data=data) | EditList(data=data):
             return [data]
         case Beside(tables):
             return tables
@@ -111,7 +112,7 @@ def _texts(blocks: Sequence[Block]) -> list[str]:
                 texts.append(text)
             case Bullets(items):
                 texts += items
-            case Figure(caption=caption):
+            case Figure(caption=caption) | EditList(caption=caption):
                 texts.append(caption)
     return texts
 

@@ -1,12 +1,15 @@
-"""Turn a recipe into jobs."""
+"""Turn a recipe into jobs, and note them in their folder while they run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from lowland.ground.mistakes import Mistake
 from lowland.ground.remote import is_url
+from lowland.ground.remote_store import open_store
+from lowland.ground.study_notes import PlannedRun, study_note
 from lowland.models.find import find_model
 from lowland.models.formats import number_format
 from lowland.models.source import ModelSource
@@ -14,6 +17,7 @@ from lowland.study.recipe import Recipe
 from lowland.tasks.examples import TaskData
 from lowland.tasks.table import load_data, task_named
 from lowland.train.job import Job
+from lowland.train.processes import is_first
 from lowland.train.trackers import tracker_problems
 
 
@@ -48,6 +52,12 @@ def plan(recipe: Recipe) -> list[Job]:
         for seed in recipe.seeds
         for method in recipe.methods
     ]
+
+
+def noted(jobs: Sequence[Job], fresh: bool) -> AbstractContextManager[None]:
+    """Leave a note of a study's jobs in their folder while they run; of several processes, the first does."""
+    planned = [PlannedRun(job.name, job.method.label, job.seed) for job in jobs]
+    return study_note(open_store(jobs[0].out).root, planned, fresh=fresh) if is_first() else nullcontext()
 
 
 def _look_up(recipe: Recipe) -> tuple[TaskData, ModelSource]:

@@ -8,50 +8,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Self
 
-from lowland.ground.progress import Bar, Progress, duration
+from lowland.ground.progress import Bar, Progress
 from lowland.ground.record_files import read_record
 from lowland.ground.records import RunRecord
+from lowland.ground.time_left import TimeLeft
 from lowland.study.messages import Began, Moved, Said
 
 if TYPE_CHECKING:
     from lowland.train.job import Job
-
-
-class TimeLeft:
-    """Estimate of the time that a list of runs or trials still takes, from the time that earlier ones took.
-
-    Args:
-        labels: label of each of them; equal labels are expected to take equally long.
-        workers: number at a time.
-    """
-
-    def __init__(self, labels: Sequence[str], workers: int = 1) -> None:
-        self.waiting, self.workers = list(labels), workers
-        self.seconds: dict[str, list[float]] = {}
-
-    def ended(self, label: str, seconds: float | None) -> None:
-        """Note that one has ended.
-
-        Args:
-            label: its label.
-            seconds: how long it took; None if this says nothing of the others.
-        """
-        self.waiting.remove(label)
-        if seconds is not None:
-            self.seconds.setdefault(label, []).append(seconds)
-
-    def sentence(self, spent: float = 0.0) -> str:
-        """Return the time left in words; empty if nothing was measured yet, or it is over.
-
-        Args:
-            spent: seconds that those which run now have taken so far, in all.
-        """
-        if not self.seconds:
-            return ""
-        means = {label: fmean(values) for label, values in self.seconds.items()}
-        other = fmean(means.values())
-        left = (sum(means.get(label, other) for label in self.waiting) - spent) / self.workers
-        return f"about {duration(left)} left" if left >= 1 else ""
 
 
 class TrainingBars:

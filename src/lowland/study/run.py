@@ -18,7 +18,7 @@ from lowland.ground.records import RunRecord
 from lowland.ground.remote import shown
 from lowland.ground.remote_store import open_store
 from lowland.ground.store import Store
-from lowland.study.plan import plan
+from lowland.study.plan import noted, plan
 from lowland.study.progress import StudyProgress, label_of, outcome_of
 from lowland.study.recipe import Recipe
 from lowland.study.training_bar import training_bar
@@ -71,7 +71,8 @@ def run_jobs(
     announce(jobs, progress)
     check_methods_fit(jobs)
     prepare_store(jobs, fresh, progress)
-    return (engine or run_one_after_another)(jobs, fresh, progress)
+    with noted(jobs, fresh):
+        return (engine or run_one_after_another)(jobs, fresh, progress)
 
 
 def prepare_store(jobs: Sequence[Job], fresh: bool, progress: Progress) -> None:

@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 
+from lowland.cli.watch import Follower
 from lowland.evidence.readers.measurements import read_measurements
 from lowland.report.blocks import Page
 from lowland.report.html import render_html, render_surface
+from lowland.report.html.server import PageServer
 from lowland.report.page import measured_page, study_page
 from lowland.report.surface import surfaces_of
 from tests.report.html.test_render import NASTY
 from tests.report.measured_files import leave_measurements, runs_of
+from tests.report.running_studies import at_work, planned
 from tests.report.whole_studies import evidence_of, leave_study
 
 pytestmark = pytest.mark.browser
@@ -51,7 +54,7 @@ def path(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Visit:
     """An open page, with what it asked for and complained of."""
 
-    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
+    def __init__(self, browser: Any, path: Path | str, **options: Any) -> None:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         self.tab = context.new_page()
         self.complaints: list[str] = []
@@ -59,7 +62,7 @@ class Visit:
         self.tab.on("console", lambda message: self.complaints.append(message.text))
         self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.tab.on("request", lambda request: self.requests.append(request.url))
-        self.tab.goto(path.as_uri())
+        self.tab.goto(path.as_uri() if isinstance(path, Path) else path)
 
     @property
     def listed(self) -> list[str]:
@@ -373,4 +376,94 @@ def test_axe_finds_nothing_in_measurements(
     visit = Visit(browser, measured[number], color_scheme=scheme, bypass_csp=True)
     violations = axe.Axe().run(visit.tab).response["violations"]
     assert [(each["id"], each["impact"], each["nodes"][0]["html"][:150]) for each in violations] == []
+
+
+class FollowedStudy:
+    """A study of which a page in the browser shows what is done."""
+
+    def __init__(self, root: Path, aside: Path, server: PageServer) -> None:
+        self.root, self.aside, self.server = root, aside, server
+        self.plans = [planned(path) for path in sorted(root.iterdir())]
+        self.follower = Follower(root)
+        aside.mkdir()
+
+    def take_away(self, method: str, seed: int) -> str:
+        """Take a run out of the folder, and return its name."""
+        (run,) = self.root.glob(f"toy-{method}-s{seed}-*")
+        return run.rename(self.aside / run.name).name
+
+    def bring(self, name: str) -> None:
+        """Let a run land."""
+        (self.aside / name).rename(self.root / name)
+        self.show()
+
+    def show(self) -> None:
+        self.server.show(self.follower.look())
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> Iterator[FollowedStudy]:
+    root = leave_study(tmp_path / "runs", methods=("lora", "full"), seeds=3, examples=80, steps=12)
+    with PageServer() as server:
+        yield FollowedStudy(root, tmp_path / "aside", server)
+
+
+def test_a_followed_study_is_kept_up_with_in_place(browser: Any, followed: FollowedStudy) -> None:
+    names = [followed.take_away("lora", 2), followed.take_away("full", 2), followed.take_away("full", 3)]
+    with at_work(followed.root, [], followed.plans):
+        followed.show()
+        visit = Visit(browser, followed.server.url, viewport={"width": 1280, "height": 500})
+        tab = visit.tab
+        tab.evaluate("window.mark = 1")
+        verdict = tab.locator(".verdict")
+        assert "3 of 6 runs are done" in verdict.inner_text()
+        tab.locator("#fig-learning + details summary").click()
+        tab.locator("#runs").evaluate("e => e.scrollIntoView({behavior: 'instant'})")
+        top = tab.locator("#runs").bounding_box()["y"]
+        followed.bring(names[0])
+        tab.locator(".verdict", has_text="4 of 6").wait_for(timeout=8000)
+        assert abs(tab.locator("#runs").bounding_box()["y"] - top) < 2
+        assert tab.locator("#fig-learning + details").evaluate("e => e.open")
+        assert tab.locator(".live").inner_text().startswith("This page follows")
+        button = tab.locator("#fig-learning .legend button").first
+        button.click()
+        assert button.get_attribute("aria-pressed") == "false"
+    for name in names[1:]:
+        followed.bring(name)
+    tab.locator(".live", has_text="has ended").wait_for(timeout=8000)
+    assert tab.locator("#fig-forest-test .wide svg").is_visible()
+    assert visit.count > 0
+    tab.fill("[name=words]", "no such words")
+    assert visit.count == 0
+    assert "full" in tab.title()
+    assert tab.evaluate("window.mark") == 1
+    assert {url for url in visit.requests if not url.startswith("data:")} == {followed.server.url}
+    assert visit.complaints == []
+    tab.context.close()
+
+
+def test_a_followed_study_is_kept_up_with_without_scripts(browser: Any, followed: FollowedStudy) -> None:
+    followed.show()
+    visit = Visit(browser, followed.server.url, java_script_enabled=False)
+    assert visit.tab.locator("meta[http-equiv=refresh]").get_attribute("content") == "10"
+    visit.tab.context.close()
+
+
+def test_a_page_says_when_it_is_no_longer_kept_up_to_date(browser: Any, followed: FollowedStudy) -> None:
+    followed.show()
+    visit = Visit(browser, followed.server.url)
+    visit.tab.context.set_offline(True)
+    visit.tab.locator(".live", has_text="is lost").wait_for(timeout=8000)
+    visit.tab.context.close()
+
+
+def test_axe_finds_nothing_in_a_followed_study(browser: Any, followed: FollowedStudy) -> None:
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+    )
+    with at_work(followed.root, [], followed.plans):
+        followed.show()
+        visit = Visit(browser, followed.server.url, bypass_csp=True)
+        violations = axe.Axe().run(visit.tab).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"][:150]) for each in violations] == []
     visit.tab.context.close()

@@ -121,7 +121,7 @@ def variances_of(differences: Floats, member: Ints) -> Variances:
         differences: (S, N) differences of the examples' scores.
         member: (N,) number of each example's group.
     """
-    return _variances(differences.mean(axis=1), *_spread_of_means(differences, member))
+    return _variances(differences.mean(axis=1), *spread_of_means(differences, member))
 
 
 def paired_metric_interval(
@@ -218,7 +218,7 @@ def _variances(per_seed: Floats, examples: float, interaction: float) -> Varianc
     return Variances(np.array(seeds), np.array(examples), np.array(interaction))
 
 
-def _spread_of_means(differences: Floats, member: Ints) -> tuple[float, float]:
+def spread_of_means(differences: Floats, member: Ints) -> tuple[float, float]:
     """Compute B and C of differences (S, N) of examples' scores."""
     seeds, examples = differences.shape
     groups = count_groups(member)

@@ -50,7 +50,7 @@ class Variances:
         return np.maximum(self.total, self.least)
 
 
-def half_width(variances: Variances, seeds: int, groups: int, level: float) -> Floats:
+def half_width(variances: Variances, seeds: float, groups: int, level: float) -> Floats:
     """Compute half the interval's width; see :func:`lowland.evidence.paired_interval`.
 
     Args:
@@ -66,7 +66,7 @@ def half_width(variances: Variances, seeds: int, groups: int, level: float) -> F
     return np.asarray(np.maximum(quantile * np.sqrt(total), t_b * np.sqrt(variances.least)))
 
 
-def p_value(difference: float, variances: Variances, seeds: int, groups: int) -> float:
+def p_value(difference: float, variances: Variances, seeds: float, groups: int) -> float:
     """Compute the two-sided p-value that belongs to the interval: 1 less the level at which it just reaches 0.
 
     If all differences are equal, their variance says nothing. p is then that of a sign test, 2 / 2^G.
@@ -99,7 +99,7 @@ def p_value(difference: float, variances: Variances, seeds: int, groups: int) ->
     return float(optimize.brentq(reach, smallest, 1.0, xtol=1e-15, rtol=1e-10))
 
 
-def equivalent_df(quantile: float, seeds: int, groups: int, level: float) -> float:
+def equivalent_df(quantile: float, seeds: float, groups: int, level: float) -> float:
     """Return the degrees of freedom at which Student's quantile is this one; groups - 1 if nothing varies."""
     t_a, t_b = _quantiles(seeds, groups, level)
     if seeds == 1 or quantile == 0:
@@ -156,7 +156,7 @@ def detectable_difference(
     return standard_error * float(optimize.brentq(shortfall, 0.0, top))
 
 
-def _quantiles(seeds: int, groups: int, level: float) -> tuple[float, float]:
+def _quantiles(seeds: float, groups: int, level: float) -> tuple[float, float]:
     """Return Student's quantiles for A and for B; with one seed A has none and counts 0."""
     upper = (1 + level) / 2
     t_a = float(stats.t.ppf(upper, seeds - 1)) if seeds > 1 else 0.0

@@ -48,6 +48,7 @@ def forest(
     sides: tuple[str, str],
     unit: str,
     narrow: bool = False,
+    reach: tuple[float, float] | None = None,
 ) -> Drawing:
     """Draw a forest plot.
 
@@ -58,12 +59,13 @@ def forest(
         sides: what differences below and above 0 mean.
         unit: unit of the axis.
         narrow: True for a screen of a phone: names and numbers stand above the intervals.
+        reach: values that the axis reaches, for several plots on one scale; default: those of the rows.
     """
     width, left, right = (360, 16, 344) if narrow else (900, 190, 690)
     row_height, top = (64 if narrow else ROW), 40
     bottom = top + row_height * len(rows)
     out = Drawing(width, bottom + 52, title, description)
-    ends = [0.0, *(value for row in rows for value in (row.low, row.high, *row.dots))]
+    ends = [0.0, *(reach or reach_of(rows))]
     x = Axis(*widened(ends), left, right)
     ticks = round_ticks(x.low, x.high, 4 if narrow else 6)
     middles = [top + row_height * (place + 0.5) for place in range(len(rows))]
@@ -79,6 +81,12 @@ def forest(
     out.ticks_below(x, bottom, ticks, MUTED)
     out.text(((left + right) / 2, bottom + 42), unit, MUTED, anchor="middle", size=13)
     return out
+
+
+def reach_of(rows: Sequence[ForestRow]) -> tuple[float, float]:
+    """Return the smallest and the largest value in rows."""
+    values = [value for row in rows for value in (row.low, row.high, *row.dots)]
+    return min(values), max(values)
 
 
 def _sides(out: Drawing, x: Axis, sides: tuple[str, str], y: float) -> None:

@@ -31,13 +31,20 @@ LONG = 44
 """Number of characters from which on the text of a cell may be on several lines."""
 
 
-def render_html(page: Page) -> str:
-    """Return the text of an HTML file with the whole page: style, script, plots and data."""
+def render_html(page: Page, live: str | None = None) -> str:
+    """Return the text of an HTML file with the whole page: style, script, plots and data.
+
+    Args:
+        page: the page.
+        live: what the page says of keeping itself up to date, if it does: it then fetches itself again and again from
+            the server that it came from; None for a page that asks for nothing.
+    """
     environment = _environment()
     key, definitions = _keys()
     environment.globals |= {"anchor": _anchors(), "key_of": key, "keys": definitions}
-    parts = _parts("page.js", page_values(page))
-    return smaller(environment.get_template("page.html").render(page=page, **parts))
+    script = _packaged("page.js") if live is None else f"{_packaged('live.js')}\n{_packaged('page.js')}"
+    parts = _parts(script, page_values(page))
+    return smaller(environment.get_template("page.html").render(page=page, live=live, **parts))
 
 
 def render_surface(title: str, surfaces: Sequence[Surface], page: str) -> str:
@@ -48,7 +55,7 @@ def render_surface(title: str, surfaces: Sequence[Surface], page: str) -> str:
         surfaces: the surfaces; one or more.
         page: name of the page's file.
     """
-    parts = _parts("surface.js", [surface.values() for surface in surfaces])
+    parts = _parts(_packaged("surface.js"), [surface.values() for surface in surfaces])
     own_style = Markup(_packaged("surface.css"))
     template = _environment().get_template("surface.html")
     return smaller(template.render(title=title, surfaces=surfaces, page=page, own_style=own_style, **parts))
@@ -75,12 +82,11 @@ def _environment() -> Environment:
 
 def _parts(script: str, values: object) -> dict[str, str]:
     """Return what both files have: version, style, the script with its hash, and the data."""
-    text = _packaged(script)
     return {
         "version": __version__,
         "style": Markup(_packaged("page.css")),
-        "script": Markup(text),
-        "script_hash": base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
+        "script": Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "data": Markup(json_in_html(values)),
     }
 

@@ -44,7 +44,7 @@ def _scores(evidence: StudyEvidence, split: str, is_named: bool) -> Data:
             method.method,
             len(method.seeds),
             *[(score.mean, score.sd) for score in method.scores.values()],
-            *(_costs(method) if has_costs else ()),
+            *(costs_of(method) if has_costs else ()),
         )
         for method in methods
     ]
@@ -59,7 +59,8 @@ def _scores(evidence: StudyEvidence, split: str, is_named: bool) -> Data:
     return Data(f"scores_{split}", f"Scores{_on(split, is_named)}{cost}{spread}", columns, tuple(rows))
 
 
-def _costs(method: MethodScores) -> Row:
+def costs_of(method: MethodScores) -> Row:
+    """Return what a run of a method costs, in the order of `COSTS`."""
     memory = method.peak_bytes
     return (
         method.trainable,

@@ -22,6 +22,7 @@ from lowland.report.cells import Cell as Entry
 from lowland.report.cells import Column, Row
 from lowland.report.drawing.lines import Frame, Line, plot
 from lowland.report.drawing.svg import Drawing
+from lowland.report.sections.stress_examples import damaged_example_blocks
 from lowland.report.stress_adapters import drop_difference_sentence
 from lowland.report.stress_record import completeness
 from lowland.report.stress_trained import about_questions, compared_sets, trained_rows
@@ -72,9 +73,13 @@ def _questions(kind: str, tests: Sequence[StressTest], reference: str | None) ->
             blocks.append(Paragraph(f"The runs cannot be compared: {mistake}."))
             continue
         blocks += _of_adapters(evidence, "accuracy", suffix)
+        blocks += damaged_example_blocks(rows, suffix)
     taken = {id(rows) for trained in compared.values() for _, rows in trained}
     others = [rows for _, rows in tests if id(rows) not in taken]
-    return [*blocks, *(_models(kind, others) if others else [])]
+    if others:
+        blocks += _models(kind, others)
+        blocks += damaged_example_blocks(pd.concat(others, ignore_index=True), "models")
+    return blocks
 
 
 def _among(rows: pd.DataFrame, reference: str | None) -> str | None:
@@ -122,6 +127,8 @@ def _adapters(record: StressRecord, rows: pd.DataFrame, number: int, reference: 
         if split != "test":
             blocks.append(Paragraph(f"Test set '{split}':"))
         blocks += _of_adapters(evidence, score, suffix)
+        if split == "test":
+            blocks += damaged_example_blocks(block, suffix)
     return blocks
 
 

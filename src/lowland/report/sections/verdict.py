@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lowland.evidence.core.pairs import PairedComparison
+from lowland.evidence.core.unpaired import UnpairedComparison
 from lowland.evidence.core.wording import points, quantities, score_name
 from lowland.evidence.study_evidence import StudyEvidence
 from lowland.ground.mistakes import plural
@@ -77,7 +78,7 @@ def _amount(comparison: PairedComparison, is_named: bool) -> str:
 def lead_blocks(evidence: StudyEvidence) -> list[Block]:
     """Build the forest plot of the main test set, the sentences, the A/A line, and what to beware of."""
     blocks = comparison_blocks(evidence, SPLIT)
-    if state := _state(evidence):
+    if state := state_sentence(evidence):
         blocks.insert(0, Paragraph(state))
     return [*blocks, *difference_warnings(evidence.records)]
 
@@ -93,42 +94,64 @@ def comparison_blocks(evidence: StudyEvidence, split: str) -> list[Block]:
     ]
 
 
-def forest_figure(evidence: StudyEvidence, split: str) -> Figure:
-    """Build the forest plot of the differences from the reference on a test set."""
+def forest_figure(
+    evidence: StudyEvidence,
+    split: str,
+    *,
+    study: str = "",
+    names: Sequence[str] | None = None,
+    reach: tuple[float, float] | None = None,
+) -> Figure:
+    """Build the forest plot of the differences from the reference on a test set.
+
+    Args:
+        evidence: evidence of the study.
+        split: name of the test set.
+        study: name of the study, if it stands beside others.
+        names: labels of methods whose places give their looks; default: those of the study.
+        reach: values that the axis reaches; default: those of the differences.
+    """
     compared, reference = evidence.compared[split], evidence.reference
-    shown, first = shown_by_method(compared), compared[0]
-    factor = 100 if first.is_share else 1
-    rows = [
+    rows, first = forest_rows(evidence, split, names or evidence.names), compared[0]
+    metric, where = score_name(first.metric), f"{study}: " if study else ""
+    title = f"{where}Differences from {reference} in {metric}, with {100 * first.level:g} % intervals"
+    words = "; ".join(f"{row.name} {row.numbers}" for row in rows)
+    sides, unit = (f"{reference} better", f"{reference} worse"), "points" if first.is_share else metric
+    drawings = [
+        forest(rows, title, f"{words}.", sides=sides, unit=unit, narrow=narrow, reach=reach)
+        for narrow in (False, True)
+    ]
+    suffix = f"{split}_{study}" if study else split
+    data = _differences(evidence, split, suffix, f"{title}{', in points' if first.is_share else ''}")
+    return Figure(f"forest-{suffix}", _caption(compared, reference), (drawings[0],), data, (drawings[1],))
+
+
+def forest_rows(evidence: StudyEvidence, split: str, names: Sequence[str]) -> list[ForestRow]:
+    """Return the rows of the forest plot of a test set; the place of a label among names gives its look."""
+    compared = evidence.compared[split]
+    shown, factor = shown_by_method(compared), 100 if compared[0].is_share else 1
+    return [
         ForestRow(
             name=each.method,
             value=factor * each.difference,
             low=factor * each.low,
             high=factor * each.high,
-            numbers=_numbers(each),
+            numbers=interval_numbers(each),
             dots=tuple(factor * value for value in each.per_seed) if each.over_seeds else (),
-            number=evidence.names.index(each.method),
+            number=names.index(each.method),
             is_shown=shown[each.method],
         )
         for each in compared
     ]
-    metric = score_name(first.metric)
-    title = f"Differences from {reference} in {metric}, with {100 * first.level:g} % intervals"
-    words = "; ".join(f"{row.name} {row.numbers}" for row in rows)
-    sides, unit = (f"{reference} better", f"{reference} worse"), "points" if first.is_share else metric
-    drawings = [
-        forest(rows, title, f"{words}.", sides=sides, unit=unit, narrow=narrow) for narrow in (False, True)
-    ]
-    data = _differences(evidence, split, f"{title}{', in points' if first.is_share else ''}")
-    return Figure(f"forest-{split}", _caption(compared, reference), (drawings[0],), data, (drawings[1],))
 
 
-def _differences(evidence: StudyEvidence, split: str, caption: str) -> Data:
+def _differences(evidence: StudyEvidence, split: str, suffix: str, caption: str) -> Data:
     """Build the table of the differences from the reference: intervals, p-values, and what the design can detect."""
     compared = evidence.compared[split]
     corrected = corrected_p(compared)
     form, scale = ("+.2f", 100.0) if compared[0].is_share else ("+.4g", 1.0)
     return Data(
-        f"differences_{split}",
+        f"differences_{suffix}",
         caption,
         (
             Column("method", "method"),
@@ -166,7 +189,8 @@ def _caption(compared: Sequence[PairedComparison], reference: str) -> str:
     )
 
 
-def _numbers(comparison: PairedComparison) -> str:
+def interval_numbers(comparison: PairedComparison | UnpairedComparison) -> str:
+    """Write a difference with its interval: `+2.1 (+0.5 to +3.7)`, in points if it is one of shares."""
     values = [comparison.difference, comparison.low, comparison.high]
     texts = points(values) if comparison.is_share else quantities(values)
     first, low, high = (text if text.startswith("-") or float(text) == 0 else f"+{text}" for text in texts)
@@ -183,7 +207,7 @@ def _alone(evidence: StudyEvidence) -> str:
     )
 
 
-def _state(evidence: StudyEvidence) -> str:
+def state_sentence(evidence: StudyEvidence) -> str:
     """Return the sentence on runs that are not finished; "" if all are."""
     parts = []
     if evidence.failed:
