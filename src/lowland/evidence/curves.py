@@ -11,7 +11,7 @@ import numpy as np
 from lowland.evidence.core.metrics import Floats
 from lowland.evidence.readers.history import Entries
 
-POINTS = 16
+POINTS = 14
 """Largest number of points of a curve; of longer ones, neighbours are averaged."""
 
 

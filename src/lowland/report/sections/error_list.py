@@ -16,7 +16,7 @@ from lowland.ground.visible import visible
 from lowland.report.blocks import Data, ErrorList, MethodColumns
 from lowland.report.cells import Cell, Column, Row
 
-BYTES = 110_000
+BYTES = 100_000
 """Largest size of the list in a page's JSON; examples that fewer runs get wrong are left out beyond it."""
 LONGEST_TEXT, LONGEST_LABEL = 280, 90
 """Number of characters shown of an example's text, and of a label or prediction."""
