@@ -51,7 +51,7 @@ def studies_page(studies: Sequence[NamedStudy]) -> Page:
     models = list(dict.fromkeys(visible(title_of(study.evidence.first.model)) for study in studies))
     runs = sum(len(study.evidence.runs) for study in studies)
     return Page(
-        title=f"{plural(len(studies), 'study').replace('studys', 'studies')}: {names}",
+        title=f"{len(studies)} studies: {names}",
         subtitle=f"{listed(tasks)}; {listed(models)}; {plural(runs, 'run')}",
         headline=studies_headline(compared),
         lead=tuple(
@@ -116,14 +116,19 @@ def _same(studies: Sequence[NamedStudy]) -> list[Block]:
 
 
 def _differ(values: Sequence[Any]) -> bool:
-    return len(set(map(_words, values))) > 1
+    return len(set(map(_exact, values))) > 1
+
+
+def _exact(value: Any) -> str:
+    """Write the value of a setting with all its digits; nothing for one that is not set."""
+    if value in (None, "", {}, []):
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _words(value: Any) -> str:
-    """Write the value of a setting; nothing for one that is not set."""
-    if value in (None, "", {}, []):
-        return ""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """Write the value of a setting for people: six digits of a number, and no text that is very long."""
+    text = f"{value:.6g}" if isinstance(value, float) else _exact(value)
     return visible(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
 
 
