@@ -194,13 +194,6 @@ def shared_data() -> Callable[[str], Path]:
     return find
 
 
-@pytest.fixture(scope="module")
-def fast_collection() -> None:
-    """Exempt living objects from garbage collection: statsmodels collects at each correction."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A run that has learned one of the toys of `generation_runs`; each is trained once."""

@@ -108,12 +108,13 @@ def test_the_command_serves_until_it_is_interrupted(root: Path, tmp_path: Path) 
         line = process.stdout.readline()
         url = line.split()[0]
         assert line == f"{url} follows {root}; Ctrl-C ends it\n"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             assert "The study has ended" in status_in(answer.read().decode())
         os.kill(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
     finally:
         process.kill()
+        process.communicate()
     assert (process.returncode, err) == (130, "lowland: interrupted\n")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 

@@ -15,8 +15,6 @@ from lowland.evidence.behaviour_failures import worst_failures
 from lowland.evidence.core.by_item import holm
 from lowland.ground.mistakes import Mistake
 
-pytestmark = pytest.mark.usefixtures("fast_collection")
-
 TESTS = {
     "negation": "minimum functionality",
     "names": "invariance",

@@ -18,8 +18,6 @@ from lowland.evidence.readers.stress_rows import Cell, split_rows
 from lowland.evidence.stress import stress_evidence
 from lowland.ground.mistakes import Mistake
 
-pytestmark = pytest.mark.usefixtures("fast_collection")
-
 LEVELS = {"light": 0.05, "heavy": 0.2}
 CLEAN = Cell("clean", "", False, "none")
 HEAVY = Cell("typos", "heavy", False, "none")

@@ -15,8 +15,6 @@ from lowland.evidence.stress_adapters import adapter_evidence
 from lowland.ground.mistakes import Mistake
 from tests.evidence.core.anova import anova_interval
 
-pytestmark = pytest.mark.usefixtures("fast_collection")
-
 KEPT = {"clean": 0.9, "ocr": 0.8, "typos": 0.7}  # accuracies of lora; flat-lora loses half as much
 N = 120
 

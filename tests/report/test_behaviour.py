@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pandas as pd
-import pytest
 
 from lowland.evidence.behaviour import behaviour_evidence
 from lowland.ground.records import StressRecord
@@ -16,8 +15,6 @@ from lowland.report.stress import stress_markdown, stress_summary
 from lowland.report.wording import p_value, signed
 from tests.evidence.test_behaviour import TESTS, rows_of
 from tests.report.test_study import tables
-
-pytestmark = pytest.mark.usefixtures("fast_collection")
 
 
 def record_of(rows: pd.DataFrame) -> StressRecord:

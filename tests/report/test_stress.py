@@ -25,8 +25,6 @@ from tests.evidence.test_stress import HEAVY, at, fail, messy, multilingual
 from tests.evidence.test_stress_adapters import runs
 from tests.report.test_study import tables
 
-pytestmark = pytest.mark.usefixtures("fast_collection")
-
 
 def record_of(rows: pd.DataFrame, **changes: Any) -> StressRecord:
     failed = int((rows["status"] == "failed").sum())

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from lowland.evidence import permutation_p
 from lowland.evidence.core.by_item import draw, estimate, holm, means, sign_flip_p
-
-pytestmark = pytest.mark.usefixtures("fast_collection")
 
 
 def test_interval_of_a_mean_over_items_has_its_nominal_coverage():
@@ -94,6 +93,12 @@ def test_holm_is_the_closed_test_of_bonferroni(p):
         for hypothesis in range(len(p))
     ]
     assert holm(p) == pytest.approx(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_that_of_statsmodels(p):
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1].tolist())
 
 
 def test_holm_leaves_nan_alone():

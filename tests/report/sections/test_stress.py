@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lowland.evidence.behaviour import behaviour_evidence
 from lowland.evidence.stress import stress_evidence
 from lowland.evidence.stress_adapters import adapter_evidence
@@ -21,8 +19,6 @@ from tests.report.html.reading import read_html
 from tests.report.test_behaviour import record_of as behaviour_record
 from tests.report.test_stress import record_of
 from tests.report.test_stress_trained import SEEDS, stress_test
-
-pytestmark = pytest.mark.usefixtures("fast_collection")
 
 
 def tables(section: Section) -> dict[str, Data]:

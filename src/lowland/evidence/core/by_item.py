@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from statsmodels.stats.multitest import multipletests
 
 from lowland.evidence.core.arrays import check_level
 from lowland.evidence.core.exact import permutation_p
@@ -161,12 +160,14 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
     comparison: it stays NaN, and does not count in m.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6(2),
-    1979; ``statsmodels.stats.multitest.multipletests(method="holm")``.
+    1979. ``multipletests`` of statsmodels gives the same, but collects garbage at each call, which takes 0.4 s in a
+    process that holds a model.
     """
     corrected = np.array(p, dtype=np.float64)
-    present = np.isfinite(corrected)
-    if present.sum() > 1:
-        corrected[present] = multipletests(corrected[present], method="holm")[1]
+    present = np.flatnonzero(np.isfinite(corrected))
+    rising = present[np.argsort(corrected[present], kind="stable")]
+    factors = np.arange(len(rising), 0, -1)
+    corrected[rising] = np.minimum(np.maximum.accumulate(factors * corrected[rising]), 1)
     return tuple(corrected.tolist())
 
 
