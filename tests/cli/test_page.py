@@ -122,6 +122,10 @@ def test_the_browser_is_asked_for(study, monkeypatch, capsys):
     [
         (["nowhere"], "nowhere does not exist"),
         (["empty"], "empty holds no finished run; lowland study ls empty says what it holds"),
+        (
+            ["runs", "empty"],
+            "empty holds no runs and no stress tests; leave it out, and name measurements by",
+        ),
         (["runs", "--out", "page.docx"], "out is page.docx, whose ending names no form"),
         (["runs", "--out", "no/page.html"], "no/page.html cannot be written: the folder no does not exist"),
         (

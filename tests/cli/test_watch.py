@@ -14,7 +14,8 @@ import pytest
 
 from lowland.cli.main import main
 from lowland.cli.watch import Follower
-from tests.report.running_studies import at_work, change, planned, unfinish
+from lowland.ground.study_notes import PlannedRun
+from tests.report.running_studies import at_work, change, leave_note, planned, unfinish
 from tests.report.whole_studies import leave_study
 
 
@@ -51,6 +52,17 @@ def test_it_follows_a_study_from_before_its_folder_is_there_to_its_report(tmp_pa
     assert "Run it again" in text
     assert "difference" in verdict_in(text)
     assert not (root / ".studies").exists()
+
+
+def test_a_killed_study_has_no_verdict(root: Path) -> None:
+    plans = [
+        *(planned(path) for path in sorted(root.iterdir())),
+        PlannedRun("toy-dora-s1-0123456789", "dora", 1),
+    ]
+    leave_note(root, plans, "2020-01-01T00:00:00+00:00")
+    text = Follower(root).look()
+    assert verdict_in(text) == "The study stopped before its end: 4 of 5 runs are done, 1 not begun."
+    assert "Run it again" not in text
 
 
 def test_nothing_is_drawn_again_if_nothing_happened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

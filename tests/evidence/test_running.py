@@ -11,7 +11,17 @@ from lowland.evidence import running as module
 from lowland.evidence.running import best_so_far, histories_so_far, read_state, time_left
 from lowland.ground.mistakes import Mistake
 from lowland.ground.study_notes import PlannedRun
-from tests.report.running_studies import NOW, at_work, change, finish, leave_checkpoint, planned, unfinish
+from tests.report.running_studies import (
+    NOW,
+    at,
+    at_work,
+    change,
+    finish,
+    leave_checkpoint,
+    leave_note,
+    planned,
+    unfinish,
+)
 from tests.report.whole_studies import history, leave_study
 
 
@@ -64,6 +74,33 @@ def test_runs_are_done_running_failed_and_waiting(root: Path) -> None:
     assert not state.is_running
     assert len(state.of("unfinished")) == 1
     assert state.waiting == ()
+
+
+def test_of_a_killed_study_the_runs_are_known_that_never_began(root: Path) -> None:
+    plans = [planned(path) for path in sorted(root.iterdir())]
+    never = PlannedRun("toy-dora-s1-0123456789", "dora", 1)
+    unfinish(run(root, "lora", 2), since=5)
+    leave_note(root, [*plans, never], "2020-01-01T00:00:00+00:00")
+    state = read_state(root)
+    assert (state.is_running, state.is_cut_short) == (False, True)
+    assert state.waiting == (never,)
+    assert len(state.of("unfinished")) == 1
+    with at_work(root, [], [*plans, never]):  # it goes on
+        state = read_state(root)
+        assert (state.is_running, state.is_cut_short) == (True, False)
+        assert never in state.waiting
+
+
+def test_a_killed_study_is_forgotten_when_another_study_has_ended_since(root: Path) -> None:
+    plans = [planned(path) for path in sorted(root.iterdir())]
+    never = PlannedRun("toy-dora-s1-0123456789", "dora", 1)
+    for path in list(root.iterdir()):
+        finish(path, took=5, ended=0)
+    leave_note(root, [*plans[1:], never], at(1000))
+    state = read_state(root)
+    assert (state.is_cut_short, state.waiting) == (False, ())
+    finish(root / plans[0].name, took=5, ended=2000)
+    assert read_state(root).is_cut_short
 
 
 def test_runs_that_failed_before_the_study_wait_to_be_run_again(root: Path) -> None:

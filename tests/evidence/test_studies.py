@@ -107,7 +107,7 @@ def test_other_data_are_compared_if_the_test_texts_and_answers_are_the_same(tmp_
         tmp_path / "c", methods=("lora", "full"), seeds=3, examples=90, steps=6, data={**data, "sha256": "c"}
     )
     c = NamedStudy("c", tmp_path / "c", quick_evidence(tmp_path / "c"))
-    assert "hold no texts" in differences(alter(c, text=""), a).reasons["lora"]
+    assert "stored no texts" in differences(alter(c, text=""), a).reasons["lora"]
 
 
 def test_other_examples_or_scores_are_not_compared(tmp_path: Path) -> None:

@@ -47,19 +47,18 @@ def _stay(folder: Path) -> None:
         time.sleep(60)
 
 
-def test_the_note_of_a_killed_study_does_not_count(tmp_path: Path) -> None:
+def test_the_note_of_a_killed_study_stays_and_says_so(tmp_path: Path) -> None:
     process = multiprocessing.get_context("fork").Process(target=_stay, args=(tmp_path,))
     process.start()
     until = time.monotonic() + 20
-    while not read_study_notes(tmp_path) and time.monotonic() < until:
+    while not any(note.is_held for note in read_study_notes(tmp_path)) and time.monotonic() < until:
         time.sleep(0.02)
-    assert read_study_notes(tmp_path)
+    assert [note.is_held for note in read_study_notes(tmp_path)] == [True]
     process.kill()
     process.join()
-    assert list((tmp_path / FOLDER).glob("*.json"))
-    assert read_study_notes(tmp_path) == []
+    assert [(note.runs, note.is_held) for note in read_study_notes(tmp_path)] == [(RUNS, False)]
     with study_note(tmp_path, RUNS):
-        assert len(read_study_notes(tmp_path)) == 1
+        assert [note.is_held for note in read_study_notes(tmp_path)] == [True]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lowland.ground.record_files import read_record, write_record
 from lowland.ground.records import RunRecord
 from lowland.ground.store import Store
-from lowland.ground.study_notes import PlannedRun, study_note
+from lowland.ground.study_notes import FOLDER, PlannedRun, study_note
 
 NOW = datetime(2026, 11, 28, 12, 0, 0, tzinfo=UTC)
 
@@ -60,6 +60,13 @@ def leave_checkpoint(root: Path, name: str, log: Sequence[object], step: int = 1
     folder = Store(root).checkpoints(name) / f"checkpoint-{step}"
     folder.mkdir(parents=True)
     (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+
+
+def leave_note(root: Path, runs: Sequence[PlannedRun], started: str) -> None:
+    """Leave the note of a study whose process was killed."""
+    (root / FOLDER).mkdir()
+    note = {"started": started, "fresh": False, "runs": [asdict(run) for run in runs]}
+    (root / FOLDER / "0123.json").write_text(json.dumps(note))
 
 
 @contextmanager

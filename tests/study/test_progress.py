@@ -76,9 +76,9 @@ def test_a_study_counts_runs_and_names_the_best_method_on_validation_data(
         assert progress.summary() == "2 running"
         clock.now = 40.0
         progress.ended(0, changed(folders[0], tmp_path / "a", validation={"accuracy": 0.5}))
-        assert progress.summary() == (
-            "1 running; best so far: lora, validation accuracy 0.500; about 40 s left"
-        )
+        assert (
+            progress.summary() == "1 running; best so far: lora, validation accuracy 0.500"
+        )  # flat takes its own time
         progress.ended(1, changed(folders[1], tmp_path / "b", validation={"accuracy": 0.75}))
         progress.take(Began(2))
         assert progress.summary().startswith("1 running; best so far: flat, validation accuracy 0.750")
@@ -101,7 +101,11 @@ def test_runs_that_were_found_say_nothing_of_the_time(
         progress.began(1)
         clock.now += 50
         progress.ended(1, folders[1])
-        assert progress.summary().endswith("; about 2 min left")  # two runs of 50 s
+        assert "left" not in progress.summary()  # no lora was timed
+        progress.began(2)
+        clock.now += 30
+        progress.ended(2, folders[2])
+        assert progress.summary().endswith("; about 50 s left")  # a run of flat
 
 
 def test_a_run_whose_worker_died_waits_again(study: tuple[list[Job], list[Path]]) -> None:
@@ -130,19 +134,23 @@ def test_trials_report_the_best_scores_and_the_time_left(
 ) -> None:
     monkeypatch.setattr(ground, "SECONDS", 0.0)
     stream = io.StringIO()
-    with TrialsProgress(["lora", "lora", "full"], Progress(stream)) as trials:
+    with TrialsProgress(["lora", "full", "lora", "full"], Progress(stream)) as trials:
         trials.began("lora")
         clock.now = 10
         trials.ended("lora", {"lora": 0.8, "full": None})
-        trials.began("lora")
+        trials.began("full")
         clock.now = 40
+        trials.ended("full", {"lora": 0.8, "full": 0.7})
+        trials.began("lora")
+        clock.now = 45
         trials.ended("lora", {"lora": 0.9, "full": 0.7}, was_run=False)  # another machine made it
         trials.began("full")
-        clock.now = 45
+        clock.now = 75
         trials.ended("full", {"lora": 0.9, "full": 0.7})
     assert stream.getvalue().splitlines() == [
-        "1 of 3 trials, 10 s; best so far on validation data: lora 0.800; about 20 s left",
-        "2 of 3 trials, 40 s; best so far on validation data: lora 0.900, full 0.700; about 10 s left",
+        "1 of 4 trials, 10 s; best so far on validation data: lora 0.800",
+        "2 of 4 trials, 40 s; best so far on validation data: lora 0.800, full 0.700; about 40 s left",
+        "3 of 4 trials, 45 s; best so far on validation data: lora 0.900, full 0.700; about 30 s left",
     ]
 
 

@@ -143,14 +143,22 @@ def test_instructions_in_the_form_of_alpaca(read: Read, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"instruction": "Why?", "output": ""}, "has no turn of the assistant after one of the user"),
+        ({"instruction": "Why?", "output": ""}, r"line 1: output is missing or empty \(1 row of the kind\)"),
+        (
+            {"instruction": "Why?", "response": "So."},
+            "has a column 'instruction' and no 'output'; add it, or name",
+        ),
         (
             {"instruction": "", "input": "Hi", "output": "So."},
             "has a message of the user that is missing or empty",
         ),
         ({"instruction": "Add.", "input": 3, "output": "So."}, "has a message of the user that is a number"),
         ({"instruction": "Why?", "output": ["So."]}, "has a message of the assistant that is a list"),
-        ({"instruction": "Why?", "output": "So.", "history": ["Hi", "Hello"]}, "is no list of messages"),
+        ({"instruction": "Why?", "output": "So.", "history": ["Hi", "Hello"]}, "history is no list of pairs"),
+        (
+            {"instruction": "Why?", "output": "So.", "history": '[["Hi", "Hello"]]'},
+            "history is no list of pairs",
+        ),
     ],
 )
 def test_instructions_that_cannot_be_read(read: Read, row: dict[str, Any], message: str) -> None:

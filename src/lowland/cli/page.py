@@ -31,8 +31,8 @@ class PageRequest(Asked):
     """Runs, stress tests and measurements to report on."""
 
     runs: Annotated[Several[Path], NotEmpty, EachFromURL]
-    """folders or URLs of runs and stress tests, or folders that hold them; several studies stand beside each other. And
-    what lowland measure wrote with --out: files of sharpness, spectrum and adapters, folders of slices"""
+    """folders or URLs of runs and stress tests, or folders that hold them (several studies stand beside each other),
+    and what lowland measure wrote with --out: files of sharpness, spectrum and adapters, folders of slices"""
     out: LocalPath | None = None
     """file to write; its ending says the form (.html, .md, .json), and a name without one is a folder for CSV files;
     default: report.html; md and json are printed"""

@@ -43,11 +43,16 @@ def build_page(
         surface: name of the file beside the page in which planes of the loss can be turned; None if there is none.
 
     Raises:
-        Mistake: if a folder is named twice, something cannot be read or is not finished, or measurements stand beside
-            several studies.
+        Mistake: if a folder is named twice or holds nothing, something cannot be read or is not finished, or
+            measurements stand beside several studies.
     """
     check_named_once(folders)
-    entries = list({entry.folder: entry for path in folders for entry in entries_at(path)}.values())
+    listed = {path: entries_at(path) for path in folders}
+    if len(folders) > 1 and (empty := [path for path, found in listed.items() if not found]):
+        raise Mistake(
+            f"{empty[0]} holds no runs and no stress tests; leave it out, and name measurements by their own files"
+        )
+    entries = list({entry.folder: entry for found in listed.values() for entry in found}.values())
     check_readable(entries)
     if not entries and not folders:
         return measured_page(measured, (), reference, surface)

@@ -87,7 +87,7 @@ class Follower:
     def _page(self, state: StudyState) -> tuple[Page, str]:
         """Return the page of a state, and what it says of keeping up."""
         where = visible(str(self.folder))
-        if state.is_running or not state.records:
+        if state.is_running or state.is_cut_short or not state.records:
             return running_page(state), f"This page follows {where}, and keeps itself up to date."
         try:
             page = page_of([*state.runs, *state.stress], self.folder, self.reference)

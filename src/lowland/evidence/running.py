@@ -27,9 +27,10 @@ class StudyState:
         exists: whether it is there.
         runs: its training runs, in the order of their names, but those that wait to be run again.
         stress: its stress tests.
-        waiting: runs that a study which runs now has not begun.
+        waiting: runs that a study which runs now has not begun, or that a killed study never began.
         searches: how far the searches for settings are.
         is_running: whether a process works on a study, or on a run.
+        is_cut_short: whether a study was killed before all its runs had begun.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class StudyState:
     waiting: Sequence[PlannedRun] = ()
     searches: Sequence[SearchState] = ()
     is_running: bool = False
+    is_cut_short: bool = False
 
     def of(self, *states: str) -> list[Entry]:
         """Return the training runs in these states."""
@@ -58,7 +60,7 @@ class StudyState:
         ]
         logs = [_newest(entry) for entry in self.of("running")]
         searches = [(search.name, search.ended, search.running) for search in self.searches]
-        return (self.exists, self.is_running, *runs, *logs, *self.waiting, *searches)
+        return (self.exists, self.is_running, self.is_cut_short, *runs, *logs, *self.waiting, *searches)
 
 
 def read_state(folder: Path) -> StudyState:
@@ -79,16 +81,21 @@ def read_state(folder: Path) -> StudyState:
         return StudyState(folder, exists=folder.exists())
     entries = [entry for entry in entries if entry.state != "damaged" or entry.folder.exists()]
     runs, stress = training_runs(entries)
-    waiting = {run.name: run for note in notes for run in note.runs if _waits(run, note, runs)}
+    held = [note for note in notes if note.is_held]
+    killed = [note for note in notes if not note.is_held and not _is_superseded(note, runs)]
+    waiting = {run.name: run for note in held for run in note.runs if _waits(run, note, runs)}
+    begun = {entry.folder.name for entry in runs}
+    never_begun = {run.name: run for note in killed for run in note.runs if run.name not in begun}
     runs = [entry for entry in runs if entry.folder.name not in waiting]
     return StudyState(
         folder=folder,
         exists=True,
         runs=runs,
         stress=stress,
-        waiting=tuple(waiting.values()),
+        waiting=tuple((never_begun | waiting).values()),
         searches=read_trials(folder),
-        is_running=bool(notes) or any(entry.state == "running" for entry in entries),
+        is_cut_short=bool(never_begun.keys() - waiting.keys()),
+        is_running=bool(held) or any(entry.state == "running" for entry in entries),
     )
 
 
@@ -100,6 +107,12 @@ def _waits(run: PlannedRun, note: StudyNote, runs: Sequence[Entry]) -> bool:
     if entry.state == "running" or (entry.state == "finished" and not note.fresh):
         return False
     return _time(entry, "ended") < note.started
+
+
+def _is_superseded(note: StudyNote, runs: Sequence[Entry]) -> bool:
+    """Return whether runs of another study ended after a study began that was killed."""
+    own = {run.name for run in note.runs}
+    return any(entry.folder.name not in own and _time(entry, "ended") > note.started for entry in runs)
 
 
 def _time(entry: Entry, which: str) -> str:

@@ -199,7 +199,10 @@ def _why_different(ours: MethodTable, theirs: MethodTable) -> str:
         return ""
     answers = [name for name in EXPECTED if name in ours.about and name in theirs.about]
     if not answers or (ours.about["text"] == "").any() or (theirs.about["text"] == "").any():
-        return "their data differ, and the predictions hold no texts that would show that the test examples do not"
+        return (
+            "the files differ, and whether the test examples are the same cannot be checked, because these runs stored"
+            " no texts"
+        )
     is_same = all(ours.about[name].equals(theirs.about[name]) for name in ("text", *answers))
     return "" if is_same else different
 

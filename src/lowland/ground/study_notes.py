@@ -34,11 +34,13 @@ class StudyNote:
         started: UTC time, in ISO 8601.
         fresh: whether runs that were finished before are run again.
         runs: its runs, in their order.
+        is_held: whether its process is alive; a killed one leaves its note behind.
     """
 
     started: str
     fresh: bool
     runs: tuple[PlannedRun, ...]
+    is_held: bool = True
 
 
 @contextmanager
@@ -66,7 +68,8 @@ def study_note(root: Path, runs: Sequence[PlannedRun], *, fresh: bool = False) -
         yield
         return
     try:
-        write_whole(note, json.dumps(asdict(StudyNote(utc_now(), fresh, tuple(runs)))))
+        planned = [asdict(run) for run in runs]
+        write_whole(note, json.dumps({"started": utc_now(), "fresh": fresh, "runs": planned}))
         yield
     finally:
         note.unlink(missing_ok=True)
@@ -77,13 +80,12 @@ def study_note(root: Path, runs: Sequence[PlannedRun], *, fresh: bool = False) -
 
 
 def read_study_notes(root: Path) -> list[StudyNote]:
-    """Return the notes of the studies that run in a folder; those that a killed process left do not count."""
+    """Return the notes of the studies that run in a folder, and of those whose process was killed."""
     notes = []
     for path in sorted((root / FOLDER).glob("*.json")):
-        if not is_locked(path.with_suffix(".lock")):
-            continue
         with suppress(OSError, ValueError, LookupError, TypeError):  # it ends, or another version wrote it
             values = json.loads(path.read_text(encoding="utf-8"))
             runs = tuple(PlannedRun(**run) for run in values["runs"])
-            notes.append(StudyNote(str(values["started"]), bool(values["fresh"]), runs))
+            is_held = is_locked(path.with_suffix(".lock"))
+            notes.append(StudyNote(str(values["started"]), bool(values["fresh"]), runs, is_held))
     return notes

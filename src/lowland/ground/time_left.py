@@ -32,14 +32,12 @@ class TimeLeft:
             self.seconds.setdefault(label, []).append(seconds)
 
     def sentence(self, spent: float = 0.0) -> str:
-        """Return the time left in words; empty if nothing was measured yet, or it is over.
+        """Return the time left in words; empty if it is over, or something waits whose like has not ended yet.
 
         Args:
             spent: seconds that those which run now have taken so far, in all.
         """
-        if not self.seconds:
+        if not set(self.waiting) <= set(self.seconds):
             return ""
-        means = {label: fmean(values) for label, values in self.seconds.items()}
-        other = fmean(means.values())
-        left = (sum(means.get(label, other) for label in self.waiting) - spent) / self.workers
+        left = (sum(fmean(self.seconds[label]) for label in self.waiting) - spent) / self.workers
         return f"about {duration(left)} left" if left >= 1 else ""

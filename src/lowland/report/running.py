@@ -72,7 +72,7 @@ def running_headline(state: StudyState, now: datetime | None = None) -> str:
         return f"Waiting for runs: the folder {where} holds none yet."
     counts = {
         "running": len(state.of("running")),
-        "waiting": len(state.waiting),
+        "waiting" if state.is_running else "not begun": len(state.waiting),
         "failed": len(state.of("failed")),
         "not finished": len(state.of("unfinished")),
         "that cannot be read": len(state.of("damaged", "other version")),
@@ -80,7 +80,8 @@ def running_headline(state: StudyState, now: datetime | None = None) -> str:
     parts = [f"{count} {word}" for word, count in counts.items() if count]
     first = f"{done} of {plural(total, 'run')} {'is' if done == 1 else 'are'} done"
     if not state.is_running:
-        first = f"No process works here: {first}"
+        stopped = "The study stopped before its end" if state.is_cut_short else "No process works here"
+        first = f"{stopped}: {first}"
     left = time_left(state, now)
     return (
         f"{first}{': ' if parts and state.is_running else ', '}{', '.join(parts)}{f'; {left}' if left else ''}."

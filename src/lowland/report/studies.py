@@ -134,8 +134,9 @@ def _words(value: Any) -> str:
 
 def _own_pages(studies: Sequence[NamedStudy]) -> list[Block]:
     """Build the commands that write the page of each study, with everything that it shows."""
+    files = {study.name: f"{study.name.replace('/', '-')}.html" for study in studies}
     commands = [
-        f"lowland report {shlex.quote(str(study.folder))} --out {shlex.quote(f'{study.folder.name}.html')}"
+        f"lowland report {shlex.quote(str(study.folder))} --out {shlex.quote(files[study.name])}"
         for study in studies
     ]
     return [

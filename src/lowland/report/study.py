@@ -113,7 +113,7 @@ def pareto_sentence(methods: Sequence[MethodScores]) -> str:
     sentence = f"Pareto front of {score}, {costs}, by their means: {', '.join(front)}."
     if others:
         pairs = ", ".join(f"{method} by {other}" for method, other in others.items())
-        sentence += f" Dominated (no better in any, worse in some): {pairs}."
+        sentence += f" Dominated (no better in any mean and worse in some, perhaps by chance): {pairs}."
     return sentence
 
 

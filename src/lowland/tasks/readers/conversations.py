@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lowland.ground.mistakes import Mistake, plural
-from lowland.tasks.readers.cells import is_missing, problem_with_label, problem_with_text
+from lowland.tasks.readers.cells import MISSING, is_missing, problem_with_label, problem_with_text
 from lowland.tasks.readers.forms import read_form
 from lowland.tasks.readers.raw_table import RawTable
 from lowland.tasks.readers.tables import pick_columns
@@ -27,6 +27,7 @@ OTHER_NAMES = {
     "assistant": "assistant",
 }
 """Roles by the names that files of `from` and `value` give them, in place of `role` and `content`."""
+NO_HISTORY = 'history is no list of pairs; it must be as [["prompt", "reply"], …], which .json, .jsonl and .parquet files can hold'
 Turn = dict[str, str]
 """A message of a chat, as `{"role": "user", "content": "…"}`."""
 Chat = tuple[Any, int]
@@ -123,8 +124,8 @@ def _chats(table: RawTable, prompt: str, completion: str, to_learn: bool = True)
     columns = table.rows.columns
     if prompt not in columns and (named := [name for name in CHATS if name in columns]):
         return [(_turns(cell), 0) for cell in table.rows[named[0]]]
-    if prompt not in columns and "instruction" in columns and ("output" in columns or not to_learn):
-        return [(_instructed(row), 0) for row in table.rows.to_dict("records")]
+    if prompt not in columns and "instruction" in columns:
+        return [(chat, 0) for chat in _instructed_chats(table, to_learn)]
     if prompt not in columns or not any(map(_is_list, table.rows[prompt])):
         return None
     if completion in columns:
@@ -140,17 +141,38 @@ def _chats(table: RawTable, prompt: str, completion: str, to_learn: bool = True)
     ]
 
 
-def _instructed(row: Mapping[Hashable, Any]) -> Any:
-    """Return the chat of a row in Alpaca's form: `instruction`, and perhaps `input`, `output`, `system` and `history`.
+def _instructed_chats(table: RawTable, to_learn: bool) -> list[list[Turn]]:
+    """Return the chats of a file in Alpaca's form: `instruction`, and perhaps `input`, `output`, `system` and `history`.
 
     The user's turn is the instruction, with the input on the next line. `history` is a list of pairs of earlier turns.
+
+    Raises:
+        Mistake: if there is nothing to learn, or a history is of another form.
     """
+    if to_learn and "output" not in table.rows.columns:
+        raise Mistake(
+            f"{table.path} has a column 'instruction' and no 'output'; add it, or name the columns with"
+            " --prompt-column and --completion-column"
+        )
+    chats: list[list[Turn]] = []
+    problems: dict[str, list[int]] = {}
+    for number, row in enumerate(table.rows.to_dict("records")):
+        earlier = [] if is_missing(row.get("history")) else row["history"]
+        if not _is_list(earlier) or not all(_is_list(pair) and len(pair) == 2 for pair in earlier):
+            problems.setdefault(NO_HISTORY, []).append(number)
+        elif to_learn and is_missing(row["output"]):
+            problems.setdefault(f"output {MISSING}", []).append(number)
+        else:
+            chats.append(_instructed(row, earlier))
+    _raise_for(table, problems, what="")
+    return chats
+
+
+def _instructed(row: Mapping[Hashable, Any], earlier: Sequence[Sequence[Any]]) -> list[Turn]:
+    """Return the chat of a row in Alpaca's form."""
     turns = [] if is_missing(row.get("system")) else [("system", row["system"])]
-    earlier = [] if is_missing(row.get("history")) else row["history"]
-    if not _is_list(earlier) or not all(_is_list(pair) and len(pair) == 2 for pair in earlier):
-        return None
-    for prompt, reply in earlier:
-        turns += [("user", prompt), ("assistant", reply)]
+    for asked, reply in earlier:
+        turns += [("user", asked), ("assistant", reply)]
     prompt = [row["instruction"], *([] if is_missing(row.get("input")) else [row["input"]])]
     no_text = [part for part in prompt if problem_with_text(part)]  # reported as the turn's text
     turns.append(("user", no_text[0] if no_text else "\n".join(prompt)))
@@ -195,12 +217,12 @@ def _examples(table: RawTable, chats: Sequence[Chat], split: str | None) -> pd.D
     return pd.DataFrame(rows)
 
 
-def _raise_for(table: RawTable, problems: Mapping[str, Sequence[int]]) -> None:
-    """Raise `Mistake` if chats have problems: a sentence for each, with the first of its rows."""
+def _raise_for(table: RawTable, problems: Mapping[str, Sequence[int]], what: str = "the chat ") -> None:
+    """Raise `Mistake` if rows have problems: a sentence for each, with the first of its rows."""
     if problems:
         raise Mistake(
             *(
-                f"{table.path}, {table.place(numbers[0])}: the chat {problem}"
+                f"{table.path}, {table.place(numbers[0])}: {what}{problem}"
                 f" ({plural(len(numbers), 'row')} of the kind)"
                 for problem, numbers in problems.items()
             )
