@@ -27,7 +27,9 @@ OTHER_NAMES = {
     "assistant": "assistant",
 }
 """Roles by the names that files of `from` and `value` give them, in place of `role` and `content`."""
-NO_HISTORY = 'history is no list of pairs; it must be as [["prompt", "reply"], …], which .json, .jsonl and .parquet files can hold'
+NO_HISTORY = (
+    'history is no list of pairs; it must be as [["prompt", "reply"], …], in a .json, .jsonl or .parquet file'
+)
 Turn = dict[str, str]
 """A message of a chat, as `{"role": "user", "content": "…"}`."""
 Chat = tuple[Any, int]
@@ -142,7 +144,7 @@ def _chats(table: RawTable, prompt: str, completion: str, to_learn: bool = True)
 
 
 def _instructed_chats(table: RawTable, to_learn: bool) -> list[list[Turn]]:
-    """Return the chats of a file in Alpaca's form: `instruction`, and perhaps `input`, `output`, `system` and `history`.
+    """Return the chats of a file in Alpaca's form: `instruction`, perhaps `input`, `output`, `system` and `history`.
 
     The user's turn is the instruction, with the input on the next line. `history` is a list of pairs of earlier turns.
 
