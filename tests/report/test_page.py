@@ -141,6 +141,20 @@ def test_a_long_list_of_errors_is_cut_and_says_so(tmp_path: Path, monkeypatch: p
     )
 
 
+def test_runs_without_texts_have_numbers_alone(tmp_path: Path):
+    texts = {"runs": lambda n: f"text {n}", "old": lambda n: ""}
+    says = {}
+    for name, text in texts.items():
+        folder = leave_study(tmp_path / name, ("lora", "full"), seeds=1, examples=40, steps=3, text=text)
+        (data,) = [
+            caption
+            for table, caption, *_ in page_tables(study_page(evidence_of(folder)))
+            if table == "errors"
+        ]
+        says[name] = "stored no texts" in data
+    assert says == {"runs": False, "old": True}
+
+
 def test_an_ablation_has_a_curve_and_its_own_settings_as_reference(tmp_path: Path):
     values = {"flat-lora": 0.05, "flat-lora-rho0": 0.0, "flat-lora-rho0.3": 0.3}
     settings = {label: {"name": "flat-lora", "rho": value} for label, value in values.items()}

@@ -54,6 +54,8 @@ def error_list(evidence: StudyEvidence, analysis: ErrorAnalysis) -> ErrorList:
         rows.append(tuple(cells))
     runs = sum(each.seeds for each in methods)
     caption = f"{_which(len(rows), len(order))} at least one of {runs} runs gets wrong"
+    if not any(answers.examples["text"]):
+        caption += "; these runs stored no texts, so examples have numbers alone"
     return ErrorList(
         Data("errors", caption, _columns(methods), tuple(rows), heading=2),
         methods,
