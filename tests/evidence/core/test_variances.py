@@ -11,15 +11,15 @@ EXAMPLES_ALONE, INTERACTION = 0.061, 0.139
 """Variances of full fine-tuning against LoRA on MRPC, in squared points; the seeds have no effect of their own."""
 
 
-def test_studies_on_the_least_width_err_more_often_and_the_others_less() -> None:
+def test_studies_whose_seeds_agree_err_more_often_and_the_others_less() -> None:
     rng = np.random.default_rng(0)
     chosen = rng.normal(0, np.sqrt(EXAMPLES_ALONE), (STUDIES, 1))
     differences = chosen + rng.normal(0, np.sqrt(INTERACTION * SEEDS), (STUDIES, SEEDS))
     seeds = differences.var(axis=1, ddof=1) / SEEDS
     parts = Variances(seeds, np.full(STUDIES, EXAMPLES_ALONE + INTERACTION), np.full(STUDIES, INTERACTION))
     half = half_width(parts, SEEDS, GROUPS, 0.95)
-    errs, on_least = np.abs(differences.mean(axis=1)) > half, half <= half.min() * (1 + 1e-9)
+    errs, agree = np.abs(differences.mean(axis=1)) > half, seeds < INTERACTION / 4
     assert 0.042 < errs.mean() < 0.047
-    assert 0.21 < on_least.mean() < 0.23
-    assert 0.13 < errs[on_least].mean() < 0.16
-    assert 0.012 < errs[~on_least].mean() < 0.018
+    assert 0.215 < agree.mean() < 0.235
+    assert 0.14 < errs[agree].mean() < 0.165
+    assert 0.011 < errs[~agree].mean() < 0.016
