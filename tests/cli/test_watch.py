@@ -15,6 +15,7 @@ import pytest
 from lowland.cli.main import main
 from lowland.cli.watch import Follower
 from lowland.ground.study_notes import PlannedRun
+from tests.cli.test_main import restore_ctrl_c
 from tests.report.running_studies import at_work, change, leave_note, planned, unfinish
 from tests.report.whole_studies import leave_study
 
@@ -112,9 +113,8 @@ def test_a_run_that_stopped_is_reported_with_a_warning(root: Path) -> None:
 
 def test_the_command_serves_until_it_is_interrupted(root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lowland", "report", "--watch", str(root)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=tmp_path, preexec_fn=restore_ctrl_c, **pipes)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
