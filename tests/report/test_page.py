@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from lowland.evidence.core.pairs import PairedComparison
 from lowland.evidence.readers.runs import finished
 from lowland.evidence.study_evidence import StudyEvidence, study_evidence
 from lowland.ground.mistakes import Mistake
-from lowland.ground.record_files import read_predictions, write_predictions
+from lowland.ground.record_files import read_predictions, read_record, write_predictions, write_record
 from lowland.report.blocks import Bullets, ErrorList, Figure, Page, Paragraph, Section
 from lowland.report.html import render_html
 from lowland.report.markdown import render_page
@@ -139,6 +140,19 @@ def test_a_long_list_of_errors_is_cut_and_says_so(tmp_path: Path, monkeypatch: p
     assert re.match(
         rf"The {len(listed.data.rows)} of \d+ examples that the most runs get wrong", listed.data.caption
     )
+
+
+def test_what_a_model_has_not_learned_stands_with_the_verdict(tmp_path: Path):
+    folder = leave_study(tmp_path / "runs", ("lora", "full"), seeds=2, examples=40, steps=3)
+    for path in folder.iterdir():
+        record = read_record(path)
+        if record.method == "lora" or record.seed == 2:
+            remark = f"test, {record.method}, seed {record.seed}: every example is 'good'. Try a higher lr"
+            write_record(path, replace(record, remarks=["2 examples are equal", remark]))
+    lead = study_page(evidence_of(folder)).lead
+    warnings = [each.text for each in lead if isinstance(each, Paragraph) and each.text.startswith("Beware")]
+    sentence = "every example is 'good'. Try a higher lr."
+    assert warnings == [f"Beware: full (seed 2) and lora (seeds 1 and 2): {sentence}"]
 
 
 def test_runs_without_texts_have_numbers_alone(tmp_path: Path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lowland.evidence.core.pairs import PairedComparison
 from lowland.evidence.core.unpaired import UnpairedComparison
 from lowland.evidence.core.wording import points, quantities, score_name
 from lowland.evidence.study_evidence import StudyEvidence
 from lowland.ground.mistakes import plural
+from lowland.ground.visible import visible
 from lowland.report.blocks import Block, Data, Figure, Paragraph
 from lowland.report.cells import Column
 from lowland.report.drawing.forest import ForestRow, forest
@@ -80,7 +81,33 @@ def lead_blocks(evidence: StudyEvidence) -> list[Block]:
     blocks = comparison_blocks(evidence, SPLIT)
     if state := state_sentence(evidence):
         blocks.insert(0, Paragraph(state))
-    return [*blocks, *difference_warnings(evidence.records)]
+    return [*blocks, *answer_warnings(evidence), *difference_warnings(evidence.records)]
+
+
+def answer_warnings(evidence: StudyEvidence) -> list[Paragraph]:
+    """Build the remarks on the answers for the main test set, each once, with the runs that they are about."""
+    about: dict[str, dict[str, list[int]]] = {}
+    for record in evidence.records:
+        mark = f"{SPLIT}, {record.method}, seed {record.seed}: "
+        for remark in record.remarks:
+            if remark.startswith(mark):
+                about.setdefault(remark.removeprefix(mark), {}).setdefault(record.method, []).append(
+                    record.seed
+                )
+    return [
+        Paragraph(f"Beware: {_runs_named(runs)}: {visible(sentence).rstrip('.')}.")
+        for sentence, runs in about.items()
+    ]
+
+
+def _runs_named(runs: Mapping[str, Sequence[int]]) -> str:
+    """Name runs by method and seed: `lora (seeds 1 and 2) and dora (seed 1)`."""
+    return _listed(
+        [
+            f"{visible(method)} ({'seed' if len(seeds) == 1 else 'seeds'} {_listed(list(map(str, seeds)))})"
+            for method, seeds in runs.items()
+        ]
+    )
 
 
 def comparison_blocks(evidence: StudyEvidence, split: str) -> list[Block]:
