@@ -117,8 +117,8 @@ class Store:
         An earlier run of that name is replaced. When the block raises, the folder is removed, and an earlier run stays.
         """
         partial, replaced, place = self._partial(name), self._replaced(name), self.root / name
-        partial.mkdir(parents=True)
         try:
+            partial.mkdir(parents=True)
             yield partial
             flush_files(partial)
         except BaseException:
