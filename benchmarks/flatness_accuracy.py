@@ -110,8 +110,8 @@ def main() -> None:
     for key in tasks[0]:
         runs = [task[key] for task in tasks if key in task]
         for within in (False, True):
-            found = correlation(runs, within_methods=within)
-            rows.append({**dict(zip(MEASURE, key, strict=True)), "within_methods": within, **found})
+            figures = correlation(runs, within_methods=within)
+            rows.append({**dict(zip(MEASURE, key, strict=True)), "within_methods": within, **figures})
     asked.out.write_text(json.dumps(rows, indent=1) + "\n")
     print(pd.DataFrame(rows).round(3).to_string(index=False))
 

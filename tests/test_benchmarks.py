@@ -306,10 +306,10 @@ def test_flatness_and_accuracy_are_correlated_without_what_the_loss_explains(
     rise, noise, loss = rng.normal(size=(3, 40))
     methods = np.repeat(["lora", "full"], 20)
     alone = pd.DataFrame({"rise": rise, "loss": 1.0, "score": noise - rise, "method": methods})
-    found = module.correlation([alone], within_methods=False)
-    assert found["r"] == pytest.approx(spearmanr(rise, noise - rise).statistic)
-    assert found["r"] < found["high"] < 0
-    assert found["p"] == pytest.approx(1 / 201)
+    pooled = module.correlation([alone], within_methods=False)
+    assert pooled["r"] == pytest.approx(spearmanr(rise, noise - rise).statistic)
+    assert pooled["r"] < pooled["high"] < 0
+    assert pooled["p"] == pytest.approx(1 / 201)
     by_loss = alone.assign(rise=loss + 0.3 * rise, loss=loss, score=0.3 * noise - loss)
     assert spearmanr(by_loss["rise"], by_loss["score"]).statistic < -0.7
     assert abs(module.correlation([by_loss, alone.assign(score=noise)], within_methods=False)["r"]) < 0.25

@@ -136,7 +136,10 @@ LINES: dict[tuple[str, str], str] = {
     ("study/run.py", "remarks = list(job.data.remarks)"): PASSES_ON,
     ("study/run.py", "def remark(sentence: str) -> None:"): PASSES_ON,
     ("study/run.py", "progress.remark(sentence)"): PASSES_ON,
-    ("study/run.py", "record = replace(_finished(begun, fitted, evaluation), remarks=remarks)"): PASSES_ON,
+    (
+        "study/run.py",
+        "record = replace(finished_record(begun, fitted, evaluation), remarks=remarks)",
+    ): PASSES_ON,
     ("study/overrides.py", "warnings.warn("): "overrides",
     ("ground/progress.py", "def remark(self, sentence: str) -> None:"): PASSES_ON,
     ("ground/progress.py", 'self.say(f"Beware: {sentence}.")'): PASSES_ON,

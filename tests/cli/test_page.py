@@ -284,8 +284,7 @@ def test_mistakes_about_measurements_leave_nothing(study, measured, tmp_path, ca
     (tmp_path / "notes.csv").write_text("a,b\n1,2\n")
     (tmp_path / "mine-surface.html").write_text("mine")
     before = sorted(path.name for path in tmp_path.iterdir())
-    one = str(next(study.glob("toy-lora-s1-*")))
-    places = {"RUNS": "runs", "ONE": one}
+    places = {"RUNS": "runs", "ONE": str(next(study.glob("toy-lora-s1-*")))}
     assert main(["report", *(places.get(word, word) for word in words)]) == 2
     captured = capsys.readouterr()
     assert sentence in captured.err

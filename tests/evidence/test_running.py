@@ -18,22 +18,18 @@ from tests.report.running_studies import (
     change,
     finish,
     leave_checkpoint,
+    leave_four_runs,
     leave_note,
     planned,
+    run,
     unfinish,
 )
-from tests.report.whole_studies import history, leave_study
+from tests.report.whole_studies import history
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two methods with two seeds, all finished."""
-    return leave_study(tmp_path / "runs", methods=("lora", "full"), seeds=2, examples=12, steps=6)
-
-
-def run(root: Path, method: str, seed: int) -> Path:
-    (folder,) = root.glob(f"toy-{method}-s{seed}-*")
-    return folder
+    return leave_four_runs(tmp_path / "runs")
 
 
 def content(root: Path) -> dict[str, bytes | None]:
@@ -138,30 +134,31 @@ def test_a_run_that_vanishes_meanwhile_is_left_out(root: Path, monkeypatch: pyte
     assert len(read_state(root).runs) == 3
 
 
-def test_the_time_left_is_that_of_the_same_methods(root: Path) -> None:
-    finish(run(root, "lora", 1), took=100)
+@pytest.mark.parametrize(
+    ("took", "since", "methods", "left"),
+    [
+        (100, 30, ("lora", "full"), "about 2 min left"),  # lora 100 - 30, and full 40
+        (100, 30, ("lora",), "about 70 s left"),
+        (
+            10,
+            500,
+            ("lora", "full"),
+            "about 40 s left",
+        ),  # it takes longer than others did, so it counts as over
+    ],
+)
+def test_the_time_left_is_that_of_the_same_methods(
+    root: Path, took: float, since: float, methods: tuple[str, ...], left: str
+) -> None:
+    finish(run(root, "lora", 1), took=took)
     finish(run(root, "full", 1), took=40)
     running = run(root, "lora", 2)
     plans = [planned(path) for path in sorted(root.iterdir())]
-    unfinish(running, since=30)
+    unfinish(running, since=since)
     shutil.rmtree(run(root, "full", 2))
-    with at_work(root, [running.name], plans):
-        # lora 100 - 30, and full 40
-        assert time_left(read_state(root), NOW) == "about 2 min left"
-    with at_work(root, [running.name], [plan for plan in plans if plan.method == "lora"]):
-        assert time_left(read_state(root), NOW) == "about 70 s left"
+    with at_work(root, [running.name], [plan for plan in plans if plan.method in methods]):
+        assert time_left(read_state(root), NOW) == left
     assert time_left(read_state(root), NOW) == ""
-
-
-def test_a_run_that_takes_longer_than_others_does_not_count_against_them(root: Path) -> None:
-    finish(run(root, "lora", 1), took=10)
-    finish(run(root, "full", 1), took=40)
-    running = run(root, "lora", 2)
-    plans = [planned(path) for path in sorted(root.iterdir())]
-    unfinish(running, since=500)
-    shutil.rmtree(run(root, "full", 2))
-    with at_work(root, [running.name], plans):
-        assert time_left(read_state(root), NOW) == "about 40 s left"
 
 
 def test_the_best_so_far_is_by_validation_scores(root: Path) -> None:

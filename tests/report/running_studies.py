@@ -13,6 +13,7 @@ from lowland.ground.record_files import read_record, write_record
 from lowland.ground.records import RunRecord
 from lowland.ground.store import Store
 from lowland.ground.study_notes import FOLDER, PlannedRun, study_note
+from tests.report.whole_studies import leave_study
 
 NOW = datetime(2026, 11, 28, 12, 0, 0, tzinfo=UTC)
 
@@ -20,6 +21,17 @@ NOW = datetime(2026, 11, 28, 12, 0, 0, tzinfo=UTC)
 def at(seconds: float) -> str:
     """A time so many seconds before `NOW`."""
     return (NOW - timedelta(seconds=seconds)).isoformat(timespec="seconds")
+
+
+def leave_four_runs(root: Path) -> Path:
+    """Two methods with two seeds, all finished."""
+    return leave_study(root, methods=("lora", "full"), seeds=2, examples=12, steps=6)
+
+
+def run(root: Path, method: str, seed: int) -> Path:
+    """The folder of a run."""
+    (folder,) = root.glob(f"toy-{method}-s{seed}-*")
+    return folder
 
 
 def planned(folder: Path) -> PlannedRun:

@@ -14,18 +14,23 @@ from lowland.report.html import render_html
 from lowland.report.running import running_headline, running_page
 from lowland.report.values import page_values
 from tests.report.html.reading import read_html
-from tests.report.running_studies import NOW, at_work, change, finish, leave_checkpoint, planned, unfinish
+from tests.report.running_studies import (
+    NOW,
+    at_work,
+    change,
+    finish,
+    leave_checkpoint,
+    leave_four_runs,
+    planned,
+    run,
+    unfinish,
+)
 from tests.report.whole_studies import history, leave_study
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return leave_study(tmp_path / "runs", methods=("lora", "full"), seeds=2, examples=12, steps=6)
-
-
-def run(root: Path, method: str, seed: int) -> Path:
-    (folder,) = root.glob(f"toy-{method}-s{seed}-*")
-    return folder
+    return leave_four_runs(tmp_path / "runs")
 
 
 def rows(page: Page, table: str) -> list[dict[str, object]]:

@@ -52,14 +52,14 @@ def rows(page: Page, table: str) -> list[dict[str, Any]]:
 
 
 def figures(page: Page) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
+    by_name: dict[str, Figure] = {}
     todo: list[Any] = list(page.sections)
     while todo:
         block = todo.pop()
         todo += block.blocks if isinstance(block, Section) else []
         if isinstance(block, Figure):
-            found[block.name] = block
-    return found
+            by_name[block.name] = block
+    return by_name
 
 
 def test_settings_stand_where_they_differ_or_once(page: Page) -> None:
@@ -106,9 +106,9 @@ def test_each_study_has_its_verdict_scores_cost_and_command(page: Page, studies:
 
 
 def test_differences_say_how_they_are_paired(page: Page) -> None:
-    found = rows(page, "differences_between_second_and_first")
-    assert {row["method"] for row in found} == {"lora", "full"}
-    assert {row["pairing"] for row in found} == {"seed and example"}
+    differences = rows(page, "differences_between_second_and_first")
+    assert {row["method"] for row in differences} == {"lora", "full"}
+    assert {row["pairing"] for row in differences} == {"seed and example"}
     assert "Paired by 3 seeds and by example." in render_page(page)
 
 

@@ -85,8 +85,8 @@ class PageRequest(Asked):
             if self.port is not None:
                 raise Mistake("port is given without watch; add --watch, or leave --port out")
             return self
-        given = {"out": self.out, "format": self.form, "replace": self.replace_file}
-        if names := [f"--{name}" for name, value in given.items() if value]:
+        of_files = {"out": self.out, "format": self.form, "replace": self.replace_file}
+        if names := [f"--{name}" for name, value in of_files.items() if value]:
             raise Mistake(f"watch serves a page and writes no file; leave {' and '.join(names)} out")
         return self
 

@@ -48,11 +48,11 @@ def build_page(
     """
     check_named_once(folders)
     listed = {path: entries_at(path) for path in folders}
-    if len(folders) > 1 and (empty := [path for path, found in listed.items() if not found]):
+    if len(folders) > 1 and (empty := [path for path, runs in listed.items() if not runs]):
         raise Mistake(
             f"{empty[0]} holds no runs and no stress tests; leave it out, and name measurements by their own files"
         )
-    entries = list({entry.folder: entry for found in listed.values() for entry in found}.values())
+    entries = list({entry.folder: entry for runs in listed.values() for entry in runs}.values())
     check_readable(entries)
     if not entries and not folders:
         return measured_page(measured, (), reference, surface)

@@ -27,7 +27,7 @@ class StudyState:
         exists: whether it is there.
         runs: its training runs, in the order of their names, but those that wait to be run again.
         stress: its stress tests.
-        waiting: runs that a study which runs now has not begun, or that a killed study never began.
+        waiting: runs that a running study is still to begin, and runs that a killed study never began.
         searches: how far the searches for settings are.
         is_running: whether a process works on a study, or on a run.
         is_cut_short: whether a study was killed before all its runs had begun.
@@ -100,7 +100,7 @@ def read_state(folder: Path) -> StudyState:
 
 
 def _waits(run: PlannedRun, note: StudyNote, runs: Sequence[Entry]) -> bool:
-    """Return whether a run of a study has not been begun since the study was."""
+    """Return whether a run waits: the study runs, and has not begun it."""
     entry = next((entry for entry in runs if entry.folder.name == run.name), None)
     if entry is None or entry.state == "unfinished":
         return True

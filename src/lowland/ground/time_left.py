@@ -32,7 +32,7 @@ class TimeLeft:
             self.seconds.setdefault(label, []).append(seconds)
 
     def sentence(self, spent: float = 0.0) -> str:
-        """Return the time left in words; empty if it is over, or something waits whose like has not ended yet.
+        """Return the time left in words; "" if it is over, or if nothing with the label of a waiting one has ended.
 
         Args:
             spent: seconds that those which run now have taken so far, in all.

@@ -168,6 +168,6 @@ def _dequantisation_problem(base: nn.Module) -> str | None:
     """Return torchao's reason if it cannot dequantise a weight of this kind on this machine, else None."""
     try:
         weight_of(base)
-    except RuntimeError as error:  # or its subclass NotImplementedError, where torch lacks the operation
+    except RuntimeError as error:  # torch raises it, or a subclass, where it lacks the operation
         return f"torchao cannot dequantise {type(base.weight).__name__} on this machine ({reason_of(error)})"
     return None

@@ -1,7 +1,7 @@
 """Page of a study: its verdict first, then a section for each thing that its evidence shows.
 
-To add a section, write a function from the evidence to blocks. It returns no blocks if it has nothing to say. Then add
-it to `SECTIONS`.
+A section is made by a function that takes the evidence and returns blocks, or no blocks if there is nothing to show. To
+add a section, write such a function, and add it to `SECTIONS`.
 """
 
 from __future__ import annotations

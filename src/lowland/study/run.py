@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from lowland.ground.asked import check_kind
 from lowland.ground.mistakes import Mistake, plural
 from lowland.ground.progress import Progress
-from lowland.ground.provenance import code, hashes_in, utc_now
+from lowland.ground.provenance import hashes_in
 from lowland.ground.record_files import write_history, write_predictions, write_record
 from lowland.ground.records import RunRecord
 from lowland.ground.remote import shown
@@ -21,14 +20,13 @@ from lowland.ground.store import Store
 from lowland.study.plan import noted, plan
 from lowland.study.progress import StudyProgress, label_of, outcome_of
 from lowland.study.recipe import Recipe
+from lowland.study.run_record import begun_record, failed_record, finished_record
 from lowland.study.training_bar import training_bar
 from lowland.tasks.examples import TaskData
 from lowland.train.check_fit import check_methods_fit
-from lowland.train.environment import environment
 from lowland.train.fit import fit
-from lowland.train.fitted import Fitted
 from lowland.train.job import Job
-from lowland.train.test import Evaluation, test
+from lowland.train.test import test
 
 Engine = Callable[[Sequence[Job], bool, Progress], list[Path]]
 """Runs jobs, and returns the folders of their records in the order of the jobs."""
@@ -154,7 +152,7 @@ def run_job(
             )
             progress.say(f"{label}: found, {outcome_of(finished)}{untracked}")
             return store.root / name
-        begun = _begin(job)
+        begun = begun_record(job)
         if fresh and not continued:
             store.remove_checkpoints(name)
         try:
@@ -164,7 +162,9 @@ def run_job(
         except (Mistake, OSError):
             raise
         except Exception as error:
-            name = _leave_failure(store, name, _failed(begun, error), finished is not None, progress, label)
+            name = _leave_failure(
+                store, name, failed_record(begun, error), finished is not None, progress, label
+            )
         store.remove_checkpoints(name)
     return store.root / name
 
@@ -205,7 +205,7 @@ def record_death(job: Job, cause: str, progress: Progress, label: str) -> Path:
         exists = store.find_to_replace(job.name) is not None
         shutil.rmtree(store.begun(job.name), ignore_errors=True)
         return store.root / _leave_failure(
-            store, job.name, _failed(_begin(job), Died(cause)), exists, progress, label
+            store, job.name, failed_record(begun_record(job), Died(cause)), exists, progress, label
         )
 
 
@@ -240,7 +240,7 @@ def _train_and_test(
     with training_bar(progress, label, job.task.scores[0]) as callbacks:
         fitted = fit(job, callbacks, remark, store.checkpoints(job.name), publish)
     evaluation = test(fitted, remark)
-    record = replace(_finished(begun, fitted, evaluation), remarks=remarks)
+    record = replace(finished_record(begun, fitted, evaluation), remarks=remarks)
     if job.keep_weights:
         fitted.save(folder)
         record = replace(record, files=hashes_in(folder))
@@ -248,52 +248,6 @@ def _train_and_test(
     write_history(folder, fitted.history)
     write_record(folder, record)
     return record
-
-
-def _begin(job: Job) -> RunRecord:
-    """Return the record as far as it is known before training."""
-    return RunRecord(
-        key=job.key,
-        asked=job.asked(),
-        status="finished",
-        data={**job.data.describe(), "reads": job.task.reads, "inputs": list(job.task.input_columns)},
-        model=job.source.describe(),
-        tuning=dict(job.tuning),
-        code=code(),
-        environment=environment(job.dtype),
-        when={"started": utc_now()},
-    )
-
-
-def _finished(begun: RunRecord, fitted: Fitted, evaluation: Evaluation) -> RunRecord:
-    truncated = {**fitted.truncated, **evaluation.truncated}
-    return replace(
-        begun,
-        data={**begun.data, "truncated": {name: count.describe() for name, count in truncated.items()}},
-        model={**begun.model, "class": fitted.model_class},
-        parameters=fitted.parameters,
-        scores=evaluation.scores,
-        validation=fitted.validation,
-        chosen=dict(fitted.setup.chosen),
-        baseline=evaluation.baseline,
-        class_scores=evaluation.class_scores,
-        cost={
-            "train_seconds": fitted.cost["train_seconds"],
-            "test_seconds": evaluation.seconds,
-            "peak_bytes": fitted.cost["peak_bytes"],
-        },
-        when={**begun.when, "ended": utc_now()},
-    )
-
-
-def _failed(begun: RunRecord, error: Exception) -> RunRecord:
-    text = "".join(traceback.format_exception(error))
-    return replace(
-        begun,
-        status="failed",
-        failure=f"{type(error).__name__}: {error}\n\n{text}",
-        when={**begun.when, "ended": utc_now()},
-    )
 
 
 def _sizes(data: TaskData) -> str:

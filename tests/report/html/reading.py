@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -79,3 +81,21 @@ def read_html(text: str) -> Element:
     reader.close()
     assert [element.tag for element in reader.open] == ["root"]
     return reader.root
+
+
+def script(root: Element, kind: str = "") -> str:
+    """The text of the only script of a type."""
+    (script,) = [each for each in root.all("script") if each.attributes.get("type", "") == kind]
+    return script.text
+
+
+def check_policy(root: Element) -> None:
+    """Check that the page's policy lets its own script run, and nothing else."""
+    (policy,) = [
+        each.attributes["content"]
+        for each in root.all("meta")
+        if each.attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    digest = base64.b64encode(hashlib.sha256(script(root).encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from itertools import pairwise
@@ -18,7 +16,7 @@ from lowland.report.html import GENERATOR, render_html, render_surface
 from lowland.report.page import study_page
 from lowland.report.surface import surfaces_of
 from lowland.report.values import page_values
-from tests.report.html.reading import Element, read_html
+from tests.report.html.reading import Element, check_policy, read_html, script
 from tests.report.measured_files import leave_measurements, runs_in
 from tests.report.whole_studies import METHODS, evidence_of, leave_study
 
@@ -34,12 +32,6 @@ def text(page: Page) -> str:
 @pytest.fixture(scope="session")
 def root(text: str) -> Element:
     return read_html(text)
-
-
-def script(root: Element, kind: str = "") -> str:
-    """The text of the only script of a type."""
-    (script,) = [each for each in root.all("script") if each.attributes.get("type", "") == kind]
-    return script.text
 
 
 def test_a_page_of_five_methods_and_five_seeds_is_small(text: str, root: Element):
@@ -79,14 +71,7 @@ def test_nothing_is_loaded(text: str, root: Element):
 
 
 def test_the_policy_lets_only_the_pages_own_script_run(root: Element):
-    (policy,) = [
-        each.attributes["content"]
-        for each in root.all("meta")
-        if each.attributes.get("http-equiv") == "Content-Security-Policy"
-    ]
-    digest = base64.b64encode(hashlib.sha256(script(root).encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy
-    assert "default-src 'none'" in policy
+    check_policy(root)
     assert not any(name.startswith("on") for element in root.all() for name in element.attributes)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -13,8 +11,8 @@ import pytest
 from lowland.evidence.readers.measurements import read_measurements
 from lowland.report.html import GENERATOR, render_surface
 from lowland.report.surface import Surface, surfaces_of
-from tests.report.html.reading import Element, read_html
-from tests.report.html.test_render import NASTY, script
+from tests.report.html.reading import Element, check_policy, read_html, script
+from tests.report.html.test_render import NASTY
 from tests.report.measured_files import leave_slices
 
 
@@ -48,14 +46,7 @@ def test_it_is_known_as_lowlands_and_loads_nothing(text: str, root: Element) -> 
 
 
 def test_the_policy_lets_only_its_own_script_run(root: Element) -> None:
-    (policy,) = [
-        each.attributes["content"]
-        for each in root.all("meta")
-        if each.attributes.get("http-equiv") == "Content-Security-Policy"
-    ]
-    digest = base64.b64encode(hashlib.sha256(script(root).encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy
-    assert "default-src 'none'" in policy
+    check_policy(root)
 
 
 def test_the_script_gets_the_losses_that_were_measured(root: Element, surfaces: list[Surface]) -> None:
