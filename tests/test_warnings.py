@@ -160,6 +160,10 @@ LINES: dict[tuple[str, str], str] = {
     ): "a changed run",
     (
         "report/sections/verdict.py",
+        "Paragraph(f\"Beware: {_runs_named(runs)}: {visible(sentence).rstrip('.')}.\")",
+    ): PASSES_ON,
+    (
+        "report/sections/verdict.py",
         'return f"Beware: {\' and \'.join(parts)}; this page is of the other {len(evidence.runs)}." if parts else ""',
     ): "unfinished runs",
     (
