@@ -155,6 +155,7 @@ def test_instructions_in_the_form_of_alpaca(read: Read, tmp_path: Path) -> None:
         ({"instruction": "Add.", "input": 3, "output": "So."}, "has a message of the user that is a number"),
         ({"instruction": "Why?", "output": ["So."]}, "has a message of the assistant that is a list"),
         ({"instruction": "Why?", "output": "So.", "history": ["Hi", "Hello"]}, "history is no list of pairs"),
+        ({"instruction": "Why?", "output": "So.", "history": [["Hi"]]}, "history is no list of pairs"),
         (
             {"instruction": "Why?", "output": "So.", "history": '[["Hi", "Hello"]]'},
             "history is no list of pairs",
